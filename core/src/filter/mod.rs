@@ -1,0 +1,53 @@
+//! Filters: from a line to an [`Event`], in fail2ban's filter language.
+//!
+//! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
+//! `failregex.rs` turns fail2ban's regular expressions into programs, `datepattern.rs` finds and cuts the date,
+//! `btmp.rs` decodes login records, which need no expression.
+
+use crate::event::{Class, Event};
+use crate::time::Timestamp;
+
+/// A filter as written: the values of a `filter.d` file after includes and interpolation, before compilation.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FilterSpec {
+    /// Its name: `sshd`.
+    pub name: String,
+    /// Applied first; its `F-CONTENT` group is what the other expressions see.
+    pub prefregex: Option<String>,
+    /// Lines that show a failure, in order; the first that matches wins.
+    pub failregex: Vec<String>,
+    /// Lines that are to be passed over although a failregex matches.
+    pub ignoreregex: Vec<String>,
+    /// Lines that show a good login (ours; fail2ban ignores the key).
+    pub successregex: Vec<String>,
+    /// Class of each failregex by its index (ours: `failclass = 0:unknown_user 3:scan`); others are `KnownUser`.
+    pub failclass: Vec<(usize, Class)>,
+    /// Date pattern; nothing means that the usual stamps are found by themselves.
+    pub datepattern: Option<String>,
+    /// Journal entries to read: alternatives of `FIELD=value` pairs.
+    pub journalmatch: Vec<Vec<(String, String)>>,
+    /// Log files where the service usually writes (ours: `logpath = ..`, several, globs allowed).
+    pub logpath: Vec<String>,
+    /// Names of the service's ports, for bans limited to them (ours: `port = ssh`).
+    pub port: Vec<String>,
+}
+
+/// What a filter says of a line.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// No expression matches.
+    Miss,
+    /// A failregex matches, but so does an ignoreregex.
+    Ignored,
+    /// A login failed or succeeded.
+    Event(Event),
+}
+
+/// The clock that a filter reads stamps against.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    /// Now; completes stamps without a year or a date.
+    pub now: Timestamp,
+    /// Zone of stamps that carry none.
+    pub zone: jiff::tz::TimeZone,
+}

@@ -1,0 +1,7 @@
+//! Pillory's judgement, without I/O and without a clock.
+#![forbid(unsafe_code)]
+
+pub mod event;
+pub mod filter;
+pub mod net;
+pub mod time;

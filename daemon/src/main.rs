@@ -1,1 +1,6 @@
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+mod clock;
+mod sources;
+
 fn main() {}

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod journald;
 mod rotation;
 
 use std::fs::{self, File, OpenOptions};

@@ -11,11 +11,12 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::glob::{self, Place};
 use super::tail::FileId;
-use super::watch::{Notice, Watcher};
 use super::{Follower, Format, Others, Tail, stream_name};
 use crate::clock;
+use crate::sources::activity;
+use crate::sources::glob::{self, Place};
+use crate::sources::watch::{Notice, Watcher};
 use crate::sources::{Batch, FeedId, Position, Source, SourceError, StreamStatus};
 
 /// All files are looked at so often even if nothing is told of them.
@@ -386,6 +387,7 @@ impl Source for Files {
             self.check_if_due(now);
             let batches = self.collect(now);
             if !batches.is_empty() {
+                activity::ring();
                 return Ok(batches);
             }
             self.watching = true;

@@ -12,12 +12,10 @@
 //! | any of these while the daemon was down | the same, from the saved position | the old file is searched by inode, then by content (compressed files too), then newer parts, then the log |
 
 mod files;
-mod glob;
 mod gzip;
 mod rotated;
 mod split;
 mod tail;
-mod watch;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

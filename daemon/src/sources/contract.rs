@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod input;
 mod journald;
 mod rotation;
 

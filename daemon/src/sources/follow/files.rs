@@ -461,3 +461,36 @@ fn link_place(path: &Path) -> Option<Place> {
     let real = path.is_symlink().then(|| fs::canonicalize(path).ok()).flatten()?;
     Some(Place { dir: real.parent()?.to_owned(), name: real.file_name()?.as_bytes().to_vec() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use super::{Files, Format, Watcher};
+    use crate::clock;
+    use crate::sources::Source;
+
+    #[test]
+    fn without_inotify_files_are_looked_at_each_second() {
+        let path = std::env::temp_dir().join(format!("pillory-blind-{}", std::process::id()));
+        let text = path.to_string_lossy().into_owned();
+        let mut files = Files::open("file", Format::Lines, &[(1, text)], &|_| None);
+        files.watcher = Watcher::blind();
+        let wake = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        let begin = clock::instant();
+        files.next_check = begin;
+        files.poll(wake.as_fd(), Some(Duration::ZERO)).unwrap();
+        assert!(files.status()[0].problem.as_ref().is_some());
+        std::fs::File::create(&path).unwrap().write_all(b"a line\n").unwrap();
+        let mut records = 0;
+        while records == 0 && begin.elapsed() < Duration::from_secs(10) {
+            let batches = files.poll(wake.as_fd(), Some(Duration::from_secs(10))).unwrap();
+            records += batches.iter().map(|batch| batch.records.len()).sum::<usize>();
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(records == 1 && begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        assert!(files.status()[0].problem.as_ref().is_some_and(|text| text.contains("max_user_watches")));
+    }
+}

@@ -157,6 +157,8 @@ pub struct Event {
     pub user: Option<String>,
     /// Failure or success.
     pub outcome: Outcome,
+    /// Clients that a proxy in front reports, in the order of its header; empty if the line has no such field.
+    pub forwarded: Vec<IpAddr>,
     /// The connection, where the line tells.
     pub connection: Option<Connection>,
 }

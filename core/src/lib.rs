@@ -3,5 +3,7 @@
 
 pub mod event;
 pub mod filter;
+pub mod jail;
+pub mod ledger;
 pub mod net;
 pub mod time;

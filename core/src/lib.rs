@@ -7,3 +7,5 @@ pub mod jail;
 pub mod ledger;
 pub mod net;
 pub mod time;
+pub mod config;
+pub mod machine;

@@ -1,1 +1,20 @@
-fn main() {}
+//! Pillory: watches failed logins and shuts attackers out in the kernel. Arguments and exit codes, nothing else.
+#![deny(unsafe_code)]
+
+mod actions;
+mod cli;
+mod clock;
+mod control;
+mod discover;
+mod engine;
+mod facts;
+mod kernel;
+mod kernelfacts;
+mod logging;
+mod netlink;
+mod sources;
+mod store;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

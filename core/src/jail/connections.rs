@@ -103,6 +103,11 @@ impl Connections {
         state.add(line)
     }
 
+    /// True if a line of this connection was counted lately.
+    pub fn knows(&self, jail: JailIndex, addr: IpAddr, connection: &Connection) -> bool {
+        self.states.contains_key(&(jail, key(addr, connection)))
+    }
+
     /// Forgets a connection: it ended in a good login.
     pub fn forget(&mut self, jail: JailIndex, addr: IpAddr, connection: &Connection) {
         self.states.remove(&(jail, key(addr, connection)));

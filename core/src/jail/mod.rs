@@ -119,7 +119,7 @@ impl Judge {
         if !self.trusted_proxies.contains_addr(event.addr) {
             return Some(event.addr);
         }
-        event.forwarded.iter().rev().copied().find(|addr| !self.trusted_proxies.contains_addr(*addr))
+        event.forwarded.iter().copied().find(|addr| !self.trusted_proxies.contains_addr(*addr))
     }
 
     /// Whom failures of `addr` are counted for: the address, or its /64 (IPv6).
@@ -151,6 +151,22 @@ impl Judge {
                 self.failed_login((index, &jail), &counted, (addr, event.connection.as_ref()), when, mode)
             }
         }
+    }
+
+    /// Reads a btmp record as sshd means it: for a name without an account it writes one record before the first
+    /// password and one for each password; for an account one for each password.
+    ///
+    /// So the first record of a connection for such a name becomes a kind of its own, `Invalid user` in effect.
+    pub fn login_record(&self, index: JailIndex, mut event: Event) -> Event {
+        let unknown = event.user.as_deref().is_none_or(|user| !self.names.is_account(user));
+        if let Outcome::Failure { class, kind, .. } = &mut event.outcome
+            && unknown
+        {
+            *class = Class::UnknownUser;
+            let first = event.connection.as_ref().is_some_and(|connection| !self.connections.knows(index, event.addr, connection));
+            *kind = u16::from(!first);
+        }
+        event
     }
 
     fn good_login(

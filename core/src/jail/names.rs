@@ -210,7 +210,7 @@ impl Names {
 }
 
 /// Edits between two names: insert, delete, replace, or swap two neighbours (optimal string alignment).
-fn distance(left: &str, right: &str) -> usize {
+pub(crate) fn distance(left: &str, right: &str) -> usize {
     let left: Vec<char> = left.chars().collect();
     let right: Vec<char> = right.chars().collect();
     let width = right.len() + 1;

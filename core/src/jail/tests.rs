@@ -149,7 +149,7 @@ fn behind_a_trusted_proxy_the_client_is_judged() {
     assert_eq!(
         decision.prefix.short(),
         "203.0.113.5",
-        "what stands before the last untrusted hop is the client's own word"
+        "what lies behind the nearest untrusted hop is the client's own word"
     );
     event.forwarded.clear();
     assert_eq!(judge.observe(0, &event, at(1), Mode::Judge), Judgement::default());

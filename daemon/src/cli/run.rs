@@ -1,0 +1,426 @@
+//! `pillory run`: sets everything up in order, says what it does, and runs the engine.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use rustix::event::{PollFd, PollFlags};
+use tracing::{info, warn};
+
+use pillory_core::config::{Config, OnStop, raw, resolve};
+use pillory_core::jail::trust;
+use pillory_core::machine::Machine;
+use pillory_core::time::{Span, Timestamp};
+
+use crate::actions::{self, Action, ActionError};
+use crate::control::server::Server;
+use crate::discover::{self, Places};
+use crate::engine::jails::{self, Readers};
+use crate::engine::{Engine, Input, META_OFF, Outlets, Read};
+use crate::sources::{self, Feed, Position, Source};
+use crate::store::{self, query};
+use crate::netlink::KernelWatch;
+use crate::{clock, facts, kernel, logging};
+
+use super::{Failure, Outcome, exit};
+
+/// Arguments of `pillory run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Configuration file; default /etc/pillory/pillory.toml, which need not exist.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where state is kept.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/pillory")]
+    pub(crate) state_dir: PathBuf,
+    /// Where commands are taken.
+    #[arg(long, value_name = "SOCKET", default_value = "/run/pillory/control.sock")]
+    pub(crate) control: PathBuf,
+    /// Enforce nothing; say what would be done.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// What happens to the bans in the kernel when the daemon stops.
+    #[arg(long, value_name = "keep|lift", value_parser = parse_on_stop)]
+    pub(crate) on_stop: Option<OnStop>,
+    /// How log lines look.
+    #[arg(long, value_name = "text|json", default_value = "text")]
+    pub(crate) log_format: logging::Format,
+}
+
+fn parse_on_stop(text: &str) -> Result<OnStop, String> {
+    match text {
+        "keep" => Ok(OnStop::Keep),
+        "lift" => Ok(OnStop::Lift),
+        _ => Err("use keep or lift".to_owned()),
+    }
+}
+
+/// What the engine keeps of how it was started.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// The configuration in force.
+    pub(crate) config: Config,
+    /// What happens to the bans in the kernel at the end.
+    pub(crate) on_stop: OnStop,
+    /// The zone of stamps that carry none.
+    pub(crate) zone: jiff::tz::TimeZone,
+}
+
+/// Where the configuration is if nobody says otherwise.
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/pillory/pillory.toml";
+
+/// Reads the configuration: of `file`, or of the default place if there is one, or the built-in one.
+/// # Errors
+/// Every problem, one a line, with exit status 2.
+pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
+    let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => return Ok(resolve::default_config()),
+        Err(error) => return Err(Failure::new(exit::USAGE, format!("cannot read the configuration {}: {error}", path.display()))),
+    };
+    raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw)).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Failure::new(exit::USAGE, lines.join("\npillory: "))
+    })
+}
+
+/// Runs the daemon until it is told to stop.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    logging::start(arguments.log_format);
+    let config = load_config(arguments.config.as_deref())?;
+    let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
+    let _only_one = hold_namespace(arguments.dry_run)?;
+    let (db, broken) = store::open(&arguments.state_dir).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+    let _lock = hold_state(&arguments.state_dir)?;
+    if let Some(broken) = broken {
+        warn!(reason = %broken, "the store was broken");
+    }
+    let mut action = open_action(if arguments.dry_run { "dryrun" } else { &config.banaction })?;
+    let active = discover::active_jails(&config, &Places::host());
+    let (mut machine, readers) = jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
+        .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
+    let restored = restore(&db, &config, &mut machine)?;
+    let first_facts = facts::read(&config);
+    machine.set_never(pillory_core::jail::never::NeverBan::new(first_facts.never), &mut Vec::new());
+    prepare(action.as_mut(), &mut machine, &readers)?;
+    say_what_runs(&active, action.name(), &arguments.state_dir);
+
+    let server = Server::bind(&arguments.control, &arguments.state_dir).map_err(|error| {
+        Failure::new(exit::NO, format!("cannot listen at {}: {error}; choose another place with --control", arguments.control.display()))
+    })?;
+    let threads = Threads { server, db, action, control: arguments.control.clone(), state_dir: arguments.state_dir.clone() };
+    let setup = Setup { config, on_stop, zone: clock::zone() };
+    threads.run(machine, readers, setup, restored)
+}
+
+/// One daemon a network namespace: an abstract socket guards it.
+fn hold_namespace(dry_run: bool) -> Result<Option<UnixListener>, Failure> {
+    if dry_run {
+        return Ok(None);
+    }
+    let address = SocketAddr::from_abstract_name("pillory").map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+    match UnixListener::bind_addr(&address) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(Failure::new(exit::TAKEN, "another pillory runs in this network namespace; stop it first (it would fight over the same table)"))
+        }
+        Err(error) => Err(Failure::new(exit::NO, format!("cannot claim the network namespace: {error}"))),
+    }
+}
+
+/// One daemon a state directory: a lock that ends with the process.
+fn hold_state(directory: &Path) -> Result<OwnedFd, Failure> {
+    let path = directory.join("lock");
+    let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file: OwnedFd = open.map_err(|error| Failure::new(exit::NO, format!("cannot open {}: {error}", path.display())))?.into();
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(_) => Err(Failure::new(exit::TAKEN, format!("another pillory uses the state directory {}; stop it, or choose another --state-dir", directory.display()))),
+    }
+}
+
+fn refused(error: &ActionError) -> Failure {
+    let code = if matches!(error, ActionError::NotPermitted { .. }) { exit::NOT_PERMITTED } else { exit::NO };
+    Failure::new(code, error.to_string())
+}
+
+/// Opens the action of that name; `auto` takes the best that this kernel offers and says why not a better one.
+fn open_action(name: &str) -> Result<Box<dyn Action>, Failure> {
+    if name != "auto" {
+        let known: Vec<&str> = actions::KINDS.iter().map(|kind| kind.name).collect();
+        let unknown = || Failure::new(exit::USAGE, format!("there is no banaction {name:?}; use auto, {}", known.join(", ")));
+        return (actions::kind(name).ok_or_else(unknown)?.open)().map_err(|error| refused(&error));
+    }
+    let (best, worse) = actions::best_kind();
+    for (kind, error) in &worse {
+        warn!(action = kind.name, reason = %error, "cannot be used here");
+    }
+    match (best, worse.last()) {
+        (Some(kind), _) => (kind.open)().map_err(|error| refused(&error)),
+        (None, Some((_, error))) => Err(refused(error)),
+        (None, None) => Err(Failure::new(exit::NO, "no action is built in")),
+    }
+}
+
+/// What the sources need from the store.
+struct Restored {
+    positions: std::collections::HashMap<String, String>,
+    off: Option<Option<Timestamp>>,
+}
+
+fn restore(db: &rusqlite::Connection, config: &Config, machine: &mut Machine) -> Result<Restored, Failure> {
+    let now = clock::now();
+    let longest = config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
+    let restored = query::restore(db, now - longest, now - trust::MEMORY)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot read the store: {error}")))?;
+    for (prefix, when) in &restored.past_bans {
+        machine.judge.past.began(*prefix, *when);
+    }
+    machine.restore(restored.bans, &restored.attempts, restored.last_write);
+    if restored.last_write > now {
+        warn!(last_write = %restored.last_write, "the clock is behind the store's last write; time stands still until it has caught up");
+    }
+    let off = match restored.meta.get(META_OFF).map(String::as_str) {
+        None | Some("") => None,
+        Some("on_command") => Some(None),
+        Some(until) => until.parse().ok().map(|until| Some(Timestamp::from_millis(until))).filter(|until| until.is_none_or(|until| until > now)),
+    };
+    if off.is_some() {
+        machine.set_enforcing(false, now, &mut Vec::new());
+        warn!("switched off by `pillory off`; nothing is enforced until `pillory on`");
+    }
+    Ok(Restored { positions: restored.positions, off })
+}
+
+/// Brings the kernel to the ledger: reads, compares, changes the difference in one go.
+fn prepare(action: &mut dyn Action, machine: &mut Machine, readers: &Readers) -> Result<(), Failure> {
+    let failed = |error: ActionError| refused(&error);
+    if !machine.is_enforcing() {
+        action.remove_all().map_err(failed)?;
+    }
+    action.prepare(&readers.ports).map_err(failed)?;
+    let now = clock::now();
+    let installed = action.installed(now).map_err(failed)?;
+    let changes = machine.reconcile(&installed, now);
+    info!(in_kernel = installed.len(), in_ledger = machine.ledger.len(), changes = changes.len(), action = action.name(), "kernel brought to the ledger");
+    action.apply(&changes, now).map_err(failed)
+}
+
+fn say_what_runs(active: &[discover::ActiveJail], action: &str, state_dir: &Path) {
+    for jail in active {
+        let policy = &jail.config.policy;
+        let bantime: Vec<String> = policy.bantime.steps().iter().map(ToString::to_string).collect();
+        info!(jail = %jail.config.name, reads = %jail.reads, maxretry = %policy.maxretry, findtime = %policy.findtime, bantime = %bantime.join(" "), "jail");
+    }
+    if active.is_empty() {
+        warn!("no jail runs: no service with a filter was found; name a logpath in {DEFAULT_CONFIG}");
+    }
+    info!(action, state_dir = %state_dir.display(), version = env!("CARGO_PKG_VERSION"), "starting");
+}
+
+/// Everything that gets a thread.
+struct Threads {
+    server: Server,
+    db: rusqlite::Connection,
+    action: Box<dyn Action>,
+    control: PathBuf,
+    state_dir: PathBuf,
+}
+
+impl Threads {
+    fn run(self, machine: Machine, readers: Readers, setup: Setup, restored: Restored) -> Outcome {
+        let Threads { server, db, action, control, state_dir } = self;
+        let (reads_in, reads) = bounded::<Read>(16);
+        let (inputs_in, inputs) = unbounded::<Input>();
+        let (jobs_in, jobs) = unbounded();
+        let (writes_in, writes) = unbounded();
+        let (facts_in, facts_wake) = bounded(1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let wake = Wake::new().map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
+        catch_signals(&inputs_in)?;
+        let sources = open_sources(&readers.feeds, &restored)?;
+        let ports = readers.ports.clone();
+        let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
+        let watch = action.watch().map_err(|error| refused(&error))?;
+        let config = setup.config.clone();
+        let outlets = Outlets { kernel: jobs_in, store: writes_in, facts: facts_in };
+        let mut engine = Engine::new(machine, readers, outlets, name, setup);
+        engine.resume_off(restored.off);
+        std::thread::scope(|scope| {
+            let kernel_thread = scope.spawn(|| {
+                let (answers, answered) = unbounded();
+                let back = inputs_in.clone();
+                let mut action = action;
+                std::thread::scope(|inner| {
+                    inner.spawn(move || forward(&answered, &back, Input::Kernel));
+                    action = kernel::run(action, ports, &jobs, &answers);
+                    drop(answers);
+                });
+                action
+            });
+            let (stored_in, stored) = unbounded();
+            let back = inputs_in.clone();
+            scope.spawn(move || forward(&stored, &back, Input::Store));
+            let path = state_dir.join(store::FILE);
+            scope.spawn(move || store::writer::run(db, path, &writes, &stored_in));
+            let (orders_in, orders) = unbounded();
+            let back = inputs_in.clone();
+            scope.spawn(move || forward(&orders, &back, Input::Order));
+            let stop_serving = Arc::clone(&stop);
+            scope.spawn(move || server.run(&orders_in, &stop_serving));
+            scope.spawn(|| facts::watch(&config, &facts_wake, &inputs_in, &wake));
+            if let Some(watch) = watch {
+                scope.spawn(|| watch_kernel(watch, &inputs_in, &wake));
+            }
+            for (kind, source) in sources {
+                let (reads_in, wake) = (reads_in.clone(), &wake);
+                scope.spawn(move || read_source(kind, source, &reads_in, wake));
+            }
+            engine.run(&reads, &inputs);
+            stop.store(true, Ordering::SeqCst);
+            wake.raise();
+            drop(reads);
+            drop(engine);
+            // Knocks once, so that the accepting thread sees that it is to stop.
+            drop(std::os::unix::net::UnixStream::connect(&control));
+            if let Ok(mut action) = kernel_thread.join()
+                && lift
+            {
+                match action.remove_all() {
+                    Ok(count) => info!(count, "removed from the kernel"),
+                    Err(error) => warn!(%error, "cannot remove the bans from the kernel"),
+                }
+            }
+        });
+        Ok(0)
+    }
+}
+
+fn forward<T>(from: &Receiver<T>, to: &Sender<Input>, wrap: fn(T) -> Input) {
+    for value in from {
+        if to.send(wrap(value)).is_err() {
+            return;
+        }
+    }
+}
+
+/// A descriptor that becomes readable when all threads are to stop.
+#[derive(Debug)]
+pub(crate) struct Wake(OwnedFd);
+
+impl Wake {
+    fn new() -> std::io::Result<Wake> {
+        Ok(Wake(rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK)?))
+    }
+
+    fn raise(&self) {
+        // The counter cannot overflow: this is called once.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// True once raised.
+    pub(crate) fn is_raised(&self) -> bool {
+        let mut fds = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
+    }
+}
+
+impl AsFd for Wake {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn catch_signals(inputs: &Sender<Input>) -> Result<(), Failure> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])
+        .map_err(|error| Failure::new(exit::NO, format!("cannot watch for signals: {error}")))?;
+    let inputs = inputs.clone();
+    // It ends with the process: a signal may come at any time until then.
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let input = if signal == SIGHUP { Input::Reload } else { Input::Stop };
+                if inputs.send(input).is_err() {
+                    return;
+                }
+            }
+        })
+        .map(drop)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot start a thread: {error}")))
+}
+
+/// Tells the engine when somebody else changes what is ours in the kernel.
+fn watch_kernel(mut watch: Box<dyn KernelWatch>, inputs: &Sender<Input>, wake: &Wake) {
+    while !wake.is_raised() {
+        let touched = wait_readable(&[watch.as_fd(), wake.as_fd()]).is_ok() && watch.touched().unwrap_or(true);
+        if touched && inputs.send(Input::KernelTouched).is_err() {
+            return;
+        }
+    }
+}
+
+/// Blocks until one of the descriptors is readable.
+/// # Errors
+/// poll(2)'s, but for interruptions.
+pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    loop {
+        match rustix::event::poll(&mut polled, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other.map(drop)?),
+        }
+    }
+}
+
+type OpenSources = Vec<(&'static str, Box<dyn Source>)>;
+
+fn open_sources(feeds: &[Feed], restored: &Restored) -> Result<OpenSources, Failure> {
+    let positions = |stream: &str| restored.positions.get(stream).cloned().map(Position);
+    let mut open = Vec::new();
+    for kind in sources::KINDS {
+        let own: Vec<Feed> = feeds.iter().filter(|feed| (kind.takes)(&feed.what)).cloned().collect();
+        if !own.is_empty() {
+            let source = (kind.open)(&own, &positions).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+            open.push((kind.name, source));
+        }
+    }
+    Ok(open)
+}
+
+/// Hands a source's batches to the engine until told to stop.
+fn read_source(kind: &'static str, mut source: Box<dyn Source>, reads: &Sender<Read>, wake: &Wake) {
+    let mut said_watching = false;
+    let mut status = Vec::new();
+    while !wake.is_raised() {
+        match source.poll(wake.as_fd(), None) {
+            Ok(batches) => {
+                for batch in batches {
+                    if reads.send(Read::Batch(batch)).is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(error) => {
+                drop(reads.send(Read::Failed(kind, error.to_string())));
+                return;
+            }
+        }
+        let now = source.status();
+        if now != status {
+            status.clone_from(&now);
+            drop(reads.send(Read::Status(kind, now)));
+        }
+        if !said_watching && source.is_watching() {
+            said_watching = true;
+            drop(reads.send(Read::Watching(kind)));
+        }
+    }
+}
+

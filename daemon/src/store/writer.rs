@@ -1,0 +1,156 @@
+//! The writing side of the store, on its own thread: group commit, and recovery after trouble.
+//!
+//! The engine never waits for it. Writes queue up while a commit runs and go into the next one together. When a
+//! commit fails (disk full, say), the engine is told; what failed is replaced by a whole snapshot later on.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use rusqlite::{Connection, Transaction, params};
+
+use pillory_core::ledger::{Ban, Ended};
+use pillory_core::machine::Record;
+use pillory_core::time::{Span, Timestamp};
+
+use crate::sources::Position;
+
+use super::{StoreError, origin_text, scope_text};
+
+/// One unit of work; all its parts are one transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Write {
+    /// Numbered by the engine, rising; named again in the answer.
+    pub(crate) number: u64,
+    /// What happened.
+    pub(crate) records: Vec<Record>,
+    /// Where streams stand after it.
+    pub(crate) positions: Vec<(Arc<str>, Position)>,
+    /// Settings to keep.
+    pub(crate) meta: Vec<(&'static str, String)>,
+    /// Replaces every ban in force; used to recover.
+    pub(crate) snapshot: Option<Vec<Ban>>,
+    /// Attempts and history older than this are deleted.
+    pub(crate) forget_before: Option<Timestamp>,
+}
+
+/// What became of writes.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// Everything up to this number is durable.
+    UpTo(u64),
+    /// Nothing after the last `UpTo` is; a snapshot is needed.
+    Failed(StoreError),
+}
+
+/// At most so many writes share a commit, so that an answer never waits for long.
+const GROUP: usize = 4_096;
+
+/// Works until the engine hangs up. `answer` sends to the engine.
+pub(crate) fn run(mut db: Connection, path: std::path::PathBuf, writes: &Receiver<Write>, answer: &Sender<Written>) {
+    while let Ok(first) = writes.recv() {
+        let mut group = vec![first];
+        group.extend(writes.try_iter().take(GROUP));
+        let last = group.last().map_or(0, |write| write.number);
+        let written = match commit(&mut db, &group) {
+            Ok(()) => Written::UpTo(last),
+            Err(cause) => Written::Failed(StoreError::Database { tried: "write", path: path.clone(), cause }),
+        };
+        if answer.send(written).is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes a group as one transaction.
+/// # Errors
+/// SQLite's; then nothing of the group was written.
+pub(crate) fn commit(db: &mut Connection, group: &[Write]) -> rusqlite::Result<()> {
+    let transaction = db.transaction()?;
+    for write in group {
+        if let Some(bans) = &write.snapshot {
+            transaction.execute("DELETE FROM bans", [])?;
+            for ban in bans {
+                keep_ban(&transaction, ban)?;
+            }
+        }
+        for record in &write.records {
+            keep(&transaction, record)?;
+        }
+        for (stream, position) in &write.positions {
+            let sql = "INSERT OR REPLACE INTO positions VALUES (?1, ?2)";
+            transaction.prepare_cached(sql)?.execute(params![stream.as_ref(), position.0])?;
+        }
+        for (key, value) in &write.meta {
+            transaction.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?.execute(params![key, value])?;
+        }
+        if let Some(before) = write.forget_before {
+            transaction.execute("DELETE FROM attempts WHERE time < ?1", [before.millis()])?;
+            transaction.execute("DELETE FROM history WHERE time < ?1", [before.millis()])?;
+        }
+    }
+    transaction.commit()
+}
+
+fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+    match record {
+        Record::Attempt(attempt) => {
+            let sql = "INSERT INTO attempts(time, jail, addr, user, class, points, tries) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            transaction.prepare_cached(sql)?.execute(params![
+                attempt.time.millis(),
+                attempt.jail.as_str(),
+                attempt.addr.to_string(),
+                attempt.user,
+                attempt.class.map(pillory_core::event::Class::name),
+                attempt.points.0,
+                attempt.tries,
+            ])?;
+        }
+        Record::Banned(ban) => {
+            keep_ban(transaction, ban)?;
+            keep_history(transaction, ban, "ban", ban.since)?;
+        }
+        Record::Ended(ban, how, time) => {
+            let sql = "DELETE FROM bans WHERE prefix = ?1 AND jail = ?2";
+            transaction.prepare_cached(sql)?.execute(params![ban.prefix.to_string(), ban.jail.as_str()])?;
+            let what = match how {
+                Ended::Expired => "expire",
+                Ended::Lifted => "unban",
+            };
+            keep_history(transaction, ban, what, *time)?;
+        }
+    }
+    Ok(())
+}
+
+fn keep_ban(transaction: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    transaction.prepare_cached(sql)?.execute(params![
+        ban.prefix.to_string(),
+        ban.jail.as_str(),
+        ban.since.millis(),
+        ban.until.timestamp().map(Timestamp::millis),
+        ban.failures,
+        ban.reason,
+        origin_text(ban.origin),
+        scope_text(&ban.scope),
+    ])?;
+    Ok(())
+}
+
+fn keep_history(transaction: &Transaction<'_>, ban: &Ban, what: &str, time: Timestamp) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO history(time, what, prefix, jail, until, failures, reason, origin) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    transaction.prepare_cached(sql)?.execute(params![
+        time.millis(),
+        what,
+        ban.prefix.to_string(),
+        ban.jail.as_str(),
+        ban.until.timestamp().map(Timestamp::millis),
+        ban.failures,
+        ban.reason,
+        origin_text(ban.origin),
+    ])?;
+    Ok(())
+}
+
+/// How often old rows are deleted.
+pub(crate) const FORGET_EVERY: Span = Span::from_secs(3_600);

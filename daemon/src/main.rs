@@ -9,7 +9,6 @@ mod discover;
 mod engine;
 mod facts;
 mod kernel;
-mod kernelfacts;
 mod logging;
 mod netlink;
 mod sources;

@@ -23,7 +23,7 @@ use crate::engine::jails::{self, Readers};
 use crate::engine::{Engine, Input, META_OFF, Outlets, Read};
 use crate::sources::{self, Feed, Position, Source};
 use crate::store::{self, query};
-use crate::netlink::KernelWatch;
+use crate::netlink::{KernelWatch, Seen};
 use crate::{clock, facts, kernel, logging};
 
 use super::{Failure, Outcome, exit};
@@ -359,7 +359,7 @@ fn catch_signals(inputs: &Sender<Input>) -> Result<(), Failure> {
 /// Tells the engine when somebody else changes what is ours in the kernel.
 fn watch_kernel(mut watch: Box<dyn KernelWatch>, inputs: &Sender<Input>, wake: &Wake) {
     while !wake.is_raised() {
-        let touched = wait_readable(&[watch.as_fd(), wake.as_fd()]).is_ok() && watch.touched().unwrap_or(true);
+        let touched = wait_readable(&[watch.as_fd(), wake.as_fd()]).is_ok() && !matches!(watch.read(), Ok(Seen::Nothing));
         if touched && inputs.send(Input::KernelTouched).is_err() {
             return;
         }

@@ -73,7 +73,10 @@ impl Daemon {
     /// Starts it with this configuration and waits until it is ready.
     #[track_caller]
     pub fn start(host: &Host, config: &str) -> Daemon {
-        Daemon::start_with(host, &DaemonOptions { config: Some(config.to_owned()), ..DaemonOptions::default() })
+        Daemon::start_with(
+            host,
+            &DaemonOptions { config: Some(config.to_owned()), ..DaemonOptions::default() },
+        )
     }
 
     /// Starts it and waits until it is ready.

@@ -82,7 +82,8 @@ impl Host {
     /// Writes a file of this host; makes its directory.
     pub fn write(&self, inside: impl AsRef<Path>, content: impl AsRef<[u8]>) {
         let path = self.path(inside);
-        std::fs::create_dir_all(path.parent().expect("a file has a directory")).expect("the directory is made");
+        std::fs::create_dir_all(path.parent().expect("a file has a directory"))
+            .expect("the directory is made");
         std::fs::write(&path, content).expect("the file is written");
     }
 
@@ -147,7 +148,8 @@ impl Host {
         let namespace = std::fs::File::open(format!("/proc/{}/ns/net", self.pid())).expect("the host lives");
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                    .expect("setns");
                 work()
             });
             match thread.join() {
@@ -162,7 +164,8 @@ impl Host {
         // Columns of /proc/net/tcp: slot, local address:port, remote, state (0A is LISTEN).
         let wanted = format!(":{port:04X}");
         ["tcp", "tcp6"].iter().any(|table| {
-            let text = std::fs::read_to_string(format!("/proc/{}/net/{table}", self.pid())).unwrap_or_default();
+            let text =
+                std::fs::read_to_string(format!("/proc/{}/net/{table}", self.pid())).unwrap_or_default();
             text.lines().any(|line| {
                 let mut columns = line.split_whitespace().skip(1);
                 let local = columns.next().unwrap_or_default();

@@ -115,7 +115,8 @@ fn prefixes(value: &Value, masked: Option<u8>) -> Vec<Prefix> {
         return vec![Prefix::new(addr, len).expect("the length fits")];
     }
     if let Some(prefix) = value.get("prefix") {
-        let addr = prefix["addr"].as_str().and_then(|addr| addr.parse().ok()).expect("a prefix has an address");
+        let addr =
+            prefix["addr"].as_str().and_then(|addr| addr.parse().ok()).expect("a prefix has an address");
         let len = prefix["len"].as_u64().and_then(|len| u8::try_from(len).ok()).expect("and a length");
         return vec![Prefix::new(addr, len).expect("the length fits")];
     }

@@ -115,7 +115,9 @@ fn start_rsyslogd(host: &Host) -> Running {
 fn start_journald(host: &Host, storage: &str) -> Running {
     host.write(
         "/etc/systemd/journald.conf",
-        format!("[Journal]\nStorage={storage}\nRateLimitIntervalSec=0\nAudit=no\nReadKMsg=no\nSplitMode=none\n"),
+        format!(
+            "[Journal]\nStorage={storage}\nRateLimitIntervalSec=0\nAudit=no\nReadKMsg=no\nSplitMode=none\n"
+        ),
     );
     host.write("/run/systemd/journal/.lab", "");
     if storage == "persistent" {

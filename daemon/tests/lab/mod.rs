@@ -23,11 +23,11 @@ mod wait;
 mod world;
 
 pub use client::{Attacker, Outcome, Session, Try};
-pub use daemon::{Answer, Daemon, DaemonOptions};
+pub use daemon::{Answer, CONFIG, CONTROL, Daemon, DaemonOptions, STATE_DIR, pillory};
 pub use host::{Host, Running};
 pub use kernel::Kernel;
-pub use logging::{Logging, Syslog};
-pub use sshd::{Sshd, SshdOptions};
-pub use tools::{Missing, need};
+pub use logging::{Logging, PERSISTENT_JOURNAL, Syslog, VOLATILE_JOURNAL};
+pub use sshd::{Sshd, SshdOptions, sshd_writes_btmp};
+pub use tools::{Missing, need, say_skipped};
 pub use wait::{wait_for, wait_until};
 pub use world::{PASSWORD, SERVER4, SERVER6, World};

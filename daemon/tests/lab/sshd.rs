@@ -77,6 +77,13 @@ fn text(options: &SshdOptions) -> String {
     text
 }
 
+/// True if this sshd was built to write `/var/log/btmp`; Debian 13's is not.
+pub fn sshd_writes_btmp() -> bool {
+    let path = tools::find("sshd").expect("sshd was looked for").path;
+    let program = std::fs::read(path).expect("sshd can be read");
+    program.windows(13).any(|bytes| bytes == b"/var/log/btmp")
+}
+
 /// The host key of every sshd of the lab; made once and kept under `target/`.
 fn host_key() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();

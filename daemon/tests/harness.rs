@@ -130,6 +130,44 @@ fn everybody_gets_a_banner_until_the_kernel_drops_them() {
 }
 
 #[test]
+fn knocking_tells_a_served_address_from_a_dropped_one() {
+    let Some((world, _syslog, _sshd)) = world_without_pam() else { return };
+    let kernel = world.kernel();
+    let attacker = world.attacker("198.51.100.9");
+    kernel.count_packets(attacker.addr);
+    let monitor = kernel.monitor();
+    let knocking = attacker.knock();
+    let mut served = wait_for(SOON, "an answered knock", || {
+        let packets = kernel.packets();
+        (packets.left > 5).then_some(packets)
+    });
+    kernel.nft("add table inet pillory");
+    kernel.nft("add set inet pillory ban4 { type ipv4_addr; flags timeout; }");
+    kernel.nft("add chain inet pillory in { type filter hook prerouting priority -300; }");
+    kernel.nft("add rule inet pillory in ip saddr @ban4 drop");
+    kernel.nft("add element inet pillory ban4 { 198.51.100.9 timeout 1h }");
+    wait_for(SOON, "nft monitor to tell of the element", || monitor.heard("198.51.100.9"));
+    // What sshd had under way may still be answered; then silence, while knocks go on arriving.
+    wait_for(SOON, "silence", || {
+        let before = std::mem::replace(&mut served, kernel.packets());
+        (served.arrived > before.arrived && served.left == before.left).then_some(())
+    });
+    let knocks = knocking.stop();
+    assert!(!knocks.answered.is_empty() && knocks.answered.len() < knocks.sent, "{knocks:?}");
+}
+
+#[test]
+fn connections_of_an_address_are_counted_on_the_server() {
+    let Some((world, _syslog, _sshd)) = world_without_pam() else { return };
+    for addr in ["198.51.100.10", "2001:db8:3::10"] {
+        let attacker = world.attacker(addr);
+        assert_eq!(world.server.connections_with(attacker.addr), 0);
+        let _held = attacker.hold_preauth(4);
+        assert_eq!(world.server.connections_with(attacker.addr), 4);
+    }
+}
+
+#[test]
 fn nothing_of_the_lab_shows_on_the_real_host() {
     let Some((world, _syslog, _sshd)) = world_without_pam() else { return };
     world.kernel().nft("add table inet pillory_lab_check");

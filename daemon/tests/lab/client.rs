@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::host::{Host, connect_from};
+use super::host::Host;
+use super::network::{Knocking, connect_from};
 use super::tools;
 use super::wait::wait_for;
 use super::world::{SERVER4, SERVER6};
@@ -145,6 +146,11 @@ impl Attacker {
     pub fn connect(&self, port: u16, timeout: Duration) -> std::io::Result<TcpStream> {
         let to = SocketAddr::new(self.server(), port);
         self.host.in_network(|| connect_from(self.addr, to, timeout))
+    }
+
+    /// Knocks at port 22 every few milliseconds until told to stop.
+    pub fn knock(&self) -> Knocking {
+        Knocking::start(self.host.clone(), self.addr, SocketAddr::new(self.server(), 22))
     }
 
     /// Opens `count` connections to sshd and says nothing over them; they stay until dropped.

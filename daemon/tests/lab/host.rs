@@ -1,7 +1,7 @@
 //! A host of the lab: a process that holds namespaces, and programs that run in them.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::network;
 use super::tools;
 use super::wait::{wait_for, wait_until};
 
@@ -161,17 +162,12 @@ impl Host {
 
     /// True if something listens on this TCP port.
     pub fn listens(&self, port: u16) -> bool {
-        // Columns of /proc/net/tcp: slot, local address:port, remote, state (0A is LISTEN).
-        let wanted = format!(":{port:04X}");
-        ["tcp", "tcp6"].iter().any(|table| {
-            let text =
-                std::fs::read_to_string(format!("/proc/{}/net/{table}", self.pid())).unwrap_or_default();
-            text.lines().any(|line| {
-                let mut columns = line.split_whitespace().skip(1);
-                let local = columns.next().unwrap_or_default();
-                local.ends_with(&wanted) && columns.nth(1) == Some("0A")
-            })
-        })
+        network::sockets(self.pid()).iter().any(|socket| socket.is_listener && socket.local.port() == port)
+    }
+
+    /// How many TCP connections this host has with `peer`, half open ones and those of nobody included.
+    pub fn connections_with(&self, peer: IpAddr) -> usize {
+        network::sockets(self.pid()).iter().filter(|socket| socket.remote.ip() == peer).count()
     }
 
     /// Waits until something listens on this TCP port.
@@ -268,32 +264,4 @@ fn collect(pipe: impl Read, kept: &Mutex<String>) {
         kept.lock().expect("nobody panics holding it").push_str(&String::from_utf8_lossy(&line));
         line.clear();
     }
-}
-
-/// Opens a TCP connection from `from` to `to` inside the current namespace.
-/// # Errors
-/// As the kernel says; [`std::io::ErrorKind::TimedOut`] after `timeout`.
-pub fn connect_from(from: std::net::IpAddr, to: SocketAddr, timeout: Duration) -> std::io::Result<TcpStream> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
-
-    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    bind(&socket, &SocketAddr::new(from, 0))?;
-    match connect(&socket, &to) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::INPROGRESS) => {
-            let limit = Timespec::try_from(timeout).map_err(std::io::Error::other)?;
-            let mut watched = [PollFd::new(&socket, PollFlags::OUT)];
-            if poll(&mut watched, Some(&limit))? == 0 {
-                return Err(std::io::ErrorKind::TimedOut.into());
-            }
-            sockopt::socket_error(&socket)??;
-        }
-        Err(error) => return Err(error.into()),
-    }
-    let stream = TcpStream::from(socket);
-    stream.set_nonblocking(false)?;
-    Ok(stream)
 }

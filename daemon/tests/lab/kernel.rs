@@ -1,12 +1,17 @@
 //! The server's kernel, read back by foreign programs: nft and ip.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use pillory_core::net::Prefix;
 use serde_json::Value;
 
 use super::host::Host;
+use super::wait::wait_for;
 
 /// The sets that hold bans of every port, as INTERFACE names them.
 const SETS: [&str; 5] = ["ban4", "ban6", "ban6n", "net4", "net6"];
@@ -67,6 +72,48 @@ impl Kernel {
         self.banned().iter().any(covers) || self.blackholes().iter().any(covers)
     }
 
+    /// Begins to count the packets of `addr`; one address a world.
+    pub fn count_packets(&self, addr: IpAddr) {
+        let family = if addr.is_ipv4() { "ip" } else { "ip6" };
+        self.nft(&COUNTING.replace("FAMILY", family).replace("ADDRESS", &addr.to_string()));
+    }
+
+    /// The packets counted since [`Kernel::count_packets`].
+    pub fn packets(&self) -> Packets {
+        let text = self.host.run("nft", &["-j", "list", "counters", "table", "inet", "lab"]);
+        let json: Value = serde_json::from_str(&text).expect("nft -j prints JSON");
+        let objects = json["nftables"].as_array().cloned().unwrap_or_default();
+        let count = |name: &str| {
+            let counter =
+                objects.iter().map(|object| &object["counter"]).find(|counter| counter["name"] == name);
+            counter.and_then(|counter| counter["packets"].as_u64()).expect("the counter is there")
+        };
+        Packets { arrived: count("arrived"), left: count("left") }
+    }
+
+    /// Listens to what happens to elements; a change is heard in about a millisecond.
+    pub fn monitor(&self) -> Monitor {
+        let mut command = self.host.command("nft");
+        command.arg("monitor").stdout(Stdio::piped());
+        let mut child = command.spawn().expect("nft starts");
+        let pipe = child.stdout.take().expect("standard output is piped");
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&heard);
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                kept.lock().expect("nobody panics holding it").push((Instant::now(), line));
+            }
+        });
+        let monitor = Monitor { child, heard };
+        // It says nothing of its own when it has begun to listen: make changes until it has heard one.
+        wait_for(Duration::from_secs(10), "nft monitor to listen", || {
+            self.nft("add table inet lab_monitor");
+            self.nft("delete table inet lab_monitor");
+            monitor.heard("lab_monitor").map(|_| ())
+        });
+        monitor
+    }
+
     /// Destinations of the blackhole routes of the main table.
     pub fn blackholes(&self) -> BTreeSet<Prefix> {
         let mut found = BTreeSet::new();
@@ -79,6 +126,53 @@ impl Kernel {
             }
         }
         found
+    }
+}
+
+/// A table of the lab's own that counts an address's packets as they arrive, before anything can drop them, and
+/// as they leave.
+const COUNTING: &str = "\
+table inet lab {
+    counter arrived { }
+    counter left { }
+    chain arriving { type filter hook prerouting priority -450; FAMILY saddr ADDRESS counter name arrived; }
+    chain leaving { type filter hook postrouting priority 450; FAMILY daddr ADDRESS counter name left; }
+}
+";
+
+/// Packets of an address, counted by the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packets {
+    /// From it, before anything could drop them.
+    pub arrived: u64,
+    /// To it, after everything that could drop them.
+    pub left: u64,
+}
+
+/// What `nft monitor` tells of elements, as it comes; ended when dropped.
+#[derive(Debug)]
+pub struct Monitor {
+    child: Child,
+    heard: Arc<Mutex<Vec<(Instant, String)>>>,
+}
+
+impl Monitor {
+    /// When an element that contains `text` was first heard of: `add element inet pillory ban4 { 192.0.2.7`.
+    pub fn heard(&self, text: &str) -> Option<Instant> {
+        let heard = self.heard.lock().expect("the reader does not panic");
+        heard.iter().find(|(_, line)| line.contains(text)).map(|(when, _)| *when)
+    }
+
+    /// Every line heard so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.heard.lock().expect("the reader does not panic").iter().map(|(_, line)| line.clone()).collect()
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -40,21 +40,14 @@ pub struct Tool {
     pub libraries: Option<String>,
 }
 
-/// The cargo target directory, where everything that the lab writes goes.
-pub fn target_dir() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(dir) => PathBuf::from(dir),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
-    }
-}
-
 /// Scratch space of the lab that outlives a test: host keys, the askpass program.
 pub fn lab_dir() -> PathBuf {
-    let dir = target_dir().join("lab");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lab");
     std::fs::create_dir_all(&dir).expect("target/lab can be made");
     dir.canonicalize().expect("target/lab is there")
 }
 
+/// Where `scripts/fetch-test-tools.sh` unpacks what it fetches.
 fn tools_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
 }

@@ -27,12 +27,12 @@ export RUST_BACKTRACE="${RUST_BACKTRACE:-0}"
 mkdir -p target
 log=target/test.log
 status=0
+rm -f target/.test-failed
 {
     cargo test --quiet --locked --workspace --no-fail-fast -- "$@" 2>&1 || echo "$?" >target/.test-failed
 } | tee "$log"
 if [ -e target/.test-failed ]; then
     status=$(cat target/.test-failed)
-    rm -f target/.test-failed
 fi
 
 echo

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 /// Where the host's own programs are; `PATH` of an unprivileged user often lacks the sbin ones.
 const HOST_DIRS: [&str; 9] = [
@@ -118,10 +120,33 @@ pub fn check(programs: &[&str]) -> Result<(), Missing> {
         return Err(Missing("not root".into()));
     }
     let absent: Vec<&str> = programs.iter().copied().filter(|name| find(name).is_none()).collect();
-    if absent.is_empty() {
-        return Ok(());
+    if !absent.is_empty() {
+        return Err(Missing(format!(
+            "no {} here; scripts/fetch-test-tools.sh fetches them",
+            absent.join(", ")
+        )));
     }
-    Err(Missing(format!("no {} here; scripts/fetch-test-tools.sh fetches them", absent.join(", "))))
+    namespaces()
+}
+
+/// Ok if the kernel lets us make namespaces, which a container may forbid, and speaks IPv6; asked once.
+fn namespaces() -> Result<(), Missing> {
+    static ASKED: OnceLock<Result<(), Missing>> = OnceLock::new();
+    let ask = || {
+        if !Path::new("/proc/sys/net/ipv6").exists() {
+            return Err(Missing("this kernel has no IPv6".into()));
+        }
+        let output = Command::new("unshare")
+            .args(["--net", "--mount", "--uts", "sh", "-c", "mount -t tmpfs lab /run && ip link set lo up"])
+            .output()
+            .map_err(|error| Missing(format!("cannot start unshare: {error}")))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let why = String::from_utf8_lossy(&output.stderr);
+        Err(Missing(format!("no namespaces can be made here: {}", why.trim())))
+    };
+    ASKED.get_or_init(ask).clone()
 }
 
 /// Prints past the test runner's capture, which would hide it because the test passes.

@@ -42,6 +42,9 @@ skipped=$(grep -o 'skipped: .*' "$log" | sort -u || true)
 grep '^test result: ' "$log" || true
 awk -v skipped="$(echo "$skipped" | grep -c . || true)" '
     /^test result: / { passed += $4; failed += $6 }
-    END { printf "in all: %d passed (%d of them skipped, see above), %d failed\n", passed, skipped, failed }
+    END {
+        note = skipped > 0 ? sprintf(" (%d of them skipped something, see above)", skipped) : ""
+        printf "in all: %d passed%s, %d failed\n", passed, note, failed
+    }
 ' "$log"
 exit "$status"

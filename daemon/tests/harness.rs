@@ -194,6 +194,8 @@ fn every_process_ends_with_its_world() {
     let mut stray = world.server.command("sleep").arg("1000").spawn().expect("sleep starts");
     let session = world.friend("192.0.2.202").log_in("alice", PASSWORD);
     let network = std::fs::read_link(format!("/proc/{holder}/ns/net")).expect("the holder lives");
+    // Held open, for the kernel gives the number of a namespace that is gone to the next one, another test's.
+    let _pinned = std::fs::File::open(format!("/proc/{holder}/ns/net")).expect("the holder lives");
     assert!(!processes_in(&network).is_empty());
     drop((session, sshd, syslog, world));
     // The test is the stray's parent, so it stays a zombie, which has no namespaces, until it is waited for.

@@ -2,7 +2,7 @@
 //! error messages all come from here. To add a key of a jail, add a row.
 
 use crate::event::{Class, Points};
-use crate::filter::FilterSpec;
+use crate::filter::spec;
 use crate::jail::policy::{Ladder, PointTable};
 use crate::machine::ScopeRule;
 use crate::net::Prefix;
@@ -268,7 +268,7 @@ fn bantime(value: &Value) -> Result<BanTime, Misfit> {
 }
 
 fn journalmatch(text: &str) -> Result<Vec<Vec<(String, String)>>, Misfit> {
-    FilterSpec::parse_journalmatch(text).map_err(|what| Misfit(what, "write FIELD=value FIELD=value + FIELD=value"))
+    spec::journal_match(text).map_err(|problem| Misfit(problem.to_string(), ""))
 }
 
 fn is_host_name(text: &str) -> bool {

@@ -327,8 +327,10 @@ fn fail_classes(text: &str, expressions: usize) -> Result<Vec<(usize, Class)>, S
     Ok(classes)
 }
 
-/// `_SYSTEMD_UNIT=a.service _COMM=b + _COMM=c`.
-fn journal_match(text: &str) -> Result<Vec<Vec<(String, String)>>, SpecProblem> {
+/// Reads a `journalmatch`: `_SYSTEMD_UNIT=a.service _COMM=b + _COMM=c`.
+/// # Errors
+/// [`SpecProblem::BadJournalMatch`] names the word that is no pair.
+pub fn journal_match(text: &str) -> Result<Vec<Vec<(String, String)>>, SpecProblem> {
     let mut alternatives: Vec<Vec<(String, String)>> = vec![Vec::new()];
     for word in text.split_whitespace() {
         let word = word.trim_matches(['"', '\'']);

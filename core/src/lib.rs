@@ -1,11 +1,11 @@
 //! Pillory's judgement, without I/O and without a clock.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod event;
 pub mod filter;
 pub mod jail;
 pub mod ledger;
+pub mod machine;
 pub mod net;
 pub mod time;
-pub mod config;
-pub mod machine;

@@ -158,9 +158,18 @@ impl Machine {
     }
 
     /// Judges one record for one jail, by the reader of that number.
-    pub fn line(&mut self, (jail, reader): (JailIndex, usize), line: &Line<'_>, phase: Phase, clock: &Clock, out: &mut Vec<Effect>) {
+    pub fn line(
+        &mut self,
+        (jail, reader): (JailIndex, usize),
+        line: &Line<'_>,
+        phase: Phase,
+        clock: &Clock,
+        out: &mut Vec<Effect>,
+    ) {
         let at = usize::from(jail);
-        let Some(extractor) = self.extractors.get_mut(at).and_then(|readers| readers.get_mut(reader)) else { return };
+        let Some(extractor) = self.extractors.get_mut(at).and_then(|readers| readers.get_mut(reader)) else {
+            return;
+        };
         if let Some(counters) = self.counters.get_mut(at) {
             counters.lines += 1;
         }
@@ -178,10 +187,19 @@ impl Machine {
     }
 
     /// Judges one event of a jail.
-    pub fn event(&mut self, jail: JailIndex, event: &Event, phase: Phase, now: Timestamp, out: &mut Vec<Effect>) {
+    pub fn event(
+        &mut self,
+        jail: JailIndex,
+        event: &Event,
+        phase: Phase,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
         let now = self.now(now);
         let Some(when) = self.judged_at(jail, event, phase, now, out) else { return };
-        let Some(name) = self.judge.jails().get(usize::from(jail)).map(|jail| jail.name.clone()) else { return };
+        let Some(name) = self.judge.jails().get(usize::from(jail)).map(|jail| jail.name.clone()) else {
+            return;
+        };
         let subject = self.judge.client(event).map(|addr| self.judge.subject(addr));
         let banned = subject.is_some_and(|subject| self.ledger.is_banned(subject, &name));
         let mode = match phase {
@@ -207,14 +225,24 @@ impl Machine {
         }
     }
 
-    fn judged_at(&mut self, jail: JailIndex, event: &Event, phase: Phase, now: Timestamp, out: &mut Vec<Effect>) -> Option<Timestamp> {
+    fn judged_at(
+        &mut self,
+        jail: JailIndex,
+        event: &Event,
+        phase: Phase,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) -> Option<Timestamp> {
         match (phase, event.stamp) {
             (Phase::Live, stamp) => {
                 let off = stamp.map_or(0, |stamp| stamp.since(now).secs().max(now.since(stamp).secs()));
                 let at = usize::from(jail);
                 if off > STAMP_TOLERANCE_S && !std::mem::replace(self.stamp_warned.get_mut(at)?, true) {
                     let seconds = (stamp?.millis() - now.millis()) / 1000;
-                    out.push(Effect::Say(Notice::StampOff(self.judge.jails().get(at)?.name.clone(), seconds)));
+                    out.push(Effect::Say(Notice::StampOff(
+                        self.judge.jails().get(at)?.name.clone(),
+                        seconds,
+                    )));
                 }
                 Some(now)
             }
@@ -223,7 +251,13 @@ impl Machine {
         }
     }
 
-    fn seen_although_banned(&mut self, jail: &JailName, subject: Prefix, now: Timestamp, out: &mut Vec<Effect>) {
+    fn seen_although_banned(
+        &mut self,
+        jail: &JailName,
+        subject: Prefix,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
         let long_ago = |ban: &&Ban| ban.jail == *jail && now.since(ban.since) >= NO_EFFECT.1;
         if !self.enforcing || !self.ledger.covering(subject).iter().any(long_ago) {
             return;
@@ -235,7 +269,13 @@ impl Machine {
         }
     }
 
-    fn ban_by_jail(&mut self, jail: JailIndex, mut decision: Decision, now: Timestamp, out: &mut Vec<Effect>) {
+    fn ban_by_jail(
+        &mut self,
+        jail: JailIndex,
+        mut decision: Decision,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
         let talks = || self.talks_to.iter().any(|addr| decision.prefix.contains_addr(*addr));
         let limited = match self.limit_to_ports {
             ScopeRule::All => false,
@@ -275,7 +315,13 @@ impl Machine {
     }
 
     /// Lifts the bans of these prefixes, or every ban if there are none given; of one jail or of all.
-    pub fn unban(&mut self, prefixes: Option<&[Prefix]>, jail: Option<&JailName>, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Ban> {
+    pub fn unban(
+        &mut self,
+        prefixes: Option<&[Prefix]>,
+        jail: Option<&JailName>,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) -> Vec<Ban> {
         let all: Vec<Prefix>;
         let prefixes = match prefixes {
             Some(prefixes) => prefixes,
@@ -340,7 +386,8 @@ impl Machine {
         }
         let old: BTreeSet<Prefix> = self.judge.never.entries().iter().map(|(prefix, _)| *prefix).collect();
         let new: BTreeSet<Prefix> = never.entries().iter().map(|(prefix, _)| *prefix).collect();
-        let touches_bans = old.symmetric_difference(&new).any(|prefix| !self.ledger.overlapping(*prefix).is_empty());
+        let touches_bans =
+            old.symmetric_difference(&new).any(|prefix| !self.ledger.overlapping(*prefix).is_empty());
         self.judge.never = never;
         if touches_bans {
             let changes = self.projection.rebuild(&self.ledger, &self.judge.never);
@@ -400,7 +447,13 @@ impl Machine {
     }
 
     /// A ban by hand or from a list, not yet taken over.
-    pub fn manual_ban(prefix: Prefix, jail: JailName, since: Timestamp, until: End, (reason, origin): (String, Origin)) -> Ban {
+    pub fn manual_ban(
+        prefix: Prefix,
+        jail: JailName,
+        since: Timestamp,
+        until: End,
+        (reason, origin): (String, Origin),
+    ) -> Ban {
         Ban { prefix, jail, since, until, failures: 0, reason, origin, scope: Scope::All }
     }
 }

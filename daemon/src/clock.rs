@@ -35,3 +35,8 @@ impl Stopwatch {
         self.0.elapsed()
     }
 }
+
+/// The clock that never steps; for waits only.
+pub(crate) fn instant() -> Instant {
+    Instant::now()
+}

@@ -49,8 +49,15 @@ impl Places {
     }
 
     fn has_program(&self, name: &str) -> bool {
-        const DIRECTORIES: [&str; 7] =
-            ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/lib/openssh", "/usr/libexec/openssh"];
+        const DIRECTORIES: [&str; 7] = [
+            "/usr/sbin",
+            "/usr/bin",
+            "/sbin",
+            "/bin",
+            "/usr/local/sbin",
+            "/usr/lib/openssh",
+            "/usr/libexec/openssh",
+        ];
         DIRECTORIES.iter().any(|directory| self.exists(&format!("{directory}/{name}")))
     }
 }
@@ -81,20 +88,25 @@ fn best(jail: &JailConfig, places: &Places, sure: bool) -> Option<Vec<Wanted>> {
     if !jail.logpath.is_empty() {
         return Some(files(jail));
     }
-    let programs = jail.filter.journalmatch.iter().flatten().filter(|(field, _)| field == "_COMM");
-    let has_service = sure || programs.clone().any(|(_, name)| places.has_program(name));
-    if has_service && places.has_journal() && let Some(journal) = journal(jail) {
+    // sshd is what most hosts are attacked by, wherever its program lies; its jail always runs.
+    let is_sshd = jail.filter.name == "sshd";
+    let mut programs = jail.filter.journalmatch.iter().flatten().filter(|(field, _)| field == "_COMM");
+    let has_service = sure || is_sshd || programs.any(|(_, name)| places.has_program(name));
+    if has_service
+        && places.has_journal()
+        && let Some(journal) = journal(jail)
+    {
         return Some(vec![journal]);
     }
     let there: Vec<Wanted> = files(jail).into_iter().filter(|wanted| is_there(wanted, places)).collect();
-    if !there.is_empty() && (sure || has_service || programs.count() == 0) {
+    if !there.is_empty() {
         return Some(there);
     }
-    if jail.name.as_str() == "sshd" && has_service && places.exists("/var/log/btmp") {
+    if is_sshd && places.exists("/var/log/btmp") {
         return Some(vec![btmp(jail)]);
     }
-    // A log that does not exist yet is waited for, if the jail is wanted.
-    sure.then(|| files(jail)).filter(|files| !files.is_empty())
+    // A log that does not exist yet is waited for, if there is a service to write it.
+    has_service.then(|| files(jail)).filter(|files| !files.is_empty())
 }
 
 fn is_there(wanted: &Wanted, places: &Places) -> bool {

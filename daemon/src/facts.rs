@@ -33,7 +33,9 @@ pub(crate) fn read(config: &Config) -> Facts {
 /// Works until `wake` is raised.
 pub(crate) fn watch(_config: &Config, asked: &Receiver<()>, _inputs: &Sender<Input>, wake: &Wake) {
     while !wake.is_raised() {
-        if asked.recv_timeout(std::time::Duration::from_secs(1)) == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
+        if asked.recv_timeout(std::time::Duration::from_secs(1))
+            == Err(crossbeam_channel::RecvTimeoutError::Disconnected)
+        {
             return;
         }
     }

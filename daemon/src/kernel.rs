@@ -47,7 +47,12 @@ pub(crate) enum Answer {
 }
 
 /// Works until the engine hangs up, and then gives the action back.
-pub(crate) fn run(mut action: Box<dyn Action>, mut ports: JailPorts, jobs: &Receiver<Job>, answer: &Sender<Answer>) -> Box<dyn Action> {
+pub(crate) fn run(
+    mut action: Box<dyn Action>,
+    mut ports: JailPorts,
+    jobs: &Receiver<Job>,
+    answer: &Sender<Answer>,
+) -> Box<dyn Action> {
     let mut held: Option<Job> = None;
     while let Some(job) = held.take().or_else(|| jobs.recv().ok()) {
         let said = match job {

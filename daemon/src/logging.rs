@@ -21,7 +21,11 @@ pub(crate) enum Format {
 /// Starts logging to stderr.
 pub(crate) fn start(format: Format) {
     let level = tracing::Level::INFO;
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).with_ansi(false);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(false);
     // A second call in one process (tests) keeps the first logger.
     let _ = match format {
         Format::Text => tracing::subscriber::set_global_default(builder.finish()),

@@ -61,7 +61,12 @@ pub fn parse(file: &str, text: &str) -> Result<RawConfig, Vec<Problem>> {
         let line = line_of(text, key.span().start);
         match value.get_ref() {
             DeValue::Table(jails) if key.get_ref() == "jail" => read_jails(text, jails, &mut raw),
-            value => raw.entries.push(Entry { jail: None, key: key.get_ref().to_string(), value: read(value), line }),
+            value => raw.entries.push(Entry {
+                jail: None,
+                key: key.get_ref().to_string(),
+                value: read(value),
+                line,
+            }),
         }
     }
     // The parser's tables are sorted by key; people read from the top.
@@ -75,7 +80,12 @@ fn read_jails(text: &str, jails: &DeTable<'_>, raw: &mut RawConfig) {
         let line = line_of(text, name.span().start);
         raw.jails.push((name_text.clone(), line));
         let DeValue::Table(keys) = jail.get_ref() else {
-            raw.entries.push(Entry { jail: None, key: format!("jail.{name_text}"), value: read(jail.get_ref()), line });
+            raw.entries.push(Entry {
+                jail: None,
+                key: format!("jail.{name_text}"),
+                value: read(jail.get_ref()),
+                line,
+            });
             continue;
         };
         for (key, value) in keys {
@@ -97,9 +107,9 @@ fn read(value: &DeValue<'_>) -> Value {
         DeValue::Datetime(stamp) => Value::Text(stamp.to_string()),
         DeValue::Boolean(truth) => Value::Bool(*truth),
         DeValue::Array(values) => Value::List(values.iter().map(|value| read(value.get_ref())).collect()),
-        DeValue::Table(table) => {
-            Value::Table(table.iter().map(|(key, value)| (key.get_ref().to_string(), read(value.get_ref()))).collect())
-        }
+        DeValue::Table(table) => Value::Table(
+            table.iter().map(|(key, value)| (key.get_ref().to_string(), read(value.get_ref()))).collect(),
+        ),
     }
 }
 

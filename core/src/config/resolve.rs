@@ -27,14 +27,21 @@ pub fn default_config() -> Config {
 pub fn resolve(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut top = TopDraft::default();
-    let mut drafts: BTreeMap<String, (Draft, usize)> = catalog::names().map(|name| (name.to_owned(), (Draft::default(), 0))).collect();
+    let mut drafts: BTreeMap<String, (Draft, usize)> =
+        catalog::names().map(|name| (name.to_owned(), (Draft::default(), 0))).collect();
     for (name, line) in &raw.jails {
         drafts.entry(name.clone()).or_default().1 = *line;
     }
     for entry in &raw.entries {
         if let Err(Misfit(what, cure)) = set(entry, &mut top, &mut drafts) {
             let jail = entry.jail.clone();
-            problems.push(Problem { file: raw.file.clone(), line: entry.line, jail, what: format!("{} {what}", entry.key), cure: cure.to_owned() });
+            problems.push(Problem {
+                file: raw.file.clone(),
+                line: entry.line,
+                jail,
+                what: format!("{} {what}", entry.key),
+                cure: cure.to_owned(),
+            });
         }
     }
     let mut jails = Vec::new();
@@ -77,14 +84,21 @@ fn empty() -> Config {
     config(TopDraft::default(), Vec::new())
 }
 
-fn set(entry: &Entry, top: &mut TopDraft, drafts: &mut BTreeMap<String, (Draft, usize)>) -> Result<(), Misfit> {
+fn set(
+    entry: &Entry,
+    top: &mut TopDraft,
+    drafts: &mut BTreeMap<String, (Draft, usize)>,
+) -> Result<(), Misfit> {
     let Some(name) = &entry.jail else {
         if let Some(key) = find(POLICY_KEYS, &entry.key) {
             return (key.set)(&mut top.defaults, &entry.value);
         }
         return match find(TOP_KEYS, &entry.key) {
             Some(key) => (key.set)(top, &entry.value),
-            None => Err(unknown(&entry.key, TOP_KEYS.iter().map(|key| key.name).chain(POLICY_KEYS.iter().map(|key| key.name)))),
+            None => Err(unknown(
+                &entry.key,
+                TOP_KEYS.iter().map(|key| key.name).chain(POLICY_KEYS.iter().map(|key| key.name)),
+            )),
         };
     };
     let draft = &mut drafts.entry(name.clone()).or_default().0;
@@ -99,7 +113,9 @@ fn find<'a, T>(keys: &'a [Key<T>], name: &str) -> Option<&'a Key<T>> {
 }
 
 fn unknown(key: &str, known: impl Iterator<Item = &'static str>) -> Misfit {
-    let close = known.min_by_key(|known| crate::jail::names::distance(known, key)).filter(|known| crate::jail::names::distance(known, key) <= 3);
+    let close = known
+        .min_by_key(|known| crate::jail::names::distance(known, key))
+        .filter(|known| crate::jail::names::distance(known, key) <= 3);
     let what = match close {
         Some(close) => format!("is no key; did you mean {close}?"),
         None => "is no key".to_owned(),
@@ -118,7 +134,10 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
     if backend == Backend::Journal && draft.logpath.is_some() {
         problems.push(("backend \"journal\" and logpath exclude each other".into(), "remove one of them"));
     }
-    let reads_nothing = logpath.is_empty() && filter.logpath.is_empty() && filter.journalmatch.is_empty() && backend != Backend::Btmp;
+    let reads_nothing = logpath.is_empty()
+        && filter.logpath.is_empty()
+        && filter.journalmatch.is_empty()
+        && backend != Backend::Btmp;
     if reads_nothing && draft.enabled != Some(Enabled::No) && problems.is_empty() {
         problems.push(("nothing says what it reads".into(), "give it a logpath or a journalmatch"));
     }
@@ -131,7 +150,10 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
         points: point_table(&[&defaults.points, &draft.points]),
     };
     // A jail that the file sets up itself runs; one that only adjusts a built-in jail leaves it to discovery.
-    let own = draft.failregex.is_some() || draft.logpath.is_some() || draft.backend.is_some() || draft.filter.is_some();
+    let own = draft.failregex.is_some()
+        || draft.logpath.is_some()
+        || draft.backend.is_some()
+        || draft.filter.is_some();
     let enabled = draft.enabled.unwrap_or(if own { Enabled::Yes } else { Enabled::Auto });
     let port = draft.port.clone().unwrap_or_default();
     if !problems.is_empty() {
@@ -144,9 +166,14 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
     let wanted = draft.filter.as_deref().unwrap_or(name);
     let mut spec = match catalog::builtin(wanted) {
         Some(spec) => spec,
-        None if draft.failregex.is_some() && draft.filter.is_none() => FilterSpec { name: name.to_owned(), ..FilterSpec::default() },
+        None if draft.failregex.is_some() && draft.filter.is_none() => {
+            FilterSpec { name: name.to_owned(), ..FilterSpec::default() }
+        }
         None => {
-            problems.push((format!("there is no built-in filter {wanted:?}"), "give it a failregex, or name a filter that exists"));
+            problems.push((
+                format!("there is no built-in filter {wanted:?}"),
+                "give it a failregex, or name a filter that exists",
+            ));
             return FilterSpec::default();
         }
     };

@@ -163,7 +163,10 @@ impl Judge {
             && unknown
         {
             *class = Class::UnknownUser;
-            let first = event.connection.as_ref().is_some_and(|connection| !self.connections.knows(index, event.addr, connection));
+            let first = event
+                .connection
+                .as_ref()
+                .is_some_and(|connection| !self.connections.knows(index, event.addr, connection));
             *kind = u16::from(!first);
         }
         event

@@ -64,7 +64,10 @@ impl Status {
             let jails = reply.value["jails"].as_array().cloned().unwrap_or_default();
             let kept: Vec<Value> = jails.into_iter().filter(|jail| jail["name"] == wanted.as_str()).collect();
             if kept.is_empty() {
-                return Err(Failure::new(exit::NO, format!("no jail {wanted:?} runs; `pillory status` lists those that do")));
+                return Err(Failure::new(
+                    exit::NO,
+                    format!("no jail {wanted:?} runs; `pillory status` lists those that do"),
+                ));
             }
             reply.value["jails"] = Value::Array(kept);
         }
@@ -75,23 +78,38 @@ impl Status {
 fn status_text(value: &Value) -> String {
     let mut text = String::new();
     let enforcing = value["enforcing"] == true;
-    let state = if enforcing { format!("protected by {}", word(&value["banaction"])) } else { "OFF, nothing is enforced (`pillory on` switches on)".to_owned() };
+    let state = if enforcing {
+        format!("protected by {}", word(&value["banaction"]))
+    } else {
+        "OFF, nothing is enforced (`pillory on` switches on)".to_owned()
+    };
     let uptime = Span::from_secs(value["uptime_s"].as_u64().unwrap_or(0));
-    let _ = writeln!(text, "pillory {}: {state}, up {uptime}, {} banned", word(&value["version"]), value["banned"]);
+    let _ = writeln!(
+        text,
+        "pillory {}: {state}, up {uptime}, {} banned",
+        word(&value["version"]),
+        value["banned"]
+    );
     for warning in value["warnings"].as_array().into_iter().flatten() {
         let _ = writeln!(text, "warning: {}", word(warning));
     }
     for jail in value["jails"].as_array().into_iter().flatten() {
-        let sources = jail["sources"].as_array().into_iter().flatten().map(|source| match source["kind"].as_str() {
-            Some("file") => word(&source["path"]),
-            Some(kind) => format!("{kind} {}", word(&source["path"])),
-            None => String::new(),
-        });
+        let sources =
+            jail["sources"].as_array().into_iter().flatten().map(|source| match source["kind"].as_str() {
+                Some("file") => word(&source["path"]),
+                Some(kind) => format!("{kind} {}", word(&source["path"])),
+                None => String::new(),
+            });
         let sources = sources.collect::<Vec<_>>().join(", ");
         let _ = writeln!(
             text,
             "  {:<14} {} lines, {} failures, {} tracked, {} banned ({} in all)  {sources}",
-            word(&jail["name"]), jail["lines"], jail["failures"], jail["tracked"], jail["banned"], jail["bans_total"]
+            word(&jail["name"]),
+            jail["lines"],
+            jail["failures"],
+            jail["tracked"],
+            jail["banned"],
+            jail["bans_total"]
         );
     }
     text
@@ -120,18 +138,30 @@ impl List {
         }
         self.client.show(&reply, |bans| {
             let bans = bans.as_array().map_or(&[][..], Vec::as_slice);
-            if bans.is_empty() { "nobody is banned\n".to_owned() } else { bans.iter().map(ban_line).collect() }
+            if bans.is_empty() {
+                "nobody is banned\n".to_owned()
+            } else {
+                bans.iter().map(ban_line).collect()
+            }
         })
     }
 }
 
 fn ban_line(ban: &Value) -> String {
-    let prefix = ban["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok()).map_or_else(|| word(&ban["prefix"]), Prefix::short);
+    let prefix = ban["prefix"]
+        .as_str()
+        .and_then(|text| text.parse::<Prefix>().ok())
+        .map_or_else(|| word(&ban["prefix"]), Prefix::short);
     let left = match ban["until"].as_str().and_then(parse_time) {
         Some(until) => format!("{} left", until.since(clock::now())),
         None => "forever".to_owned(),
     };
-    format!("{prefix:<39} {:<14} {left:<16} {} ({})\n", word(&ban["jail"]), word(&ban["reason"]), word(&ban["origin"]))
+    format!(
+        "{prefix:<39} {:<14} {left:<16} {} ({})\n",
+        word(&ban["jail"]),
+        word(&ban["reason"]),
+        word(&ban["origin"])
+    )
 }
 
 /// `pillory ban`
@@ -155,9 +185,6 @@ pub(crate) struct Ban {
     #[command(flatten)]
     client: Client,
 }
-
-
-
 
 /// Parses a jail's name.
 #[derive(Debug, Clone)]
@@ -191,7 +218,8 @@ fn read_prefixes(words: &[String]) -> Result<Vec<Prefix>, Failure> {
             all.push(word.clone());
         }
     }
-    let (good, bad): (Vec<_>, Vec<_>) = all.iter().map(|word| word.parse::<Prefix>()).partition(Result::is_ok);
+    let (good, bad): (Vec<_>, Vec<_>) =
+        all.iter().map(|word| word.parse::<Prefix>()).partition(Result::is_ok);
     let bad: Vec<String> = bad.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
     if !bad.is_empty() {
         return Err(Failure::new(exit::USAGE, bad.join("\npillory: ")));
@@ -208,7 +236,8 @@ fn caller() -> Option<IpAddr> {
 impl Ban {
     pub(crate) fn run(&self) -> Outcome {
         let prefixes = read_prefixes(&self.prefixes)?;
-        let orders = prefixes.into_iter().map(|prefix| BanOrder { prefix, reason: self.reason.clone() }).collect();
+        let orders =
+            prefixes.into_iter().map(|prefix| BanOrder { prefix, reason: self.reason.clone() }).collect();
         let options = BanOptions {
             jail: self.jail.as_ref().map(|jail| jail.0.clone()),
             bantime: self.bantime,
@@ -227,7 +256,12 @@ impl Ban {
                 let _ = writeln!(text, "{} of them were banned at least as long already", value["unchanged"]);
             }
             for refused in value["refused"].as_array().into_iter().flatten() {
-                let _ = writeln!(text, "refused {}: {}; --force bans it all the same", word(&refused["prefix"]), word(&refused["why"]));
+                let _ = writeln!(
+                    text,
+                    "refused {}: {}; --force bans it all the same",
+                    word(&refused["prefix"]),
+                    word(&refused["why"])
+                );
             }
             text
         })
@@ -343,17 +377,26 @@ impl Explain {
                 let _ = write!(text, "  {}", ban_line(ban));
             });
             for never in value["never_banned"].as_array().into_iter().flatten() {
-                let _ = writeln!(text, "  never banned: {} is {}", word(&never["prefix"]), word(&never["why"]));
+                let _ =
+                    writeln!(text, "  never banned: {} is {}", word(&never["prefix"]), word(&never["why"]));
             }
             for jail in value["points"].as_array().into_iter().flatten() {
                 let findtime = Span::from_secs(jail["findtime_s"].as_u64().unwrap_or(0));
-                let _ = writeln!(text, "  jail {}: {} of {} points, {} attempts within {findtime}", word(&jail["jail"]), jail["points"], jail["maxretry"], jail["attempts"]);
+                let _ = writeln!(
+                    text,
+                    "  jail {}: {} of {} points, {} attempts within {findtime}",
+                    word(&jail["jail"]),
+                    jail["points"],
+                    jail["maxretry"],
+                    jail["attempts"]
+                );
             }
             if value["earlier_bans"].as_u64().is_some_and(|count| count > 0) {
                 let _ = writeln!(text, "  banned {} times so far", value["earlier_bans"]);
             }
             if let Some(login) = value["last_good_login"].as_object() {
-                let _ = writeln!(text, "  last good login: {} {}", word(&login["time"]), word(&login["user"]));
+                let _ =
+                    writeln!(text, "  last good login: {} {}", word(&login["time"]), word(&login["user"]));
             }
             text
         })
@@ -405,7 +448,9 @@ fn parse_moment(text: &str) -> Result<Timestamp, String> {
     if let Some(stamp) = parse_time(text) {
         return Ok(stamp);
     }
-    let civil: jiff::civil::DateTime = text.parse().map_err(|_| format!("{text:?} is no point in time; write 2026-01-02, 2026-01-02T03:04:05 or 2h"))?;
+    let civil: jiff::civil::DateTime = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no point in time; write 2026-01-02, 2026-01-02T03:04:05 or 2h"))?;
     let zoned = civil.to_zoned(clock::zone()).map_err(|error| error.to_string())?;
     Ok(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
 }
@@ -444,7 +489,9 @@ impl Rows {
     }
 
     fn print_rows(&self, reply: &Reply, line: fn(&Value) -> String) -> Result<usize, Failure> {
-        let Some(rows) = reply.value.as_array() else { return Err(Failure::new(reply.exit, reply.message.clone())) };
+        let Some(rows) = reply.value.as_array() else {
+            return Err(Failure::new(reply.exit, reply.message.clone()));
+        };
         if self.client.json && !self.follow {
             print(&format!("{}\n", reply.value))?;
         } else if self.client.json {
@@ -458,7 +505,10 @@ impl Rows {
 
 fn local(value: &Value) -> String {
     let stamp = value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    stamp.map_or_else(|| word(value), |stamp| stamp.to_zoned(clock::zone()).strftime("%a %b %e %H:%M:%S %Y").to_string())
+    stamp.map_or_else(
+        || word(value),
+        |stamp| stamp.to_zoned(clock::zone()).strftime("%a %b %e %H:%M:%S %Y").to_string(),
+    )
 }
 
 /// As last(1) prints: who, by what, from where, when.
@@ -469,7 +519,12 @@ fn attempt_line(row: &Value) -> String {
         Some(count) if count > 1 => format!(" x{count}"),
         _ => String::new(),
     };
-    format!("{user:<16} {:<12} {:<39} {}  {what}{times}\n", word(&row["jail"]), word(&row["ip"]), local(&row["time"]))
+    format!(
+        "{user:<16} {:<12} {:<39} {}  {what}{times}\n",
+        word(&row["jail"]),
+        word(&row["ip"]),
+        local(&row["time"])
+    )
 }
 
 fn history_line(row: &Value) -> String {
@@ -478,5 +533,12 @@ fn history_line(row: &Value) -> String {
         (Some("ban"), true) => "forever".to_owned(),
         _ => String::new(),
     };
-    format!("{:<8} {:<39} {:<12} {}  {} {until}\n", word(&row["what"]), word(&row["prefix"]), word(&row["jail"]), local(&row["time"]), word(&row["reason"]))
+    format!(
+        "{:<8} {:<39} {:<12} {}  {} {until}\n",
+        word(&row["what"]),
+        word(&row["prefix"]),
+        word(&row["jail"]),
+        local(&row["time"]),
+        word(&row["reason"])
+    )
 }

@@ -42,7 +42,12 @@ impl Failure {
 pub(crate) type Outcome = Result<u8, Failure>;
 
 #[derive(Debug, Parser)]
-#[command(name = "pillory", version, about = "Watches failed logins and shuts attackers out in the kernel.", max_term_width = 100)]
+#[command(
+    name = "pillory",
+    version,
+    about = "Watches failed logins and shuts attackers out in the kernel.",
+    max_term_width = 100
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

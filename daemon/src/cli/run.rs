@@ -21,9 +21,9 @@ use crate::control::server::Server;
 use crate::discover::{self, Places};
 use crate::engine::jails::{self, Readers};
 use crate::engine::{Engine, Input, META_OFF, Outlets, Read};
+use crate::netlink::{KernelWatch, Seen};
 use crate::sources::{self, Feed, Position, Source};
 use crate::store::{self, query};
-use crate::netlink::{KernelWatch, Seen};
 use crate::{clock, facts, kernel, logging};
 
 use super::{Failure, Outcome, exit};
@@ -80,13 +80,22 @@ pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
     let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => return Ok(resolve::default_config()),
-        Err(error) => return Err(Failure::new(exit::USAGE, format!("cannot read the configuration {}: {error}", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => {
+            return Ok(resolve::default_config());
+        }
+        Err(error) => {
+            return Err(Failure::new(
+                exit::USAGE,
+                format!("cannot read the configuration {}: {error}", path.display()),
+            ));
+        }
     };
-    raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw)).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Failure::new(exit::USAGE, lines.join("\npillory: "))
-    })
+    raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw)).map_err(
+        |problems| {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Failure::new(exit::USAGE, lines.join("\npillory: "))
+        },
+    )
 }
 
 /// Runs the daemon until it is told to stop.
@@ -95,7 +104,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let config = load_config(arguments.config.as_deref())?;
     let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
     let _only_one = hold_namespace(arguments.dry_run)?;
-    let (db, broken) = store::open(&arguments.state_dir).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+    let (db, broken) =
+        store::open(&arguments.state_dir).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
     let _lock = hold_state(&arguments.state_dir)?;
     if let Some(broken) = broken {
         warn!(reason = %broken, "the store was broken");
@@ -111,9 +121,21 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     say_what_runs(&active, action.name(), &arguments.state_dir);
 
     let server = Server::bind(&arguments.control, &arguments.state_dir).map_err(|error| {
-        Failure::new(exit::NO, format!("cannot listen at {}: {error}; choose another place with --control", arguments.control.display()))
+        Failure::new(
+            exit::NO,
+            format!(
+                "cannot listen at {}: {error}; choose another place with --control",
+                arguments.control.display()
+            ),
+        )
     })?;
-    let threads = Threads { server, db, action, control: arguments.control.clone(), state_dir: arguments.state_dir.clone() };
+    let threads = Threads {
+        server,
+        db,
+        action,
+        control: arguments.control.clone(),
+        state_dir: arguments.state_dir.clone(),
+    };
     let setup = Setup { config, on_stop, zone: clock::zone() };
     threads.run(machine, readers, setup, restored)
 }
@@ -123,12 +145,14 @@ fn hold_namespace(dry_run: bool) -> Result<Option<UnixListener>, Failure> {
     if dry_run {
         return Ok(None);
     }
-    let address = SocketAddr::from_abstract_name("pillory").map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+    let address = SocketAddr::from_abstract_name("pillory")
+        .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
     match UnixListener::bind_addr(&address) {
         Ok(listener) => Ok(Some(listener)),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Err(Failure::new(exit::TAKEN, "another pillory runs in this network namespace; stop it first (it would fight over the same table)"))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Failure::new(
+            exit::TAKEN,
+            "another pillory runs in this network namespace; stop it first (it would fight over the same table)",
+        )),
         Err(error) => Err(Failure::new(exit::NO, format!("cannot claim the network namespace: {error}"))),
     }
 }
@@ -137,10 +161,18 @@ fn hold_namespace(dry_run: bool) -> Result<Option<UnixListener>, Failure> {
 fn hold_state(directory: &Path) -> Result<OwnedFd, Failure> {
     let path = directory.join("lock");
     let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file: OwnedFd = open.map_err(|error| Failure::new(exit::NO, format!("cannot open {}: {error}", path.display())))?.into();
+    let file: OwnedFd = open
+        .map_err(|error| Failure::new(exit::NO, format!("cannot open {}: {error}", path.display())))?
+        .into();
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(_) => Err(Failure::new(exit::TAKEN, format!("another pillory uses the state directory {}; stop it, or choose another --state-dir", directory.display()))),
+        Err(_) => Err(Failure::new(
+            exit::TAKEN,
+            format!(
+                "another pillory uses the state directory {}; stop it, or choose another --state-dir",
+                directory.display()
+            ),
+        )),
     }
 }
 
@@ -153,7 +185,12 @@ fn refused(error: &ActionError) -> Failure {
 fn open_action(name: &str) -> Result<Box<dyn Action>, Failure> {
     if name != "auto" {
         let known: Vec<&str> = actions::KINDS.iter().map(|kind| kind.name).collect();
-        let unknown = || Failure::new(exit::USAGE, format!("there is no banaction {name:?}; use auto, {}", known.join(", ")));
+        let unknown = || {
+            Failure::new(
+                exit::USAGE,
+                format!("there is no banaction {name:?}; use auto, {}", known.join(", ")),
+            )
+        };
         return (actions::kind(name).ok_or_else(unknown)?.open)().map_err(|error| refused(&error));
     }
     let (best, worse) = actions::best_kind();
@@ -175,7 +212,8 @@ struct Restored {
 
 fn restore(db: &rusqlite::Connection, config: &Config, machine: &mut Machine) -> Result<Restored, Failure> {
     let now = clock::now();
-    let longest = config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
+    let longest =
+        config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
     let restored = query::restore(db, now - longest, now - trust::MEMORY)
         .map_err(|error| Failure::new(exit::NO, format!("cannot read the store: {error}")))?;
     for (prefix, when) in &restored.past_bans {
@@ -188,7 +226,11 @@ fn restore(db: &rusqlite::Connection, config: &Config, machine: &mut Machine) ->
     let off = match restored.meta.get(META_OFF).map(String::as_str) {
         None | Some("") => None,
         Some("on_command") => Some(None),
-        Some(until) => until.parse().ok().map(|until| Some(Timestamp::from_millis(until))).filter(|until| until.is_none_or(|until| until > now)),
+        Some(until) => until
+            .parse()
+            .ok()
+            .map(|until| Some(Timestamp::from_millis(until)))
+            .filter(|until| until.is_none_or(|until| until > now)),
     };
     if off.is_some() {
         machine.set_enforcing(false, now, &mut Vec::new());
@@ -207,7 +249,13 @@ fn prepare(action: &mut dyn Action, machine: &mut Machine, readers: &Readers) ->
     let now = clock::now();
     let installed = action.installed(now).map_err(failed)?;
     let changes = machine.reconcile(&installed, now);
-    info!(in_kernel = installed.len(), in_ledger = machine.ledger.len(), changes = changes.len(), action = action.name(), "kernel brought to the ledger");
+    info!(
+        in_kernel = installed.len(),
+        in_ledger = machine.ledger.len(),
+        changes = changes.len(),
+        action = action.name(),
+        "kernel brought to the ledger"
+    );
     action.apply(&changes, now).map_err(failed)
 }
 
@@ -241,7 +289,8 @@ impl Threads {
         let (writes_in, writes) = unbounded();
         let (facts_in, facts_wake) = bounded(1);
         let stop = Arc::new(AtomicBool::new(false));
-        let wake = Wake::new().map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
+        let wake = Wake::new()
+            .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
         catch_signals(&inputs_in)?;
         let sources = open_sources(&readers.feeds, &restored)?;
         let ports = readers.ports.clone();
@@ -255,13 +304,12 @@ impl Threads {
             let kernel_thread = scope.spawn(|| {
                 let (answers, answered) = unbounded();
                 let back = inputs_in.clone();
-                let mut action = action;
                 std::thread::scope(|inner| {
                     inner.spawn(move || forward(&answered, &back, Input::Kernel));
-                    action = kernel::run(action, ports, &jobs, &answers);
+                    let action = kernel::run(action, ports, &jobs, &answers);
                     drop(answers);
-                });
-                action
+                    action
+                })
             });
             let (stored_in, stored) = unbounded();
             let back = inputs_in.clone();
@@ -315,7 +363,10 @@ pub(crate) struct Wake(OwnedFd);
 
 impl Wake {
     fn new() -> std::io::Result<Wake> {
-        Ok(Wake(rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK)?))
+        Ok(Wake(rustix::event::eventfd(
+            0,
+            rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
+        )?))
     }
 
     fn raise(&self) {
@@ -326,7 +377,8 @@ impl Wake {
     /// True once raised.
     pub(crate) fn is_raised(&self) -> bool {
         let mut fds = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::IN)];
-        rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
+        rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))
+            .is_ok_and(|count| count > 0)
     }
 }
 
@@ -359,7 +411,8 @@ fn catch_signals(inputs: &Sender<Input>) -> Result<(), Failure> {
 /// Tells the engine when somebody else changes what is ours in the kernel.
 fn watch_kernel(mut watch: Box<dyn KernelWatch>, inputs: &Sender<Input>, wake: &Wake) {
     while !wake.is_raised() {
-        let touched = wait_readable(&[watch.as_fd(), wake.as_fd()]).is_ok() && !matches!(watch.read(), Ok(Seen::Nothing));
+        let touched = wait_readable(&[watch.as_fd(), wake.as_fd()]).is_ok()
+            && !matches!(watch.read(), Ok(Seen::Nothing));
         if touched && inputs.send(Input::KernelTouched).is_err() {
             return;
         }
@@ -387,7 +440,8 @@ fn open_sources(feeds: &[Feed], restored: &Restored) -> Result<OpenSources, Fail
     for kind in sources::KINDS {
         let own: Vec<Feed> = feeds.iter().filter(|feed| (kind.takes)(&feed.what)).cloned().collect();
         if !own.is_empty() {
-            let source = (kind.open)(&own, &positions).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+            let source =
+                (kind.open)(&own, &positions).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
             open.push((kind.name, source));
         }
     }
@@ -399,7 +453,9 @@ fn read_source(kind: &'static str, mut source: Box<dyn Source>, reads: &Sender<R
     let mut said_watching = false;
     let mut status = Vec::new();
     while !wake.is_raised() {
-        match source.poll(wake.as_fd(), None) {
+        // Until everything that was there has been read, the source must come back to say so.
+        let timeout = (!said_watching).then_some(std::time::Duration::from_millis(1));
+        match source.poll(wake.as_fd(), timeout) {
             Ok(batches) => {
                 for batch in batches {
                     if reads.send(Read::Batch(batch)).is_err() {
@@ -423,4 +479,3 @@ fn read_source(kind: &'static str, mut source: Box<dyn Source>, reads: &Sender<R
         }
     }
 }
-

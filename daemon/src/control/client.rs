@@ -38,7 +38,11 @@ pub(crate) enum ClientError {
 /// Sends a request and hands each reply to `take`, until the stream ends or `take` returns false.
 /// # Errors
 /// [`ClientError`].
-pub(crate) fn ask(path: &Path, request: &Request, mut take: impl FnMut(Reply) -> bool) -> Result<(), ClientError> {
+pub(crate) fn ask(
+    path: &Path,
+    request: &Request,
+    mut take: impl FnMut(Reply) -> bool,
+) -> Result<(), ClientError> {
     let mut stream = UnixStream::connect(path).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path: path.to_owned() },
         _ => ClientError::Unreachable { path: path.to_owned(), cause },
@@ -66,6 +70,7 @@ pub(crate) fn ask_once(path: &Path, request: &Request) -> Result<Reply, ClientEr
         found = Some(reply);
         false
     })?;
-    let nothing = || ClientError::Broken { path: path.to_owned(), cause: std::io::ErrorKind::UnexpectedEof.into() };
+    let nothing =
+        || ClientError::Broken { path: path.to_owned(), cause: std::io::ErrorKind::UnexpectedEof.into() };
     found.ok_or_else(nothing)
 }

@@ -17,7 +17,7 @@ use crate::store::query::Wanted;
 
 /// What a client asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
+#[serde(tag = "command", content = "with", rename_all = "snake_case")]
 pub(crate) enum Request {
     /// How the daemon is doing.
     Status,

@@ -76,7 +76,12 @@ impl Server {
     }
 }
 
-fn serve(stream: &UnixStream, orders: &Sender<Order>, state_dir: &Path, stop: &AtomicBool) -> std::io::Result<()> {
+fn serve(
+    stream: &UnixStream,
+    orders: &Sender<Order>,
+    state_dir: &Path,
+    stop: &AtomicBool,
+) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
     if !may_command(stream)? {
@@ -86,12 +91,22 @@ fn serve(stream: &UnixStream, orders: &Sender<Order>, state_dir: &Path, stop: &A
     BufReader::new(stream.take(MAX_REQUEST_BYTES)).read_until(b'\n', &mut line)?;
     match serde_json::from_slice::<Request>(&line) {
         Err(error) => answer(stream, &Reply::say(2, format!("the request is not understood: {error}"))),
-        Ok(Request::Attempts(wanted, follow)) => list(stream, state_dir, wanted, follow, stop, |db, wanted| {
-            Ok(query::attempts(db, wanted)?.into_iter().map(|(id, attempt)| (id, attempt_value(&attempt))).collect())
-        }),
-        Ok(Request::History(wanted, follow)) => list(stream, state_dir, wanted, follow, stop, |db, wanted| {
-            Ok(query::history(db, wanted)?.into_iter().map(|(id, row)| (id, history_value(&row))).collect())
-        }),
+        Ok(Request::Attempts(wanted, follow)) => {
+            list(stream, state_dir, wanted, follow, stop, |db, wanted| {
+                Ok(query::attempts(db, wanted)?
+                    .into_iter()
+                    .map(|(id, attempt)| (id, attempt_value(&attempt)))
+                    .collect())
+            })
+        }
+        Ok(Request::History(wanted, follow)) => {
+            list(stream, state_dir, wanted, follow, stop, |db, wanted| {
+                Ok(query::history(db, wanted)?
+                    .into_iter()
+                    .map(|(id, row)| (id, history_value(&row)))
+                    .collect())
+            })
+        }
         Ok(request) => {
             let (reply, replies) = bounded(1);
             let gone = || Reply::say(69, "the daemon is stopping");
@@ -108,7 +123,9 @@ fn serve(stream: &UnixStream, orders: &Sender<Order>, state_dir: &Path, stop: &A
 fn may_command(stream: &UnixStream) -> std::io::Result<bool> {
     let peer = rustix::net::sockopt::socket_peercred(stream)?;
     let own_group = rustix::process::getegid();
-    Ok(peer.uid.is_root() || peer.uid == rustix::process::geteuid() || (!own_group.is_root() && peer.gid == own_group))
+    Ok(peer.uid.is_root()
+        || peer.uid == rustix::process::geteuid()
+        || (!own_group.is_root() && peer.gid == own_group))
 }
 
 fn answer(mut stream: &UnixStream, reply: &Reply) -> std::io::Result<()> {

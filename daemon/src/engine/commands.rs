@@ -27,8 +27,14 @@ impl Engine {
             Request::Off { span } => {
                 let until = span.map(|span| clock::now() + span);
                 self.set_off(Some(until));
-                warn!(until = until.map(|until| until.to_string()), "switched off by command; nothing is enforced until `pillory on`");
-                Reply::say(0, "off: every ban is lifted from the kernel and nothing is enforced until `pillory on`")
+                warn!(
+                    until = until.map(|until| until.to_string()),
+                    "switched off by command; nothing is enforced until `pillory on`"
+                );
+                Reply::say(
+                    0,
+                    "off: every ban is lifted from the kernel and nothing is enforced until `pillory on`",
+                )
             }
             Request::On => {
                 self.set_off(None);
@@ -36,7 +42,9 @@ impl Engine {
                 Reply::say(0, format!("on: {} bans in force", self.machine.ledger.len()))
             }
             Request::Reload => self.reload(),
-            Request::Attempts(..) | Request::History(..) => Reply::say(2, "this is answered by the control thread"),
+            Request::Attempts(..) | Request::History(..) => {
+                Reply::say(2, "this is answered by the control thread")
+            }
         };
         self.flush();
         // The answer goes out once its effects are durable and in the kernel; at once if there are none under way.
@@ -52,7 +60,8 @@ impl Engine {
 
     fn ban(&mut self, orders: Vec<BanOrder>, options: &BanOptions) -> Reply {
         let now = clock::now();
-        let (default_jail, origin) = if options.import { ("import", Origin::Import) } else { ("manual", Origin::Manual) };
+        let (default_jail, origin) =
+            if options.import { ("import", Origin::Import) } else { ("manual", Origin::Manual) };
         let Some(jail) = options.jail.clone().or_else(|| JailName::new(default_jail).ok()) else {
             return Reply::say(2, "no jail");
         };
@@ -63,7 +72,13 @@ impl Engine {
                 Some(why) => refused.push(json!({"prefix": order.prefix.to_string(), "why": why})),
                 None => {
                     let until = options.bantime.end(now);
-                    bans.push(Machine::manual_ban(order.prefix, jail.clone(), now, until, (order.reason, origin)));
+                    bans.push(Machine::manual_ban(
+                        order.prefix,
+                        jail.clone(),
+                        now,
+                        until,
+                        (order.reason, origin),
+                    ));
                 }
             }
         }
@@ -71,7 +86,11 @@ impl Engine {
         let asked = bans.len();
         let changed = if options.dry_run { asked } else { self.machine.ban_all(bans, &mut self.effects) };
         let exit = u8::from(!refused.is_empty() && !options.import);
-        Reply { exit, message: String::new(), value: json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed, "refused": refused}) }
+        Reply {
+            exit,
+            message: String::new(),
+            value: json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed, "refused": refused}),
+        }
     }
 
     /// Why a ban of `prefix` would lock the owner out, if it would.
@@ -94,11 +113,18 @@ impl Engine {
         let gone = self.machine.unban(prefixes.as_deref(), jail, clock::now(), &mut self.effects);
         let mut still = Vec::new();
         for prefix in prefixes.iter().flatten() {
-            still.extend(self.machine.ledger.covering(*prefix).into_iter().map(|ban| {
-                json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()})
-            }));
+            still.extend(
+                self.machine
+                    .ledger
+                    .covering(*prefix)
+                    .into_iter()
+                    .map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()})),
+            );
         }
-        let lifted: Vec<_> = gone.iter().map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()})).collect();
+        let lifted: Vec<_> = gone
+            .iter()
+            .map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()}))
+            .collect();
         let exit = u8::from(gone.is_empty());
         Reply { exit, message: String::new(), value: json!({"unbanned": lifted, "still_banned_by": still}) }
     }

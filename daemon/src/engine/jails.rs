@@ -69,7 +69,11 @@ const MAX_TRACKED: usize = 1_000_000;
 /// Builds the machine of a configuration and says who reads what.
 /// # Errors
 /// Every expression that cannot be used, in words.
-pub(crate) fn build(config: &Config, active: &[ActiveJail], accounts: HashSet<String>) -> Result<(Machine, Readers), Vec<String>> {
+pub(crate) fn build(
+    config: &Config,
+    active: &[ActiveJail],
+    accounts: HashSet<String>,
+) -> Result<(Machine, Readers), Vec<String>> {
     let mut readers = Readers::default();
     let mut problems = Vec::new();
     let mut jails = Vec::new();
@@ -83,7 +87,11 @@ pub(crate) fn build(config: &Config, active: &[ActiveJail], accounts: HashSet<St
                     readers.add(what, (index, own.len()));
                     own.push(extractor);
                 }
-                Err(reasons) => problems.extend(reasons.into_iter().map(|reason| format!("jail {:?}: {reason}", jail.config.name.as_str()))),
+                Err(reasons) => problems.extend(
+                    reasons
+                        .into_iter()
+                        .map(|reason| format!("jail {:?}: {reason}", jail.config.name.as_str())),
+                ),
             }
         }
         extractors.push(own);

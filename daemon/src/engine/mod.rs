@@ -120,7 +120,13 @@ pub(crate) const META_OFF: &str = "off";
 
 impl Engine {
     /// An engine around a restored machine. `expected`: kinds of sources that will say that they watch.
-    pub(crate) fn new(machine: Machine, readers: Readers, outlets: Outlets, action: &'static str, setup: crate::cli::run::Setup) -> Engine {
+    pub(crate) fn new(
+        machine: Machine,
+        readers: Readers,
+        outlets: Outlets,
+        action: &'static str,
+        setup: crate::cli::run::Setup,
+    ) -> Engine {
         let now = clock::now();
         Engine {
             machine,
@@ -156,6 +162,7 @@ impl Engine {
 
     /// Works until told to stop. Returns once everything is durable.
     pub(crate) fn run(&mut self, reads: &Receiver<Read>, inputs: &Receiver<Input>) {
+        self.say_ready();
         while !self.stopping {
             let timeout = self.timeout();
             select! {
@@ -193,7 +200,10 @@ impl Engine {
             }
             Read::Failed(kind, reason) => {
                 error!(source = kind, reason, "source failed");
-                self.warnings.insert(format!("source {kind}"), format!("source {kind} failed: {reason}; restart the daemon"));
+                self.warnings.insert(
+                    format!("source {kind}"),
+                    format!("source {kind} failed: {reason}; restart the daemon"),
+                );
                 self.watching.push(kind);
             }
         }
@@ -282,7 +292,11 @@ impl Engine {
                     let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
                     let surplus = changes.len() - missing;
                     if self.ready {
-                        warn!(missing, surplus, "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`");
+                        warn!(
+                            missing,
+                            surplus,
+                            "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`"
+                        );
                     }
                     self.apply(changes);
                 }
@@ -314,8 +328,9 @@ impl Engine {
 
     fn answer_pending(&mut self) {
         let (jobs, writes) = (self.jobs_done, self.writes_done);
-        let (done, waiting): (Vec<Pending>, Vec<Pending>) =
-            std::mem::take(&mut self.pending).into_iter().partition(|pending| pending.job <= jobs && pending.write <= writes);
+        let (done, waiting): (Vec<Pending>, Vec<Pending>) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|pending| pending.job <= jobs && pending.write <= writes);
         self.pending = waiting;
         for pending in done {
             // The client may have gone; its command is done all the same.
@@ -404,7 +419,10 @@ impl Engine {
     fn say(&mut self, notice: &Notice) {
         logging::notice(notice, self.action);
         if let Notice::NoEffect(jail, prefix) = notice {
-            let text = format!("jail {jail}: ban of {} has no effect (proxy?); if it is a proxy, list it in trusted_proxies", prefix.short());
+            let text = format!(
+                "jail {jail}: ban of {} has no effect (proxy?); if it is a proxy, list it in trusted_proxies",
+                prefix.short()
+            );
             self.warnings.insert(format!("no effect {prefix}"), text);
         }
     }

@@ -28,9 +28,13 @@ pub(super) fn ready(banned: usize, enforcing: bool, action: &str) {
 /// The last line.
 pub(super) fn stopping(banned: usize, on_stop: OnStop, action: &str) {
     let line = match on_stop {
-        OnStop::Lift => format!("stopped: {banned} bans lifted from the kernel; the ledger keeps them for the next start\n"),
+        OnStop::Lift => format!(
+            "stopped: {banned} bans lifted from the kernel; the ledger keeps them for the next start\n"
+        ),
         OnStop::Keep if banned == 0 => "stopped: nobody is banned\n".to_owned(),
-        OnStop::Keep => format!("stopped: {banned} bans stay in force by {action} and end by themselves; `pillory off` lifts them\n"),
+        OnStop::Keep => format!(
+            "stopped: {banned} bans stay in force by {action} and end by themselves; `pillory off` lifts them\n"
+        ),
     };
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
@@ -100,7 +104,11 @@ impl Engine {
     }
 
     fn sources_of(&self, jail: usize) -> Vec<Value> {
-        let feeds = self.readers.feeds.iter().filter(|feed| self.readers.of(feed.id).iter().any(|(index, _)| usize::from(*index) == jail));
+        let feeds = self
+            .readers
+            .feeds
+            .iter()
+            .filter(|feed| self.readers.of(feed.id).iter().any(|(index, _)| usize::from(*index) == jail));
         let ids: Vec<_> = feeds.map(|feed| feed.id).collect();
         let streams = self.streams.values().flatten().filter(|stream| ids.contains(&stream.feed));
         streams.map(|StreamStatus { kind, path, problem, .. }| json!({"kind": kind, "path": path, "problem": problem})).collect()
@@ -123,7 +131,10 @@ impl Engine {
             })
         });
         let never = judge.never.reasons(prefix);
-        let never: Vec<Value> = never.iter().map(|(entry, why)| json!({"prefix": entry.to_string(), "why": why.words()})).collect();
+        let never: Vec<Value> = never
+            .iter()
+            .map(|(entry, why)| json!({"prefix": entry.to_string(), "why": why.words()}))
+            .collect();
         let login: Option<(Timestamp, Option<&str>)> = judge.trust.last_login(prefix.addr());
         let value = json!({
             "prefix": prefix.to_string(),

@@ -4,6 +4,12 @@
 //! readable, or the time is up. It hands out [`Batch`]es; each carries the position to resume from once the
 //! batch has been dealt with. To add a kind: one file here and one line in [`KINDS`].
 
+mod btmp;
+#[cfg(test)]
+mod contract;
+mod file;
+mod follow;
+
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -132,3 +138,19 @@ pub struct SourceError {
     /// What to do.
     pub cure: &'static str,
 }
+
+/// A kind of source: what it takes, and how it is opened.
+pub struct Kind {
+    /// Its name in `status` and in the names of its streams.
+    pub name: &'static str,
+    /// Whether it reads what a feed wants.
+    pub takes: fn(&Wanted) -> bool,
+    /// Opens one source for all feeds that it takes; others are left out.
+    pub open: Open,
+}
+
+/// How a kind is opened: the feeds, and where each stream was left (by [`Batch::stream`]).
+pub type Open = fn(&[Feed], &dyn Fn(&str) -> Option<Position>) -> Result<Box<dyn Source>, SourceError>;
+
+/// Every kind of source.
+pub const KINDS: &[Kind] = &[file::KIND, btmp::KIND];

@@ -89,7 +89,11 @@ pub(crate) fn open(directory: &Path) -> Result<(Connection, Option<String>), Sto
                     Err(cause) => return Err(StoreError::Directory { path: aside, cause }),
                 }
             }
-            let said = format!("{} was no database any more ({cause}); it was put aside as {} and a new one begun", path.display(), aside.display());
+            let said = format!(
+                "{} was no database any more ({cause}); it was put aside as {} and a new one begun",
+                path.display(),
+                aside.display()
+            );
             Ok((open_file(&path)?, Some(said)))
         }
         opened => Ok((opened?, None)),
@@ -112,7 +116,8 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path).map_err(failed("open"))?;
     let setup = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1024; PRAGMA busy_timeout = 5000;";
     connection.execute_batch(setup).map_err(failed("set up"))?;
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed("read"))?;
+    let found: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed("read"))?;
     match found {
         SCHEMA_VERSION => {}
         0 => {
@@ -130,8 +135,9 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
 pub(crate) fn open_read_only(directory: &Path) -> Result<Connection, StoreError> {
     let path = directory.join(FILE);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&path, flags)
-        .and_then(|connection| connection.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -512;").map(|()| connection));
+    let connection = Connection::open_with_flags(&path, flags).and_then(|connection| {
+        connection.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -512;").map(|()| connection)
+    });
     connection.map_err(|cause| StoreError::Database { tried: "open", path, cause })
 }
 

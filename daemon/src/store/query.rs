@@ -33,12 +33,19 @@ pub(crate) struct Restored {
 /// Reads what a starting daemon takes over. `failures_since`, `logins_since`: older ones do not matter.
 /// # Errors
 /// SQLite's.
-pub(crate) fn restore(db: &Connection, failures_since: Timestamp, logins_since: Timestamp) -> rusqlite::Result<Restored> {
+pub(crate) fn restore(
+    db: &Connection,
+    failures_since: Timestamp,
+    logins_since: Timestamp,
+) -> rusqlite::Result<Restored> {
     let mut restored = Restored { bans: bans(db)?, ..Restored::default() };
-    let mut rows = db.prepare("SELECT * FROM attempts WHERE time > ?1 OR (class IS NULL AND time > ?2) ORDER BY time, id")?;
+    let mut rows = db.prepare(
+        "SELECT * FROM attempts WHERE time > ?1 OR (class IS NULL AND time > ?2) ORDER BY time, id",
+    )?;
     let found = rows.query_map([failures_since.millis(), logins_since.millis()], attempt_of)?;
     restored.attempts = found.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?;
-    let mut rows = db.prepare("SELECT prefix, time FROM history WHERE what = 'ban' AND origin = 'local' ORDER BY id")?;
+    let mut rows =
+        db.prepare("SELECT prefix, time FROM history WHERE what = 'ban' AND origin = 'local' ORDER BY id")?;
     let past = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
     for row in past {
         let (prefix, time) = row?;
@@ -187,12 +194,17 @@ fn select<T>(
 /// The first and last attempt of `addr`, and how many tries there were.
 /// # Errors
 /// SQLite's.
-pub(crate) fn summary(db: &Connection, addr: IpAddr) -> rusqlite::Result<Option<(Timestamp, Timestamp, u64)>> {
+pub(crate) fn summary(
+    db: &Connection,
+    addr: IpAddr,
+) -> rusqlite::Result<Option<(Timestamp, Timestamp, u64)>> {
     let sql = "SELECT min(time), max(time), sum(tries) FROM attempts WHERE addr = ?1 AND class IS NOT NULL";
-    let row: (Option<i64>, Option<i64>, Option<u64>) =
+    let row: (Option<i64>, Option<i64>, Option<i64>) =
         db.query_row(sql, [addr.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     Ok(match row {
-        (Some(first), Some(last), Some(tries)) => Some((Timestamp::from_millis(first), Timestamp::from_millis(last), tries)),
+        (Some(first), Some(last), Some(tries)) => {
+            Some((Timestamp::from_millis(first), Timestamp::from_millis(last), tries.unsigned_abs()))
+        }
         _ => None,
     })
 }

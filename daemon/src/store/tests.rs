@@ -52,7 +52,8 @@ fn what_was_written_is_restored() {
         Record::Attempt(attempt(20, "192.0.2.9")),
     ];
     let positions = vec![(Arc::from("file:/var/log/auth.log"), crate::sources::Position("here".into()))];
-    commit(&mut db, &[Write { records, positions, meta: vec![("off", "yes".into())], ..Write::default() }]).unwrap();
+    commit(&mut db, &[Write { records, positions, meta: vec![("off", "yes".into())], ..Write::default() }])
+        .unwrap();
     drop(db);
     let db = open_read_only(&directory).unwrap();
     let restored = query::restore(&db, Timestamp::from_secs(6), Timestamp::from_secs(0)).unwrap();
@@ -62,9 +63,15 @@ fn what_was_written_is_restored() {
     assert_eq!(restored.past_bans.len(), 3);
     assert_eq!(restored.positions["file:/var/log/auth.log"], "here");
     assert_eq!(restored.last_write, Timestamp::from_secs(50));
-    let rows = query::history(&db, &Wanted { prefix: Some("192.0.2.0/24".parse().unwrap()), ..Wanted::default() }).unwrap();
-    let told: Vec<(&str, String)> = rows.iter().map(|(_, row)| (row.what.as_str(), row.prefix.short())).collect();
-    assert_eq!(told, [("ban", "192.0.2.7".into()), ("ban", "192.0.2.8".into()), ("unban", "192.0.2.7".into())]);
+    let rows =
+        query::history(&db, &Wanted { prefix: Some("192.0.2.0/24".parse().unwrap()), ..Wanted::default() })
+            .unwrap();
+    let told: Vec<(&str, String)> =
+        rows.iter().map(|(_, row)| (row.what.as_str(), row.prefix.short())).collect();
+    assert_eq!(
+        told,
+        [("ban", "192.0.2.7".into()), ("ban", "192.0.2.8".into()), ("unban", "192.0.2.7".into())]
+    );
     let last = query::attempts(&db, &Wanted { last: 1, ..Wanted::default() }).unwrap();
     assert_eq!(last[0].1, attempt(20, "192.0.2.9"));
     std::fs::remove_dir_all(directory).unwrap();

@@ -46,7 +46,12 @@ pub(crate) enum Written {
 const GROUP: usize = 4_096;
 
 /// Works until the engine hangs up. `answer` sends to the engine.
-pub(crate) fn run(mut db: Connection, path: std::path::PathBuf, writes: &Receiver<Write>, answer: &Sender<Written>) {
+pub(crate) fn run(
+    mut db: Connection,
+    path: std::path::PathBuf,
+    writes: &Receiver<Write>,
+    answer: &Sender<Written>,
+) {
     while let Ok(first) = writes.recv() {
         let mut group = vec![first];
         group.extend(writes.try_iter().take(GROUP));
@@ -81,7 +86,9 @@ pub(crate) fn commit(db: &mut Connection, group: &[Write]) -> rusqlite::Result<(
             transaction.prepare_cached(sql)?.execute(params![stream.as_ref(), position.0])?;
         }
         for (key, value) in &write.meta {
-            transaction.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?.execute(params![key, value])?;
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
+                .execute(params![key, value])?;
         }
         if let Some(before) = write.forget_before {
             transaction.execute("DELETE FROM attempts WHERE time < ?1", [before.millis()])?;
@@ -137,7 +144,12 @@ fn keep_ban(transaction: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn keep_history(transaction: &Transaction<'_>, ban: &Ban, what: &str, time: Timestamp) -> rusqlite::Result<()> {
+fn keep_history(
+    transaction: &Transaction<'_>,
+    ban: &Ban,
+    what: &str,
+    time: Timestamp,
+) -> rusqlite::Result<()> {
     let sql = "INSERT INTO history(time, what, prefix, jail, until, failures, reason, origin) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     transaction.prepare_cached(sql)?.execute(params![
         time.millis(),

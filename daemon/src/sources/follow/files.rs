@@ -1,0 +1,437 @@
+//! The source that follows every file that some patterns name, text logs and btmp alike.
+//!
+//! One inotify descriptor watches the files and the directories where they come and go. A real file is read
+//! once, however many paths and patterns name it: it belongs to one stream, and its records are handed out for
+//! every feed that wants it. Everything is looked at again every few seconds, because some file systems tell
+//! nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::glob::{self, Place};
+use super::tail::FileId;
+use super::watch::{Notice, Watcher};
+use super::{Follower, Format, stream_name};
+use crate::clock;
+use crate::sources::{Batch, FeedId, Position, Source, SourceError, StreamStatus};
+
+/// All files are looked at so often even if nothing is told of them.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// All directories are listed so often even if nothing is told of them.
+const LIST_EVERY: Duration = Duration::from_secs(30);
+
+/// Both, where inotify is of no use.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+
+/// So many batches are handed out at once.
+const MAX_BATCHES: usize = 8;
+
+/// Names that end so hold no plain text.
+const COMPRESSED: [&str; 6] = [".gz", ".xz", ".bz2", ".zst", ".lz4", ".Z"];
+
+/// Follows the files of one format.
+pub(crate) struct Files {
+    kind: &'static str,
+    format: Format,
+    patterns: Vec<Pattern>,
+    streams: BTreeMap<u32, Stream>,
+    next_key: u32,
+    /// The stream that was served last.
+    turn: u32,
+    watcher: Watcher,
+    /// Names that matter, by directory.
+    places: Vec<Place>,
+    list_is_due: bool,
+    next_check: Instant,
+    next_list: Instant,
+    watching: bool,
+}
+
+struct Pattern {
+    text: String,
+    feeds: Vec<FeedId>,
+    is_cut: bool,
+    matches_any: bool,
+}
+
+struct Stream {
+    follower: Follower,
+    feeds: Vec<FeedId>,
+    watches: Vec<(FileId, i32)>,
+    /// There may be something to read.
+    dirty: bool,
+    /// Nothing was read of it yet, and it may be a copy of a log that is followed.
+    suspect: bool,
+    /// It is such a copy, as long as it is this file.
+    copy: Option<FileId>,
+}
+
+impl Files {
+    /// Follows what `wanted` names: paths or patterns, each with the feed that wants it.
+    pub(crate) fn open(
+        kind: &'static str,
+        format: Format,
+        wanted: &[(FeedId, String)],
+        positions: &dyn Fn(&str) -> Option<Position>,
+    ) -> Files {
+        let mut patterns: Vec<Pattern> = Vec::new();
+        for (feed, text) in wanted {
+            match patterns.iter_mut().find(|pattern| pattern.text == *text) {
+                Some(pattern) => pattern.feeds.push(*feed),
+                None => patterns.push(Pattern {
+                    text: text.clone(),
+                    feeds: vec![*feed],
+                    is_cut: false,
+                    matches_any: false,
+                }),
+            }
+        }
+        let now = clock::instant();
+        let mut files = Files {
+            kind,
+            format,
+            patterns,
+            streams: BTreeMap::new(),
+            next_key: 0,
+            turn: 0,
+            watcher: Watcher::new(),
+            places: Vec::new(),
+            list_is_due: false,
+            next_check: now + CHECK_EVERY,
+            next_list: now + LIST_EVERY,
+            watching: false,
+        };
+        files.list(now, Some(positions));
+        files
+    }
+
+    /// Looks up what the patterns name now, and begins and ends streams accordingly.
+    ///
+    /// `at_start`: the saved positions, when this is the first time.
+    fn list(&mut self, now: Instant, at_start: Option<&dyn Fn(&str) -> Option<Position>>) {
+        self.list_is_due = false;
+        let wanted = self.expand();
+        for stream in self.streams.values_mut() {
+            stream.follower.check(now);
+            stream.feeds.clear();
+        }
+        let mut begun: Vec<(PathBuf, Option<Position>, Vec<FeedId>)> = Vec::new();
+        for (path, feeds) in wanted {
+            match self.streams.values_mut().find(|stream| stream.follower.path() == path) {
+                Some(stream) => stream.want(&feeds),
+                None => {
+                    let position = at_start.and_then(|positions| positions(&stream_name(self.kind, &path)));
+                    begun.push((path, position, feeds));
+                }
+            }
+        }
+        // Known streams first, then real files before links: whoever comes first owns the file.
+        begun.sort_by_key(|(path, position, _)| (position.is_none(), path.is_symlink()));
+        for (path, position, feeds) in begun {
+            self.begin(path, position, &feeds, now, at_start.is_some());
+        }
+        self.end_unwanted();
+    }
+
+    /// All paths that are wanted now, with their feeds; watches their directories.
+    fn expand(&mut self) -> BTreeMap<PathBuf, Vec<FeedId>> {
+        // What appears between a listing and the first watch on the directory is seen by listing again.
+        for _ in 0..4 {
+            let mut wanted: BTreeMap<PathBuf, Vec<FeedId>> = BTreeMap::new();
+            let mut places = Vec::new();
+            for pattern in &mut self.patterns {
+                let mut found = glob::expand(&pattern.text);
+                let is_pattern = glob::is_pattern(pattern.text.as_bytes());
+                if is_pattern {
+                    found.paths.retain(|path| is_plain_file(path));
+                }
+                pattern.is_cut = found.is_cut;
+                pattern.matches_any = !found.paths.is_empty();
+                places.append(&mut found.places);
+                for path in found.paths {
+                    places.extend(link_place(&path));
+                    let feeds = wanted.entry(path).or_default();
+                    for feed in &pattern.feeds {
+                        if !feeds.contains(feed) {
+                            feeds.push(*feed);
+                        }
+                    }
+                }
+            }
+            if !self.watch_places(places) {
+                return wanted;
+            }
+        }
+        BTreeMap::new()
+    }
+
+    /// Watches these directories and no others; true if one is watched for the first time.
+    fn watch_places(&mut self, places: Vec<Place>) -> bool {
+        let known: Vec<i32> = self.watcher.dirs().map(|(watch, _)| watch).collect();
+        let mut watches = Vec::new();
+        let mut dirs: Vec<&Path> = places.iter().map(|place| place.dir.as_path()).collect();
+        dirs.sort();
+        dirs.dedup();
+        for dir in dirs {
+            watches.extend(self.watcher.add_dir(dir));
+        }
+        for stale in known.iter().filter(|watch| !watches.contains(watch)) {
+            self.watcher.remove(*stale);
+        }
+        self.places = places;
+        watches.iter().any(|watch| !known.contains(watch))
+    }
+
+    fn begin(
+        &mut self,
+        path: PathBuf,
+        position: Option<Position>,
+        feeds: &[FeedId],
+        now: Instant,
+        at_start: bool,
+    ) {
+        let id = fs::metadata(&path).ok().map(|status| FileId::from(&status));
+        let real = fs::canonicalize(&path).ok();
+        let same = |stream: &Stream| {
+            id.is_some() && stream.follower.current() == id
+                || real.is_some() && real.as_deref() == Some(stream.follower.path())
+        };
+        if let Some(stream) = self.streams.values_mut().find(|stream| same(stream)) {
+            stream.want(feeds);
+            return;
+        }
+        let given = id.and_then(|id| self.streams.values_mut().find_map(|stream| stream.follower.give(id)));
+        let mut follower = if at_start {
+            Follower::at_start(path, self.format, self.kind, position.as_ref())
+        } else {
+            Follower::appeared(path, self.format, self.kind)
+        };
+        let suspect = !at_start && given.is_none();
+        match given {
+            Some(tail) if position.is_none() => follower.take(tail),
+            _ => {}
+        }
+        follower.check(now);
+        let stream =
+            Stream { follower, feeds: feeds.to_vec(), watches: Vec::new(), dirty: true, suspect, copy: None };
+        self.streams.insert(self.next_key, stream);
+        self.next_key += 1;
+    }
+
+    /// Drops streams that nobody wants and that have no file left; the others keep their feeds until then.
+    fn end_unwanted(&mut self) {
+        let watcher = &mut self.watcher;
+        self.streams.retain(|_, stream| {
+            let keep = !stream.feeds.is_empty() || stream.follower.files().next().is_some();
+            if !keep {
+                stream.watches.iter().for_each(|(_, watch)| watcher.remove(*watch));
+            }
+            keep
+        });
+    }
+
+    /// Reads what there is, at most one batch of each stream, so that none has to wait for a busy one.
+    fn collect(&mut self, now: Instant) -> Vec<Batch> {
+        if self.list_is_due {
+            self.list(now, None);
+        }
+        let dirty = |(key, stream): (&u32, &Stream)| stream.dirty.then_some(*key);
+        let mut keys: Vec<u32> = self.streams.iter().filter_map(dirty).collect();
+        let after = keys.iter().filter(|&&key| key <= self.turn).count();
+        let turns = after.min(keys.len());
+        keys.rotate_left(turns);
+        let mut batches = Vec::new();
+        for key in keys {
+            if batches.len() == MAX_BATCHES {
+                break;
+            }
+            self.turn = key;
+            self.set_copies_aside(key);
+            let Some(stream) = self.streams.get_mut(&key) else { continue };
+            batches.extend(stream.next(&mut self.watcher, now));
+        }
+        batches
+    }
+
+    /// If a stream's file is a copy that a truncating rotation makes of a log that is followed, it is nothing
+    /// new, and what was not read of the log is read from it by the log's own stream.
+    fn set_copies_aside(&mut self, key: u32) {
+        let Some(stream) = self.streams.get(&key) else { return };
+        let mut is_copy = stream.copy.is_some() && stream.copy == stream.follower.current();
+        if stream.suspect {
+            let Some(head) = stream.follower.first_bytes().filter(|head| !head.is_empty()) else { return };
+            let dir = stream.follower.path().parent();
+            let others = self.streams.iter().filter(|(other, _)| **other != key);
+            is_copy = others
+                .filter(|(_, other)| other.follower.path().parent() == dir)
+                .any(|(_, other)| other.follower.begins_like(&head));
+        }
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        stream.suspect = false;
+        if is_copy {
+            stream.copy = stream.follower.current();
+            stream.follower.skip_to_end();
+        }
+    }
+
+    fn take_notices(&mut self) {
+        for notice in self.watcher.notices() {
+            match notice {
+                Notice::File(watch) => {
+                    for stream in self.streams.values_mut() {
+                        stream.dirty |= stream.watches.iter().any(|(_, of)| *of == watch);
+                    }
+                }
+                Notice::Dir(dir, name) => {
+                    self.list_is_due |=
+                        self.places.iter().any(|place| place.dir == dir && glob::matches(&place.name, &name));
+                }
+                Notice::Everything => self.list_is_due = true,
+            }
+        }
+        if self.list_is_due {
+            self.streams.values_mut().for_each(|stream| stream.dirty = true);
+        }
+    }
+
+    fn check_if_due(&mut self, now: Instant) {
+        if now < self.next_check {
+            return;
+        }
+        let polls = self.watcher.trouble().is_some();
+        self.next_check = now + if polls { POLL_EVERY } else { CHECK_EVERY };
+        self.streams.values_mut().for_each(|stream| stream.dirty = true);
+        if polls || now >= self.next_list {
+            self.next_list = now + LIST_EVERY;
+            self.list_is_due = true;
+        }
+    }
+}
+
+impl Stream {
+    fn want(&mut self, feeds: &[FeedId]) {
+        for feed in feeds {
+            if !self.feeds.contains(feed) {
+                self.feeds.push(*feed);
+            }
+        }
+    }
+
+    /// The next batch; without one the stream is clean until something happens.
+    fn next(&mut self, watcher: &mut Watcher, now: Instant) -> Option<Batch> {
+        self.follower.check(now);
+        // A file must be watched before it is read for the last time.
+        for _ in 0..4 {
+            self.watch(watcher);
+            let batch = self.follower.next(&self.feeds, now);
+            if batch.is_some() {
+                return batch;
+            }
+            if !self.follower.has_changed() {
+                self.dirty = false;
+                break;
+            }
+        }
+        None
+    }
+
+    fn watch(&mut self, watcher: &mut Watcher) {
+        if !self.follower.take_changed() {
+            return;
+        }
+        let mut watches = Vec::new();
+        for (id, file) in self.follower.files() {
+            watches.extend(watcher.add_file(file).map(|watch| (id, watch)));
+        }
+        for (_, stale) in self.watches.iter().filter(|(_, old)| !watches.iter().any(|(_, new)| new == old)) {
+            watcher.remove(*stale);
+        }
+        self.watches = watches;
+    }
+}
+
+impl Source for Files {
+    fn poll(&mut self, wake: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<Vec<Batch>, SourceError> {
+        let mut now = clock::instant();
+        let until = timeout.map(|timeout| now + timeout);
+        loop {
+            self.check_if_due(now);
+            let batches = self.collect(now);
+            if !batches.is_empty() {
+                return Ok(batches);
+            }
+            self.watching = true;
+            if until.is_some_and(|until| until <= now) {
+                return Ok(Vec::new());
+            }
+            let next = until.map_or(self.next_check, |until| until.min(self.next_check));
+            let woken = self.watcher.wait(&[wake], Some(next), now).map_err(|cause| SourceError {
+                tried: "wait for",
+                target: "changes of log files".to_owned(),
+                cause,
+                cure: "restart the daemon",
+            })?;
+            now = clock::instant();
+            self.take_notices();
+            if woken.first() == Some(&true) {
+                return Ok(self.collect(now));
+            }
+        }
+    }
+
+    fn is_watching(&self) -> bool {
+        self.watching
+    }
+
+    fn status(&self) -> Vec<StreamStatus> {
+        let polls = self.watcher.trouble().map(|error| {
+            format!("the kernel does not tell of changes ({error}), so files are looked at each second; raise fs.inotify.max_user_watches and max_user_instances")
+        });
+        let mut all = Vec::new();
+        let mut tell = |path: String, feeds: &[FeedId], problem: Option<String>| {
+            for &feed in feeds {
+                all.push(StreamStatus {
+                    kind: self.kind,
+                    path: path.clone(),
+                    feed,
+                    problem: problem.clone(),
+                });
+            }
+        };
+        for stream in self.streams.values() {
+            let problem = stream.follower.problem().map(str::to_owned).or_else(|| polls.clone());
+            tell(stream.follower.path().display().to_string(), &stream.feeds, problem);
+        }
+        for pattern in &self.patterns {
+            if pattern.is_cut {
+                let most = glob::MAX_MATCHES;
+                let problem = format!(
+                    "{} matches more than {most} files, and only the first {most} are read; write a narrower pattern",
+                    pattern.text
+                );
+                tell(pattern.text.clone(), &pattern.feeds, Some(problem));
+            } else if !pattern.matches_any {
+                let problem =
+                    format!("no file matches {}; the first that does is read at once", pattern.text);
+                tell(pattern.text.clone(), &pattern.feeds, Some(problem));
+            }
+        }
+        all
+    }
+}
+
+fn is_plain_file(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    !COMPRESSED.iter().any(|ending| name.ends_with(ending)) && path.is_file()
+}
+
+/// Where the file that a link leads to may be exchanged.
+fn link_place(path: &Path) -> Option<Place> {
+    use std::os::unix::ffi::OsStrExt;
+    let real = path.is_symlink().then(|| fs::canonicalize(path).ok()).flatten()?;
+    Some(Place { dir: real.parent()?.to_owned(), name: real.file_name()?.as_bytes().to_vec() })
+}

@@ -1,0 +1,454 @@
+//! Follows one path through every kind of rotation: no record lost, none twice.
+//!
+//! A [`Follower`] keeps a list of open files, oldest first: the last is what the path names now, those before
+//! were rotated away and are read until nobody writes to them any more. [`Follower::check`] looks at the path
+//! itself, [`Follower::next`] reads the files in order; whoever drives it calls `check` when the directory has
+//! changed and `next` until it has nothing more. The position is the JSON list of all files with their places.
+//!
+//! | what happens | how it is seen | what is done |
+//! |---|---|---|
+//! | rename and create, delete and recreate, symlink switch | the path names another inode | the old file is read to its end and kept a while, the new one from its first byte |
+//! | copytruncate | shorter than the offset, or other bytes right before it | the rest is read from the copy, then the file from its first byte |
+//! | any of these while the daemon was down | the same, from the saved position | the old file is searched by inode, then by content (compressed files too), then newer parts, then the log |
+
+mod files;
+mod glob;
+mod gzip;
+mod rotated;
+mod split;
+mod tail;
+mod watch;
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use self::rotated::Siblings;
+use self::tail::{Chunk, Look, Saved, Tail};
+use super::{Batch, FeedId, Position, Record};
+
+pub(crate) use self::files::Files;
+pub(crate) use self::split::Format;
+pub(crate) use self::tail::FileId;
+
+/// A rotated file that nobody has written to for so long is let go.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// So many rotated files of one path are kept open.
+const MAX_OLD_FILES: usize = 8;
+
+/// Fewer bytes than these are alike by chance.
+const MIN_ALIKE: u64 = 32;
+
+/// So much of a file is read when it is seen for the first time.
+const HISTORY_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What the position string holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Places {
+    files: Vec<Saved>,
+}
+
+/// One path and its open files.
+pub(crate) struct Follower {
+    path: PathBuf,
+    stream: Arc<str>,
+    format: Format,
+    /// Oldest first.
+    tails: Vec<Tail>,
+    /// What the path names now; it is the last of `tails`.
+    current: Option<FileId>,
+    /// How to begin, until the path could be looked at for the first time.
+    begin: Option<Begin>,
+    /// The position is to be told even if no record comes with it.
+    announce: bool,
+    /// What is wrong, and what to do.
+    problem: Option<String>,
+    /// Files were opened or let go since [`Follower::take_changed`].
+    changed: bool,
+}
+
+/// How a path is begun.
+#[derive(Debug, Clone)]
+enum Begin {
+    /// Never read before: what is there is history.
+    History,
+    /// Appeared while we watch: everything in it is new.
+    Fresh,
+    /// Read before, up to these places.
+    Resume(Places),
+}
+
+impl Follower {
+    /// Follows a path that was there, or not, at the start.
+    ///
+    /// `position`: from an earlier run; an unreadable one counts as none.
+    pub(crate) fn at_start(
+        path: PathBuf,
+        format: Format,
+        kind: &str,
+        position: Option<&Position>,
+    ) -> Follower {
+        let places = position.and_then(|position| match serde_json::from_str(&position.0) {
+            Ok(places) => Some(places),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "position cannot be read; beginning anew");
+                None
+            }
+        });
+        let begin = places.map_or(Begin::History, Begin::Resume);
+        Follower::new(path, format, kind, begin)
+    }
+
+    /// Follows a path that appeared while we watch.
+    pub(crate) fn appeared(path: PathBuf, format: Format, kind: &str) -> Follower {
+        Follower::new(path, format, kind, Begin::Fresh)
+    }
+
+    fn new(path: PathBuf, format: Format, kind: &str, begin: Begin) -> Follower {
+        let announce = !matches!(begin, Begin::Resume(_));
+        let stream = Arc::from(stream_name(kind, &path));
+        let tails = Vec::new();
+        let (current, problem) = (None, None);
+        Follower {
+            path,
+            stream,
+            format,
+            tails,
+            current,
+            begin: Some(begin),
+            announce,
+            problem,
+            changed: true,
+        }
+    }
+
+    /// The path as asked for.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is wrong with the path, and what to do.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// What the path named when it was looked at last.
+    pub(crate) fn current(&self) -> Option<FileId> {
+        self.current
+    }
+
+    /// The open files, oldest first.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (FileId, &File)> {
+        self.tails.iter().filter_map(|tail| tail.file().map(|file| (tail.id, file)))
+    }
+
+    /// Whether files were opened or let go since the last question.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Whether the next [`Follower::take_changed`] will say yes.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The first bytes of what the path names; nothing if it names no file that can be read.
+    pub(crate) fn first_bytes(&self) -> Option<Vec<u8>> {
+        let tail = self.tails.last().filter(|tail| self.current == Some(tail.id))?;
+        tail::read_up_to(tail.file()?, 0, tail::HEAD_BYTES).ok()
+    }
+
+    /// Whether one of the files begins with these bytes, or these with one of the files.
+    pub(crate) fn begins_like(&self, bytes: &[u8]) -> bool {
+        self.tails.iter().any(|tail| tail.head.len >= MIN_ALIKE && tail.head.begins(bytes))
+    }
+
+    /// Looks at what the path names now.
+    pub(crate) fn check(&mut self, now: Instant) {
+        let looked = match self.begin.take() {
+            Some(begin) => self.begin(begin, now),
+            None => self.look_at_path(now),
+        };
+        self.problem = match looked {
+            Ok(()) if self.current.is_none() => {
+                Some(format!("{} does not exist; it is read as soon as it does", self.path.display()))
+            }
+            Ok(()) => None,
+            Err(error) => Some(trouble(&self.path, &error)),
+        };
+    }
+
+    fn look_at_path(&mut self, now: Instant) -> io::Result<()> {
+        let status = match fs::metadata(&self.path) {
+            Ok(status) => status,
+            Err(error) if is_absent(&error) => {
+                self.current = None;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let id = FileId::from(&status);
+        if self.current == Some(id) {
+            return Ok(());
+        }
+        if let Some(at) = self.tails.iter().position(|tail| tail.id == id) {
+            // It was moved away and back, or a link was switched back.
+            let tail = self.tails.remove(at);
+            self.tails.push(tail);
+            self.current = Some(id);
+            return Ok(());
+        }
+        if let Some(file) = open(&self.path)? {
+            let mut tail = Tail::begin(file, self.format, now)?;
+            tail.skip_hole()?;
+            self.push_current(tail);
+        }
+        Ok(())
+    }
+
+    fn push_current(&mut self, mut tail: Tail) {
+        tail.real = fs::canonicalize(&self.path)
+            .ok()
+            .filter(|real| *real != self.path)
+            .map(|real| real.to_string_lossy().into_owned());
+        self.current = Some(tail.id);
+        self.tails.push(tail);
+        self.changed = true;
+    }
+
+    fn begin(&mut self, begin: Begin, now: Instant) -> io::Result<()> {
+        let here = match open(&self.path) {
+            Ok(here) => here,
+            Err(error) => {
+                self.begin = Some(begin);
+                return Err(error);
+            }
+        };
+        match (begin, here) {
+            (Begin::Resume(places), here) => self.resume(&places, here, now),
+            (_, None) => Ok(()),
+            (Begin::Fresh, Some(file)) => {
+                self.push_current(Tail::begin(file, self.format, now)?);
+                Ok(())
+            }
+            (Begin::History, Some(file)) => {
+                let mut tail = Tail::begin(file, self.format, now)?;
+                tail.history_end = tail.size()?;
+                tail.keep_last(HISTORY_BYTES)?;
+                self.push_current(tail);
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens what became of the saved files, then what was rotated since, then the log itself.
+    fn resume(&mut self, places: &Places, here: Option<File>, now: Instant) -> io::Result<()> {
+        let mut here = match here {
+            Some(file) => Some((FileId::from(&file.metadata()?), file)),
+            None => None,
+        };
+        let mut siblings: Option<Siblings> = None;
+        let mut in_place = None;
+        for (number, saved) in places.files.iter().enumerate() {
+            let is_newest = number + 1 == places.files.len();
+            if let Some((id, file)) = here.take() {
+                if id == saved.id() && tail::holds(&file, saved)? {
+                    let mut tail = Tail::resume(file, self.format, saved, now)?;
+                    tail.catchup_end = tail.size()?;
+                    in_place = Some(tail);
+                    if !is_newest || saved.fp_len > 0 {
+                        continue;
+                    }
+                } else {
+                    here = Some((id, file));
+                }
+            }
+            let siblings = siblings.get_or_insert_with(|| Siblings::of(&self.path, saved.real.as_deref()));
+            let found = if in_place.is_some() { None } else { siblings.find(saved, self.format, now) };
+            if found.is_none() && in_place.is_none() && saved.fp_len > 0 {
+                tracing::warn!(path = %self.path.display(), offset_bytes = saved.offset, "rotated file is gone; its last lines may be missing");
+            }
+            let mut parts: Vec<Tail> = Vec::new();
+            if is_newest {
+                parts = siblings.newer(found.as_ref(), saved, &self.tails, self.format, now);
+            }
+            let known = |tail: &Tail, tails: &[Tail]| tails.iter().any(|known| known.id == tail.id);
+            for tail in found.into_iter().chain(parts) {
+                if !known(&tail, &self.tails) {
+                    self.tails.push(tail);
+                }
+            }
+        }
+        if in_place.is_none()
+            && let Some((_, file)) = here
+        {
+            let mut tail = Tail::begin(file, self.format, now)?;
+            tail.catchup_end = tail.size()?;
+            tail.skip_hole()?;
+            in_place = Some(tail);
+        }
+        if let Some(tail) = in_place {
+            self.push_current(tail);
+        }
+        self.changed = true;
+        Ok(())
+    }
+
+    /// The next records of the oldest file that has any.
+    pub(crate) fn next(&mut self, feeds: &[FeedId], now: Instant) -> Option<Batch> {
+        let mut at = 0;
+        let mut rewritten = false;
+        while let Some(tail) = self.tails.get_mut(at) {
+            match tail.look(now) {
+                Ok(Look::Records(chunk)) => return Some(self.batch(chunk, feeds)),
+                Ok(Look::Rewritten) if !rewritten => {
+                    rewritten = true;
+                    self.begin_again(at, now);
+                }
+                Ok(Look::Nothing) if tail.finite => self.drop_tail(at),
+                Ok(Look::Nothing | Look::Rewritten) => at += 1,
+                Err(error) => {
+                    self.problem = Some(trouble(&self.path, &error));
+                    if tail.finite {
+                        self.drop_tail(at);
+                    } else {
+                        at += 1;
+                    }
+                }
+            }
+        }
+        self.let_go(now);
+        let due = self.begin.is_none() && std::mem::take(&mut self.announce);
+        due.then(|| self.batch(Chunk::empty(), feeds))
+    }
+
+    /// A file was truncated or rewritten in place: what was not read of it stands in a copy, if in anything.
+    fn begin_again(&mut self, at: usize, now: Instant) {
+        let Some(tail) = self.tails.get_mut(at) else { return };
+        let (saved, catching_up) = (tail.save(), tail.offset < tail.catchup_end);
+        if let Err(error) = tail.begin_again(now) {
+            self.problem = Some(trouble(&self.path, &error));
+        }
+        let Some(mut copy) = Siblings::of(&self.path, None).find(&saved, self.format, now) else { return };
+        if self.tails.iter().any(|known| known.id == copy.id) {
+            return;
+        }
+        if !catching_up {
+            copy.catchup_end = 0;
+        }
+        self.tails.insert(at, copy);
+        self.changed = true;
+    }
+
+    /// Closes rotated files that nobody writes to any more. All of them are read to their ends.
+    fn let_go(&mut self, now: Instant) {
+        let newest_is_used = self.current.is_some() && self.tails.last().is_some_and(|tail| tail.offset > 0);
+        let mut at = 0;
+        while let Some(tail) = self.tails.get(at) {
+            let is_current = self.current == Some(tail.id);
+            let too_many = self.tails.len() - at > MAX_OLD_FILES + 1;
+            let quiet = now.duration_since(tail.busy_at) >= QUIET && (newest_is_used || tail.is_deleted());
+            if !is_current && (quiet || too_many) {
+                self.drop_tail(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    fn drop_tail(&mut self, at: usize) {
+        self.tails.remove(at);
+        self.changed = true;
+    }
+
+    /// Hands over a rotated file, with its place, to whoever follows it under its new name.
+    pub(crate) fn give(&mut self, id: FileId) -> Option<Tail> {
+        if self.current == Some(id) {
+            return None;
+        }
+        let at = self.tails.iter().position(|tail| tail.id == id)?;
+        self.changed = true;
+        self.announce = true;
+        Some(self.tails.remove(at))
+    }
+
+    /// Goes on with a file that another follower has read so far.
+    pub(crate) fn take(&mut self, tail: Tail) {
+        self.begin = None;
+        self.push_current(tail);
+        self.announce = true;
+    }
+
+    /// Counts all that is there now as read.
+    pub(crate) fn skip_to_end(&mut self) {
+        if let Some(tail) = self.tails.last_mut()
+            && let Err(error) = tail.keep_last(0)
+        {
+            self.problem = Some(trouble(&self.path, &error));
+        }
+        self.announce = true;
+    }
+
+    fn batch(&mut self, chunk: Chunk, feeds: &[FeedId]) -> Batch {
+        self.announce = false;
+        let mut records = Vec::with_capacity(chunk.records.len() * feeds.len());
+        for range in chunk.records {
+            for &feed in feeds {
+                records.push(Record { range: range.clone(), stamp: None, feed });
+            }
+        }
+        let places = Places { files: self.tails.iter().map(Tail::save).collect() };
+        // Numbers and text always have a JSON form.
+        let position = Position(serde_json::to_string(&places).unwrap_or_default());
+        Batch { stream: self.stream.clone(), bytes: chunk.bytes, records, position, phase: chunk.phase }
+    }
+}
+
+/// The stable name of a path's stream.
+pub(crate) fn stream_name(kind: &str, path: &Path) -> String {
+    format!("{kind}:{}", path.display())
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Opens a regular file; nothing if there is none. Never waits for the other end of a pipe.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).unwrap_or(0);
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !kind.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    Ok(Some(file))
+}
+
+fn trouble(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    let cure = match error.kind() {
+        io::ErrorKind::IsADirectory => {
+            return format!("{path} is a directory; name a file, or a pattern such as {path}/*.log");
+        }
+        io::ErrorKind::PermissionDenied => {
+            "run as root, or as a member of the group that may read it (adm, utmp)"
+        }
+        io::ErrorKind::InvalidInput => "name a log file",
+        _ => "see to the file or its disk; it is tried again",
+    };
+    format!("cannot read {path}: {error}; {cure}")
+}

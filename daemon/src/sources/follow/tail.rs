@@ -1,0 +1,467 @@
+//! One open file, read from an offset on, with what is needed to know it again.
+//!
+//! A file is known by device and inode, by a [`Print`] of its first bytes, and by a print of the bytes right
+//! before the offset: the first two find it after a rotation, the last shows that nobody rewrote it in place.
+//! Bytes that do not make a whole record yet are not kept but read again.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::gzip::Gunzip;
+use super::split::{Cut, Format, Splitter};
+use crate::sources::{MAX_BATCH_BYTES, Phase};
+
+/// So many first bytes make a file's print.
+pub(super) const HEAD_BYTES: usize = 256;
+
+/// So many bytes before the offset are looked at again.
+const NEAR_BYTES: usize = 64;
+
+/// A file as the kernel knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FileId {
+    /// Device.
+    pub(crate) dev: u64,
+    /// Inode; used again once the file is gone.
+    pub(crate) ino: u64,
+}
+
+impl From<&Metadata> for FileId {
+    fn from(of: &Metadata) -> FileId {
+        FileId { dev: of.dev(), ino: of.ino() }
+    }
+}
+
+/// Hash of some bytes, with their number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Print {
+    pub(crate) len: u64,
+    pub(crate) hash: u64,
+}
+
+impl Print {
+    /// FNV-1a, 64 bits: stable over versions, and good enough to tell logs apart.
+    pub(crate) fn of(bytes: &[u8]) -> Print {
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        Print { len: bytes.len() as u64, hash: bytes.iter().fold(0xcbf2_9ce4_8422_2325, step) }
+    }
+
+    /// Whether these bytes begin with what the print was made of.
+    pub(crate) fn begins(&self, bytes: &[u8]) -> bool {
+        let len = usize::try_from(self.len).unwrap_or(usize::MAX);
+        bytes.get(..len).is_some_and(|bytes| Print::of(bytes) == *self)
+    }
+}
+
+/// A file's place as the position string keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    pub(crate) dev: u64,
+    pub(crate) ino: u64,
+    /// First byte that is not dealt with.
+    pub(crate) offset: u64,
+    pub(crate) fp_len: u64,
+    pub(crate) fp: u64,
+    pub(crate) near_len: u64,
+    pub(crate) near: u64,
+    /// Nanoseconds since the epoch of its last change when it was read last.
+    pub(crate) mtime: i64,
+    /// Inside a line longer than the cap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) skip: bool,
+    /// What ends up to here was there before anything was ever read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) history_end: u64,
+    /// Where the file really is, if the path is a symbolic link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) real: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Saved {
+    pub(crate) fn id(&self) -> FileId {
+        FileId { dev: self.dev, ino: self.ino }
+    }
+
+    pub(crate) fn head(&self) -> Print {
+        Print { len: self.fp_len, hash: self.fp }
+    }
+
+    pub(crate) fn near(&self) -> Print {
+        Print { len: self.near_len, hash: self.near }
+    }
+}
+
+enum Bytes {
+    Plain(File),
+    Gzip(Box<Gunzip>),
+}
+
+/// Records that were read together.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) records: Vec<Range<usize>>,
+    pub(crate) phase: Phase,
+}
+
+impl Chunk {
+    /// No records, only a position.
+    pub(crate) fn empty() -> Chunk {
+        Chunk { bytes: Vec::new(), records: Vec::new(), phase: Phase::Live }
+    }
+}
+
+/// What a look at a file found.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// These records, and perhaps more.
+    Records(Chunk),
+    /// Nothing that is complete.
+    Nothing,
+    /// The file is shorter than what was read of it, or other bytes stand there: it was rewritten in place.
+    Rewritten,
+}
+
+/// One open file with the place up to which it is dealt with.
+pub(crate) struct Tail {
+    bytes: Bytes,
+    format: Format,
+    splitter: Splitter,
+    pub(crate) id: FileId,
+    pub(crate) head: Print,
+    near: Print,
+    pub(crate) offset: u64,
+    pub(crate) history_end: u64,
+    pub(crate) catchup_end: u64,
+    pub(crate) mtime: i64,
+    pub(crate) real: Option<String>,
+    /// When it last grew, for files that a rotation left behind.
+    pub(crate) busy_at: Instant,
+    last_size: u64,
+    /// Size and time of change at the last look that found nothing more.
+    seen: Option<(u64, i64)>,
+    /// A compressed file: nobody writes to it any more.
+    pub(crate) finite: bool,
+}
+
+impl Tail {
+    /// A file from its first byte on.
+    /// # Errors
+    /// What the kernel says to a look at the file.
+    pub(crate) fn begin(file: File, format: Format, now: Instant) -> io::Result<Tail> {
+        let status = file.metadata()?;
+        let head = read_up_to(&file, 0, 8 * 1024)?;
+        Ok(Tail {
+            splitter: Splitter::new(format, &head, false),
+            bytes: Bytes::Plain(file),
+            format,
+            id: FileId::from(&status),
+            head: Print::of(head.get(..HEAD_BYTES).unwrap_or(&head)),
+            near: Print::of(&[]),
+            offset: 0,
+            history_end: 0,
+            catchup_end: 0,
+            mtime: changed_at(&status),
+            real: None,
+            busy_at: now,
+            last_size: status.len(),
+            seen: None,
+            finite: false,
+        })
+    }
+
+    /// A file from a saved place on; the caller has made sure that it is the same file.
+    /// # Errors
+    /// What the kernel says to a look at the file.
+    pub(crate) fn resume(file: File, format: Format, saved: &Saved, now: Instant) -> io::Result<Tail> {
+        let mut tail = Tail::begin(file, format, now)?;
+        tail.near = saved.near();
+        tail.offset = saved.offset;
+        tail.splitter.skipping = saved.skip;
+        tail.history_end = saved.history_end;
+        tail.real.clone_from(&saved.real);
+        Ok(tail)
+    }
+
+    /// A compressed file from a saved place of its plain form on.
+    pub(crate) fn unpack(from: Gunzip, format: Format, saved: Option<&Saved>, now: Instant) -> Tail {
+        let head = from.head().to_vec();
+        let mut splitter = Splitter::new(format, &head, false);
+        splitter.skipping = saved.is_some_and(|saved| saved.skip);
+        Tail {
+            bytes: Bytes::Gzip(Box::new(from)),
+            format,
+            splitter,
+            id: FileId { dev: 0, ino: 0 },
+            head: Print::of(head.get(..HEAD_BYTES).unwrap_or(&head)),
+            near: saved.map_or(Print::of(&[]), Saved::near),
+            offset: saved.map_or(0, |saved| saved.offset),
+            history_end: saved.map_or(0, |saved| saved.history_end),
+            catchup_end: u64::MAX,
+            mtime: saved.map_or(0, |saved| saved.mtime),
+            real: None,
+            busy_at: now,
+            last_size: 0,
+            seen: None,
+            finite: true,
+        }
+    }
+
+    /// Skips all but the last `keep` bytes of what is there.
+    /// # Errors
+    /// What the kernel says to a look at the file.
+    pub(crate) fn keep_last(&mut self, keep: u64) -> io::Result<()> {
+        let size = self.size()?;
+        self.offset = self.splitter.begin_near_end(size, keep);
+        self.remember_near()
+    }
+
+    /// Skips the zero bytes at the beginning, which a writer leaves that goes on at its old place after the
+    /// file was truncated.
+    /// # Errors
+    /// What the kernel says to a look at the file.
+    pub(crate) fn skip_hole(&mut self) -> io::Result<()> {
+        let Bytes::Plain(file) = &self.bytes else { return Ok(()) };
+        if self.format == Format::Btmp || read_up_to(file, self.offset, 1)?.first() != Some(&0) {
+            return Ok(());
+        }
+        // Where the file system knows no holes, the zeros are read instead.
+        let data = rustix::fs::seek(file, rustix::fs::SeekFrom::Data(self.offset)).unwrap_or(self.offset);
+        let mut at = data.max(self.offset);
+        loop {
+            let bytes = read_up_to(file, at, 64 * 1024)?;
+            let zeros = bytes.iter().position(|&byte| byte != 0);
+            at += zeros.unwrap_or(bytes.len()) as u64;
+            if zeros.is_some() || bytes.is_empty() {
+                break;
+            }
+        }
+        self.offset = at;
+        self.remember_near()
+    }
+
+    /// Goes back to the first byte, because other bytes stand there now.
+    /// # Errors
+    /// What the kernel says to a look at the file.
+    pub(crate) fn begin_again(&mut self, now: Instant) -> io::Result<()> {
+        let Bytes::Plain(file) = &self.bytes else { return Ok(()) };
+        let head = read_up_to(file, 0, 8 * 1024)?;
+        self.splitter = Splitter::new(self.format, &head, false);
+        self.head = Print::of(head.get(..HEAD_BYTES).unwrap_or(&head));
+        (self.near, self.offset, self.history_end, self.catchup_end) = (Print::of(&[]), 0, 0, 0);
+        (self.busy_at, self.seen) = (now, None);
+        self.skip_hole()
+    }
+
+    /// The open file, for watches; a compressed one has none.
+    pub(crate) fn file(&self) -> Option<&File> {
+        match &self.bytes {
+            Bytes::Plain(file) => Some(file),
+            Bytes::Gzip(_) => None,
+        }
+    }
+
+    /// Size now.
+    /// # Errors
+    /// What the kernel says to a look at the file.
+    pub(crate) fn size(&self) -> io::Result<u64> {
+        match &self.bytes {
+            Bytes::Plain(file) => Ok(file.metadata()?.len()),
+            Bytes::Gzip(_) => Ok(u64::MAX),
+        }
+    }
+
+    /// How many names it still has; none: it was deleted.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.file().is_some_and(|file| file.metadata().is_ok_and(|status| status.nlink() == 0))
+    }
+
+    /// Reads the next records.
+    /// # Errors
+    /// What the kernel says to a read.
+    pub(crate) fn look(&mut self, now: Instant) -> io::Result<Look> {
+        match &self.bytes {
+            Bytes::Plain(_) => self.look_plain(now),
+            Bytes::Gzip(_) => self.look_gzip(),
+        }
+    }
+
+    fn look_plain(&mut self, now: Instant) -> io::Result<Look> {
+        let Bytes::Plain(file) = &self.bytes else { return Ok(Look::Nothing) };
+        let status = file.metadata()?;
+        let (size, seen) = (status.len(), (status.len(), changed_at(&status)));
+        if size < self.offset || self.offset == 0 && size < self.head.len {
+            return Ok(Look::Rewritten);
+        }
+        if self.seen == Some(seen) {
+            return Ok(Look::Nothing);
+        }
+        // Read a little before the offset, in the same call, to see that it is still the same file.
+        let near = usize::try_from(self.near.len).unwrap_or(NEAR_BYTES);
+        let want =
+            usize::try_from(self.bound(size) - self.offset).unwrap_or(MAX_BATCH_BYTES).min(MAX_BATCH_BYTES);
+        let bytes = read_up_to(file, self.offset - self.near.len, near + want)?;
+        let whole_head = self.offset == 0 && bytes.len() as u64 >= self.head.len;
+        if !self.near.begins(&bytes) || whole_head && !self.head.begins(&bytes) {
+            return Ok(Look::Rewritten);
+        }
+        self.mtime = changed_at(&status);
+        if self.last_size != size {
+            (self.last_size, self.busy_at) = (size, now);
+        }
+        let fresh = bytes.len() - near;
+        let Some(look) = self.take(bytes, near)? else {
+            if self.bound(size) < size && fresh == want {
+                // Half a record at the bound between two phases belongs to the later one.
+                self.close_phase();
+                return self.look_plain(now);
+            }
+            self.seen = Some(seen);
+            return Ok(Look::Nothing);
+        };
+        self.seen = (self.offset == size).then_some(seen);
+        Ok(look)
+    }
+
+    fn look_gzip(&mut self) -> io::Result<Look> {
+        let want = usize::try_from(self.bound(u64::MAX) - self.offset)
+            .unwrap_or(MAX_BATCH_BYTES)
+            .min(MAX_BATCH_BYTES);
+        let Bytes::Gzip(from) = &mut self.bytes else { return Ok(Look::Nothing) };
+        let bytes = from.peek(want)?.to_vec();
+        let (before, fresh) = (self.offset, bytes.len());
+        let look = self.take(bytes, 0)?;
+        if look.is_none() && want < MAX_BATCH_BYTES && fresh == want {
+            self.close_phase();
+            return self.look_gzip();
+        }
+        let used = usize::try_from(self.offset - before).unwrap_or(0);
+        if let Bytes::Gzip(from) = &mut self.bytes {
+            from.consume(used);
+        }
+        Ok(look.unwrap_or(Look::Nothing))
+    }
+
+    /// Cuts what stands behind the first `near` bytes; nothing if no byte of it could be used.
+    fn take(&mut self, bytes: Vec<u8>, near: usize) -> io::Result<Option<Look>> {
+        let Cut { mut records, used } = self.splitter.cut(bytes.get(near..).unwrap_or(&[]));
+        if used == 0 {
+            return Ok(None);
+        }
+        for record in &mut records {
+            *record = record.start + near..record.end + near;
+        }
+        let end = near + used;
+        let phase = self.phase();
+        self.offset += used as u64;
+        self.near = Print::of(bytes.get(end.saturating_sub(NEAR_BYTES)..end).unwrap_or(&[]));
+        self.grow_head()?;
+        Ok(Some(Look::Records(Chunk { bytes, records, phase })))
+    }
+
+    fn phase(&self) -> Phase {
+        if self.offset < self.history_end {
+            Phase::History
+        } else if self.offset < self.catchup_end {
+            Phase::CatchUp
+        } else {
+            Phase::Live
+        }
+    }
+
+    /// Up to where one look may read, so that its records are all of one phase.
+    fn bound(&self, size: u64) -> u64 {
+        match self.phase() {
+            Phase::History => self.history_end.min(size),
+            Phase::CatchUp => self.catchup_end.min(size),
+            Phase::Live => size,
+        }
+    }
+
+    fn close_phase(&mut self) {
+        match self.phase() {
+            Phase::History => self.history_end = 0,
+            Phase::CatchUp | Phase::Live => self.catchup_end = 0,
+        }
+    }
+
+    fn grow_head(&mut self) -> io::Result<()> {
+        if self.head.len < HEAD_BYTES as u64
+            && let Bytes::Plain(file) = &self.bytes
+        {
+            self.head = Print::of(&read_up_to(file, 0, HEAD_BYTES)?);
+        }
+        Ok(())
+    }
+
+    fn remember_near(&mut self) -> io::Result<()> {
+        let len = self.offset.min(NEAR_BYTES as u64);
+        if let Bytes::Plain(file) = &self.bytes {
+            self.near = Print::of(&read_up_to(file, self.offset - len, usize::try_from(len).unwrap_or(0))?);
+        }
+        Ok(())
+    }
+
+    /// The place, to be resumed from.
+    pub(crate) fn save(&self) -> Saved {
+        Saved {
+            dev: self.id.dev,
+            ino: self.id.ino,
+            offset: self.offset,
+            fp_len: self.head.len,
+            fp: self.head.hash,
+            near_len: self.near.len,
+            near: self.near.hash,
+            mtime: self.mtime,
+            skip: self.splitter.skipping,
+            history_end: if self.offset < self.history_end { self.history_end } else { 0 },
+            real: self.real.clone(),
+        }
+    }
+}
+
+/// Nanoseconds since the epoch of a file's last change.
+pub(super) fn changed_at(status: &Metadata) -> i64 {
+    status.mtime().saturating_mul(1_000_000_000).saturating_add(status.mtime_nsec())
+}
+
+/// Reads at most `len` bytes from `offset` on; fewer only at the end of the file.
+/// # Errors
+/// What the kernel says to a read.
+pub(super) fn read_up_to(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Whether a file holds what a saved place says: the first bytes, and those right before the offset.
+/// # Errors
+/// What the kernel says to a read.
+pub(super) fn holds(file: &File, saved: &Saved) -> io::Result<bool> {
+    if file.metadata()?.len() < saved.offset || saved.near_len > saved.offset {
+        return Ok(false);
+    }
+    let head = read_up_to(file, 0, usize::try_from(saved.fp_len).unwrap_or(HEAD_BYTES).min(HEAD_BYTES))?;
+    let near_len = usize::try_from(saved.near_len).unwrap_or(NEAR_BYTES).min(NEAR_BYTES);
+    let near = read_up_to(file, saved.offset - saved.near_len, near_len)?;
+    Ok(saved.head().begins(&head) && saved.near().begins(&near))
+}

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 mod actions;
+mod kernelfacts;
 mod netlink;
 mod sources;
 

@@ -9,6 +9,7 @@ mod discover;
 mod engine;
 mod facts;
 mod kernel;
+mod kernelfacts;
 mod logging;
 mod netlink;
 mod sources;

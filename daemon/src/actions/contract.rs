@@ -11,9 +11,27 @@ use crate::netlink::lab::{in_new_namespace, scattered};
 
 const NOW: Timestamp = Timestamp::from_secs(1_750_000_000);
 
+/// nftables as on older kernels: before Linux 6.3, and from there to 6.11.
+const OLDER: &[Kind] = &[
+    Kind {
+        name: "nftables that cannot destroy",
+        about: "",
+        is_automatic: false,
+        open: || Ok(Box::new(nftables::Nftables::open_with(false, false)?)),
+        probe: || Ok(()),
+    },
+    Kind {
+        name: "nftables that cannot update",
+        about: "",
+        is_automatic: false,
+        open: || Ok(Box::new(nftables::Nftables::open_with(true, false)?)),
+        probe: || Ok(()),
+    },
+];
+
 /// Runs a test with every kind, each in a fresh namespace.
 fn with_every_kind(test: fn(&'static Kind)) {
-    for kind in KINDS {
+    for kind in KINDS.iter().chain(OLDER) {
         let done = in_new_namespace(move || {
             eprintln!("{}", kind.name);
             test(kind);

@@ -280,3 +280,91 @@ impl AsFd for RouteWatch {
         self.socket.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pillory_core::time::End;
+
+    use super::*;
+    use crate::netlink::lab::{in_new_namespace, must_run};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_750_000_000);
+
+    fn element(prefix: &str) -> Element {
+        Element { scope: Scope::All, prefix: prefix.parse().unwrap() }
+    }
+
+    fn ip(arguments: &str) -> String {
+        must_run("ip", &arguments.split(' ').collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn a_route_that_is_not_ours_is_an_error_and_stays() {
+        in_new_namespace(|| {
+            for (foreign, mine) in [
+                ("route add 192.0.2.7/32 dev lo", "192.0.2.7"),
+                ("route add blackhole 192.0.2.8/32", "192.0.2.8"),
+                ("route add unreachable 198.51.100.0/24 proto 199", "198.51.100.0/24"),
+                ("-6 route add 2001:db8::/64 dev lo", "2001:db8::/64"),
+                ("-6 route add blackhole 2001:db8::7/128", "2001:db8::7"),
+            ] {
+                ip(foreign);
+                let before = ip("route show table main") + &ip("-6 route show table main");
+                let mut action = NullRoute::open().unwrap();
+                let changes =
+                    [Change::Set(element(mine), End::Never), Change::Set(element("203.0.113.9"), End::Never)];
+                let error = action.apply(&changes, NOW).unwrap_err();
+                assert!(
+                    matches!(error, ActionError::ForeignRoute { prefix } if prefix == element(mine).prefix),
+                    "{foreign}: {error}"
+                );
+                // The other one is in.
+                assert_eq!(action.installed(NOW).unwrap().len(), 1);
+                action.apply(&[Change::Remove(element(mine))], NOW).unwrap();
+                assert_eq!(action.remove_all().unwrap(), 1);
+                assert_eq!(
+                    ip("route show table main") + &ip("-6 route show table main"),
+                    before,
+                    "{foreign}"
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn routes_carry_our_number_and_let_nothing_out() {
+        in_new_namespace(|| {
+            let mut action = NullRoute::open().unwrap();
+            let bans = ["192.0.2.7", "2001:db8::/64"].map(|p| Change::Set(element(p), End::Never));
+            action.apply(&bans, NOW).unwrap();
+            assert_eq!(ip("route show proto 199").trim(), "blackhole 192.0.2.7");
+            assert!(ip("-6 route show proto 199").starts_with("blackhole 2001:db8::/64 dev lo"));
+            let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+            let error = socket.send_to(b"reply", "192.0.2.7:22").unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(Errno::INVAL.raw_os_error()));
+        });
+    }
+
+    #[test]
+    fn a_route_that_others_took_away_is_noticed_and_comes_back() {
+        in_new_namespace(|| {
+            let mut action = NullRoute::open().unwrap();
+            let ban = [Change::Set(element("192.0.2.7"), End::Never)];
+            action.apply(&ban, NOW).unwrap();
+            let mut watch = action.watch().unwrap().unwrap();
+            ip("route add 203.0.113.0/24 dev lo");
+            assert_eq!(watch.read().unwrap(), Seen::Nothing);
+            for meddling in ["route del blackhole 192.0.2.7", "route replace 192.0.2.7 dev lo"] {
+                ip(meddling);
+                assert_eq!(watch.read().unwrap(), Seen::Touched, "{meddling}");
+                assert!(action.installed(NOW).unwrap().is_empty());
+                if meddling.contains("replace") {
+                    assert!(action.apply(&ban, NOW).is_err());
+                } else {
+                    action.apply(&ban, NOW).unwrap();
+                    assert_eq!(action.installed(NOW).unwrap().len(), 1);
+                }
+            }
+        });
+    }
+}

@@ -159,6 +159,9 @@ pub struct Event {
     pub outcome: Outcome,
     /// The connection, where the line tells.
     pub connection: Option<Connection>,
+    /// Addresses of a real-IP or X-Forwarded-For field, the last of the field first: each was written by the
+    /// machine before it, so only those count that a trusted proxy wrote. Empty if the line has no such field.
+    pub forwarded: Vec<IpAddr>,
 }
 
 /// Longer user names are cut; no system has longer ones.

@@ -1,11 +1,26 @@
 //! Filters: from a line to an [`Event`], in fail2ban's filter language.
 //!
 //! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
-//! `failregex.rs` turns fail2ban's regular expressions into programs, `datepattern.rs` finds and cuts the date,
-//! `btmp.rs` decodes login records, which need no expression.
+//! [`ini`] and [`spec`] read filter files, [`failregex`] translates fail2ban's regular expressions, [`datepattern`]
+//! finds and cuts the date, [`header`] reads what syslog writes before a message, [`judge`] puts them together;
+//! [`btmp`] decodes login records, which need no expression.
+
+pub mod btmp;
+pub mod catalog;
+pub mod datepattern;
+pub mod failregex;
+pub mod header;
+pub mod ini;
+pub mod judge;
+mod program;
+pub mod spec;
 
 use crate::event::{Class, Event};
 use crate::time::Timestamp;
+
+pub use failregex::PatternError;
+pub use judge::{Filter, FilterError, Finding};
+pub use spec::{SpecError, SpecProblem};
 
 /// A filter as written: the values of a `filter.d` file after includes and interpolation, before compilation.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -30,6 +45,18 @@ pub struct FilterSpec {
     pub logpath: Vec<String>,
     /// Names of the service's ports, for bans limited to them (ours: `port = ssh`).
     pub port: Vec<String>,
+    /// What ties lines to one connection (ours: `connection = pid`).
+    pub connection: ConnectionKey,
+}
+
+/// What ties the lines of one connection together, besides the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConnectionKey {
+    /// The client's port, where an expression captures it (`F-PORT`). The process serves many connections.
+    #[default]
+    Port,
+    /// The process of the line's `ident[pid]:` too: it serves one connection only.
+    Process,
 }
 
 /// What a filter says of a line.

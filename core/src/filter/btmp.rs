@@ -1,0 +1,1 @@
+//! Login records (utmp form): failed logins from btmp, good ones from wtmp.

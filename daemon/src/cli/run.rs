@@ -115,7 +115,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let (mut machine, readers) = jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
         .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
     let restored = restore(&db, &config, &mut machine)?;
-    let first_facts = facts::read(&config);
+    let (mut reader, asker) = facts::Reader::new(&config).map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
+    let first_facts = reader.read();
     machine.set_never(pillory_core::jail::never::NeverBan::new(first_facts.never), &mut Vec::new());
     prepare(action.as_mut(), &mut machine, &readers)?;
     say_what_runs(&active, action.name(), &arguments.state_dir);
@@ -278,16 +279,16 @@ struct Threads {
     action: Box<dyn Action>,
     control: PathBuf,
     state_dir: PathBuf,
+    facts: (facts::Reader, facts::Asker),
 }
 
 impl Threads {
     fn run(self, machine: Machine, readers: Readers, setup: Setup, restored: Restored) -> Outcome {
-        let Threads { server, db, action, control, state_dir } = self;
+        let Threads { server, db, action, control, state_dir, facts: (facts_reader, asker) } = self;
         let (reads_in, reads) = bounded::<Read>(16);
         let (inputs_in, inputs) = unbounded::<Input>();
         let (jobs_in, jobs) = unbounded();
         let (writes_in, writes) = unbounded();
-        let (facts_in, facts_wake) = bounded(1);
         let stop = Arc::new(AtomicBool::new(false));
         let wake = Wake::new()
             .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
@@ -296,8 +297,7 @@ impl Threads {
         let ports = readers.ports.clone();
         let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
         let watch = action.watch().map_err(|error| refused(&error))?;
-        let config = setup.config.clone();
-        let outlets = Outlets { kernel: jobs_in, store: writes_in, facts: facts_in };
+        let outlets = Outlets { kernel: jobs_in, store: writes_in, facts: asker };
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume_off(restored.off);
         std::thread::scope(|scope| {
@@ -321,7 +321,7 @@ impl Threads {
             scope.spawn(move || forward(&orders, &back, Input::Order));
             let stop_serving = Arc::clone(&stop);
             scope.spawn(move || server.run(&orders_in, &stop_serving));
-            scope.spawn(|| facts::watch(&config, &facts_wake, &inputs_in, &wake));
+            scope.spawn(|| facts_reader.watch(&inputs_in, &wake));
             if let Some(watch) = watch {
                 scope.spawn(|| watch_kernel(watch, &inputs_in, &wake));
             }

@@ -250,6 +250,17 @@ impl Action for Nftables {
         Ok(installed)
     }
 
+    fn count_points(&mut self) -> Result<Option<usize>, ActionError> {
+        let mut total = 0;
+        for set in self.sets.clone().iter().filter(|set| !set.is_interval()) {
+            match elements::read_count(&mut self.socket, TABLE, set).map_err(read_error)? {
+                Some(count) => total += count,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(total))
+    }
+
     fn remove_all(&mut self) -> Result<usize, ActionError> {
         // Whatever hinders counting does not hinder lifting.
         let count = self.read_all().map_or(0, |all| all.values().map(Contents::len).sum());

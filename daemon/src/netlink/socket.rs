@@ -60,6 +60,13 @@ impl Socket {
         Ok(Socket { fd, port, next_sequence: 1, buffer: vec![0; MESSAGE_BYTES] })
     }
 
+    /// Leaves the socket as little room as systems usually allow without privileges.
+    #[cfg(test)]
+    pub fn shrink_buffers(&self) {
+        sockopt::set_socket_send_buffer_size(&self.fd, 212_992).unwrap();
+        sockopt::set_socket_recv_buffer_size(&self.fd, 212_992).unwrap();
+    }
+
     /// The port that the kernel names in notices of what this socket caused.
     pub fn port(&self) -> u32 {
         self.port

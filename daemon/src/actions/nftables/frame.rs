@@ -12,9 +12,10 @@ use crate::netlink::encode::Attributes;
 use crate::netlink::socket::{Dump, Socket};
 use crate::netlink::{ACK, NetlinkError};
 
+use super::rule::{Rule, delete_rule};
 use super::sets::SetId;
 use super::transaction::Transaction;
-use super::wire::{self, Rule, attribute, kind};
+use super::wire::{self, attribute, kind};
 
 /// What is there under our table's name.
 #[derive(Debug, Default)]
@@ -113,7 +114,7 @@ impl Frame {
         }
         let (missing, surplus) = self.compare_rules(wanted, stale);
         for handle in surplus {
-            transaction.write(|batch| wire::delete_rule(batch, table, handle))?;
+            transaction.write(|batch| delete_rule(batch, table, handle))?;
         }
         for rule in missing {
             transaction.write(|batch| rule.add(batch, table))?;

@@ -92,13 +92,22 @@ impl Socket {
         self.send(batch)?;
         let mut refusals = Vec::new();
         let mut is_acknowledged = false;
+        let mut lost = None;
         loop {
             let received = match receive(&self.fd, &mut self.buffer) {
                 Ok(Some(received)) => received,
-                // Everything that was answered has been read.
-                Ok(None) if is_acknowledged => return Ok(refusals),
-                Ok(None) => return Err(NetlinkError::NoAnswer { sequence: acknowledged }),
+                // Answers were lost; the others are read all the same, to make room for the next ones.
+                Err(error) if error.errno() == Some(Errno::NOBUFS) => {
+                    lost = Some(error);
+                    continue;
+                }
                 Err(error) => return Err(error),
+                // Everything that was answered has been read.
+                Ok(None) => match lost {
+                    Some(error) => return Err(error),
+                    None if is_acknowledged => return Ok(refusals),
+                    None => return Err(NetlinkError::NoAnswer { sequence: acknowledged }),
+                },
             };
             for message in messages(received) {
                 let message = message?;

@@ -89,9 +89,9 @@ impl Frame {
             || self.sets.values().any(|set| set.id.is_some() && !set.is_right())
     }
 
-    /// Writes what is missing, and takes away rules that do not belong there and the sets in `emptied`.
+    /// Writes what is missing, and takes away rules that do not belong there.
     ///
-    /// `kept`: sets of jails that are not among `rules`, with elements; their rules stay.
+    /// `stale`: sets that are there and not among `wanted`; the empty ones go, the others keep their rules.
     /// # Errors
     /// [`NetlinkError`] if a transaction had to be sent meanwhile and failed.
     pub(super) fn complete(

@@ -25,8 +25,10 @@ use super::{Action, ActionError, Change, Element, Installed, Port, kernel_error}
 ///
 /// Numbers from 5 on are free for routing daemons; none of those in iproute2's list has this one.
 pub const PROTOCOL: u8 = 199;
-/// Routes in one `send`: so many refusals fit into the socket.
+/// Routes in one `send` where the socket has all the room it wants; less where it has not.
 const ROUTES_A_BATCH: usize = 10_000;
+/// What a route may cost there: its message, and a refusal of it with the kernel's own overhead.
+const BYTES_A_ROUTE: usize = 2048;
 const WHAT: &str = "blackhole routes";
 
 /// See the module.
@@ -44,6 +46,14 @@ impl NullRoute {
     pub fn open() -> Result<NullRoute, ActionError> {
         let socket = Socket::open(None, 0).map_err(|error| kernel_error("open", "routes", error))?;
         Ok(NullRoute { socket, told: HashMap::new() })
+    }
+
+    /// With as little room in the socket as somebody without privileges gets.
+    #[cfg(test)]
+    pub(super) fn open_small() -> Result<NullRoute, ActionError> {
+        let this = NullRoute::open()?;
+        this.socket.shrink_buffers();
+        Ok(this)
     }
 
     /// Finds out whether we may change routes, by deleting one from a table that is not there.
@@ -74,7 +84,8 @@ impl NullRoute {
     fn send(&mut self, operation: Operation, prefixes: &[Prefix]) -> Result<Vec<Prefix>, ActionError> {
         let fail = |error| kernel_error(operation.tried(), WHAT, error);
         let mut refused = Vec::new();
-        for chunk in prefixes.chunks(ROUTES_A_BATCH) {
+        let room = self.socket.max_send_bytes() / BYTES_A_ROUTE;
+        for chunk in prefixes.chunks(room.clamp(1, ROUTES_A_BATCH)) {
             let mut batch = self.socket.messages();
             for prefix in chunk {
                 operation.write(&mut batch, *prefix);

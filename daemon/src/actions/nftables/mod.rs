@@ -8,6 +8,7 @@
 
 mod elements;
 mod frame;
+mod rule;
 mod sets;
 mod transaction;
 mod watch;

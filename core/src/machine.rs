@@ -68,7 +68,7 @@ pub enum Extractor {
     /// Text lines through a filter.
     Text(Box<Filter>),
     /// Login records of a btmp file.
-    Btmp(btmp::Decoder),
+    Btmp(btmp::Layout),
 }
 
 /// Live counters of a jail.
@@ -180,9 +180,9 @@ impl Machine {
                 Verdict::Event(event) => event,
                 _ => return,
             },
-            Extractor::Btmp(decoder) => match decoder.decode(line.bytes) {
-                Some(event) => self.judge.login_record(jail, event),
-                None => return,
+            Extractor::Btmp(layout) => match btmp::failed_login(*layout, line.bytes) {
+                Verdict::Event(event) => self.judge.login_record(jail, event),
+                _ => return,
             },
         };
         self.event(jail, &event, phase, clock.now, out);

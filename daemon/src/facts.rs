@@ -7,6 +7,7 @@
 //! by the very port of an accepted login in the logs, by utmp, or by logind.
 
 use std::collections::HashSet;
+use std::io::{Read, Seek};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -17,8 +18,11 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use tracing::warn;
 
 use pillory_core::config::Config;
+use pillory_core::event::Event;
+use pillory_core::filter::{Verdict, btmp};
 use pillory_core::jail::never::Why;
 use pillory_core::net::Prefix;
+use pillory_core::time::Timestamp;
 
 use crate::cli::run::Wake;
 use crate::engine::Input;
@@ -52,8 +56,8 @@ impl Asker {
     /// A login was seen from this address and port: its connection is a session now.
     pub(crate) fn logged_in(&self, addr: IpAddr, port: Option<u16>) {
         // The reader ends only together with the engine; a bell that is full rings already.
-        drop(self.logins.send((addr, port.unwrap_or(0))));
-        drop(rustix::io::write(&self.bell, &1u64.to_ne_bytes()));
+        let _ = self.logins.send((addr, port.unwrap_or(0)));
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 }
 
@@ -79,9 +83,15 @@ impl Reader {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (logins, logged_in) = unbounded();
         let asker = Asker { bell: bell.try_clone()?, logins };
-        let routing = HostFacts::open().inspect_err(|error| warn!(%error, "cannot ask for this host's addresses")).ok();
-        let sockets = SockDiag::open().inspect_err(|error| warn!(%error, "cannot see who is connected; open sessions are not protected")).ok();
-        let reader = Reader { fixed, bell, logged_in, logins: HashSet::new(), routing, sockets, passwd_changed: None };
+        let routing =
+            HostFacts::open().inspect_err(|error| warn!(%error, "cannot ask for this host's addresses")).ok();
+        let sockets = SockDiag::open()
+            .inspect_err(
+                |error| warn!(%error, "cannot see who is connected; open sessions are not protected"),
+            )
+            .ok();
+        let reader =
+            Reader { fixed, bell, logged_in, logins: HashSet::new(), routing, sockets, passwd_changed: None };
         Ok((reader, asker))
     }
 
@@ -95,10 +105,13 @@ impl Reader {
         }
         let resolvers = resolvers(Path::new("/etc/resolv.conf")).unwrap_or_default();
         never.extend(resolvers.into_iter().map(|addr| (Prefix::host(addr), Why::Resolver)));
-        let connections = self.sockets.as_mut().and_then(|sockets| Connections::read(sockets).ok()).unwrap_or_default();
-        never.extend(self.sessions(&connections.inbound).into_iter().map(|addr| (Prefix::host(addr), Why::Session)));
+        let connections =
+            self.sockets.as_mut().and_then(|sockets| Connections::read(sockets).ok()).unwrap_or_default();
+        never.extend(
+            self.sessions(&connections.inbound).into_iter().map(|addr| (Prefix::host(addr), Why::Session)),
+        );
         let talks_to = connections.outbound.iter().map(|peer| peer.addr).collect();
-        Facts { never, talks_to, accounts: self.new_accounts(), logins: Vec::new() }
+        Facts { never, talks_to, accounts: self.new_accounts() }
     }
 
     /// Far ends of the connections that belong to an authenticated session.
@@ -111,7 +124,9 @@ impl Reader {
         }
         let connected: HashSet<IpAddr> = inbound.iter().map(|peer| peer.addr).collect();
         let mut sessions: HashSet<IpAddr> = self.logins.iter().map(|(addr, _)| *addr).collect();
-        let told = utmp_peers(Path::new("/run/utmp")).into_iter().chain(logind_peers(Path::new("/run/systemd/sessions")));
+        let told = utmp_peers(Path::new("/run/utmp"))
+            .into_iter()
+            .chain(logind_peers(Path::new("/run/systemd/sessions")));
         sessions.extend(told.filter(|addr| connected.contains(addr)));
         sessions
     }
@@ -128,7 +143,8 @@ impl Reader {
 
     /// Reads anew whenever there may be something new, until `wake` is raised.
     pub(crate) fn watch(mut self, inputs: &Sender<Input>, wake: &Wake) {
-        let mut watch = FactsWatch::open().inspect_err(|error| warn!(%error, "changes of addresses are seen late")).ok();
+        let mut watch =
+            FactsWatch::open().inspect_err(|error| warn!(%error, "changes of addresses are seen late")).ok();
         let timeout = Timespec { tv_sec: EVERY.as_secs().cast_signed(), tv_nsec: 0 };
         while !wake.is_raised() {
             if inputs.send(Input::Facts(self.read())).is_err() {
@@ -136,11 +152,15 @@ impl Reader {
             }
             loop {
                 let mut fds = vec![PollFd::new(wake, PollFlags::IN), PollFd::new(&self.bell, PollFlags::IN)];
-                fds.extend(watch.as_ref().map(|watch| PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)));
+                fds.extend(
+                    watch.as_ref().map(|watch| PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)),
+                );
                 let ready = rustix::event::poll(&mut fds, Some(&timeout)).unwrap_or(0);
                 let mut count = [0; 8];
                 let rung = rustix::io::read(&self.bell, &mut count).is_ok();
-                let changed = watch.as_mut().is_some_and(|watch| !matches!(watch.read(), Ok(crate::netlink::Seen::Nothing)));
+                let changed = watch
+                    .as_mut()
+                    .is_some_and(|watch| !matches!(watch.read(), Ok(crate::netlink::Seen::Nothing)));
                 // Anything else was a notice about somebody else's routes.
                 if rung || changed || ready == 0 || wake.is_raised() {
                     break;
@@ -150,10 +170,43 @@ impl Reader {
     }
 }
 
-/// Far ends of the logins that utmp lists.
+/// Far ends of the logins that utmp lists and whose process is still there.
 fn utmp_peers(path: &Path) -> Vec<IpAddr> {
-    let _ = path;
-    Vec::new()
+    let is_running = |pid: u32| Path::new("/proc").join(pid.to_string()).exists();
+    let events = login_records(path).into_iter();
+    events
+        .filter(|event| event.connection.as_ref().and_then(|c| c.pid).is_some_and(is_running))
+        .map(|event| event.addr)
+        .collect()
+}
+
+/// The sessions that a utmp or wtmp file lists, at most the last 64 MiB of it; none if it cannot be read.
+fn login_records(path: &Path) -> Vec<Event> {
+    let layout = btmp::Layout::native();
+    let size = layout.record_bytes();
+    let most = MAX_WTMP_BYTES / size as u64 * size as u64;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(path)?;
+        let length = file.metadata()?.len() / size as u64 * size as u64;
+        file.seek(std::io::SeekFrom::Start(length.saturating_sub(most)))?;
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let verdicts = bytes.chunks_exact(size).map(|record| btmp::good_login(layout, record));
+    verdicts
+        .filter_map(|verdict| if let Verdict::Event(event) = verdict { Some(event) } else { None })
+        .collect()
+}
+
+/// A wtmp larger than this is read from its end only: 174,000 sessions.
+const MAX_WTMP_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Good logins that wtmp remembers from places outside: where from, who, when.
+pub(crate) fn good_logins(wtmp: &Path) -> Vec<(IpAddr, Option<String>, Timestamp)> {
+    let logins = login_records(wtmp).into_iter();
+    logins.filter_map(|event| Some((event.addr, event.user, event.stamp?))).collect()
 }
 
 /// Far ends of the sessions that logind lists, a file each with `REMOTE_HOST=`.
@@ -175,7 +228,8 @@ mod tests {
     #[test]
     fn accounts_come_from_passwd_alone() {
         let path = std::env::temp_dir().join(format!("pillory-passwd-{}", std::process::id()));
-        std::fs::write(&path, "root:x:0:0::/root:/bin/sh\nalice:x:1000::\n+nis::\n#x:\ngarbage\n:x:\n").unwrap();
+        std::fs::write(&path, "root:x:0:0::/root:/bin/sh\nalice:x:1000::\n+nis::\n#x:\ngarbage\n:x:\n")
+            .unwrap();
         let mut found: Vec<String> = accounts(&path).into_iter().collect();
         found.sort();
         assert_eq!(found, ["alice", "root"]);

@@ -13,7 +13,7 @@ use pillory_core::time::Timestamp;
 
 use crate::actions::{Action, ActionError, Port};
 use crate::clock;
-use crate::netlink::sockdiag::SockDiag;
+use crate::netlink::sockdiag::{SockDiag, SockDiagError};
 
 /// Ports of each jail whose bans may be limited to them.
 pub(crate) type JailPorts = Vec<(JailName, Vec<Port>)>;
@@ -27,8 +27,6 @@ pub(crate) enum Job {
     Prepare(JailPorts),
     /// Say what is there, unless there are as many points as expected.
     Verify(usize),
-    /// Take everything of ours away.
-    RemoveAll,
 }
 
 /// What the kernel thread answers.
@@ -42,8 +40,6 @@ pub(crate) enum Answer {
     Installed(Installed),
     /// Reading or preparing failed.
     Unreadable(ActionError),
-    /// Everything of ours is gone; so many elements were there.
-    Removed(usize),
 }
 
 /// Works until the engine hangs up, and then gives the action back.
@@ -86,10 +82,6 @@ pub(crate) fn run(
                 Ok(_) => read(action.as_mut()),
                 Err(error) => Answer::Unreadable(error),
             },
-            Job::RemoveAll => match action.remove_all() {
-                Ok(count) => Answer::Removed(count),
-                Err(error) => Answer::Unreadable(error),
-            },
         };
         if answer.send(said).is_err() {
             break;
@@ -109,7 +101,13 @@ fn open_sockets() -> Option<SockDiag> {
     SockDiag::open().inspect_err(|error| warn!(%error, "connections of banned sources will not be cut")).ok()
 }
 
-fn apply(action: &mut dyn Action, ports: &JailPorts, number: u64, changes: &[Change], sockets: Option<&mut SockDiag>) -> Answer {
+fn apply(
+    action: &mut dyn Action,
+    ports: &JailPorts,
+    number: u64,
+    changes: &[Change],
+    sockets: Option<&mut SockDiag>,
+) -> Answer {
     let now: Timestamp = clock::now();
     let mut result = action.apply(changes, now);
     if matches!(result, Err(ActionError::Vanished { .. })) {
@@ -127,17 +125,32 @@ fn apply(action: &mut dyn Action, ports: &JailPorts, number: u64, changes: &[Cha
 fn cut(sockets: &mut SockDiag, ports: &JailPorts, changes: &[Change], now: Timestamp) -> usize {
     let banned = |wanted: &Scope| {
         PrefixSet::new(changes.iter().filter_map(|change| match change {
-            Change::Set(element, end) if element.scope == *wanted && !end.is_over(now) => Some(element.prefix),
+            Change::Set(element, end) if element.scope == *wanted && !end.is_over(now) => {
+                Some(element.prefix)
+            }
             _ => None,
         }))
     };
-    let all = banned(&Scope::All);
-    let limited: Vec<(PrefixSet, &Vec<Port>)> = ports.iter().map(|(jail, ports)| (banned(&Scope::Ports(jail.clone())), ports)).collect();
-    let outcome = sockets.destroy(|socket| {
-        let remote = socket.remote.ip();
-        let is_port = |port: &Port| port.protocol == TCP && (port.range.0..=port.range.1).contains(&socket.local.port());
-        all.contains_addr(remote) || limited.iter().any(|(set, ports)| set.contains_addr(remote) && ports.iter().any(is_port))
-    });
+    let mut count = 0;
+    let everything = banned(&Scope::All);
+    if !everything.prefixes().is_empty() {
+        count += said(sockets.destroy(&everything, |_| true));
+    }
+    for (jail, ports) in ports {
+        let limited = banned(&Scope::Ports(jail.clone()));
+        if !limited.prefixes().is_empty() {
+            let holds = |port: &Port, local: u16| {
+                port.protocol == TCP && (port.range.0..=port.range.1).contains(&local)
+            };
+            count += said(
+                sockets.destroy(&limited, |socket| ports.iter().any(|port| holds(port, socket.local.port()))),
+            );
+        }
+    }
+    count
+}
+
+fn said(outcome: Result<usize, SockDiagError>) -> usize {
     outcome.unwrap_or_else(|error| {
         warn!(%error, "cannot cut connections of banned sources");
         0

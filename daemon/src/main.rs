@@ -12,6 +12,7 @@ mod kernel;
 mod kernelfacts;
 mod logging;
 mod netlink;
+mod ports;
 mod sources;
 mod store;
 

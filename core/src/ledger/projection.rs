@@ -141,7 +141,10 @@ impl Projection {
 
     /// How many points are among the elements: what the kernel's sets of points hold.
     pub fn points(&self) -> usize {
-        let pieces = self.nets.keys().filter(|element| is_point(element.prefix) && !self.points.contains_key(*element));
+        let pieces = self
+            .nets
+            .keys()
+            .filter(|element| is_point(element.prefix) && !self.points.contains_key(*element));
         self.points.len() + pieces.count()
     }
 

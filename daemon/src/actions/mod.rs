@@ -60,9 +60,6 @@ pub trait Action: Send {
     /// [`ActionError`].
     fn remove_all(&mut self) -> Result<usize, ActionError>;
 
-    /// True if the kernel itself ends bans in time; otherwise the daemon removes them.
-    fn ends_bans_itself(&self) -> bool;
-
     /// How many points (single addresses and IPv6 /64s) are there, if that can be told without listing them.
     /// # Errors
     /// [`ActionError`].

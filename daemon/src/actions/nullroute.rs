@@ -240,10 +240,6 @@ impl Action for NullRoute {
         Ok(ours.len())
     }
 
-    fn ends_bans_itself(&self) -> bool {
-        false
-    }
-
     fn watch(&self) -> Result<Option<Box<dyn KernelWatch>>, ActionError> {
         let watch = RouteWatch::open(self.socket.port());
         Ok(Some(Box::new(watch.map_err(|error| kernel_error("watch", "routes", error))?)))

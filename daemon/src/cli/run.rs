@@ -115,7 +115,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let (mut machine, readers) = jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
         .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
     let restored = restore(&db, &config, &mut machine)?;
-    let (mut reader, asker) = facts::Reader::new(&config).map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
+    learn_from_wtmp(&mut machine);
+    let (mut reader, asker) = facts::Reader::new(&config)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
     let first_facts = reader.read();
     machine.set_never(pillory_core::jail::never::NeverBan::new(first_facts.never), &mut Vec::new());
     prepare(action.as_mut(), &mut machine, &readers)?;
@@ -136,6 +138,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         action,
         control: arguments.control.clone(),
         state_dir: arguments.state_dir.clone(),
+        facts: (reader, asker),
     };
     let setup = Setup { config, on_stop, zone: clock::zone() };
     threads.run(machine, readers, setup, restored)
@@ -185,7 +188,8 @@ fn refused(error: &ActionError) -> Failure {
 /// Opens the action of that name; `auto` takes the best that this kernel offers and says why not a better one.
 fn open_action(name: &str) -> Result<Box<dyn Action>, Failure> {
     if name != "auto" {
-        let known: Vec<&str> = actions::KINDS.iter().map(|kind| kind.name).collect();
+        let known: Vec<String> =
+            actions::KINDS.iter().map(|kind| format!("{} ({})", kind.name, kind.about)).collect();
         let unknown = || {
             Failure::new(
                 exit::USAGE,
@@ -238,6 +242,18 @@ fn restore(db: &rusqlite::Connection, config: &Config, machine: &mut Machine) ->
         warn!("switched off by `pillory off`; nothing is enforced until `pillory on`");
     }
     Ok(Restored { positions: restored.positions, off })
+}
+
+/// Learns places and accounts with good logins, before anything is judged.
+fn learn_from_wtmp(machine: &mut Machine) {
+    let now = clock::now();
+    let logins = facts::good_logins(Path::new("/var/log/wtmp"));
+    for (addr, user, when) in logins.iter().filter(|(_, _, when)| now.since(*when) < trust::MEMORY) {
+        machine.judge.trust.good_login(*addr, user.as_deref(), (*when).min(now));
+        if let Some(user) = user {
+            machine.judge.names.logged_in(user);
+        }
+    }
 }
 
 /// Brings the kernel to the ledger: reads, compares, changes the difference in one go.

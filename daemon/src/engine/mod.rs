@@ -22,10 +22,10 @@ use pillory_core::machine::{Effect, Machine, Notice, Phase};
 use pillory_core::time::{Span, Timestamp};
 
 use crate::control::{Reply, server::Order};
+use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::sources::{self, Batch, Position, StreamStatus};
 use crate::store::writer::{Write, Written};
-use crate::facts::Asker;
 use crate::{clock, logging};
 
 use jails::{Facts, Readers};
@@ -249,10 +249,6 @@ impl Engine {
     }
 
     fn facts(&mut self, facts: Facts) {
-        let now = clock::now();
-        for login in &facts.logins {
-            self.machine.judge.trust.good_login(login.0, login.1.as_deref(), login.2.min(now));
-        }
         self.machine.set_talks_to(facts.talks_to);
         if let Some(accounts) = facts.accounts {
             self.machine.judge.names.set_accounts(accounts);
@@ -300,7 +296,6 @@ impl Engine {
                 error!(error = %reason, action = self.action, "cannot read the kernel");
                 self.warnings.insert("kernel".into(), reason.to_string());
             }
-            Answer::Removed(count) => info!(count, "removed from the kernel"),
         }
     }
 

@@ -253,7 +253,7 @@ impl Action for Nftables {
 
     fn count_points(&mut self) -> Result<Option<usize>, ActionError> {
         let mut total = 0;
-        for set in self.sets.clone().iter().filter(|set| !set.is_interval()) {
+        for set in self.sets.clone().iter().filter(|set| !set.kind.is_interval()) {
             match elements::read_count(&mut self.socket, TABLE, set).map_err(read_error)? {
                 Some(count) => total += count,
                 None => return Ok(None),
@@ -274,10 +274,6 @@ impl Action for Nftables {
             Err(error) => Err(kernel_error("delete", "nftables table inet pillory", error)),
             Ok(()) => Ok(count),
         }
-    }
-
-    fn ends_bans_itself(&self) -> bool {
-        true
     }
 
     fn watch(&self) -> Result<Option<Box<dyn KernelWatch>>, ActionError> {

@@ -170,12 +170,16 @@ impl SockDiag {
         Ok(found.into_inner())
     }
 
-    /// Destroys this host's connections with everyone in `banned`: both ends see a reset.
+    /// Destroys those of this host's connections with anyone in `banned` that `also` meets: both ends see a reset.
     ///
     /// Returns how many there were.
     /// # Errors
     /// [`SockDiagError::CannotDestroy`] if the kernel cannot; those it can are destroyed all the same.
-    pub fn destroy(&mut self, banned: &PrefixSet) -> Result<usize, SockDiagError> {
+    pub fn destroy(
+        &mut self,
+        banned: &PrefixSet,
+        also: impl Fn(&TcpSocket) -> bool,
+    ) -> Result<usize, SockDiagError> {
         let condition = remote_in(banned.prefixes());
         let listed = match self.list_matching(Which::Connected, condition.as_deref()) {
             // A kernel that does not take the programme.
@@ -183,7 +187,7 @@ impl SockDiag {
             listed => listed,
         };
         let mut sockets = listed.map_err(list_error)?;
-        sockets.retain(|socket| banned.contains_addr(socket.remote.ip()));
+        sockets.retain(|socket| banned.contains_addr(socket.remote.ip()) && also(socket));
         let fail = |cause| SockDiagError::Netlink { tried: "destroy", cause };
         let mut destroyed = sockets.len();
         let mut outcome = Ok(());

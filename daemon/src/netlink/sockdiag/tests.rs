@@ -53,13 +53,13 @@ fn destroys_the_connections_of_the_banned_and_no_others() {
         let before = diag.list(Which::Connected).unwrap().len();
         assert_eq!(before, 6);
         let banned = PrefixSet::new(["192.0.2.7".parse().unwrap()]);
-        assert_eq!(diag.destroy(&banned).unwrap(), 2);
+        assert_eq!(diag.destroy(&banned, |_| true).unwrap(), 2);
         assert!(banned_client.read(&mut [0; 1]).is_err());
         assert!(waiting_client.take_error().unwrap().is_some());
         let left = diag.list(Which::Connected).unwrap();
         assert_eq!(left.len(), 2, "{left:?}");
         assert!(friend.take_error().unwrap().is_none());
-        assert_eq!(diag.destroy(&banned).unwrap(), 0);
+        assert_eq!(diag.destroy(&banned, |_| true).unwrap(), 0);
     });
 }
 
@@ -89,7 +89,7 @@ fn the_kernel_itself_picks_the_connections_of_the_banned() {
         }
         let many = PrefixSet::new((0..100).map(|n| Prefix::host(IpAddr::from([203, 0, 113, n]))));
         // Both ends are here; the reset that one of them sends takes the other along.
-        assert!((1..=2).contains(&diag.destroy(&many).unwrap()));
+        assert!((1..=2).contains(&diag.destroy(&many, |_| true).unwrap()));
         assert_eq!(diag.list(Which::Connected).unwrap().len(), all.len() - 2);
     });
 }

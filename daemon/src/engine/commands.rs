@@ -18,6 +18,9 @@ use super::{Engine, Pending, report};
 
 impl Engine {
     pub(super) fn order(&mut self, request: Request, reply: Sender<Reply>) {
+        if matches!(request, Request::Reload) {
+            return self.reload(Some(reply));
+        }
         let answer = match request {
             Request::Status => Reply::data(self.status()),
             Request::List => Reply::data(report::list(&self.machine)),
@@ -41,12 +44,16 @@ impl Engine {
                 info!("switched on by command");
                 Reply::say(0, format!("on: {} bans in force", self.machine.ledger.len()))
             }
-            Request::Reload => self.reload(),
-            Request::Attempts(..) | Request::History(..) => {
-                Reply::say(2, "this is answered by the control thread")
+            Request::Reload | Request::Attempts(..) | Request::History(..) => {
+                Reply::say(2, "this is answered elsewhere")
             }
         };
         self.flush();
+        self.answer(reply, answer);
+    }
+
+    /// Answers a client once everything that was done so far is durable and in the kernel.
+    pub(super) fn answer(&mut self, reply: Sender<Reply>, answer: Reply) {
         // The answer goes out once its effects are durable and in the kernel; at once if there are none under way.
         self.pending.push(Pending { job: self.jobs, write: self.writes, reply, answer });
         if self.warnings.contains_key("store") {
@@ -127,9 +134,5 @@ impl Engine {
             .collect();
         let exit = u8::from(gone.is_empty());
         Reply { exit, message: String::new(), value: json!({"unbanned": lifted, "still_banned_by": still}) }
-    }
-
-    pub(super) fn reload(&mut self) -> Reply {
-        Reply::say(2, "reload is not built yet")
     }
 }

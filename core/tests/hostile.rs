@@ -163,6 +163,7 @@ fn no_victim_is_counted_and_no_attacker_missed() {
         );
     }
     println!("{without_filter} records of services without a built-in filter");
-    let wrong: Vec<&str> = tallies.values().flat_map(|tally| tally.wrong.iter().map(String::as_str)).collect();
+    let wrong: Vec<&str> =
+        tallies.values().flat_map(|tally| tally.wrong.iter().map(String::as_str)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

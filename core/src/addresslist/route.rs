@@ -4,7 +4,10 @@ use super::{Reader, Why};
 
 /// Takes or passes over a row of a routing table; false if the line is none.
 pub(super) fn line(reader: &mut Reader, number: usize, line: &str) -> bool {
-    let words: Vec<&str> = line.split_whitespace().collect();
+    // A script of `ip` commands says the same as the table it makes.
+    let is_command =
+        |word: &&str| matches!(*word, "ip" | "-4" | "-6" | "route" | "add" | "replace" | "append");
+    let words: Vec<&str> = line.split_whitespace().skip_while(is_command).collect();
     ip_route(reader, number, line, &words) || netstat(reader, number, line, &words)
 }
 

@@ -47,6 +47,8 @@ pub enum Record {
     Banned(Ban),
     /// A ban ended.
     Ended(Ban, Ended, Timestamp),
+    /// Stood on an imported list too long ago to be banned for it; history only, at the time of `since`.
+    Listed(Ban),
 }
 
 /// What people are told.

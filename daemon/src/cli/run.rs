@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tracing::{info, warn};
 
-use pillory_core::config::{Config, OnStop, raw, resolve};
+use pillory_core::config::{Config, OnStop, Problem, raw, resolve};
 use pillory_core::jail::trust;
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
@@ -81,25 +81,33 @@ pub(crate) const DEFAULT_CONFIG: &str = "/etc/pillory/pillory.toml";
 /// # Errors
 /// Every problem, one a line, with exit status 2.
 pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
+    read_config(file).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Failure::new(exit::USAGE, lines.join("\npillory: "))
+    })
+}
+
+/// The same with the problems one by one.
+/// # Errors
+/// Every problem.
+pub(crate) fn read_config(file: Option<&Path>) -> Result<Config, Vec<Problem>> {
     let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => {
-            return Ok(resolve::default_config());
+            Ok(resolve::default_config())
         }
-        Err(error) => {
-            return Err(Failure::new(
-                exit::USAGE,
-                format!("cannot read the configuration {}: {error}", path.display()),
-            ));
-        }
-    };
-    raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw)).map_err(
-        |problems| {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            Failure::new(exit::USAGE, lines.join("\npillory: "))
-        },
-    )
+        Err(error) => Err(vec![Problem {
+            file: path.display().to_string(),
+            line: 0,
+            jail: None,
+            what: format!("cannot read the configuration: {error}"),
+            cure: "name another file with --config".to_owned(),
+        }]),
+    }
 }
 
 /// Runs the daemon until it is told to stop.
@@ -166,11 +174,16 @@ fn hold_namespace(dry_run: bool) -> Result<Option<UnixListener>, Failure> {
 }
 
 /// One daemon a state directory: a lock that ends with the process.
-fn hold_state(directory: &Path) -> Result<OwnedFd, Failure> {
+pub(super) fn hold_state(directory: &Path) -> Result<OwnedFd, Failure> {
     let path = directory.join("lock");
     let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file: OwnedFd = open
-        .map_err(|error| Failure::new(exit::NO, format!("cannot open {}: {error}", path.display())))?
+        .map_err(|error| {
+            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let (code, cure) =
+                if denied { (exit::NOT_PERMITTED, "; run it as root") } else { (exit::NO, "") };
+            Failure::new(code, format!("cannot open {}: {error}{cure}", path.display()))
+        })?
         .into();
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
@@ -184,7 +197,7 @@ fn hold_state(directory: &Path) -> Result<OwnedFd, Failure> {
     }
 }
 
-fn refused(error: &ActionError) -> Failure {
+pub(super) fn refused(error: &ActionError) -> Failure {
     let code = if matches!(error, ActionError::NotPermitted { .. }) { exit::NOT_PERMITTED } else { exit::NO };
     Failure::new(code, error.to_string())
 }

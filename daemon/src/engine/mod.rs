@@ -4,10 +4,10 @@
 //! [`Input`]s through an unbounded one, so that the engine never waits for somebody who waits for it.
 //! After each round all effects leave together: one kernel job, one store transaction with the positions.
 
-mod commands;
+pub(crate) mod commands;
 pub(crate) mod jails;
 mod reload;
-mod report;
+pub(crate) mod report;
 
 use std::collections::HashMap;
 use std::sync::Arc;

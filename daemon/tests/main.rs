@@ -10,3 +10,6 @@ mod counting;
 mod first_ban;
 mod harness;
 mod lab;
+mod nullroute;
+mod restart;
+mod unban;

@@ -34,6 +34,8 @@ pub enum Effect {
     Record(Record),
     /// Tell people.
     Say(Notice),
+    /// Somebody logged in from this address and port: as long as the connection lasts it is a session.
+    LoggedIn(IpAddr, Option<u16>),
 }
 
 /// What the store keeps.
@@ -66,7 +68,7 @@ pub enum Extractor {
     /// Text lines through a filter.
     Text(Box<Filter>),
     /// Login records of a btmp file.
-    Btmp(btmp::Decoder),
+    Btmp(btmp::Layout),
 }
 
 /// Live counters of a jail.
@@ -178,9 +180,9 @@ impl Machine {
                 Verdict::Event(event) => event,
                 _ => return,
             },
-            Extractor::Btmp(decoder) => match decoder.decode(line.bytes) {
-                Some(event) => self.judge.login_record(jail, event),
-                None => return,
+            Extractor::Btmp(layout) => match btmp::failed_login(*layout, line.bytes) {
+                Verdict::Event(event) => self.judge.login_record(jail, event),
+                _ => return,
             },
         };
         self.event(jail, &event, phase, clock.now, out);
@@ -214,6 +216,10 @@ impl Machine {
                     Outcome::Failure { .. } => counters.failures += u64::from(attempt.tries),
                     Outcome::Success => counters.successes += 1,
                 }
+            }
+            if event.outcome == Outcome::Success {
+                let port = event.connection.as_ref().and_then(|connection| connection.port);
+                out.push(Effect::LoggedIn(attempt.addr, port));
             }
             if let Some(subject) = subject.filter(|_| banned && phase == Phase::Live) {
                 self.seen_although_banned(&name, subject, now, out);

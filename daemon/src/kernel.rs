@@ -4,14 +4,16 @@
 //! engine as inputs.
 
 use crossbeam_channel::{Receiver, Sender};
+use tracing::warn;
 
-use pillory_core::event::JailName;
+use pillory_core::event::{JailName, Scope};
 use pillory_core::ledger::{Change, Installed};
-use pillory_core::net::Prefix;
+use pillory_core::net::PrefixSet;
 use pillory_core::time::Timestamp;
 
 use crate::actions::{Action, ActionError, Port};
 use crate::clock;
+use crate::netlink::sockdiag::{SockDiag, SockDiagError};
 
 /// Ports of each jail whose bans may be limited to them.
 pub(crate) type JailPorts = Vec<(JailName, Vec<Port>)>;
@@ -21,14 +23,10 @@ pub(crate) type JailPorts = Vec<(JailName, Vec<Port>)>;
 pub(crate) enum Job {
     /// Make these changes. Numbers rise; the answer names the last one of a group.
     Apply(u64, Vec<Change>),
-    /// Make the frame, and say what is there.
+    /// Make the frame if it is not there or not right, and say what elements are there.
     Prepare(JailPorts),
-    /// Say what is there.
-    Read,
-    /// Say whether the number of elements is still the expected one; a full read follows if it is not.
+    /// Say what is there, unless there are as many points as expected.
     Verify(usize),
-    /// Take everything of ours away.
-    RemoveAll,
 }
 
 /// What the kernel thread answers.
@@ -42,8 +40,6 @@ pub(crate) enum Answer {
     Installed(Installed),
     /// Reading or preparing failed.
     Unreadable(ActionError),
-    /// Everything of ours is gone; so many elements were there.
-    Removed(usize),
 }
 
 /// Works until the engine hangs up, and then gives the action back.
@@ -54,6 +50,7 @@ pub(crate) fn run(
     answer: &Sender<Answer>,
 ) -> Box<dyn Action> {
     let mut held: Option<Job> = None;
+    let mut sockets = if action.name() == "dryrun" { None } else { open_sockets() };
     while let Some(job) = held.take().or_else(|| jobs.recv().ok()) {
         let said = match job {
             Job::Apply(first, changes) => {
@@ -71,7 +68,7 @@ pub(crate) fn run(
                         }
                     }
                 }
-                apply(action.as_mut(), &ports, number, &all)
+                apply(action.as_mut(), &ports, number, &all, sockets.as_mut())
             }
             Job::Prepare(new) => {
                 ports = new;
@@ -80,14 +77,9 @@ pub(crate) fn run(
                     Err(error) => Answer::Unreadable(error),
                 }
             }
-            Job::Read => read(action.as_mut()),
-            Job::Verify(expected) => match action.count() {
+            Job::Verify(expected) => match action.count_points() {
                 Ok(Some(count)) if count == expected => continue,
                 Ok(_) => read(action.as_mut()),
-                Err(error) => Answer::Unreadable(error),
-            },
-            Job::RemoveAll => match action.remove_all() {
-                Ok(count) => Answer::Removed(count),
                 Err(error) => Answer::Unreadable(error),
             },
         };
@@ -105,7 +97,17 @@ fn read(action: &mut dyn Action) -> Answer {
     }
 }
 
-fn apply(action: &mut dyn Action, ports: &JailPorts, number: u64, changes: &[Change]) -> Answer {
+fn open_sockets() -> Option<SockDiag> {
+    SockDiag::open().inspect_err(|error| warn!(%error, "connections of banned sources will not be cut")).ok()
+}
+
+fn apply(
+    action: &mut dyn Action,
+    ports: &JailPorts,
+    number: u64,
+    changes: &[Change],
+    sockets: Option<&mut SockDiag>,
+) -> Answer {
     let now: Timestamp = clock::now();
     let mut result = action.apply(changes, now);
     if matches!(result, Err(ActionError::Vanished { .. })) {
@@ -115,12 +117,45 @@ fn apply(action: &mut dyn Action, ports: &JailPorts, number: u64, changes: &[Cha
     if let Err(error) = result {
         return Answer::Failed(number, error);
     }
-    let banned: Vec<Prefix> = changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::Set(element, end) if !end.is_over(now) => Some(element.prefix),
-            _ => None,
-        })
-        .collect();
-    Answer::Applied(number, if banned.is_empty() { 0 } else { action.cut_connections(&banned) })
+    Answer::Applied(number, sockets.map_or(0, |sockets| cut(sockets, ports, changes, now)))
 }
+
+/// Cuts this host's own connections with the newly banned: packets are dropped already, but what they left open
+/// would hold places of the service (sshd's MaxStartups). Returns how many there were.
+fn cut(sockets: &mut SockDiag, ports: &JailPorts, changes: &[Change], now: Timestamp) -> usize {
+    let banned = |wanted: &Scope| {
+        PrefixSet::new(changes.iter().filter_map(|change| match change {
+            Change::Set(element, end) if element.scope == *wanted && !end.is_over(now) => {
+                Some(element.prefix)
+            }
+            _ => None,
+        }))
+    };
+    let mut count = 0;
+    let everything = banned(&Scope::All);
+    if !everything.prefixes().is_empty() {
+        count += said(sockets.destroy(&everything, |_| true));
+    }
+    for (jail, ports) in ports {
+        let limited = banned(&Scope::Ports(jail.clone()));
+        if !limited.prefixes().is_empty() {
+            let holds = |port: &Port, local: u16| {
+                port.protocol == TCP && (port.range.0..=port.range.1).contains(&local)
+            };
+            count += said(
+                sockets.destroy(&limited, |socket| ports.iter().any(|port| holds(port, socket.local.port()))),
+            );
+        }
+    }
+    count
+}
+
+fn said(outcome: Result<usize, SockDiagError>) -> usize {
+    outcome.unwrap_or_else(|error| {
+        warn!(%error, "cannot cut connections of banned sources");
+        0
+    })
+}
+
+/// IANA's number.
+const TCP: u8 = 6;

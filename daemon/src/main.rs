@@ -9,8 +9,10 @@ mod discover;
 mod engine;
 mod facts;
 mod kernel;
+mod kernelfacts;
 mod logging;
 mod netlink;
+mod ports;
 mod sources;
 mod store;
 

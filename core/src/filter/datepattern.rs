@@ -339,7 +339,8 @@ pub struct Calendar {
 #[derive(Debug, Clone)]
 struct Known {
     minute: Minute,
-    zone: TimeZone,
+    /// Seconds east of UTC at that time.
+    east: i32,
     start: Timestamp,
 }
 
@@ -366,7 +367,7 @@ impl Calendar {
     fn minute(&mut self, minute: Minute, clock: &Clock) -> Option<Timestamp> {
         if let Some(known) = &self.last
             && known.minute == minute
-            && (minute.offset.is_some() || known.zone == clock.zone)
+            && (minute.offset.is_some() || offset_at(&clock.zone, known.start) == Some(known.east))
             && (minute.year.is_some() || is_nearest(known.start, clock.now))
         {
             return Some(known.start);
@@ -375,9 +376,15 @@ impl Calendar {
             Some(year) => in_year(minute, year, &clock.zone),
             None => in_nearest_year(minute, clock),
         }?;
-        self.last = Some(Known { minute, zone: clock.zone.clone(), start });
+        let east = minute.offset.or_else(|| offset_at(&clock.zone, start))?;
+        self.last = Some(Known { minute, east, start });
         Some(start)
     }
+}
+
+/// Comparing whole zones costs more than everything else here.
+fn offset_at(zone: &TimeZone, at: Timestamp) -> Option<i32> {
+    Some(zone.to_offset(jiff::Timestamp::from_second(at.secs()).ok()?).seconds())
 }
 
 /// True if a year-less stamp read as `start` would be read so at `now` as well.

@@ -4,6 +4,9 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use regex_automata::meta::{self, Regex};
+use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
+use regex_automata::nfa::thompson::pikevm::PikeVM;
+use regex_automata::nfa::thompson::{self, NFA};
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
@@ -11,12 +14,24 @@ use regex_automata::{Anchored, Input};
 use super::failregex::{self, PatternError, PatternProblem};
 
 /// All expressions of one key, compiled together.
+///
+/// One pass over the text tells which expression matches and where the match ends. What its groups hold is then
+/// found with that expression alone: the engine's cost for groups grows with the size of everything that was
+/// compiled together.
 #[derive(Debug)]
 pub(super) struct Program {
-    regex: Regex,
+    all: Regex,
     cache: meta::Cache,
+    each: Vec<Single>,
+    steps: backtrack::Cache,
     slots: Vec<Option<NonMaxUsize>>,
-    groups: Vec<Groups>,
+}
+
+/// One expression, for its groups.
+#[derive(Debug)]
+struct Single {
+    engine: BoundedBacktracker,
+    groups: Groups,
 }
 
 /// Where a pattern keeps what it captures: indices of slots.
@@ -69,46 +84,67 @@ impl Program {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let regex = build(&patterns).map_err(|together| {
-            let alone = |(index, pattern): (usize, &String)| {
-                let problem = build(std::slice::from_ref(pattern)).err()?;
-                Some((index, problem))
-            };
-            let found: Vec<_> = patterns.iter().enumerate().filter_map(alone).collect();
-            // Each compiles alone, so together they are too large.
-            if found.is_empty() { vec![(0, together)] } else { found }
-        })?;
-        let cache = regex.create_cache();
-        let slots = vec![None; regex.group_info().slot_len()];
-        let groups = (0..patterns.len()).map(|index| groups_of(&regex, index)).collect();
-        Ok(Program { regex, cache, slots, groups })
+        let mut each = Vec::with_capacity(patterns.len());
+        for (index, pattern) in patterns.iter().enumerate() {
+            match single(pattern) {
+                Ok(single) => each.push(single),
+                Err(problem) => problems.push((index, problem)),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let all = Regex::builder()
+            .syntax(syntax_config())
+            .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(MAX_NFA_BYTES)))
+            .build_many(&patterns)
+            .map_err(|error| vec![(0, syntax_problem(error.to_string()))])?;
+        let cache = all.create_cache();
+        let slots =
+            each.iter().map(|single| single.engine.get_nfa().group_info().slot_len()).max().unwrap_or(0);
+        // Every use resets it for the engine in question.
+        let steps = match each.first() {
+            Some(single) => single.engine.create_cache(),
+            None => return Err(vec![(0, syntax_problem("there is no expression".to_owned()))]),
+        };
+        Ok(Program { all, cache, each, steps, slots: vec![None; slots] })
     }
 
-    /// True if every expression has a group for the address; else the first index that has none.
+    /// The first expression that has no group for the address.
     pub(super) fn without_address(&self) -> Option<usize> {
-        self.groups.iter().position(|groups| groups.addr.is_empty())
+        self.each.iter().position(|single| single.groups.addr.is_empty())
     }
 
-    /// True if the expression has an `F-CONTENT` group.
+    /// True if the expressions have an `F-CONTENT` group.
     pub(super) fn has_content(&self) -> bool {
-        self.groups.iter().all(|groups| groups.content.is_some())
+        self.each.iter().all(|single| single.groups.content.is_some())
     }
 
     /// True if any expression matches.
     pub(super) fn is_match(&mut self, text: &[u8]) -> bool {
         let input = Input::new(text).anchored(Anchored::Yes).earliest(true);
-        self.regex.search_half_with(&mut self.cache, &input).is_some()
+        self.all.search_half_with(&mut self.cache, &input).is_some()
     }
 
     /// The index of the first expression in the list that matches.
     pub(super) fn search(&mut self, text: &[u8]) -> Option<usize> {
         let input = Input::new(text).anchored(Anchored::Yes);
-        self.regex.search_slots_with(&mut self.cache, &input, &mut self.slots).map(|id| id.as_usize())
+        let found = self.all.search_half_with(&mut self.cache, &input)?;
+        let index = found.pattern().as_usize();
+        let engine = &self.each.get(index)?.engine;
+        let input = input.range(..found.offset());
+        self.steps.reset(engine);
+        if engine.try_search_slots(&mut self.steps, &input, &mut self.slots).is_err() {
+            // The text is too long for this engine; the slower one has no limit.
+            let vm = PikeVM::new_from_nfa(engine.get_nfa().clone()).ok()?;
+            vm.search_slots(&mut vm.create_cache(), &input, &mut self.slots);
+        }
+        Some(index)
     }
 
     /// What the last successful [`Program::search`] captured.
     pub(super) fn captured(&self, index: usize) -> Captured {
-        let Some(groups) = self.groups.get(index) else { return Captured::default() };
+        let Some(Single { groups, .. }) = self.each.get(index) else { return Captured::default() };
         let first = |slots: &[usize]| slots.iter().find_map(|slot| self.span(*slot));
         let one = |slot: Option<usize>| self.span(slot?);
         Captured {
@@ -119,13 +155,13 @@ impl Program {
             pid: one(groups.pid),
             forwarded: one(groups.forwarded),
             content: one(groups.content),
-            whole: self.span(index * 2).unwrap_or_default(),
+            whole: self.span(0).unwrap_or_default(),
         }
     }
 
     /// Names and places of all groups that took part in the last successful search.
     pub(super) fn named(&self, index: usize) -> impl Iterator<Item = (&str, Range<usize>)> {
-        let groups = self.groups.get(index).map_or(&[][..], |groups| &groups.named);
+        let groups = self.each.get(index).map_or(&[][..], |single| &single.groups.named);
         groups.iter().filter_map(|(name, slot)| Some((name.as_str(), self.span(*slot)?)))
     }
 
@@ -136,18 +172,29 @@ impl Program {
     }
 }
 
-fn build(patterns: &[String]) -> Result<Regex, PatternError> {
-    Regex::builder()
-        .syntax(syntax::Config::new().unicode(false).utf8(false))
-        .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(16 << 20)))
-        .build_many(patterns)
+/// Far above what any filter needs; a hostile one must not take all memory.
+const MAX_NFA_BYTES: usize = 16 << 20;
+
+fn syntax_config() -> syntax::Config {
+    syntax::Config::new().unicode(false).utf8(false)
+}
+
+fn syntax_problem(text: String) -> PatternError {
+    PatternError { column: 1, problem: PatternProblem::Syntax(text) }
+}
+
+fn single(pattern: &str) -> Result<Single, PatternError> {
+    let nfa = NFA::compiler()
+        .syntax(syntax_config())
+        .configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(MAX_NFA_BYTES)))
+        .build(pattern)
         .map_err(|error| {
-            let text = match error.syntax_error() {
-                Some(syntax) => last_line(&syntax.to_string()),
-                None => error.to_string(),
-            };
-            PatternError { column: 1, problem: PatternProblem::Syntax(text) }
-        })
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            syntax_problem(last_line(&cause.unwrap_or_else(|| error.to_string())))
+        })?;
+    let groups = groups_of(&nfa);
+    let engine = BoundedBacktracker::new_from_nfa(nfa).map_err(|error| syntax_problem(error.to_string()))?;
+    Ok(Single { engine, groups })
 }
 
 /// The engine explains syntax errors over several lines; the last one says what is wrong.
@@ -155,10 +202,10 @@ fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or("").trim().trim_start_matches("error: ").to_owned()
 }
 
-fn groups_of(regex: &Regex, index: usize) -> Groups {
+fn groups_of(nfa: &NFA) -> Groups {
     let mut groups = Groups::default();
-    let info = regex.group_info();
-    let Ok(id) = regex_automata::PatternID::new(index) else { return groups };
+    let info = nfa.group_info();
+    let id = regex_automata::PatternID::ZERO;
     for (group, name) in info.pattern_names(id).enumerate() {
         let (Some(name), Some(slot)) = (name, info.slot(id, group)) else { continue };
         match name {

@@ -158,7 +158,7 @@ impl Judge {
     ///
     /// So the first record of a connection for such a name becomes a kind of its own, `Invalid user` in effect.
     pub fn login_record(&self, index: JailIndex, mut event: Event) -> Event {
-        let unknown = event.user.as_deref().is_none_or(|user| !self.names.is_account(user));
+        let unknown = event.user.as_deref().is_none_or(|user| user != "root" && !self.names.is_account(user));
         if let Outcome::Failure { class, kind, .. } = &mut event.outcome
             && unknown
         {

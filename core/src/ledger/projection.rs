@@ -139,6 +139,15 @@ impl Projection {
         self.points.keys().chain(only_nets).filter_map(|element| Some((element, self.end_of(element)?)))
     }
 
+    /// How many points are among the elements: what the kernel's sets of points hold.
+    pub fn points(&self) -> usize {
+        let pieces = self
+            .nets
+            .keys()
+            .filter(|element| is_point(element.prefix) && !self.points.contains_key(*element));
+        self.points.len() + pieces.count()
+    }
+
     /// How many elements there are.
     pub fn len(&self) -> usize {
         self.elements().count()

@@ -47,10 +47,6 @@ impl Action for DryRun {
         Ok(count)
     }
 
-    fn ends_bans_itself(&self) -> bool {
-        true
-    }
-
     fn watch(&self) -> Result<Option<Box<dyn KernelWatch>>, ActionError> {
         Ok(None)
     }

@@ -60,20 +60,11 @@ pub trait Action: Send {
     /// [`ActionError`].
     fn remove_all(&mut self) -> Result<usize, ActionError>;
 
-    /// True if the kernel itself ends bans in time; otherwise the daemon removes them.
-    fn ends_bans_itself(&self) -> bool;
-
-    /// How many elements are there, if that can be told cheaply.
+    /// How many points (single addresses and IPv6 /64s) are there, if that can be told without listing them.
     /// # Errors
     /// [`ActionError`].
-    fn count(&mut self) -> Result<Option<usize>, ActionError> {
+    fn count_points(&mut self) -> Result<Option<usize>, ActionError> {
         Ok(None)
-    }
-
-    /// Cuts the host's own TCP connections with these sources; returns how many. They are shut out already, but
-    /// what they left open would hold places of the service (sshd's MaxStartups).
-    fn cut_connections(&mut self, _sources: &[Prefix]) -> usize {
-        0
     }
 
     /// A socket that tells when somebody else changes what is ours; nothing if there is nothing to watch.

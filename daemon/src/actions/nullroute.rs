@@ -25,8 +25,10 @@ use super::{Action, ActionError, Change, Element, Installed, Port, kernel_error}
 ///
 /// Numbers from 5 on are free for routing daemons; none of those in iproute2's list has this one.
 pub const PROTOCOL: u8 = 199;
-/// Routes in one `send`: so many refusals fit into the socket.
+/// Routes in one `send` where the socket has all the room it wants; less where it has not.
 const ROUTES_A_BATCH: usize = 10_000;
+/// What a route may cost there: its message, and a refusal of it with the kernel's own overhead.
+const BYTES_A_ROUTE: usize = 2048;
 const WHAT: &str = "blackhole routes";
 
 /// See the module.
@@ -44,6 +46,14 @@ impl NullRoute {
     pub fn open() -> Result<NullRoute, ActionError> {
         let socket = Socket::open(None, 0).map_err(|error| kernel_error("open", "routes", error))?;
         Ok(NullRoute { socket, told: HashMap::new() })
+    }
+
+    /// With as little room in the socket as somebody without privileges gets.
+    #[cfg(test)]
+    pub(super) fn open_small() -> Result<NullRoute, ActionError> {
+        let this = NullRoute::open()?;
+        this.socket.shrink_buffers();
+        Ok(this)
     }
 
     /// Finds out whether we may change routes, by deleting one from a table that is not there.
@@ -74,7 +84,8 @@ impl NullRoute {
     fn send(&mut self, operation: Operation, prefixes: &[Prefix]) -> Result<Vec<Prefix>, ActionError> {
         let fail = |error| kernel_error(operation.tried(), WHAT, error);
         let mut refused = Vec::new();
-        for chunk in prefixes.chunks(ROUTES_A_BATCH) {
+        let room = self.socket.max_send_bytes() / BYTES_A_ROUTE;
+        for chunk in prefixes.chunks(room.clamp(1, ROUTES_A_BATCH)) {
             let mut batch = self.socket.messages();
             for prefix in chunk {
                 operation.write(&mut batch, *prefix);
@@ -229,10 +240,6 @@ impl Action for NullRoute {
         Ok(ours.len())
     }
 
-    fn ends_bans_itself(&self) -> bool {
-        false
-    }
-
     fn watch(&self) -> Result<Option<Box<dyn KernelWatch>>, ActionError> {
         let watch = RouteWatch::open(self.socket.port());
         Ok(Some(Box::new(watch.map_err(|error| kernel_error("watch", "routes", error))?)))
@@ -278,5 +285,93 @@ impl KernelWatch for RouteWatch {
 impl AsFd for RouteWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pillory_core::time::End;
+
+    use super::*;
+    use crate::netlink::lab::{in_new_namespace, must_run};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_750_000_000);
+
+    fn element(prefix: &str) -> Element {
+        Element { scope: Scope::All, prefix: prefix.parse().unwrap() }
+    }
+
+    fn ip(arguments: &str) -> String {
+        must_run("ip", &arguments.split(' ').collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn a_route_that_is_not_ours_is_an_error_and_stays() {
+        in_new_namespace(|| {
+            for (foreign, mine) in [
+                ("route add 192.0.2.7/32 dev lo", "192.0.2.7"),
+                ("route add blackhole 192.0.2.8/32", "192.0.2.8"),
+                ("route add unreachable 198.51.100.0/24 proto 199", "198.51.100.0/24"),
+                ("-6 route add 2001:db8::/64 dev lo", "2001:db8::/64"),
+                ("-6 route add blackhole 2001:db8::7/128", "2001:db8::7"),
+            ] {
+                ip(foreign);
+                let before = ip("route show table main") + &ip("-6 route show table main");
+                let mut action = NullRoute::open().unwrap();
+                let changes =
+                    [Change::Set(element(mine), End::Never), Change::Set(element("203.0.113.9"), End::Never)];
+                let error = action.apply(&changes, NOW).unwrap_err();
+                assert!(
+                    matches!(error, ActionError::ForeignRoute { prefix } if prefix == element(mine).prefix),
+                    "{foreign}: {error}"
+                );
+                // The other one is in.
+                assert_eq!(action.installed(NOW).unwrap().len(), 1);
+                action.apply(&[Change::Remove(element(mine))], NOW).unwrap();
+                assert_eq!(action.remove_all().unwrap(), 1);
+                assert_eq!(
+                    ip("route show table main") + &ip("-6 route show table main"),
+                    before,
+                    "{foreign}"
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn routes_carry_our_number_and_let_nothing_out() {
+        in_new_namespace(|| {
+            let mut action = NullRoute::open().unwrap();
+            let bans = ["192.0.2.7", "2001:db8::/64"].map(|p| Change::Set(element(p), End::Never));
+            action.apply(&bans, NOW).unwrap();
+            assert_eq!(ip("route show proto 199").trim(), "blackhole 192.0.2.7");
+            assert!(ip("-6 route show proto 199").starts_with("blackhole 2001:db8::/64 dev lo"));
+            let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+            let error = socket.send_to(b"reply", "192.0.2.7:22").unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(Errno::INVAL.raw_os_error()));
+        });
+    }
+
+    #[test]
+    fn a_route_that_others_took_away_is_noticed_and_comes_back() {
+        in_new_namespace(|| {
+            let mut action = NullRoute::open().unwrap();
+            let ban = [Change::Set(element("192.0.2.7"), End::Never)];
+            action.apply(&ban, NOW).unwrap();
+            let mut watch = action.watch().unwrap().unwrap();
+            ip("route add 203.0.113.0/24 dev lo");
+            assert_eq!(watch.read().unwrap(), Seen::Nothing);
+            for meddling in ["route del blackhole 192.0.2.7", "route replace 192.0.2.7 dev lo"] {
+                ip(meddling);
+                assert_eq!(watch.read().unwrap(), Seen::Touched, "{meddling}");
+                assert!(action.installed(NOW).unwrap().is_empty());
+                if meddling.contains("replace") {
+                    assert!(action.apply(&ban, NOW).is_err());
+                } else {
+                    action.apply(&ban, NOW).unwrap();
+                    assert_eq!(action.installed(NOW).unwrap().len(), 1);
+                }
+            }
+        });
     }
 }

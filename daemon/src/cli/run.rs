@@ -115,7 +115,10 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let (mut machine, readers) = jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
         .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
     let restored = restore(&db, &config, &mut machine)?;
-    let first_facts = facts::read(&config);
+    learn_from_wtmp(&mut machine);
+    let (mut reader, asker) = facts::Reader::new(&config)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
+    let first_facts = reader.read();
     machine.set_never(pillory_core::jail::never::NeverBan::new(first_facts.never), &mut Vec::new());
     prepare(action.as_mut(), &mut machine, &readers)?;
     say_what_runs(&active, action.name(), &arguments.state_dir);
@@ -135,6 +138,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         action,
         control: arguments.control.clone(),
         state_dir: arguments.state_dir.clone(),
+        facts: (reader, asker),
     };
     let setup = Setup { config, on_stop, zone: clock::zone() };
     threads.run(machine, readers, setup, restored)
@@ -184,7 +188,8 @@ fn refused(error: &ActionError) -> Failure {
 /// Opens the action of that name; `auto` takes the best that this kernel offers and says why not a better one.
 fn open_action(name: &str) -> Result<Box<dyn Action>, Failure> {
     if name != "auto" {
-        let known: Vec<&str> = actions::KINDS.iter().map(|kind| kind.name).collect();
+        let known: Vec<String> =
+            actions::KINDS.iter().map(|kind| format!("{} ({})", kind.name, kind.about)).collect();
         let unknown = || {
             Failure::new(
                 exit::USAGE,
@@ -239,6 +244,18 @@ fn restore(db: &rusqlite::Connection, config: &Config, machine: &mut Machine) ->
     Ok(Restored { positions: restored.positions, off })
 }
 
+/// Learns places and accounts with good logins, before anything is judged.
+fn learn_from_wtmp(machine: &mut Machine) {
+    let now = clock::now();
+    let logins = facts::good_logins(Path::new("/var/log/wtmp"));
+    for (addr, user, when) in logins.iter().filter(|(_, _, when)| now.since(*when) < trust::MEMORY) {
+        machine.judge.trust.good_login(*addr, user.as_deref(), (*when).min(now));
+        if let Some(user) = user {
+            machine.judge.names.logged_in(user);
+        }
+    }
+}
+
 /// Brings the kernel to the ledger: reads, compares, changes the difference in one go.
 fn prepare(action: &mut dyn Action, machine: &mut Machine, readers: &Readers) -> Result<(), Failure> {
     let failed = |error: ActionError| refused(&error);
@@ -278,16 +295,16 @@ struct Threads {
     action: Box<dyn Action>,
     control: PathBuf,
     state_dir: PathBuf,
+    facts: (facts::Reader, facts::Asker),
 }
 
 impl Threads {
     fn run(self, machine: Machine, readers: Readers, setup: Setup, restored: Restored) -> Outcome {
-        let Threads { server, db, action, control, state_dir } = self;
+        let Threads { server, db, action, control, state_dir, facts: (facts_reader, asker) } = self;
         let (reads_in, reads) = bounded::<Read>(16);
         let (inputs_in, inputs) = unbounded::<Input>();
         let (jobs_in, jobs) = unbounded();
         let (writes_in, writes) = unbounded();
-        let (facts_in, facts_wake) = bounded(1);
         let stop = Arc::new(AtomicBool::new(false));
         let wake = Wake::new()
             .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
@@ -296,8 +313,7 @@ impl Threads {
         let ports = readers.ports.clone();
         let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
         let watch = action.watch().map_err(|error| refused(&error))?;
-        let config = setup.config.clone();
-        let outlets = Outlets { kernel: jobs_in, store: writes_in, facts: facts_in };
+        let outlets = Outlets { kernel: jobs_in, store: writes_in, facts: asker };
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume_off(restored.off);
         std::thread::scope(|scope| {
@@ -321,7 +337,7 @@ impl Threads {
             scope.spawn(move || forward(&orders, &back, Input::Order));
             let stop_serving = Arc::clone(&stop);
             scope.spawn(move || server.run(&orders_in, &stop_serving));
-            scope.spawn(|| facts::watch(&config, &facts_wake, &inputs_in, &wake));
+            scope.spawn(|| facts_reader.watch(&inputs_in, &wake));
             if let Some(watch) = watch {
                 scope.spawn(|| watch_kernel(watch, &inputs_in, &wake));
             }

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use tracing::warn;
+
 use pillory_core::config::Config;
 use pillory_core::filter::{Filter, btmp};
 use pillory_core::jail::names::Names;
@@ -10,10 +12,10 @@ use pillory_core::jail::never::Why;
 use pillory_core::jail::{Jail, JailIndex, Judge};
 use pillory_core::machine::{Extractor, Machine};
 use pillory_core::net::Prefix;
-use pillory_core::time::Timestamp;
 
 use crate::discover::ActiveJail;
 use crate::kernel::JailPorts;
+use crate::ports;
 use crate::sources::{Feed, FeedId, KINDS, Wanted};
 
 /// What the host knows at some moment.
@@ -25,8 +27,6 @@ pub(crate) struct Facts {
     pub(crate) talks_to: HashSet<IpAddr>,
     /// Accounts of this host; nothing if they did not change.
     pub(crate) accounts: Option<HashSet<String>>,
-    /// Good logins found in wtmp: where from, who, when.
-    pub(crate) logins: Vec<(IpAddr, Option<String>, Timestamp)>,
 }
 
 /// A jail with one of its readers.
@@ -103,6 +103,11 @@ pub(crate) fn build(
     }
     let takers = KINDS.iter().filter(|kind| readers.feeds.iter().any(|feed| (kind.takes)(&feed.what)));
     readers.kinds = takers.map(|kind| kind.name).collect();
+    let (ports, unknown) = ports::of_jails(active);
+    readers.ports = ports;
+    for problem in unknown {
+        warn!(reason = %problem, "port unknown");
+    }
     let good_users = config.goodusers.iter().cloned().collect();
     let names = Names::new(accounts, good_users, config.goodusers_never_ban);
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
@@ -112,7 +117,7 @@ pub(crate) fn build(
 
 fn extractor(jail: &ActiveJail, what: &Wanted) -> Result<Extractor, Vec<String>> {
     match what {
-        Wanted::Btmp(_) => Ok(Extractor::Btmp(btmp::Decoder::default())),
+        Wanted::Btmp(_) => Ok(Extractor::Btmp(btmp::Layout::native())),
         Wanted::Lines(_) | Wanted::Journal { .. } => match Filter::compile(&jail.config.filter) {
             Ok(filter) => Ok(Extractor::Text(Box::new(filter))),
             Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),

@@ -18,10 +18,11 @@ use tracing::{error, info, warn};
 use pillory_core::event::Line;
 use pillory_core::filter::Clock;
 use pillory_core::ledger::Change;
-use pillory_core::machine::{Effect, Machine, Notice, Phase, Record};
+use pillory_core::machine::{Effect, Machine, Notice, Phase};
 use pillory_core::time::{Span, Timestamp};
 
 use crate::control::{Reply, server::Order};
+use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::sources::{self, Batch, Position, StreamStatus};
 use crate::store::writer::{Write, Written};
@@ -68,8 +69,8 @@ pub(crate) struct Outlets {
     pub(crate) kernel: Sender<Job>,
     /// Writes for the store thread.
     pub(crate) store: Sender<Write>,
-    /// Wakes the facts thread.
-    pub(crate) facts: Sender<()>,
+    /// Where the facts thread hears of logins.
+    pub(crate) facts: Asker,
 }
 
 /// A command whose answer waits until its effects are durable and in the kernel.
@@ -216,18 +217,12 @@ impl Engine {
             sources::Phase::CatchUp => Phase::CatchUp,
             sources::Phase::Live => Phase::Live,
         };
-        let before = self.effects.len();
         for record in &batch.records {
             let Some(bytes) = batch.bytes.get(record.range.clone()) else { continue };
             let line = Line { bytes, stamp: record.stamp };
             for reader in self.readers.of(record.feed) {
                 self.machine.line(*reader, &line, phase, &clock, &mut self.effects);
             }
-        }
-        let login = |effect: &Effect| matches!(effect, Effect::Record(Record::Attempt(attempt)) if attempt.class.is_none());
-        if phase == Phase::Live && self.effects[before..].iter().any(login) {
-            // A session has begun: its far end joins the never-ban set at once.
-            let _ = self.outlets.facts.try_send(());
         }
         self.positions.insert(Arc::clone(&batch.stream), batch.position.clone());
     }
@@ -239,7 +234,7 @@ impl Engine {
             Input::Order((request, reply)) => self.order(request, reply),
             Input::KernelTouched => {
                 if self.machine.is_enforcing() {
-                    self.tell_kernel(Job::Read);
+                    self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
                 }
             }
             Input::Facts(facts) => self.facts(facts),
@@ -254,10 +249,6 @@ impl Engine {
     }
 
     fn facts(&mut self, facts: Facts) {
-        let now = clock::now();
-        for login in &facts.logins {
-            self.machine.judge.trust.good_login(login.0, login.1.as_deref(), login.2.min(now));
-        }
         self.machine.set_talks_to(facts.talks_to);
         if let Some(accounts) = facts.accounts {
             self.machine.judge.names.set_accounts(accounts);
@@ -305,7 +296,6 @@ impl Engine {
                 error!(error = %reason, action = self.action, "cannot read the kernel");
                 self.warnings.insert("kernel".into(), reason.to_string());
             }
-            Answer::Removed(count) => info!(count, "removed from the kernel"),
         }
     }
 
@@ -354,7 +344,7 @@ impl Engine {
             if self.warnings.contains_key("kernel") {
                 self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
             } else if self.machine.is_enforcing() {
-                self.tell_kernel(Job::Verify(self.machine.projection().len()));
+                self.tell_kernel(Job::Verify(self.machine.projection().points()));
             }
             if self.warnings.contains_key("store") {
                 self.write_snapshot();
@@ -371,6 +361,8 @@ impl Engine {
                 Effect::Kernel(change) => changes.push(change),
                 Effect::Record(record) => records.push(record),
                 Effect::Say(notice) => self.say(&notice),
+                // Its far end joins the never-ban set at once.
+                Effect::LoggedIn(addr, port) => self.outlets.facts.logged_in(addr, port),
             }
         }
         // The kernel first: it never waits for the disk.

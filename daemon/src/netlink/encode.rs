@@ -65,13 +65,8 @@ impl Messages {
     }
 
     /// Bytes so far.
-    pub fn len(&self) -> usize {
+    pub fn byte_len(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// True without any message.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     /// Sequence number of the first message.

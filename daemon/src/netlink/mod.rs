@@ -9,7 +9,7 @@
 pub mod decode;
 pub mod encode;
 pub mod route;
-// pub mod sockdiag;
+pub mod sockdiag;
 pub mod socket;
 
 #[cfg(test)]

@@ -60,6 +60,13 @@ impl Socket {
         Ok(Socket { fd, port, next_sequence: 1, buffer: vec![0; MESSAGE_BYTES] })
     }
 
+    /// Leaves the socket as little room as systems usually allow without privileges.
+    #[cfg(test)]
+    pub fn shrink_buffers(&self) {
+        sockopt::set_socket_send_buffer_size(&self.fd, 212_992).unwrap();
+        sockopt::set_socket_recv_buffer_size(&self.fd, 212_992).unwrap();
+    }
+
     /// The port that the kernel names in notices of what this socket caused.
     pub fn port(&self) -> u32 {
         self.port
@@ -85,13 +92,22 @@ impl Socket {
         self.send(batch)?;
         let mut refusals = Vec::new();
         let mut is_acknowledged = false;
+        let mut lost = None;
         loop {
             let received = match receive(&self.fd, &mut self.buffer) {
                 Ok(Some(received)) => received,
-                // Everything that was answered has been read.
-                Ok(None) if is_acknowledged => return Ok(refusals),
-                Ok(None) => return Err(NetlinkError::NoAnswer { sequence: acknowledged }),
+                // Answers were lost; the others are read all the same, to make room for the next ones.
+                Err(error) if error.errno() == Some(Errno::NOBUFS) => {
+                    lost = Some(error);
+                    continue;
+                }
                 Err(error) => return Err(error),
+                // Everything that was answered has been read.
+                Ok(None) => match lost {
+                    Some(error) => return Err(error),
+                    None if is_acknowledged => return Ok(refusals),
+                    None => return Err(NetlinkError::NoAnswer { sequence: acknowledged }),
+                },
             };
             for message in messages(received) {
                 let message = message?;

@@ -85,3 +85,25 @@ fn walk(rest: super::decode::AttributeIter<'_>, depth: u8) {
         }
     }
 }
+
+#[test]
+fn lost_answers_are_an_error_and_the_socket_goes_on() {
+    use super::route::{BLACKHOLE, DELETE_ROUTE, IPV4, MAIN_TABLE, ROUTE_DESTINATION, route_fixed};
+    lab::in_new_namespace(|| {
+        let mut socket = super::socket::Socket::open(None, 0).unwrap();
+        socket.shrink_buffers();
+        let refused = |count: u32, socket: &mut super::socket::Socket| {
+            let mut batch = socket.messages();
+            for n in 0..count {
+                batch.message(DELETE_ROUTE, 0, &route_fixed(IPV4, 32, MAIN_TABLE, 199, BLACKHOLE), |a| {
+                    a.put(ROUTE_DESTINATION, &n.to_be_bytes());
+                });
+            }
+            let last = batch.acknowledge_last();
+            socket.exchange(&batch, last)
+        };
+        let error = refused(5_000, &mut socket).unwrap_err();
+        assert_eq!(error.errno(), Some(rustix::io::Errno::NOBUFS));
+        assert_eq!(refused(10, &mut socket).unwrap().len(), 10);
+    });
+}

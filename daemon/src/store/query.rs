@@ -1,7 +1,6 @@
 //! Reading the store: what the daemon restores at its start, and what `attempts` and `history` list.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use rusqlite::{Connection, ToSql};
 use serde::Serialize;
@@ -189,22 +188,4 @@ fn select<T>(
     }
     found.reverse();
     Ok(found)
-}
-
-/// The first and last attempt of `addr`, and how many tries there were.
-/// # Errors
-/// SQLite's.
-pub(crate) fn summary(
-    db: &Connection,
-    addr: IpAddr,
-) -> rusqlite::Result<Option<(Timestamp, Timestamp, u64)>> {
-    let sql = "SELECT min(time), max(time), sum(tries) FROM attempts WHERE addr = ?1 AND class IS NOT NULL";
-    let row: (Option<i64>, Option<i64>, Option<i64>) =
-        db.query_row(sql, [addr.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    Ok(match row {
-        (Some(first), Some(last), Some(tries)) => {
-            Some((Timestamp::from_millis(first), Timestamp::from_millis(last), tries.unsigned_abs()))
-        }
-        _ => None,
-    })
 }

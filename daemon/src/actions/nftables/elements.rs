@@ -81,7 +81,11 @@ pub(super) fn read_set(socket: &mut Socket, table: &str, set: &SetId) -> Result<
 }
 
 /// How many elements the kernel counts in a set; nothing if it does not count (before Linux 6.2 or so).
-fn read_count(socket: &mut Socket, table: &str, set: &SetId) -> Result<Option<usize>, NetlinkError> {
+pub(super) fn read_count(
+    socket: &mut Socket,
+    table: &str,
+    set: &SetId,
+) -> Result<Option<usize>, NetlinkError> {
     let mut request = socket.messages();
     request.message(kind::GET_SET, ACK, &wire::fixed(wire::INET), |a| {
         a.text(attribute::TABLE, table);

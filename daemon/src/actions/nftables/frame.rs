@@ -12,9 +12,10 @@ use crate::netlink::encode::Attributes;
 use crate::netlink::socket::{Dump, Socket};
 use crate::netlink::{ACK, NetlinkError};
 
+use super::rule::{Rule, delete_rule};
 use super::sets::SetId;
 use super::transaction::Transaction;
-use super::wire::{self, Rule, attribute, kind};
+use super::wire::{self, attribute, kind};
 
 /// What is there under our table's name.
 #[derive(Debug, Default)]
@@ -88,9 +89,9 @@ impl Frame {
             || self.sets.values().any(|set| set.id.is_some() && !set.is_right())
     }
 
-    /// Writes what is missing, and takes away rules that do not belong there and the sets in `emptied`.
+    /// Writes what is missing, and takes away rules that do not belong there.
     ///
-    /// `kept`: sets of jails that are not among `rules`, with elements; their rules stay.
+    /// `stale`: sets that are there and not among `wanted`; the empty ones go, the others keep their rules.
     /// # Errors
     /// [`NetlinkError`] if a transaction had to be sent meanwhile and failed.
     pub(super) fn complete(
@@ -113,7 +114,7 @@ impl Frame {
         }
         let (missing, surplus) = self.compare_rules(wanted, stale);
         for handle in surplus {
-            transaction.write(|batch| wire::delete_rule(batch, table, handle))?;
+            transaction.write(|batch| delete_rule(batch, table, handle))?;
         }
         for rule in missing {
             transaction.write(|batch| rule.add(batch, table))?;

@@ -8,6 +8,7 @@
 
 mod elements;
 mod frame;
+mod rule;
 mod sets;
 mod transaction;
 mod watch;
@@ -250,6 +251,17 @@ impl Action for Nftables {
         Ok(installed)
     }
 
+    fn count_points(&mut self) -> Result<Option<usize>, ActionError> {
+        let mut total = 0;
+        for set in self.sets.clone().iter().filter(|set| !set.kind.is_interval()) {
+            match elements::read_count(&mut self.socket, TABLE, set).map_err(read_error)? {
+                Some(count) => total += count,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(total))
+    }
+
     fn remove_all(&mut self) -> Result<usize, ActionError> {
         // Whatever hinders counting does not hinder lifting.
         let count = self.read_all().map_or(0, |all| all.values().map(Contents::len).sum());
@@ -262,10 +274,6 @@ impl Action for Nftables {
             Err(error) => Err(kernel_error("delete", "nftables table inet pillory", error)),
             Ok(()) => Ok(count),
         }
-    }
-
-    fn ends_bans_itself(&self) -> bool {
-        true
     }
 
     fn watch(&self) -> Result<Option<Box<dyn KernelWatch>>, ActionError> {

@@ -30,7 +30,7 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// As [`Transaction::commit`].
     pub(super) fn write(&mut self, write: impl FnOnce(&mut Messages) -> u32) -> Result<(), NetlinkError> {
-        if self.batch.as_ref().is_some_and(|batch| batch.len() > self.max_bytes) {
+        if self.batch.as_ref().is_some_and(|batch| batch.byte_len() > self.max_bytes) {
             self.flush()?;
         }
         let batch = self.batch.get_or_insert_with(|| {

@@ -60,10 +60,7 @@ const PLAIN_CONFIG: &str = "maxretry = 3\n\
     points = { bad_user = 1, unknown_user = 1, root = 1, known_user = 1, good_user = 1, probe = 1, scan = 1, penalty = 1, web = 1 }\n";
 
 /// What cannot pass yet, and why.
-const NOT_YET: [(Logging, &str); 2] = [
-    (Logging::Journald, "there is no journal source yet"),
-    (Logging::BtmpOnly, "btmp records are not decoded yet"),
-];
+const NOT_YET: [(Logging, &str); 1] = [(Logging::Journald, "there is no journal source yet")];
 
 #[test]
 fn bans_fall_at_the_attempt_that_default_points_say_from_the_log_file() {

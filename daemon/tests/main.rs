@@ -6,6 +6,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs and keep deadlines")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod counting;
 mod first_ban;
 mod harness;
 mod lab;
+mod nullroute;
+mod restart;
+mod unban;

@@ -62,6 +62,20 @@ impl Sshd {
     pub fn pid(&self) -> u32 {
         self.running.pid()
     }
+
+    /// True if no connection is being served: then everything about the earlier ones has been logged.
+    pub fn is_idle(&self) -> bool {
+        let parent = self.pid().to_string();
+        let pids = std::fs::read_dir("/proc").expect("/proc is there").flatten();
+        // proc(5): the fourth field of stat is the parent; the second, a name in brackets, may hold anything.
+        let of = |stat: &str| {
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.split(' ').nth(1) == Some(&parent))
+        };
+        !pids
+            .map(|entry| entry.path().join("stat"))
+            .filter_map(|path| std::fs::read_to_string(path).ok())
+            .any(|stat| of(&stat))
+    }
 }
 
 fn text(options: &SshdOptions) -> String {

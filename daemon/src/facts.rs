@@ -45,6 +45,13 @@ pub(crate) fn accounts(passwd: &Path) -> HashSet<String> {
     names.filter(|name| !name.is_empty() && !name.starts_with(['+', '-', '#'])).map(str::to_owned).collect()
 }
 
+/// Reads everything once, for a command that runs without the daemon.
+/// # Errors
+/// The system's, if it has no descriptor left.
+pub(crate) fn read_once(config: &Config) -> std::io::Result<Facts> {
+    Reader::new(config).map(|(mut reader, _)| reader.read())
+}
+
 /// How the engine asks for new facts.
 #[derive(Debug)]
 pub(crate) struct Asker {

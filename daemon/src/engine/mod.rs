@@ -292,18 +292,18 @@ impl Engine {
                 }
                 self.answer_pending();
             }
-            Answer::Installed(installed) => {
+            Answer::Installed(installed, mended) => {
                 let changes = self.machine.reconcile(&installed, clock::now());
+                let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
+                let surplus = changes.len() - missing;
+                if self.ready && (mended || !changes.is_empty()) && self.machine.is_enforcing() {
+                    warn!(
+                        missing,
+                        surplus,
+                        "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`"
+                    );
+                }
                 if !changes.is_empty() {
-                    let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
-                    let surplus = changes.len() - missing;
-                    if self.ready {
-                        warn!(
-                            missing,
-                            surplus,
-                            "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`"
-                        );
-                    }
                     self.apply(changes);
                 }
             }

@@ -8,6 +8,7 @@
 pub mod btmp;
 pub mod catalog;
 pub mod datepattern;
+mod direct;
 pub mod failregex;
 pub mod header;
 pub mod ini;

@@ -118,7 +118,10 @@ impl State {
     ) -> Result<Reply, Failure> {
         let now = clock::now();
         let config = load_config(None)?;
-        let never = NeverBan::new(facts::read(&config).never);
+        let host = facts::Reader::new(&config)
+            .map_err(|error| Failure::new(exit::NO, format!("cannot read this host's addresses: {error}")))?;
+        let (mut host, _asker) = host;
+        let never = NeverBan::new(host.read().never);
         let jail = options.jail.clone().or_else(|| JailName::new("import").ok());
         let Some(jail) = jail else { return Err(Failure::new(exit::USAGE, "no jail")) };
         let sorted = sort_orders(orders, options, &never, (&jail, Origin::Import), now);

@@ -1,6 +1,7 @@
 //! Pillory's judgement, without I/O and without a clock.
 #![forbid(unsafe_code)]
 
+pub mod addresslist;
 pub mod config;
 pub mod event;
 pub mod filter;

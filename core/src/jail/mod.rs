@@ -97,19 +97,19 @@ impl Judge {
         &self.jails
     }
 
-    /// Replaces the jails' policies and the shared settings, keeping counts of jails that stay.
-    pub fn reconfigure(&mut self, jails: Vec<Jail>, trusted_proxies: PrefixSet) {
-        let moved: Vec<Option<JailIndex>> = self
-            .jails
-            .iter()
-            .map(|old| {
-                jails.iter().position(|new| new.name == old.name).and_then(|at| u16::try_from(at).ok())
-            })
-            .collect();
+    /// Takes over the jails and settings of a judge that was built from a new configuration; counts of jails
+    /// that stay, and everything that was learnt, are kept.
+    pub fn adopt(&mut self, new: Judge) {
+        let place = |old: &Jail| {
+            new.jails.iter().position(|jail| jail.name == old.name).and_then(|at| u16::try_from(at).ok())
+        };
+        let moved: Vec<Option<JailIndex>> = self.jails.iter().map(place).collect();
         self.windows.renumber(&moved);
         self.connections = Connections::default();
-        self.jails = jails;
-        self.trusted_proxies = trusted_proxies;
+        self.jails = new.jails;
+        self.trusted_proxies = new.trusted_proxies;
+        self.names.adopt(new.names);
+        self.past.set_memory(new.past.memory());
     }
 
     /// The client behind `event`: its address, or the last untrusted one that a trusted proxy reports.

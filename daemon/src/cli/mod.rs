@@ -1,6 +1,9 @@
 //! The command line: one file per subcommand. To add one: a file here, a variant of [`Command`], a line in [`main`].
 
+mod check;
 mod client;
+mod import;
+mod offline;
 pub(crate) mod run;
 
 use std::io::Write;
@@ -88,6 +91,12 @@ enum Command {
     History(client::Rows),
     /// Read the configuration again.
     Reload(client::Reload),
+    /// Validate a configuration; no side effect.
+    Check(check::Check),
+    /// Take over address lists.
+    Import(import::Import),
+    /// Print the bans in force.
+    Export(import::Export),
 }
 
 /// Runs the program.
@@ -113,6 +122,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Attempts(command) => command.run(&client::Table::Attempts),
         Command::History(command) => command.run(&client::Table::History),
         Command::Reload(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Import(command) => command.run(),
+        Command::Export(command) => command.run(),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -100,7 +100,10 @@ pub(crate) fn open(directory: &Path) -> Result<(Connection, Option<String>), Sto
     }
 }
 
-fn create_private(directory: &Path) -> Result<(), StoreError> {
+/// Makes the state directory, closed to others, if it is not there.
+/// # Errors
+/// [`StoreError::Directory`].
+pub(crate) fn create_private(directory: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(directory);
     made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })

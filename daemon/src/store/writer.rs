@@ -92,7 +92,9 @@ pub(crate) fn commit(db: &mut Connection, group: &[Write]) -> rusqlite::Result<(
         }
         if let Some(before) = write.forget_before {
             transaction.execute("DELETE FROM attempts WHERE time < ?1", [before.millis()])?;
-            transaction.execute("DELETE FROM history WHERE time < ?1", [before.millis()])?;
+            // What an old list told stays: its time is old by nature.
+            let sql = "DELETE FROM history WHERE time < ?1 AND what <> 'listed'";
+            transaction.execute(sql, [before.millis()])?;
         }
     }
     transaction.commit()
@@ -124,6 +126,13 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
                 Ended::Lifted => "unban",
             };
             keep_history(transaction, ban, what, *time)?;
+        }
+        Record::Listed(ban) => {
+            // The same list may be imported again.
+            let sql = "DELETE FROM history WHERE prefix = ?1 AND what = 'listed' AND time = ?2";
+            let known = params![ban.prefix.to_string(), ban.since.millis()];
+            transaction.prepare_cached(sql)?.execute(known)?;
+            keep_history(transaction, ban, "listed", ban.since)?;
         }
     }
     Ok(())

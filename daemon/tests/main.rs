@@ -8,8 +8,12 @@
 
 mod counting;
 mod first_ban;
+mod friends;
 mod harness;
 mod lab;
+mod log;
 mod nullroute;
 mod restart;
+mod rotation;
+mod sockets;
 mod unban;

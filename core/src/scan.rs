@@ -243,6 +243,7 @@ mod tests {
             class: Some(Class::KnownUser),
             points: Points(100),
             tries,
+            connection: None,
         }
     }
 

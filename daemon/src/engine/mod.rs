@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use pillory_core::event::Line;
 use pillory_core::filter::Clock;
 use pillory_core::ledger::Change;
-use pillory_core::machine::{Effect, Machine, Notice, Phase};
+use pillory_core::machine::{Effect, Machine, Notice, Phase, Record};
 use pillory_core::time::{Span, Timestamp};
 
 use crate::control::{Reply, server::Order};
@@ -367,15 +367,16 @@ impl Engine {
         }
     }
 
-    /// Carries out all effects of the round: one kernel job, one transaction.
+    /// Carries out all effects of the round: one kernel job, one transaction, and then the log.
     fn flush(&mut self) {
         let mut changes = Vec::new();
         let mut records = Vec::new();
+        let mut notices = Vec::new();
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Kernel(change) => changes.push(change),
                 Effect::Record(record) => records.push(record),
-                Effect::Say(notice) => self.say(&notice),
+                Effect::Say(notice) => notices.push(notice),
                 // Its far end joins the never-ban set at once.
                 Effect::LoggedIn(addr, port) => self.outlets.facts.logged_in(addr, port),
             }
@@ -384,6 +385,14 @@ impl Engine {
         if !changes.is_empty() {
             self.apply(changes);
         }
+        self.write_records(records);
+        // The log last: whoever reads it slowly must not hold back a ban.
+        for notice in &notices {
+            self.say(notice);
+        }
+    }
+
+    fn write_records(&mut self, records: Vec<Record>) {
         let now = clock::now();
         let forget = now.since(self.last_forget) >= crate::store::writer::FORGET_EVERY;
         if records.is_empty() && self.positions.is_empty() && self.meta.is_empty() && !forget {

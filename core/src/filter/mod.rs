@@ -5,6 +5,7 @@
 //! finds and cuts the date, [`header`] reads what syslog writes before a message, [`judge`] puts them together;
 //! [`btmp`] decodes login records, which need no expression.
 
+mod addr;
 pub mod btmp;
 pub mod catalog;
 pub mod datepattern;

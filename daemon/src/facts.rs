@@ -24,12 +24,12 @@ use pillory_core::jail::never::Why;
 use pillory_core::net::Prefix;
 use pillory_core::time::Timestamp;
 
-use crate::cli::run::Wake;
 use crate::engine::Input;
 use crate::engine::jails::Facts;
 use crate::kernelfacts::{Connections, FactsWatch, HostFacts, Peer, resolvers};
 use crate::netlink::KernelWatch;
 use crate::netlink::sockdiag::SockDiag;
+use crate::wake::Wake;
 
 /// The socket table is read at least this often. Source: idle, one reading costs well below a millisecond.
 const EVERY: Duration = Duration::from_secs(10);
@@ -45,26 +45,50 @@ pub(crate) fn accounts(passwd: &Path) -> HashSet<String> {
     names.filter(|name| !name.is_empty() && !name.starts_with(['+', '-', '#'])).map(str::to_owned).collect()
 }
 
+/// Reads everything once, for a command that runs without the daemon.
+/// # Errors
+/// The system's, if it has no descriptor left.
+pub(crate) fn read_once(config: &Config) -> std::io::Result<Facts> {
+    Reader::new(config).map(|(mut reader, _)| reader.read())
+}
+
 /// How the engine asks for new facts.
 #[derive(Debug)]
 pub(crate) struct Asker {
     bell: OwnedFd,
     logins: Sender<(IpAddr, u16)>,
+    fixed: Sender<Vec<(Prefix, Why)>>,
 }
 
 impl Asker {
+    /// The configuration names these addresses now.
+    pub(crate) fn configured(&self, config: &Config) {
+        let _ = self.fixed.send(fixed(config));
+        self.ring();
+    }
+
     /// A login was seen from this address and port: its connection is a session now.
     pub(crate) fn logged_in(&self, addr: IpAddr, port: Option<u16>) {
         // The reader ends only together with the engine; a bell that is full rings already.
         let _ = self.logins.send((addr, port.unwrap_or(0)));
+        self.ring();
+    }
+
+    fn ring(&self) {
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
+}
+
+fn fixed(config: &Config) -> Vec<(Prefix, Why)> {
+    let ignored = config.ignoreip.iter().map(|prefix| (*prefix, Why::Ignoreip));
+    ignored.chain(config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy))).collect()
 }
 
 /// Reads the facts; lives on its own thread after the first reading.
 #[derive(Debug)]
 pub(crate) struct Reader {
     fixed: Vec<(Prefix, Why)>,
+    new_fixed: Receiver<Vec<(Prefix, Why)>>,
     bell: OwnedFd,
     logged_in: Receiver<(IpAddr, u16)>,
     logins: HashSet<(IpAddr, u16)>,
@@ -78,11 +102,10 @@ impl Reader {
     /// # Errors
     /// The system's, if it has no descriptor left.
     pub(crate) fn new(config: &Config) -> std::io::Result<(Reader, Asker)> {
-        let mut fixed: Vec<_> = config.ignoreip.iter().map(|prefix| (*prefix, Why::Ignoreip)).collect();
-        fixed.extend(config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy)));
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (logins, logged_in) = unbounded();
-        let asker = Asker { bell: bell.try_clone()?, logins };
+        let (configured, new_fixed) = unbounded();
+        let asker = Asker { bell: bell.try_clone()?, logins, fixed: configured };
         let routing =
             HostFacts::open().inspect_err(|error| warn!(%error, "cannot ask for this host's addresses")).ok();
         let sockets = SockDiag::open()
@@ -90,13 +113,24 @@ impl Reader {
                 |error| warn!(%error, "cannot see who is connected; open sessions are not protected"),
             )
             .ok();
-        let reader =
-            Reader { fixed, bell, logged_in, logins: HashSet::new(), routing, sockets, passwd_changed: None };
+        let reader = Reader {
+            fixed: fixed(config),
+            new_fixed,
+            bell,
+            logged_in,
+            logins: HashSet::new(),
+            routing,
+            sockets,
+            passwd_changed: None,
+        };
         Ok((reader, asker))
     }
 
     /// Reads everything now.
     pub(crate) fn read(&mut self) -> Facts {
+        if let Some(fixed) = self.new_fixed.try_iter().last() {
+            self.fixed = fixed;
+        }
         let mut never = self.fixed.clone();
         if let Some(routing) = &mut self.routing {
             let host = |why: Why| move |addr: IpAddr| (Prefix::host(addr), why);

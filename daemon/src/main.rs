@@ -15,6 +15,8 @@ mod netlink;
 mod ports;
 mod sources;
 mod store;
+mod supervisor;
+mod wake;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -17,24 +17,48 @@ const UDP: u8 = 17;
 
 /// Services of the built-in filters, for hosts without /etc/services.
 const WELL_KNOWN: [(&str, u16); 13] = [
-    ("ftp", 21), ("ftps", 990), ("http", 80), ("https", 443), ("imap", 143), ("imap2", 143), ("imaps", 993), ("pop3", 110),
-    ("pop3s", 995), ("smtp", 25), ("ssh", 22), ("submission", 587), ("submissions", 465),
+    ("ftp", 21),
+    ("ftps", 990),
+    ("http", 80),
+    ("https", 443),
+    ("imap", 143),
+    ("imap2", 143),
+    ("imaps", 993),
+    ("pop3", 110),
+    ("pop3s", 995),
+    ("smtp", 25),
+    ("ssh", 22),
+    ("submission", 587),
+    ("submissions", 465),
 ];
 
 /// The ports of every jail. A port that has no number is passed over and named in the second value.
 pub(crate) fn of_jails(active: &[ActiveJail]) -> (JailPorts, Vec<String>) {
     let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
-    let listeners = SockDiag::open().ok().and_then(|mut diag| Connections::read(&mut diag).ok()).map(|c| c.listeners);
+    let listeners =
+        SockDiag::open().ok().and_then(|mut diag| Connections::read(&mut diag).ok()).map(|c| c.listeners);
     let owners = owners(&listeners.unwrap_or_default());
     let mut unknown = Vec::new();
-    let ports = active.iter().map(|jail| (jail.config.name.clone(), of_jail(&jail.config, &owners, &services, &mut unknown)));
+    let ports = active
+        .iter()
+        .map(|jail| (jail.config.name.clone(), of_jail(&jail.config, &owners, &services, &mut unknown)));
     (ports.collect(), unknown)
 }
 
-fn of_jail(jail: &JailConfig, owners: &HashMap<String, BTreeSet<u16>>, services: &str, unknown: &mut Vec<String>) -> Vec<Port> {
+fn of_jail(
+    jail: &JailConfig,
+    owners: &HashMap<String, BTreeSet<u16>>,
+    services: &str,
+    unknown: &mut Vec<String>,
+) -> Vec<Port> {
     if jail.port.is_empty() {
-        let programs: HashSet<&str> = programs(jail).collect();
-        let found: BTreeSet<u16> = owners.iter().filter(|(name, _)| programs.contains(name.as_str())).flat_map(|(_, ports)| ports).copied().collect();
+        let programs: HashSet<&str> = jail.programs().collect();
+        let found: BTreeSet<u16> = owners
+            .iter()
+            .filter(|(name, _)| programs.contains(name.as_str()))
+            .flat_map(|(_, ports)| ports)
+            .copied()
+            .collect();
         if !found.is_empty() {
             return found.into_iter().map(|port| Port { protocol: TCP, range: (port, port) }).collect();
         }
@@ -44,15 +68,13 @@ fn of_jail(jail: &JailConfig, owners: &HashMap<String, BTreeSet<u16>>, services:
     for name in names {
         match parse(name, services) {
             Some(found) => ports.push(found),
-            None => unknown.push(format!("jail {}: port {name:?} has no number; write it as one, or add it to /etc/services", jail.name)),
+            None => unknown.push(format!(
+                "jail {}: port {name:?} has no number; write it as one, or add it to /etc/services",
+                jail.name
+            )),
         }
     }
     ports
-}
-
-/// Programs of a jail's service, as the kernel names their processes.
-fn programs(jail: &JailConfig) -> impl Iterator<Item = &str> {
-    jail.filter.journalmatch.iter().flatten().filter(|(field, _)| field == "_COMM").map(|(_, name)| name.as_str())
 }
 
 /// `22`, `8000:8010`, `8000-8010`, `ssh`, with `/udp` behind for UDP.
@@ -79,12 +101,16 @@ fn by_name(name: &str, services: &str) -> Option<u16> {
         let (port, _) = port.split_once('/')?;
         (first == name || words.any(|alias| alias == name)).then(|| port.parse().ok()).flatten()
     };
-    services.lines().find_map(line).or_else(|| WELL_KNOWN.iter().find(|(known, _)| *known == name).map(|(_, port)| *port))
+    services
+        .lines()
+        .find_map(line)
+        .or_else(|| WELL_KNOWN.iter().find(|(known, _)| *known == name).map(|(_, port)| *port))
 }
 
 /// Which program listens on which ports, by the sockets that its processes hold open.
 fn owners(listeners: &[Listener]) -> HashMap<String, BTreeSet<u16>> {
-    let by_inode: HashMap<u32, u16> = listeners.iter().map(|listener| (listener.inode, listener.local.port())).collect();
+    let by_inode: HashMap<u32, u16> =
+        listeners.iter().map(|listener| (listener.inode, listener.local.port())).collect();
     let mut owners: HashMap<String, BTreeSet<u16>> = HashMap::new();
     for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let ports = held_ports(&process.path().join("fd"), &by_inode);
@@ -99,8 +125,14 @@ fn owners(listeners: &[Listener]) -> HashMap<String, BTreeSet<u16>> {
 }
 
 fn held_ports(fds: &Path, by_inode: &HashMap<u32, u16>) -> Vec<u16> {
-    let links = std::fs::read_dir(fds).into_iter().flatten().flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
-    let inode = |link: std::path::PathBuf| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u32>().ok();
+    let links = std::fs::read_dir(fds)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|fd| std::fs::read_link(fd.path()).ok());
+    let inode = |link: std::path::PathBuf| {
+        link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u32>().ok()
+    };
     links.filter_map(inode).filter_map(|inode| by_inode.get(&inode).copied()).collect()
 }
 

@@ -94,6 +94,18 @@ pub struct JailConfig {
     pub port: Vec<String>,
 }
 
+impl JailConfig {
+    /// Programs of the service, as the kernel names their processes; empty if the filter knows none.
+    pub fn programs(&self) -> impl Iterator<Item = &str> {
+        self.filter
+            .journalmatch
+            .iter()
+            .flatten()
+            .filter(|(field, _)| field == "_COMM")
+            .map(|(_, name)| name.as_str())
+    }
+}
+
 impl Config {
     /// The trusted proxies as a set.
     pub fn proxy_set(&self) -> PrefixSet {

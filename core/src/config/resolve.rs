@@ -15,6 +15,9 @@ use super::{Backend, Config, Enabled, JailConfig, OnStop, Problem};
 /// Filters of services whose users are the public: a shared address is banned an hour first, not a day.
 const PUBLIC: [&str; 5] = ["apache-auth", "dovecot", "nginx-http-auth", "postfix-sasl", "wordpress"];
 
+/// Jails that run only when asked for: PAM's lines of a service with a jail of its own would count twice.
+const ON_REQUEST: [&str; 1] = ["pam-generic"];
+
 /// The configuration of a host that nobody configured.
 pub fn default_config() -> Config {
     // Invariant: an empty file has no entries, so nothing can be wrong with it; a test holds it.
@@ -154,7 +157,11 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
         || draft.logpath.is_some()
         || draft.backend.is_some()
         || draft.filter.is_some();
-    let enabled = draft.enabled.unwrap_or(if own { Enabled::Yes } else { Enabled::Auto });
+    let enabled = draft.enabled.unwrap_or(match own {
+        true => Enabled::Yes,
+        false if ON_REQUEST.contains(&name) => Enabled::No,
+        false => Enabled::Auto,
+    });
     let port = draft.port.clone().unwrap_or_default();
     if !problems.is_empty() {
         return Err(problems);

@@ -218,7 +218,8 @@ impl Filter {
             self.explain(&found, content, trace);
         }
         let Some(addr) = found.addr else { return Verdict::Miss };
-        if self.ignore.as_mut().is_some_and(|ignore| ignore.is_match(content)) {
+        let is_failure = found.rule < self.classes.len();
+        if is_failure && self.ignore.as_mut().is_some_and(|ignore| ignore.is_match(content)) {
             return Verdict::Ignored;
         }
         let captured = &found.captured;
@@ -246,7 +247,7 @@ impl Filter {
             addr,
             user: found.user,
             outcome,
-            connection: self.connection(header::parse(text), pid, port),
+            connection: self.connection(header::parse(text), pid, port, outcome),
             forwarded: shown(&captured.forwarded).map(program::forwarded).unwrap_or_default(),
         })
     }
@@ -292,15 +293,22 @@ impl Filter {
         header: Option<Header<'_>>,
         pid: Option<u32>,
         port: Option<u16>,
+        outcome: Outcome,
     ) -> Option<Connection> {
-        let pid = match self.connection {
-            ConnectionKey::Port => None,
-            ConnectionKey::Process => pid.or(header.and_then(|header| header.pid)),
+        let (pid, port) = match self.connection {
+            ConnectionKey::Port => (None, port),
+            ConnectionKey::Process => (pid.or(header.and_then(|header| header.pid)), port),
+            ConnectionKey::Source => (None, None),
         };
-        if pid.is_none() && port.is_none() {
+        let tied = match self.connection {
+            ConnectionKey::Source => outcome != Outcome::Success,
+            _ => pid.is_some() || port.is_some(),
+        };
+        if !tied {
             return None;
         }
-        let host = header.and_then(|header| header.host).map_or(0, |host| {
+        let host = header.filter(|_| self.connection != ConnectionKey::Source).and_then(|header| header.host);
+        let host = host.map_or(0, |host| {
             let mut hasher = DefaultHasher::new();
             host.hash(&mut hasher);
             hasher.finish()

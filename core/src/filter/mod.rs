@@ -8,6 +8,7 @@
 pub mod btmp;
 pub mod catalog;
 pub mod datepattern;
+mod direct;
 pub mod failregex;
 pub mod header;
 pub mod ini;
@@ -45,7 +46,7 @@ pub struct FilterSpec {
     pub logpath: Vec<String>,
     /// Names of the service's ports, for bans limited to them (ours: `port = ssh`).
     pub port: Vec<String>,
-    /// What ties lines to one connection (ours: `connection = pid`).
+    /// What ties lines to one connection (ours: `connection = pid`, `port` or `source`).
     pub connection: ConnectionKey,
 }
 
@@ -57,6 +58,10 @@ pub enum ConnectionKey {
     Port,
     /// The process of the line's `ident[pid]:` too: it serves one connection only.
     Process,
+    /// Nothing but the address: several programs write of one attempt, and no field ties their lines together.
+    /// The largest count of any one kind of line is then right for the address as a whole. A good login is tied to
+    /// nothing, as it says nothing of the other connections.
+    Source,
 }
 
 /// What a filter says of a line.

@@ -11,6 +11,7 @@ use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
+use super::direct::{Direct, Stack};
 use super::failregex::{self, PatternError, PatternProblem};
 
 /// All expressions of one key, compiled together.
@@ -23,6 +24,7 @@ pub(super) struct Program {
     all: Regex,
     cache: meta::Cache,
     each: Vec<Single>,
+    stack: Stack,
     steps: backtrack::Cache,
     slots: Vec<Option<NonMaxUsize>>,
 }
@@ -30,6 +32,8 @@ pub(super) struct Program {
 /// One expression, for its groups.
 #[derive(Debug)]
 struct Single {
+    /// Nothing if the expression holds something that only the general engine knows.
+    direct: Option<Direct>,
     engine: BoundedBacktracker,
     groups: Groups,
 }
@@ -107,7 +111,7 @@ impl Program {
             Some(single) => single.engine.create_cache(),
             None => return Err(vec![(0, syntax_problem("there is no expression".to_owned()))]),
         };
-        Ok(Program { all, cache, each, steps, slots: vec![None; slots] })
+        Ok(Program { all, cache, each, stack: Stack::default(), steps, slots: vec![None; slots] })
     }
 
     /// The first expression that has no group for the address.
@@ -131,7 +135,13 @@ impl Program {
         let input = Input::new(text).anchored(Anchored::Yes);
         let found = self.all.search_half_with(&mut self.cache, &input)?;
         let index = found.pattern().as_usize();
-        let engine = &self.each.get(index)?.engine;
+        let single = self.each.get(index)?;
+        if let Some(direct) = &single.direct
+            && direct.search(&mut self.stack, text, &mut self.slots).is_ok_and(|matched| matched)
+        {
+            return Some(index);
+        }
+        let engine = &single.engine;
         let input = input.range(..found.offset());
         self.steps.reset(engine);
         if engine.try_search_slots(&mut self.steps, &input, &mut self.slots).is_err() {
@@ -184,17 +194,15 @@ fn syntax_problem(text: String) -> PatternError {
 }
 
 fn single(pattern: &str) -> Result<Single, PatternError> {
+    let hir = syntax::parse_with(pattern, &syntax_config())
+        .map_err(|error| syntax_problem(last_line(&error.to_string())))?;
     let nfa = NFA::compiler()
-        .syntax(syntax_config())
         .configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(MAX_NFA_BYTES)))
-        .build(pattern)
-        .map_err(|error| {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            syntax_problem(last_line(&cause.unwrap_or_else(|| error.to_string())))
-        })?;
+        .build_from_hir(&hir)
+        .map_err(|error| syntax_problem(error.to_string()))?;
     let groups = groups_of(&nfa);
     let engine = BoundedBacktracker::new_from_nfa(nfa).map_err(|error| syntax_problem(error.to_string()))?;
-    Ok(Single { engine, groups })
+    Ok(Single { direct: Direct::compile(&hir), engine, groups })
 }
 
 /// The engine explains syntax errors over several lines; the last one says what is wrong.

@@ -62,7 +62,7 @@ pub enum SpecProblem {
     #[error("journalmatch \"{0}\": write FIELD=value, joined by blanks (and) or \" + \" (or)")]
     BadJournalMatch(String),
     /// `connection` with another word.
-    #[error("connection = \"{0}\": write pid or port")]
+    #[error("connection = \"{0}\": write pid, port or source")]
     BadConnection(String),
 }
 
@@ -296,6 +296,7 @@ impl Values {
         spec.connection = match self.resolved("connection", problems).as_str() {
             "" | "port" => ConnectionKey::Port,
             "pid" => ConnectionKey::Process,
+            "source" => ConnectionKey::Source,
             other => {
                 problems.push(self.error("connection", SpecProblem::BadConnection(other.to_owned())));
                 ConnectionKey::Port

@@ -1,9 +1,10 @@
 //! User names: which are accounts, which are near misses of one, which only attackers try.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::hash::BuildHasher;
 
 use crate::event::Class;
+use crate::hash::FastState;
 
 /// What is known about user names.
 #[derive(Debug, Default)]
@@ -118,9 +119,7 @@ const MAX_LOGGED_IN: usize = 1_000;
 
 /// A user name as a number; never 0.
 pub fn hash(user: &str) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    user.hash(&mut hasher);
-    hasher.finish().max(1)
+    FastState::default().hash_one(user).max(1)
 }
 
 impl Names {

@@ -9,6 +9,7 @@
 mod counting;
 mod first_ban;
 mod harness;
+mod ignoreip_names;
 mod lab;
 mod nullroute;
 mod restart;

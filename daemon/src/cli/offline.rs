@@ -118,7 +118,13 @@ impl State {
     ) -> Result<Reply, Failure> {
         let now = clock::now();
         let config = load_config(None)?;
-        let never = NeverBan::new(facts::read(&config).never);
+        let never = NeverBan::new(
+            facts::read_once(&config)
+                .map_err(|error| {
+                    Failure::new(exit::NO, format!("cannot ask for this host's addresses: {error}"))
+                })?
+                .never,
+        );
         let jail = options.jail.clone().or_else(|| JailName::new("import").ok());
         let Some(jail) = jail else { return Err(Failure::new(exit::USAGE, "no jail")) };
         let sorted = sort_orders(orders, options, &never, (&jail, Origin::Import), now);

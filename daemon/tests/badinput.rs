@@ -228,7 +228,7 @@ fn an_unreadable_log_is_said_and_read_once_it_can_be() {
     daemon.wait_for(SOON, "a warning", || warns(&daemon, &["/var/log/other", "denied", "adm"]).then_some(()));
     assert_still_bans(&world, &daemon);
     set_mode(server, "/var/log/other", 0o640);
-    read_from_now_on(&daemon, &server);
+    read_from_now_on(&daemon, server);
     daemon.wait_for(SOON, "the warning to go", || (!warns(&daemon, &["/var/log/other"])).then_some(()));
 }
 

@@ -11,6 +11,7 @@ use std::io::{Read, Seek};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::thread::Scope;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -27,6 +28,7 @@ use pillory_core::time::Timestamp;
 use crate::engine::Input;
 use crate::engine::jails::Facts;
 use crate::kernelfacts::{Connections, FactsWatch, HostFacts, Peer, resolvers};
+use crate::names::Follower;
 use crate::netlink::KernelWatch;
 use crate::netlink::sockdiag::SockDiag;
 use crate::wake::Wake;
@@ -52,18 +54,21 @@ pub(crate) fn read_once(config: &Config) -> std::io::Result<Facts> {
     Reader::new(config).map(|(mut reader, _)| reader.read())
 }
 
+/// Who is never banned as the configuration says: addresses, and DNS names to be looked up.
+type Listed = (Vec<(Prefix, Why)>, Vec<String>);
+
 /// How the engine asks for new facts.
 #[derive(Debug)]
 pub(crate) struct Asker {
     bell: OwnedFd,
     logins: Sender<(IpAddr, u16)>,
-    fixed: Sender<Vec<(Prefix, Why)>>,
+    config: Sender<Listed>,
 }
 
 impl Asker {
     /// The configuration names these addresses now.
     pub(crate) fn configured(&self, config: &Config) {
-        let _ = self.fixed.send(fixed(config));
+        let _ = self.config.send((fixed(config), config.ignoreip_names.clone()));
         self.ring();
     }
 
@@ -88,7 +93,8 @@ fn fixed(config: &Config) -> Vec<(Prefix, Why)> {
 #[derive(Debug)]
 pub(crate) struct Reader {
     fixed: Vec<(Prefix, Why)>,
-    new_fixed: Receiver<Vec<(Prefix, Why)>>,
+    new_config: Receiver<Listed>,
+    names: Follower,
     bell: OwnedFd,
     logged_in: Receiver<(IpAddr, u16)>,
     logins: HashSet<(IpAddr, u16)>,
@@ -104,8 +110,9 @@ impl Reader {
     pub(crate) fn new(config: &Config) -> std::io::Result<(Reader, Asker)> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (logins, logged_in) = unbounded();
-        let (configured, new_fixed) = unbounded();
-        let asker = Asker { bell: bell.try_clone()?, logins, fixed: configured };
+        let (configured, new_config) = unbounded();
+        let asker = Asker { bell: bell.try_clone()?, logins, config: configured };
+        let names = Follower::new(&config.ignoreip_names, bell.try_clone()?)?;
         let routing =
             HostFacts::open().inspect_err(|error| warn!(%error, "cannot ask for this host's addresses")).ok();
         let sockets = SockDiag::open()
@@ -115,7 +122,8 @@ impl Reader {
             .ok();
         let reader = Reader {
             fixed: fixed(config),
-            new_fixed,
+            new_config,
+            names,
             bell,
             logged_in,
             logins: HashSet::new(),
@@ -128,10 +136,14 @@ impl Reader {
 
     /// Reads everything now.
     pub(crate) fn read(&mut self) -> Facts {
-        if let Some(fixed) = self.new_fixed.try_iter().last() {
+        if let Some((fixed, names)) = self.new_config.try_iter().last() {
             self.fixed = fixed;
+            self.names.configure(names);
         }
         let mut never = self.fixed.clone();
+        let named = self.names.known();
+        never.extend(named.addresses.iter().map(|(_, addr)| (Prefix::host(*addr), Why::Ignoreip)));
+        let unresolved = named.problems.clone();
         if let Some(routing) = &mut self.routing {
             let host = |why: Why| move |addr: IpAddr| (Prefix::host(addr), why);
             never.extend(routing.addresses().unwrap_or_default().into_iter().map(host(Why::Own)));
@@ -145,7 +157,7 @@ impl Reader {
             self.sessions(&connections.inbound).into_iter().map(|addr| (Prefix::host(addr), Why::Session)),
         );
         let talks_to = connections.outbound.iter().map(|peer| peer.addr).collect();
-        Facts { never, talks_to, accounts: self.new_accounts() }
+        Facts { never, talks_to, accounts: self.new_accounts(), unresolved }
     }
 
     /// Far ends of the connections that belong to an authenticated session.
@@ -176,7 +188,16 @@ impl Reader {
     }
 
     /// Reads anew whenever there may be something new, until `wake` is raised.
-    pub(crate) fn watch(mut self, inputs: &Sender<Input>, wake: &Wake) {
+    pub(crate) fn watch(self, inputs: &Sender<Input>, wake: &Wake) {
+        std::thread::scope(|scope| self.watch_in(scope, inputs, wake));
+    }
+
+    fn watch_in<'scope>(
+        mut self,
+        scope: &'scope Scope<'scope, '_>,
+        inputs: &Sender<Input>,
+        wake: &'scope Wake,
+    ) {
         let mut watch =
             FactsWatch::open().inspect_err(|error| warn!(%error, "changes of addresses are seen late")).ok();
         let timeout = Timespec { tv_sec: EVERY.as_secs().cast_signed(), tv_nsec: 0 };
@@ -184,6 +205,7 @@ impl Reader {
             if inputs.send(Input::Facts(self.read())).is_err() {
                 return;
             }
+            self.names.start(scope, wake);
             loop {
                 let mut fds = vec![PollFd::new(wake, PollFlags::IN), PollFd::new(&self.bell, PollFlags::IN)];
                 fds.extend(

@@ -11,6 +11,7 @@ mod facts;
 mod kernel;
 mod kernelfacts;
 mod logging;
+mod names;
 mod netlink;
 mod ports;
 mod sources;

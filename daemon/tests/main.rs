@@ -11,6 +11,7 @@ mod counting;
 mod first_ban;
 mod friends;
 mod harness;
+mod ignoreip_names;
 mod lab;
 mod log;
 mod nullroute;

@@ -95,14 +95,9 @@ pub struct JailConfig {
 }
 
 impl JailConfig {
-    /// Programs of the service, as the kernel names their processes; empty if the filter knows none.
+    /// Programs of the service, by their file names; empty if the filter knows none.
     pub fn programs(&self) -> impl Iterator<Item = &str> {
-        self.filter
-            .journalmatch
-            .iter()
-            .flatten()
-            .filter(|(field, _)| field == "_COMM")
-            .map(|(_, name)| name.as_str())
+        self.filter.program.iter().map(String::as_str)
     }
 }
 

@@ -24,12 +24,17 @@ enum Op {
         min: usize,
         max: usize,
         greedy: bool,
-        follow: Option<u8>,
+        /// What must stand behind it.
+        follow: Option<Box<[u8]>>,
     },
+    /// One byte of a set.
+    One(Set),
     /// First here, and if that leads nowhere, there.
     Split {
         first: usize,
         second: usize,
+        /// The byte that the first way must begin with.
+        begin: Option<u8>,
     },
     Jump(usize),
     Save(usize),
@@ -74,13 +79,7 @@ impl Direct {
         let mut builder = Builder { ops: Vec::new() };
         builder.add(hir)?;
         builder.ops.push(Op::Match);
-        let follows: Vec<Option<u8>> =
-            (0..builder.ops.len()).map(|index| builder.first_byte(index + 1)).collect();
-        for (op, next) in builder.ops.iter_mut().zip(follows) {
-            if let Op::Run { follow, .. } = op {
-                *follow = next;
-            }
-        }
+        builder.look_ahead();
         Some(Direct { ops: builder.ops })
     }
 
@@ -165,7 +164,12 @@ impl Walk<'_> {
                 }
                 self.op += 1;
             }
-            Op::Split { first, second } => {
+            Op::One(set) if rest.first().is_some_and(|b| set.has(*b)) => {
+                self.at += 1;
+                self.op += 1;
+            }
+            Op::Split { second, begin: Some(begin), .. } if rest.first() != Some(begin) => self.op = *second,
+            Op::Split { first, second, .. } => {
                 self.stack.push(Choice::Branch { op: *second, at: self.at });
                 self.op = *first;
             }
@@ -179,7 +183,7 @@ impl Walk<'_> {
             Op::Start if self.at == 0 => self.op += 1,
             Op::End if rest.is_empty() => self.op += 1,
             Op::Match => return Step::Done,
-            Op::Bytes(_) | Op::Start | Op::End => return Step::Stuck,
+            Op::Bytes(_) | Op::One(_) | Op::Start | Op::End => return Step::Stuck,
         }
         Step::On
     }
@@ -216,10 +220,9 @@ impl Walk<'_> {
     /// The next length of a run after which the text can go on; positions whose next byte cannot are skipped.
     fn rerun(&mut self, op: usize, first: usize, last: usize) -> bool {
         let Some(Op::Run { greedy, follow, .. }) = self.ops.get(op) else { return false };
-        let window = self.text.get(first..(last + 1).min(self.text.len())).unwrap_or(&[]);
         let at = match (follow, greedy) {
-            (Some(byte), true) => memchr::memrchr(*byte, window).map(|offset| first + offset),
-            (Some(byte), false) => memchr::memchr(*byte, window).map(|offset| first + offset),
+            (Some(word), true) => self.last_before(word, first, last),
+            (Some(word), false) => self.next_before(word, first, last),
             (None, true) => Some(last),
             (None, false) => Some(first),
         };
@@ -231,6 +234,26 @@ impl Walk<'_> {
         }
         (self.op, self.at) = (op + 1, at);
         true
+    }
+}
+
+impl Walk<'_> {
+    /// The last place between `first` and `last` where `word` stands.
+    fn last_before(&self, word: &[u8], first: usize, last: usize) -> Option<usize> {
+        let mut window = self.text.get(first..(last + 1).min(self.text.len()))?;
+        loop {
+            let offset = memchr::memrchr(*word.first()?, window)?;
+            if self.text[first + offset..].starts_with(word) {
+                return Some(first + offset);
+            }
+            window = &window[..offset];
+        }
+    }
+
+    /// The next place between `first` and `last` where `word` stands.
+    fn next_before(&self, word: &[u8], first: usize, last: usize) -> Option<usize> {
+        let window = self.text.get(first..last.saturating_add(word.len()).min(self.text.len()))?;
+        memchr::memmem::find(window, word).map(|offset| first + offset)
     }
 }
 
@@ -254,12 +277,20 @@ impl Set {
         })
     }
 
+    fn has(&self, byte: u8) -> bool {
+        match self {
+            Set::All => true,
+            Set::AllBut(other) => byte != *other,
+            Set::Some(members) => members[usize::from(byte)],
+        }
+    }
+
     /// How many bytes at the start of `text` belong to the set.
     fn run(&self, text: &[u8]) -> usize {
         match self {
             Set::All => text.len(),
             Set::AllBut(byte) => memchr::memchr(*byte, text).unwrap_or(text.len()),
-            Set::Some(members) => text.iter().take_while(|b| members[usize::from(**b)]).count(),
+            Set::Some(members) => text.iter().position(|b| !members[usize::from(*b)]).unwrap_or(text.len()),
         }
     }
 }
@@ -280,7 +311,7 @@ impl Builder {
         match hir.kind() {
             HirKind::Empty => {}
             HirKind::Literal(literal) => self.ops.push(Op::Bytes(literal.0.clone())),
-            HirKind::Class(class) => self.run(Set::new(class)?, 1, 1, true),
+            HirKind::Class(class) => self.ops.push(Op::One(Set::new(class)?)),
             HirKind::Look(Look::Start) => self.ops.push(Op::Start),
             HirKind::Look(Look::End) => self.ops.push(Op::End),
             HirKind::Look(_) => return None,
@@ -357,25 +388,46 @@ impl Builder {
     /// A choice between what follows and a place that [`Builder::aim`] sets; `here_first` prefers what follows.
     fn split(&mut self, here_first: bool) -> (usize, bool) {
         let at = self.ops.len();
-        self.ops.push(Op::Split { first: at + 1, second: at + 1 });
+        self.ops.push(Op::Split { first: at + 1, second: at + 1, begin: None });
         (at, here_first)
     }
 
     fn aim(&mut self, (at, here_first): (usize, bool)) {
         let target = self.ops.len();
         self.ops[at] = if here_first {
-            Op::Split { first: at + 1, second: target }
+            Op::Split { first: at + 1, second: target, begin: None }
         } else {
-            Op::Split { first: target, second: at + 1 }
+            Op::Split { first: target, second: at + 1, begin: None }
         };
     }
 
-    /// The byte that must come next at this step, if there is only one.
-    fn first_byte(&self, mut op: usize) -> Option<u8> {
+    /// Tells runs and splits what must come next, so that they need not try where it does not.
+    fn look_ahead(&mut self) {
+        for index in 0..self.ops.len() {
+            match &self.ops[index] {
+                Op::Run { .. } => {
+                    let next = self.next_word(index + 1).map(Box::from);
+                    if let Op::Run { follow, .. } = &mut self.ops[index] {
+                        *follow = next;
+                    }
+                }
+                Op::Split { first, .. } => {
+                    let next = self.next_word(*first).and_then(|word| word.first().copied());
+                    if let Op::Split { begin, .. } = &mut self.ops[index] {
+                        *begin = next;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The bytes that must come next at this step, if only these can.
+    fn next_word(&self, mut op: usize) -> Option<&[u8]> {
         loop {
             match self.ops.get(op)? {
                 Op::Save(_) => op += 1,
-                Op::Bytes(bytes) => return bytes.first().copied(),
+                Op::Bytes(bytes) => return Some(bytes),
                 _ => return None,
             }
         }

@@ -265,6 +265,8 @@ impl Engine {
 
     fn facts(&mut self, facts: Facts) {
         self.machine.set_talks_to(facts.talks_to);
+        self.warnings.retain(|key, _| !key.starts_with("ignoreip: "));
+        self.warnings.extend(facts.unresolved.into_iter().map(|text| (text.clone(), text)));
         if let Some(accounts) = facts.accounts {
             self.machine.judge.names.set_accounts(accounts);
         }

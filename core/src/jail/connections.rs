@@ -38,7 +38,9 @@ pub struct Counted {
 
 #[derive(Debug)]
 struct State {
-    counts: Vec<(u16, u32)>,
+    /// The kind of its first line and how often it came; most connections show no other.
+    first: (u16, u32),
+    others: Vec<(u16, u32)>,
     shown: u32,
     class: Class,
     user: Option<String>,
@@ -93,7 +95,8 @@ impl Connections {
             self.states.remove(&key);
         }
         let state = self.states.entry(key).or_insert_with(|| State {
-            counts: Vec::new(),
+            first: (line.kind, 0),
+            others: Vec::new(),
             shown: 0,
             class: line.class,
             user: None,
@@ -130,19 +133,22 @@ impl Connections {
 
 impl State {
     fn add(&mut self, line: &Line<'_>) -> Counted {
-        let count = match self.counts.iter_mut().find(|(kind, _)| *kind == line.kind) {
+        let mut counts = std::iter::once(&mut self.first).chain(&mut self.others);
+        let count = match counts.find(|(kind, _)| *kind == line.kind) {
             Some((_, count)) => {
                 *count = count.saturating_add(line.attempts);
                 *count
             }
             None => {
-                self.counts.push((line.kind, line.attempts));
+                self.others.push((line.kind, line.attempts));
                 line.attempts
             }
         };
         let new_attempts = count.saturating_sub(self.shown);
         self.shown = self.shown.max(count);
-        if let Some(user) = line.user {
+        if let Some(user) = line.user
+            && self.user.as_deref() != Some(user)
+        {
             self.user = Some(user.to_owned());
         }
         // "Invalid user" is the only line that tells that the name is unknown; what follows must not forget it.

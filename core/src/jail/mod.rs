@@ -148,7 +148,7 @@ impl Judge {
                 if counted.new_attempts == 0 {
                     return Judgement::default();
                 }
-                self.failed_login((index, &jail), &counted, (addr, event.connection.as_ref()), when, mode)
+                self.failed_login((index, &jail), counted, (addr, event.connection.as_ref()), when, mode)
             }
         }
     }
@@ -205,7 +205,7 @@ impl Judge {
     fn failed_login(
         &mut self,
         (index, jail): (JailIndex, &Jail),
-        counted: &connections::Counted,
+        counted: connections::Counted,
         (addr, connection): (IpAddr, Option<&crate::event::Connection>),
         when: Timestamp,
         mode: Mode,
@@ -217,11 +217,12 @@ impl Judge {
             points => points,
         };
         let points = each.times(counted.new_attempts);
+        let user = counted.user.as_deref().map_or(0, names::hash);
         let attempt = Attempt {
             time: when,
             jail: jail.name.clone(),
             addr,
-            user: counted.user.clone(),
+            user: counted.user,
             class: Some(class),
             points,
             tries: counted.new_attempts,
@@ -236,7 +237,7 @@ impl Judge {
             time: when,
             points,
             tries: counted.new_attempts,
-            user: counted.user.as_deref().map_or(0, names::hash),
+            user,
             connection: connection.map_or(0, |connection| connections::key(addr, connection)),
         };
         let sum = self.windows.add(index, subject, failure, &jail.policy);

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod doctor;
 mod import;
 mod offline;
 pub(crate) mod run;
@@ -99,6 +100,8 @@ enum Command {
     Import(import::Import),
     /// Print the bans in force.
     Export(import::Export),
+    /// Is it really protecting this host?
+    Doctor(doctor::Doctor),
     /// Each line's verdict by a filter.
     TestFilter(test_filter::TestFilter),
     /// Who attacked, how hard, who would be banned; offline, from files.
@@ -133,6 +136,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Export(command) => command.run(),
         Command::Scan(command) => command.run(),
         Command::TestFilter(command) => command.run(),
+        Command::Doctor(command) => command.run(),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -219,7 +219,7 @@ impl Machine {
                     Outcome::Success => counters.successes += 1,
                 }
             }
-            if event.outcome == Outcome::Success {
+            if event.outcome == Outcome::Success && event.user.is_some() {
                 let port = event.connection.as_ref().and_then(|connection| connection.port);
                 out.push(Effect::LoggedIn(attempt.addr, port));
             }
@@ -468,6 +468,7 @@ impl Machine {
         for attempt in attempts {
             match attempt.class {
                 Some(_) => self.judge.remember(attempt),
+                None if attempt.user.is_none() => {}
                 None => self.judge.trust.good_login(attempt.addr, attempt.user.as_deref(), attempt.time),
             }
             if let (None, Some(user)) = (attempt.class, &attempt.user) {

@@ -148,7 +148,7 @@ impl Judge {
                 if counted.new_attempts == 0 {
                     return Judgement::default();
                 }
-                self.failed_login((index, &jail), &counted, addr, when, mode)
+                self.failed_login((index, &jail), counted, addr, when, mode)
             }
         }
     }
@@ -180,16 +180,17 @@ impl Judge {
         addr: IpAddr,
         when: Timestamp,
     ) -> Judgement {
-        let subject = self.subject(addr);
-        if let Some(connection) = &event.connection {
-            self.windows.forget_connection(index, subject, connections::key(addr, connection));
-            self.connections.forget(index, addr, connection);
-        }
+        // A login without a user (a web server's 302) can be forged by a request: it clears nothing.
         if let Some(user) = &event.user {
+            let subject = self.subject(addr);
+            if let Some(connection) = &event.connection {
+                self.windows.forget_connection(index, subject, connections::key(addr, connection));
+                self.connections.forget(index, addr, connection);
+            }
             self.windows.forget_user(index, subject, names::hash(user));
             self.names.logged_in(user);
+            self.trust.good_login(addr, Some(user), when);
         }
-        self.trust.good_login(addr, event.user.as_deref(), when);
         let attempt = Attempt {
             time: when,
             jail: jail.name.clone(),
@@ -206,7 +207,7 @@ impl Judge {
     fn failed_login(
         &mut self,
         (index, jail): (JailIndex, &Jail),
-        counted: &connections::Counted,
+        counted: connections::Counted,
         addr: IpAddr,
         when: Timestamp,
         mode: Mode,
@@ -218,11 +219,12 @@ impl Judge {
             points => points,
         };
         let points = each.times(counted.new_attempts);
+        let user = counted.user.as_deref().map_or(0, names::hash);
         let attempt = Attempt {
             time: when,
             jail: jail.name.clone(),
             addr,
-            user: counted.user.clone(),
+            user: counted.user,
             class: Some(class),
             points,
             tries: counted.new_attempts,
@@ -238,7 +240,7 @@ impl Judge {
             time: when,
             points,
             tries: counted.new_attempts,
-            user: counted.user.as_deref().map_or(0, names::hash),
+            user,
             connection: counted.shown.map_or(0, |shown| shown.connection),
         };
         let sum = self.windows.add(index, subject, failure, &jail.policy);

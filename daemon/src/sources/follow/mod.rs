@@ -399,6 +399,10 @@ impl Follower {
         while let Some(tail) = self.tails.get_mut(at) {
             match tail.look(now) {
                 Ok(Look::Records(chunk)) => return Some(self.batch(chunk, feeds)),
+                // A copy that the next rotation overwrites: the log itself knows where the rest of it stands.
+                Ok(Look::Rewritten) if self.current.is_some_and(|current| current != tail.id) => {
+                    self.drop_tail(at)
+                }
                 Ok(Look::Rewritten) if !rewritten => {
                     rewritten = true;
                     self.begin_again(at, others, now);
@@ -421,7 +425,12 @@ impl Follower {
     }
 
     /// A file was truncated or rewritten in place: what was not read of it stands in a copy, if in anything.
-    fn begin_again(&mut self, at: usize, others: &dyn Others, now: Instant) {
+    fn begin_again(&mut self, mut at: usize, others: &dyn Others, now: Instant) {
+        let stale = |tail: &Tail| Some(tail.id) != self.current && tail.is_rewritten();
+        at -= self.tails.iter().take(at).filter(|tail| stale(tail)).count();
+        let kept: Vec<bool> = self.tails.iter().map(|tail| !stale(tail)).collect();
+        let mut kept = kept.into_iter();
+        self.tails.retain(|_| kept.next().unwrap_or(true));
         let Some(tail) = self.tails.get_mut(at) else { return };
         let (saved, catching_up) = (tail.save(), tail.offset < tail.catchup_end);
         if let Err(error) = tail.begin_again(now) {

@@ -47,6 +47,8 @@ pub enum Record {
     Banned(Ban),
     /// A ban ended.
     Ended(Ban, Ended, Timestamp),
+    /// Stood on an imported list too long ago to be banned for it; history only, at the time of `since`.
+    Listed(Ban),
 }
 
 /// What people are told.
@@ -401,6 +403,29 @@ impl Machine {
                 out.extend(changes.into_iter().map(Effect::Kernel));
             }
         }
+    }
+
+    /// Takes over the jails and settings of a machine that was built from a new configuration. Counts and bans
+    /// of jails that stay are kept; bans that a removed jail made are lifted.
+    pub fn adopt(&mut self, new: Machine, now: Timestamp, out: &mut Vec<Effect>) {
+        let old: Vec<JailName> = self.judge.jails().iter().map(|jail| jail.name.clone()).collect();
+        let counters = |jail: &JailName| {
+            old.iter().position(|name| name == jail).and_then(|at| self.counters.get(at)).copied()
+        };
+        self.counters =
+            new.judge.jails().iter().map(|jail| counters(&jail.name).unwrap_or_default()).collect();
+        self.stamp_warned = new.stamp_warned;
+        self.extractors = new.extractors;
+        self.limit_to_ports = new.limit_to_ports;
+        self.judge.adopt(new.judge);
+        let names: HashSet<&JailName> = self.judge.jails().iter().map(|jail| &jail.name).collect();
+        let orphans =
+            self.ledger.iter().filter(|ban| ban.origin == Origin::Local && !names.contains(&ban.jail));
+        let orphans: Vec<(Prefix, JailName)> = orphans.map(|ban| (ban.prefix, ban.jail.clone())).collect();
+        let gone: Vec<Ban> =
+            orphans.iter().flat_map(|(prefix, jail)| self.ledger.unban(*prefix, Some(jail))).collect();
+        let now = self.now(now);
+        self.ended(&gone, Ended::Lifted, now, out);
     }
 
     /// Replaces the addresses that this host itself has connections to.

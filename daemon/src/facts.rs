@@ -12,6 +12,7 @@ use std::io::{Read, Seek};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::thread::Scope;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -25,13 +26,14 @@ use pillory_core::jail::never::Why;
 use pillory_core::net::Prefix;
 use pillory_core::time::Timestamp;
 
-use crate::cli::run::Wake;
 use crate::clock;
 use crate::engine::Input;
 use crate::engine::jails::Facts;
 use crate::kernelfacts::{Connections, FactsWatch, HostFacts, Peer, resolvers};
+use crate::names::Follower;
 use crate::netlink::KernelWatch;
 use crate::netlink::sockdiag::SockDiag;
+use crate::wake::Wake;
 
 /// Everything is read at least this often. Source: measured idle on a host with 24 GB, whose table of connections
 /// has 262,144 places: 1.5 to 3 ms of CPU a reading.
@@ -63,26 +65,54 @@ pub(crate) fn accounts(passwd: &Path) -> HashSet<String> {
     names.filter(|name| !name.is_empty() && !name.starts_with(['+', '-', '#'])).map(str::to_owned).collect()
 }
 
+/// Reads everything once, for a command that runs without the daemon.
+/// # Errors
+/// The system's, if it has no descriptor left.
+pub(crate) fn read_once(config: &Config) -> std::io::Result<Facts> {
+    Reader::new(config).map(|(mut reader, _)| reader.read())
+}
+
+/// Who is never banned as the configuration says: addresses, and DNS names to be looked up.
+type Listed = (Vec<(Prefix, Why)>, Vec<String>);
+
 /// How the engine asks for new facts.
 #[derive(Debug)]
 pub(crate) struct Asker {
     bell: OwnedFd,
     logins: Sender<(IpAddr, u16)>,
+    config: Sender<Listed>,
 }
 
 impl Asker {
+    /// The configuration names these addresses now.
+    pub(crate) fn configured(&self, config: &Config) {
+        let _ = self.config.send((fixed(config), config.ignoreip_names.clone()));
+        self.ring();
+    }
+
     /// A login was seen from this address and port: its connection is a session now.
     pub(crate) fn logged_in(&self, addr: IpAddr, port: Option<u16>) {
         // The reader ends only together with the engine; a bell that is full rings already.
         let _ = self.logins.send((addr, port.unwrap_or(0)));
+        self.ring();
+    }
+
+    fn ring(&self) {
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
+}
+
+fn fixed(config: &Config) -> Vec<(Prefix, Why)> {
+    let ignored = config.ignoreip.iter().map(|prefix| (*prefix, Why::Ignoreip));
+    ignored.chain(config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy))).collect()
 }
 
 /// Reads the facts; lives on its own thread after the first reading.
 #[derive(Debug)]
 pub(crate) struct Reader {
     fixed: Vec<(Prefix, Why)>,
+    new_config: Receiver<Listed>,
+    names: Follower,
     bell: OwnedFd,
     logged_in: Receiver<(IpAddr, u16)>,
     logins: HashSet<(IpAddr, u16)>,
@@ -96,11 +126,11 @@ impl Reader {
     /// # Errors
     /// The system's, if it has no descriptor left.
     pub(crate) fn new(config: &Config) -> std::io::Result<(Reader, Asker)> {
-        let mut fixed: Vec<_> = config.ignoreip.iter().map(|prefix| (*prefix, Why::Ignoreip)).collect();
-        fixed.extend(config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy)));
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (logins, logged_in) = unbounded();
-        let asker = Asker { bell: bell.try_clone()?, logins };
+        let (configured, new_config) = unbounded();
+        let asker = Asker { bell: bell.try_clone()?, logins, config: configured };
+        let names = Follower::new(&config.ignoreip_names, bell.try_clone()?)?;
         let routing =
             HostFacts::open().inspect_err(|error| warn!(%error, "cannot ask for this host's addresses")).ok();
         let sockets = SockDiag::open()
@@ -108,14 +138,30 @@ impl Reader {
                 |error| warn!(%error, "cannot see who is connected; open sessions are not protected"),
             )
             .ok();
-        let reader =
-            Reader { fixed, bell, logged_in, logins: HashSet::new(), routing, sockets, passwd_changed: None };
+        let reader = Reader {
+            fixed: fixed(config),
+            new_config,
+            names,
+            bell,
+            logged_in,
+            logins: HashSet::new(),
+            routing,
+            sockets,
+            passwd_changed: None,
+        };
         Ok((reader, asker))
     }
 
     /// Reads everything now.
     pub(crate) fn read(&mut self) -> Facts {
+        if let Some((fixed, names)) = self.new_config.try_iter().last() {
+            self.fixed = fixed;
+            self.names.configure(names);
+        }
         let mut never = self.fixed.clone();
+        let named = self.names.known();
+        never.extend(named.addresses.iter().map(|(_, addr)| (Prefix::host(*addr), Why::Ignoreip)));
+        let unresolved = named.problems.clone();
         if let Some(routing) = &mut self.routing {
             let host = |why: Why| move |addr: IpAddr| (Prefix::host(addr), why);
             never.extend(routing.addresses().unwrap_or_default().into_iter().map(host(Why::Own)));
@@ -129,7 +175,7 @@ impl Reader {
             self.sessions(&connections.inbound).into_iter().map(|addr| (Prefix::host(addr), Why::Session)),
         );
         let talks_to = connections.outbound.iter().map(|peer| peer.addr).collect();
-        Facts { never, talks_to, accounts: self.new_accounts() }
+        Facts { never, talks_to, accounts: self.new_accounts(), unresolved }
     }
 
     /// Far ends of the connections that belong to an authenticated session.
@@ -158,7 +204,16 @@ impl Reader {
     }
 
     /// Reads anew whenever there may be something new, until `wake` is raised.
-    pub(crate) fn watch(mut self, inputs: &Sender<Input>, wake: &Wake) {
+    pub(crate) fn watch(self, inputs: &Sender<Input>, wake: &Wake) {
+        std::thread::scope(|scope| self.watch_in(scope, inputs, wake));
+    }
+
+    fn watch_in<'scope>(
+        mut self,
+        scope: &'scope Scope<'scope, '_>,
+        inputs: &Sender<Input>,
+        wake: &'scope Wake,
+    ) {
         let mut watch =
             FactsWatch::open().inspect_err(|error| warn!(%error, "changes of addresses are seen late")).ok();
         let timeout = Timespec { tv_sec: LOOK_EVERY.as_secs().cast_signed(), tv_nsec: 0 };
@@ -167,6 +222,7 @@ impl Reader {
             if inputs.send(Input::Facts(self.read())).is_err() {
                 return;
             }
+            self.names.start(scope, wake);
             loop {
                 let mut fds = vec![PollFd::new(wake, PollFlags::IN), PollFd::new(&self.bell, PollFlags::IN)];
                 fds.extend(

@@ -11,10 +11,13 @@ mod facts;
 mod kernel;
 mod kernelfacts;
 mod logging;
+mod names;
 mod netlink;
 mod ports;
 mod sources;
 mod store;
+mod supervisor;
+mod wake;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -4,7 +4,18 @@ use super::FilterSpec;
 use super::spec::SpecError;
 
 /// Name and text of every built-in filter.
-const FILTERS: [(&str, &str); 1] = [("sshd", include_str!("../../filters/sshd.conf"))];
+const FILTERS: [(&str, &str); 10] = [
+    ("apache-auth", include_str!("../../filters/apache-auth.conf")),
+    ("dovecot", include_str!("../../filters/dovecot.conf")),
+    ("dropbear", include_str!("../../filters/dropbear.conf")),
+    ("nginx-http-auth", include_str!("../../filters/nginx-http-auth.conf")),
+    ("pam-generic", include_str!("../../filters/pam-generic.conf")),
+    ("postfix-sasl", include_str!("../../filters/postfix-sasl.conf")),
+    ("proftpd", include_str!("../../filters/proftpd.conf")),
+    ("sshd", include_str!("../../filters/sshd.conf")),
+    ("vsftpd", include_str!("../../filters/vsftpd.conf")),
+    ("wordpress", include_str!("../../filters/wordpress.conf")),
+];
 
 /// Files that filters include.
 const INCLUDES: [(&str, &str); 1] = [("common.conf", include_str!("../../filters/common.conf"))];

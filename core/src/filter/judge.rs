@@ -7,10 +7,11 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::ops::Range;
 
+use super::addr;
 use super::datepattern::{self, Calendar, Found};
 use super::failregex::PatternError;
 use super::header::{self, Header};
-use super::program::{self, Captured, Program};
+use super::program::{Captured, Program};
 use super::{Clock, ConnectionKey, FilterSpec, Verdict};
 use crate::event::{Class, Connection, Event, Line, MAX_USER_BYTES, Outcome};
 use crate::time::Timestamp;
@@ -218,7 +219,8 @@ impl Filter {
             self.explain(&found, content, trace);
         }
         let Some(addr) = found.addr else { return Verdict::Miss };
-        if self.ignore.as_mut().is_some_and(|ignore| ignore.is_match(content)) {
+        let is_failure = found.rule < self.classes.len();
+        if is_failure && self.ignore.as_mut().is_some_and(|ignore| ignore.is_match(content)) {
             return Verdict::Ignored;
         }
         let captured = &found.captured;
@@ -246,8 +248,8 @@ impl Filter {
             addr,
             user: found.user,
             outcome,
-            connection: self.connection(header::parse(text), pid, port),
-            forwarded: shown(&captured.forwarded).map(program::forwarded).unwrap_or_default(),
+            connection: self.connection(header::parse(text), pid, port, outcome),
+            forwarded: shown(&captured.forwarded).map(addr::forwarded).unwrap_or_default(),
         })
     }
 
@@ -266,7 +268,7 @@ impl Filter {
         let rule = self.rules.search(content)?;
         let captured = self.rules.captured(rule);
         let place = |captured: &Captured, text: &[u8]| {
-            captured.addr.as_ref().map(|place| program::address(text, place, captured.whole.end))
+            captured.addr.as_ref().map(|place| addr::address(text, place, captured.whole.end))
         };
         let addr = place(&captured, content).or_else(|| place(outer.as_ref()?, text)).flatten();
         let user =
@@ -292,15 +294,22 @@ impl Filter {
         header: Option<Header<'_>>,
         pid: Option<u32>,
         port: Option<u16>,
+        outcome: Outcome,
     ) -> Option<Connection> {
-        let pid = match self.connection {
-            ConnectionKey::Port => None,
-            ConnectionKey::Process => pid.or(header.and_then(|header| header.pid)),
+        let (pid, port) = match self.connection {
+            ConnectionKey::Port => (None, port),
+            ConnectionKey::Process => (pid.or(header.and_then(|header| header.pid)), port),
+            ConnectionKey::Source => (None, None),
         };
-        if pid.is_none() && port.is_none() {
+        let tied = match self.connection {
+            ConnectionKey::Source => outcome != Outcome::Success,
+            _ => pid.is_some() || port.is_some(),
+        };
+        if !tied {
             return None;
         }
-        let host = header.and_then(|header| header.host).map_or(0, |host| {
+        let host = header.filter(|_| self.connection != ConnectionKey::Source).and_then(|header| header.host);
+        let host = host.map_or(0, |host| {
             let mut hasher = DefaultHasher::new();
             host.hash(&mut hasher);
             hasher.finish()

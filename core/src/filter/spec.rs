@@ -62,7 +62,7 @@ pub enum SpecProblem {
     #[error("journalmatch \"{0}\": write FIELD=value, joined by blanks (and) or \" + \" (or)")]
     BadJournalMatch(String),
     /// `connection` with another word.
-    #[error("connection = \"{0}\": write pid or port")]
+    #[error("connection = \"{0}\": write pid, port or source")]
     BadConnection(String),
 }
 
@@ -276,6 +276,8 @@ impl Values {
             prefregex: Some(list("prefregex").concat()).filter(|text| !text.is_empty()),
             datepattern: Some(list("datepattern").concat()).filter(|text| !text.is_empty()),
             logpath: list("logpath").iter().flat_map(|line| words(line)).collect(),
+            program: list("program").iter().flat_map(|line| words(line)).collect(),
+            public: list("audience").concat() == "public",
             port: list("port").iter().flat_map(|line| words(&line.replace(',', " "))).collect(),
             failregex,
             ..FilterSpec::default()
@@ -296,6 +298,7 @@ impl Values {
         spec.connection = match self.resolved("connection", problems).as_str() {
             "" | "port" => ConnectionKey::Port,
             "pid" => ConnectionKey::Process,
+            "source" => ConnectionKey::Source,
             other => {
                 problems.push(self.error("connection", SpecProblem::BadConnection(other.to_owned())));
                 ConnectionKey::Port

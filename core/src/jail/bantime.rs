@@ -24,6 +24,11 @@ impl PastBans {
         self.memory = memory;
     }
 
+    /// How long a ban is remembered.
+    pub fn memory(&self) -> Span {
+        self.memory
+    }
+
     /// Notes that a ban of `prefix` began.
     pub fn began(&mut self, prefix: Prefix, when: Timestamp) {
         let entry = self.bans.entry(prefix).or_insert((0, when));

@@ -129,11 +129,11 @@ impl Names {
         Names { accounts, good_users, never_ban_good_users, ..Names::default() }
     }
 
-    /// Replaces what comes from outside and keeps what was learnt.
-    pub fn reconfigure(&mut self, accounts: HashSet<String>, good_users: HashSet<String>, never_ban: bool) {
-        self.accounts = accounts;
-        self.good_users = good_users;
-        self.never_ban_good_users = never_ban;
+    /// Takes over what comes from outside and keeps what was learnt.
+    pub fn adopt(&mut self, new: Names) {
+        self.accounts = new.accounts;
+        self.good_users = new.good_users;
+        self.never_ban_good_users = new.never_ban_good_users;
     }
 
     /// Replaces the accounts that exist on this host.

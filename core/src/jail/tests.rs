@@ -138,7 +138,7 @@ fn who_is_never_banned_is_recorded_but_not_counted() {
 #[test]
 fn behind_a_trusted_proxy_the_client_is_judged() {
     let mut judge = judge(Policy::default());
-    judge.reconfigure(judge.jails().to_vec(), PrefixSet::new(["198.51.100.0/24".parse().unwrap()]));
+    judge.trusted_proxies = PrefixSet::new(["198.51.100.0/24".parse().unwrap()]);
     let mut event = failure("198.51.100.7", "oracle", Class::UnknownUser, 1);
     event.forwarded =
         ["198.51.100.9", "203.0.113.5", "203.0.113.66"].map(|addr| addr.parse().unwrap()).to_vec();

@@ -15,7 +15,7 @@ use crate::control::{BanOptions, BanOrder, Reply, Request};
 use crate::logging::escape;
 use crate::store::query::Wanted;
 
-use super::{Client, Failure, Outcome, exit, print};
+use super::{Client, Failure, Outcome, exit, offline, print};
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
@@ -29,7 +29,7 @@ impl From<ClientError> for Failure {
 
 impl Client {
     /// Sends a request; a refusal becomes a failure.
-    fn ask(&self, request: &Request) -> Result<Reply, Failure> {
+    pub(super) fn ask(&self, request: &Request) -> Result<Reply, Failure> {
         let reply = ask_once(&self.control, request)?;
         if reply.exit != 0 && reply.value.is_null() {
             return Err(Failure::new(reply.exit, reply.message));
@@ -37,8 +37,24 @@ impl Client {
         Ok(reply)
     }
 
+    /// Sends a request; where no daemon answers, `offline` does it. It is told why nobody could be asked.
+    pub(super) fn ask_or_else(
+        &self,
+        request: &Request,
+        offline: impl FnOnce(&str) -> Result<Reply, Failure>,
+    ) -> Result<Reply, Failure> {
+        match ask_once(&self.control, request) {
+            Err(error @ ClientError::Unreachable { .. }) => offline(&error.to_string()),
+            Err(error) => Err(error.into()),
+            Ok(reply) if reply.exit != 0 && reply.value.is_null() => {
+                Err(Failure::new(reply.exit, reply.message))
+            }
+            Ok(reply) => Ok(reply),
+        }
+    }
+
     /// Prints the data as JSON, or else as `text` makes it.
-    fn show(&self, reply: &Reply, text: impl FnOnce(&Value) -> String) -> Outcome {
+    pub(super) fn show(&self, reply: &Reply, text: impl FnOnce(&Value) -> String) -> Outcome {
         if self.json {
             print(&format!("{}\n", reply.value))?;
         } else {
@@ -116,7 +132,7 @@ fn status_text(value: &Value) -> String {
 }
 
 /// A JSON text for people: unquoted, hostile characters escaped.
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), escape)
 }
 
@@ -197,7 +213,7 @@ impl std::str::FromStr for JailArgument {
     }
 }
 
-fn parse_bantime(text: &str) -> Result<BanTime, String> {
+pub(super) fn parse_bantime(text: &str) -> Result<BanTime, String> {
     BanTime::parse(text).map_err(|error| error.to_string())
 }
 
@@ -228,7 +244,7 @@ fn read_prefixes(words: &[String]) -> Result<Vec<Prefix>, Failure> {
 }
 
 /// The address from which the caller's ssh session comes, if there is one (sshd sets SSH_CONNECTION).
-fn caller() -> Option<IpAddr> {
+pub(super) fn caller() -> Option<IpAddr> {
     let connection = std::env::var("SSH_CONNECTION").or_else(|_| std::env::var("SSH_CLIENT")).ok()?;
     connection.split_whitespace().next()?.parse().ok()
 }
@@ -236,8 +252,10 @@ fn caller() -> Option<IpAddr> {
 impl Ban {
     pub(crate) fn run(&self) -> Outcome {
         let prefixes = read_prefixes(&self.prefixes)?;
-        let orders =
-            prefixes.into_iter().map(|prefix| BanOrder { prefix, reason: self.reason.clone() }).collect();
+        let orders = prefixes
+            .into_iter()
+            .map(|prefix| BanOrder { prefix, reason: self.reason.clone(), listed: None })
+            .collect();
         let options = BanOptions {
             jail: self.jail.as_ref().map(|jail| jail.0.clone()),
             bantime: self.bantime,
@@ -282,13 +300,19 @@ pub(crate) struct Unban {
     jail: Option<JailArgument>,
     #[command(flatten)]
     client: Client,
+    #[command(flatten)]
+    state: offline::State,
 }
 
 impl Unban {
     pub(crate) fn run(&self) -> Outcome {
         let prefixes = if self.all { None } else { Some(read_prefixes(&self.prefixes)?) };
         let jail = self.jail.as_ref().map(|jail| jail.0.clone());
-        let reply = self.client.ask(&Request::Unban { prefixes, jail })?;
+        let request = Request::Unban { prefixes, jail };
+        let reply = self.client.ask_or_else(&request, |gone| match &request {
+            Request::Unban { prefixes, jail } => self.state.unban(prefixes.as_deref(), jail.as_ref(), gone),
+            _ => Err(Failure::new(exit::UNREACHABLE, gone)),
+        })?;
         self.client.show(&reply, |value| {
             let lifted = value["unbanned"].as_array().map_or(&[][..], Vec::as_slice);
             let mut text = String::new();
@@ -300,6 +324,9 @@ impl Unban {
             }
             for ban in value["still_banned_by"].as_array().into_iter().flatten() {
                 let _ = writeln!(text, "still banned by {} ({})", word(&ban["prefix"]), word(&ban["jail"]));
+            }
+            if !reply.message.is_empty() {
+                let _ = writeln!(text, "{}", reply.message);
             }
             text
         })
@@ -314,12 +341,15 @@ pub(crate) struct Off {
     span: Option<Span>,
     #[command(flatten)]
     client: Client,
+    #[command(flatten)]
+    state: offline::State,
 }
 
 impl Off {
     pub(crate) fn run(&self) -> Outcome {
-        let reply = self.client.ask(&Request::Off { span: self.span });
-        say(&self.client, reply?)
+        let request = Request::Off { span: self.span };
+        let reply = self.client.ask_or_else(&request, |gone| self.state.off(self.span, gone))?;
+        say(&self.client, reply)
     }
 }
 
@@ -328,12 +358,14 @@ impl Off {
 pub(crate) struct On {
     #[command(flatten)]
     client: Client,
+    #[command(flatten)]
+    state: offline::State,
 }
 
 impl On {
     pub(crate) fn run(&self) -> Outcome {
-        let reply = self.client.ask(&Request::On);
-        say(&self.client, reply?)
+        let reply = self.client.ask_or_else(&Request::On, |gone| self.state.on(gone))?;
+        say(&self.client, reply)
     }
 }
 
@@ -455,7 +487,7 @@ fn parse_moment(text: &str) -> Result<Timestamp, String> {
     Ok(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
 }
 
-fn parse_time(text: &str) -> Option<Timestamp> {
+pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse::<jiff::Timestamp>().ok().map(|stamp| Timestamp::from_millis(stamp.as_millisecond()))
 }
 

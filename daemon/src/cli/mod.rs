@@ -1,7 +1,11 @@
 //! The command line: one file per subcommand. To add one: a file here, a variant of [`Command`], a line in [`main`].
 
+mod check;
 mod client;
+mod import;
+mod offline;
 pub(crate) mod run;
+mod scan;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -88,6 +92,14 @@ enum Command {
     History(client::Rows),
     /// Read the configuration again.
     Reload(client::Reload),
+    /// Validate a configuration; no side effect.
+    Check(check::Check),
+    /// Take over address lists.
+    Import(import::Import),
+    /// Print the bans in force.
+    Export(import::Export),
+    /// Who attacked, how hard, who would be banned; offline, from files.
+    Scan(scan::Scan),
 }
 
 /// Runs the program.
@@ -113,6 +125,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Attempts(command) => command.run(&client::Table::Attempts),
         Command::History(command) => command.run(&client::Table::History),
         Command::Reload(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Import(command) => command.run(),
+        Command::Export(command) => command.run(),
+        Command::Scan(command) => command.run(),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

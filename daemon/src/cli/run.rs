@@ -1,6 +1,7 @@
 //! `pillory run`: sets everything up in order, says what it does, and runs the engine.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
@@ -8,10 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use rustix::event::{PollFd, PollFlags};
 use tracing::{info, warn};
 
-use pillory_core::config::{Config, OnStop, raw, resolve};
+use pillory_core::config::{Config, OnStop, Problem, raw, resolve};
 use pillory_core::jail::trust;
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
@@ -22,8 +22,10 @@ use crate::discover::{self, Places};
 use crate::engine::jails::{self, Readers};
 use crate::engine::{Engine, Input, META_OFF, Outlets, Read};
 use crate::netlink::{KernelWatch, Seen};
-use crate::sources::{self, Feed, Position, Source};
+use crate::sources::Position;
 use crate::store::{self, query};
+use crate::supervisor::{self, SourceOrder};
+use crate::wake::{Wake, wait_readable};
 use crate::{clock, facts, kernel, logging};
 
 use super::{Failure, Outcome, exit};
@@ -64,6 +66,8 @@ fn parse_on_stop(text: &str) -> Result<OnStop, String> {
 pub(crate) struct Setup {
     /// The configuration in force.
     pub(crate) config: Config,
+    /// Where it was read; nothing means the default place.
+    pub(crate) config_file: Option<PathBuf>,
     /// What happens to the bans in the kernel at the end.
     pub(crate) on_stop: OnStop,
     /// The zone of stamps that carry none.
@@ -77,25 +81,33 @@ pub(crate) const DEFAULT_CONFIG: &str = "/etc/pillory/pillory.toml";
 /// # Errors
 /// Every problem, one a line, with exit status 2.
 pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
+    read_config(file).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Failure::new(exit::USAGE, lines.join("\npillory: "))
+    })
+}
+
+/// The same with the problems one by one.
+/// # Errors
+/// Every problem.
+pub(crate) fn read_config(file: Option<&Path>) -> Result<Config, Vec<Problem>> {
     let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => {
-            return Ok(resolve::default_config());
+            Ok(resolve::default_config())
         }
-        Err(error) => {
-            return Err(Failure::new(
-                exit::USAGE,
-                format!("cannot read the configuration {}: {error}", path.display()),
-            ));
-        }
-    };
-    raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw)).map_err(
-        |problems| {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            Failure::new(exit::USAGE, lines.join("\npillory: "))
-        },
-    )
+        Err(error) => Err(vec![Problem {
+            file: path.display().to_string(),
+            line: 0,
+            jail: None,
+            what: format!("cannot read the configuration: {error}"),
+            cure: "name another file with --config".to_owned(),
+        }]),
+    }
 }
 
 /// Runs the daemon until it is told to stop.
@@ -140,7 +152,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         state_dir: arguments.state_dir.clone(),
         facts: (reader, asker),
     };
-    let setup = Setup { config, on_stop, zone: clock::zone() };
+    let setup = Setup { config, config_file: arguments.config.clone(), on_stop, zone: clock::zone() };
     threads.run(machine, readers, setup, restored)
 }
 
@@ -162,11 +174,16 @@ fn hold_namespace(dry_run: bool) -> Result<Option<UnixListener>, Failure> {
 }
 
 /// One daemon a state directory: a lock that ends with the process.
-fn hold_state(directory: &Path) -> Result<OwnedFd, Failure> {
+pub(super) fn hold_state(directory: &Path) -> Result<OwnedFd, Failure> {
     let path = directory.join("lock");
     let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file: OwnedFd = open
-        .map_err(|error| Failure::new(exit::NO, format!("cannot open {}: {error}", path.display())))?
+        .map_err(|error| {
+            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let (code, cure) =
+                if denied { (exit::NOT_PERMITTED, "; run it as root") } else { (exit::NO, "") };
+            Failure::new(code, format!("cannot open {}: {error}{cure}", path.display()))
+        })?
         .into();
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
@@ -180,7 +197,7 @@ fn hold_state(directory: &Path) -> Result<OwnedFd, Failure> {
     }
 }
 
-fn refused(error: &ActionError) -> Failure {
+pub(super) fn refused(error: &ActionError) -> Failure {
     let code = if matches!(error, ActionError::NotPermitted { .. }) { exit::NOT_PERMITTED } else { exit::NO };
     Failure::new(code, error.to_string())
 }
@@ -211,7 +228,7 @@ fn open_action(name: &str) -> Result<Box<dyn Action>, Failure> {
 
 /// What the sources need from the store.
 struct Restored {
-    positions: std::collections::HashMap<String, String>,
+    positions: HashMap<String, Position>,
     off: Option<Option<Timestamp>>,
 }
 
@@ -241,7 +258,8 @@ fn restore(db: &rusqlite::Connection, config: &Config, machine: &mut Machine) ->
         machine.set_enforcing(false, now, &mut Vec::new());
         warn!("switched off by `pillory off`; nothing is enforced until `pillory on`");
     }
-    Ok(Restored { positions: restored.positions, off })
+    let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
+    Ok(Restored { positions, off })
 }
 
 /// Learns places and accounts with good logins, before anything is judged.
@@ -309,13 +327,14 @@ impl Threads {
         let wake = Wake::new()
             .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
         catch_signals(&inputs_in)?;
-        let sources = open_sources(&readers.feeds, &restored)?;
+        let start = SourceOrder::Start(readers.feeds.clone(), restored.positions.clone());
+        let (sources_in, source_orders) = unbounded();
         let ports = readers.ports.clone();
         let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
         let watch = action.watch().map_err(|error| refused(&error))?;
-        let outlets = Outlets { kernel: jobs_in, store: writes_in, facts: asker };
+        let outlets = Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in };
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
-        engine.resume_off(restored.off);
+        engine.resume(restored.off, restored.positions, start);
         std::thread::scope(|scope| {
             let kernel_thread = scope.spawn(|| {
                 let (answers, answered) = unbounded();
@@ -341,10 +360,7 @@ impl Threads {
             if let Some(watch) = watch {
                 scope.spawn(|| watch_kernel(watch, &inputs_in, &wake));
             }
-            for (kind, source) in sources {
-                let (reads_in, wake) = (reads_in.clone(), &wake);
-                scope.spawn(move || read_source(kind, source, &reads_in, wake));
-            }
+            scope.spawn(move || supervisor::run(&source_orders, &reads_in));
             engine.run(&reads, &inputs);
             stop.store(true, Ordering::SeqCst);
             wake.raise();
@@ -370,37 +386,6 @@ fn forward<T>(from: &Receiver<T>, to: &Sender<Input>, wrap: fn(T) -> Input) {
         if to.send(wrap(value)).is_err() {
             return;
         }
-    }
-}
-
-/// A descriptor that becomes readable when all threads are to stop.
-#[derive(Debug)]
-pub(crate) struct Wake(OwnedFd);
-
-impl Wake {
-    fn new() -> std::io::Result<Wake> {
-        Ok(Wake(rustix::event::eventfd(
-            0,
-            rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
-        )?))
-    }
-
-    fn raise(&self) {
-        // The counter cannot overflow: this is called once.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
-    }
-
-    /// True once raised.
-    pub(crate) fn is_raised(&self) -> bool {
-        let mut fds = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::IN)];
-        rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))
-            .is_ok_and(|count| count > 0)
-    }
-}
-
-impl AsFd for Wake {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 
@@ -431,67 +416,6 @@ fn watch_kernel(mut watch: Box<dyn KernelWatch>, inputs: &Sender<Input>, wake: &
             && !matches!(watch.read(), Ok(Seen::Nothing));
         if touched && inputs.send(Input::KernelTouched).is_err() {
             return;
-        }
-    }
-}
-
-/// Blocks until one of the descriptors is readable.
-/// # Errors
-/// poll(2)'s, but for interruptions.
-pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
-    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-    loop {
-        match rustix::event::poll(&mut polled, None) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => return Ok(other.map(drop)?),
-        }
-    }
-}
-
-type OpenSources = Vec<(&'static str, Box<dyn Source>)>;
-
-fn open_sources(feeds: &[Feed], restored: &Restored) -> Result<OpenSources, Failure> {
-    let positions = |stream: &str| restored.positions.get(stream).cloned().map(Position);
-    let mut open = Vec::new();
-    for kind in sources::KINDS {
-        let own: Vec<Feed> = feeds.iter().filter(|feed| (kind.takes)(&feed.what)).cloned().collect();
-        if !own.is_empty() {
-            let source =
-                (kind.open)(&own, &positions).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
-            open.push((kind.name, source));
-        }
-    }
-    Ok(open)
-}
-
-/// Hands a source's batches to the engine until told to stop.
-fn read_source(kind: &'static str, mut source: Box<dyn Source>, reads: &Sender<Read>, wake: &Wake) {
-    let mut said_watching = false;
-    let mut status = Vec::new();
-    while !wake.is_raised() {
-        // Until everything that was there has been read, the source must come back to say so.
-        let timeout = (!said_watching).then_some(std::time::Duration::from_millis(1));
-        match source.poll(wake.as_fd(), timeout) {
-            Ok(batches) => {
-                for batch in batches {
-                    if reads.send(Read::Batch(batch)).is_err() {
-                        return;
-                    }
-                }
-            }
-            Err(error) => {
-                drop(reads.send(Read::Failed(kind, error.to_string())));
-                return;
-            }
-        }
-        let now = source.status();
-        if now != status {
-            status.clone_from(&now);
-            drop(reads.send(Read::Status(kind, now)));
-        }
-        if !said_watching && source.is_watching() {
-            said_watching = true;
-            drop(reads.send(Read::Watching(kind)));
         }
     }
 }

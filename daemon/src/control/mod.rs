@@ -56,6 +56,9 @@ pub(crate) struct BanOrder {
     pub(crate) prefix: Prefix,
     /// Why, in the words of who orders it.
     pub(crate) reason: String,
+    /// Stood on a list at that time, too long ago to be banned for it: goes to the history only.
+    #[serde(default)]
+    pub(crate) listed: Option<Timestamp>,
 }
 
 /// How the ordered bans are made.

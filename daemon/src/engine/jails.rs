@@ -27,6 +27,8 @@ pub(crate) struct Facts {
     pub(crate) talks_to: HashSet<IpAddr>,
     /// Accounts of this host; nothing if they did not change.
     pub(crate) accounts: Option<HashSet<String>>,
+    /// What is wrong with DNS names of `ignoreip`, in words.
+    pub(crate) unresolved: Vec<String>,
 }
 
 /// A jail with one of its readers.

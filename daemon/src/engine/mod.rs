@@ -4,9 +4,10 @@
 //! [`Input`]s through an unbounded one, so that the engine never waits for somebody who waits for it.
 //! After each round all effects leave together: one kernel job, one store transaction with the positions.
 
-mod commands;
+pub(crate) mod commands;
 pub(crate) mod jails;
-mod report;
+mod reload;
+pub(crate) mod report;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::sources::{self, Batch, Position, StreamStatus};
 use crate::store::writer::{Write, Written};
+use crate::supervisor::SourceOrder;
 use crate::{clock, logging};
 
 use jails::{Facts, Readers};
@@ -41,6 +43,8 @@ pub(crate) enum Read {
     Status(&'static str, Vec<StreamStatus>),
     /// The source cannot go on.
     Failed(&'static str, String),
+    /// All sources have stopped, and everything they had read was sent before.
+    Stopped,
 }
 
 /// What everybody else sends.
@@ -71,6 +75,8 @@ pub(crate) struct Outlets {
     pub(crate) store: Sender<Write>,
     /// Where the facts thread hears of logins.
     pub(crate) facts: Asker,
+    /// Orders for the supervisor of the sources.
+    pub(crate) sources: Sender<SourceOrder>,
 }
 
 /// A command whose answer waits until its effects are durable and in the kernel.
@@ -92,6 +98,8 @@ pub(crate) struct Engine {
     setup: crate::cli::run::Setup,
     effects: Vec<Effect>,
     positions: HashMap<Arc<str>, Position>,
+    known_positions: HashMap<String, Position>,
+    reloading: Option<reload::Reloading>,
     meta: Vec<(&'static str, String)>,
     jobs: u64,
     jobs_done: u64,
@@ -137,6 +145,8 @@ impl Engine {
             setup,
             effects: Vec::new(),
             positions: HashMap::new(),
+            known_positions: HashMap::new(),
+            reloading: None,
             meta: Vec::new(),
             jobs: 0,
             jobs_done: 0,
@@ -156,9 +166,17 @@ impl Engine {
         }
     }
 
-    /// Takes over that `pillory off` was in force: nothing if not, else until when if that was said.
-    pub(crate) fn resume_off(&mut self, off: Option<Option<Timestamp>>) {
+    /// Takes over where the last daemon stopped: `off` (nothing if `pillory off` is not in force, else until when
+    /// if that was said), positions, and which sources to start.
+    pub(crate) fn resume(
+        &mut self,
+        off: Option<Option<Timestamp>>,
+        positions: HashMap<String, Position>,
+        start: SourceOrder,
+    ) {
         self.off_until = off.flatten();
+        self.known_positions = positions;
+        let _ = self.outlets.sources.send(start);
     }
 
     /// Works until told to stop. Returns once everything is durable.
@@ -196,6 +214,7 @@ impl Engine {
         match read {
             Read::Batch(batch) => self.batch(&batch),
             Read::Watching(kind) => self.watching.push(kind),
+            Read::Stopped => self.switch_over(),
             Read::Status(kind, streams) => {
                 self.streams.insert(kind, streams);
             }
@@ -225,6 +244,7 @@ impl Engine {
             }
         }
         self.positions.insert(Arc::clone(&batch.stream), batch.position.clone());
+        self.known_positions.insert(batch.stream.to_string(), batch.position.clone());
     }
 
     fn input(&mut self, input: Input) {
@@ -239,17 +259,14 @@ impl Engine {
             }
             Input::Facts(facts) => self.facts(facts),
             Input::Stop => self.stopping = true,
-            Input::Reload => {
-                let reply = self.reload();
-                if reply.exit != 0 {
-                    error!(reason = %reply.message, "reload refused, the old policy stays");
-                }
-            }
+            Input::Reload => self.reload(None),
         }
     }
 
     fn facts(&mut self, facts: Facts) {
         self.machine.set_talks_to(facts.talks_to);
+        self.warnings.retain(|key, _| !key.starts_with("ignoreip: "));
+        self.warnings.extend(facts.unresolved.into_iter().map(|text| (text.clone(), text)));
         if let Some(accounts) = facts.accounts {
             self.machine.judge.names.set_accounts(accounts);
         }
@@ -277,18 +294,18 @@ impl Engine {
                 }
                 self.answer_pending();
             }
-            Answer::Installed(installed) => {
+            Answer::Installed(installed, mended) => {
                 let changes = self.machine.reconcile(&installed, clock::now());
+                let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
+                let surplus = changes.len() - missing;
+                if self.ready && (mended || !changes.is_empty()) && self.machine.is_enforcing() {
+                    warn!(
+                        missing,
+                        surplus,
+                        "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`"
+                    );
+                }
                 if !changes.is_empty() {
-                    let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
-                    let surplus = changes.len() - missing;
-                    if self.ready {
-                        warn!(
-                            missing,
-                            surplus,
-                            "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`"
-                        );
-                    }
                     self.apply(changes);
                 }
             }

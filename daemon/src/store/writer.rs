@@ -92,7 +92,9 @@ pub(crate) fn commit(db: &mut Connection, group: &[Write]) -> rusqlite::Result<(
         }
         if let Some(before) = write.forget_before {
             transaction.execute("DELETE FROM attempts WHERE time < ?1", [before.millis()])?;
-            transaction.execute("DELETE FROM history WHERE time < ?1", [before.millis()])?;
+            // What an old list told stays: its time is old by nature.
+            let sql = "DELETE FROM history WHERE time < ?1 AND what <> 'listed'";
+            transaction.execute(sql, [before.millis()])?;
         }
     }
     transaction.commit()
@@ -101,7 +103,7 @@ pub(crate) fn commit(db: &mut Connection, group: &[Write]) -> rusqlite::Result<(
 fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     match record {
         Record::Attempt(attempt) => {
-            let sql = "INSERT INTO attempts(time, jail, addr, user, class, points, tries) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let sql = "INSERT INTO attempts(time, jail, addr, user, class, points, tries, connection, kind, shown) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
             transaction.prepare_cached(sql)?.execute(params![
                 attempt.time.millis(),
                 attempt.jail.as_str(),
@@ -110,6 +112,9 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
                 attempt.class.map(pillory_core::event::Class::name),
                 attempt.points.0,
                 attempt.tries,
+                attempt.connection.map(|shown| shown.connection.cast_signed()),
+                attempt.connection.map(|shown| shown.kind),
+                attempt.connection.map(|shown| shown.attempts),
             ])?;
         }
         Record::Banned(ban) => {
@@ -124,6 +129,13 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
                 Ended::Lifted => "unban",
             };
             keep_history(transaction, ban, what, *time)?;
+        }
+        Record::Listed(ban) => {
+            // The same list may be imported again.
+            let sql = "DELETE FROM history WHERE prefix = ?1 AND what = 'listed' AND time = ?2";
+            let known = params![ban.prefix.to_string(), ban.since.millis()];
+            transaction.prepare_cached(sql)?.execute(known)?;
+            keep_history(transaction, ban, "listed", ban.since)?;
         }
     }
     Ok(())

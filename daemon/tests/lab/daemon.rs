@@ -29,6 +29,8 @@ pub struct DaemonOptions {
     pub args: Vec<String>,
     /// More environment: `PILLORY_LOG=debug`.
     pub env: Vec<(String, String)>,
+    /// A program that starts it, with its arguments: `setpriv --reuid=65534`.
+    pub through: Vec<String>,
 }
 
 /// A running daemon; killed when dropped.
@@ -105,8 +107,10 @@ impl Daemon {
     /// Starts it and does not wait for anything, for a test of what it refuses.
     #[track_caller]
     pub fn spawn(host: &Host, options: &DaemonOptions) -> Running {
-        let mut command = host.command(&binary().display().to_string());
-        command.args(["run", "--state-dir", STATE_DIR, "--control", CONTROL]);
+        let program = binary().display().to_string();
+        let mut words = options.through.iter().chain([&program]);
+        let mut command = host.command(words.next().expect("the program, if nothing else"));
+        command.args(words).args(["run", "--state-dir", STATE_DIR, "--control", CONTROL]);
         if let Some(config) = &options.config {
             host.write(CONFIG, config);
             command.args(["--config", CONFIG]);
@@ -144,6 +148,15 @@ impl Daemon {
     #[track_caller]
     pub fn list(&self) -> Vec<Value> {
         self.ask_json(&["list"]).as_array().cloned().expect("list prints an array")
+    }
+
+    /// The most memory that was ever resident, in KiB.
+    #[track_caller]
+    pub fn peak_rss_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        // proc(5): "VmHWM:      5120 kB".
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it has memory");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
     }
 
     /// Its process id, as seen by the real host.

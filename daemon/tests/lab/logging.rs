@@ -79,6 +79,23 @@ impl Syslog {
         }
     }
 
+    /// Logs a message as sshd would, through syslog, as its process `pid`.
+    #[track_caller]
+    pub fn log(&self, pid: u32, message: &str) {
+        let socket = std::os::unix::net::UnixDatagram::unbound().expect("a socket can be made");
+        let inside = if self.which == Logging::Rsyslog { "/dev/log" } else { "/run/systemd/journal/dev-log" };
+        let stamp = jiff::Zoned::now().strftime("%b %e %H:%M:%S");
+        // 86: facility authpriv (10), severity info (6), as syslog(3) puts it.
+        let line = format!("<86>{stamp} sshd[{pid}]: {message}");
+        socket.send_to(line.as_bytes(), self.host.path(inside)).expect("somebody listens to syslog");
+    }
+
+    /// Makes rsyslogd open its files anew, as logrotate does.
+    pub fn reopen(&self) {
+        let running = self.running.as_ref().expect("somebody listens to syslog");
+        running.signal(rustix::process::Signal::HUP);
+    }
+
     /// Process id of the daemon that listens to syslog.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(Running::pid)

@@ -184,6 +184,19 @@ pub struct Attempt {
     pub points: Points,
     /// How many tries it stands for.
     pub tries: u32,
+    /// The connection it belongs to, where the line told.
+    pub connection: Option<Shown>,
+}
+
+/// What a connection has shown when an attempt was counted: enough to go on counting it after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The connection's identity as a number.
+    pub connection: u64,
+    /// The kind of line that brought the attempt.
+    pub kind: u16,
+    /// The connection's attempts so far.
+    pub attempts: u32,
 }
 
 /// Points in hundredths, so that sums are exact.

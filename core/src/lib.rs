@@ -9,4 +9,5 @@ pub mod jail;
 pub mod ledger;
 pub mod machine;
 pub mod net;
+pub mod scan;
 pub mod time;

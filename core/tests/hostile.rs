@@ -106,7 +106,7 @@ struct Tally {
 
 impl Tally {
     fn check(&mut self, row: &Value, failures: &[IpAddr], successes: &[IpAddr]) {
-        let id = row["id"].as_u64().unwrap();
+        let id = row["id"].as_u64().unwrap_or_default();
         let addr = |key: &str| row[key].as_str().and_then(|text| text.parse::<IpAddr>().ok());
         let (attacker, victim) = (addr("attacker_ip"), addr("victim_ip"));
         self.records += 1;

@@ -2,7 +2,7 @@
 //!
 //! The best source is the journal, then a log file, then btmp (for sshd). Every choice is said aloud.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use pillory_core::config::{Backend, Config, Enabled, JailConfig};
 
@@ -90,8 +90,8 @@ fn best(jail: &JailConfig, places: &Places, sure: bool) -> Option<Vec<Wanted>> {
     }
     // sshd is what most hosts are attacked by, wherever its program lies; its jail always runs.
     let is_sshd = jail.filter.name == "sshd";
-    let mut programs = jail.filter.journalmatch.iter().flatten().filter(|(field, _)| field == "_COMM");
-    let has_service = sure || is_sshd || programs.any(|(_, name)| places.has_program(name));
+    let programs: Vec<&str> = jail.programs().collect();
+    let has_service = sure || is_sshd || programs.iter().any(|name| places.has_program(name));
     if has_service
         && places.has_journal()
         && let Some(journal) = journal(jail)
@@ -99,7 +99,8 @@ fn best(jail: &JailConfig, places: &Places, sure: bool) -> Option<Vec<Wanted>> {
         return Some(vec![journal]);
     }
     let there: Vec<Wanted> = files(jail).into_iter().filter(|wanted| is_there(wanted, places)).collect();
-    if !there.is_empty() {
+    // Where no program is known, the log itself shows the service.
+    if !there.is_empty() && (has_service || programs.is_empty()) {
         return Some(there);
     }
     if is_sshd && places.exists("/var/log/btmp") {
@@ -113,7 +114,7 @@ fn is_there(wanted: &Wanted, places: &Places) -> bool {
     match wanted {
         Wanted::Lines(pattern) if pattern.contains(['*', '?', '[']) => {
             let fixed = pattern.split(['*', '?', '[']).next().unwrap_or("/");
-            Path::new(fixed).parent().is_some_and(|parent| places.exists(&parent.to_string_lossy()))
+            places.exists(fixed.rsplit_once('/').map_or("/", |(directory, _)| directory))
         }
         Wanted::Lines(path) => places.exists(path),
         Wanted::Btmp(path) => places.exists(&path.to_string_lossy()),

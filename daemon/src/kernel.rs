@@ -36,8 +36,8 @@ pub(crate) enum Answer {
     Applied(u64, usize),
     /// The changes up to this number failed, in an unknown part.
     Failed(u64, ActionError),
-    /// What is there.
-    Installed(Installed),
+    /// What is there; true if the frame was not there or not right and has been mended.
+    Installed(Installed, bool),
     /// Reading or preparing failed.
     Unreadable(ActionError),
 }
@@ -71,15 +71,16 @@ pub(crate) fn run(
                 apply(action.as_mut(), &ports, number, &all, sockets.as_mut())
             }
             Job::Prepare(new) => {
+                let is_new = new != ports;
                 ports = new;
                 match action.prepare(&ports) {
-                    Ok(()) => read(action.as_mut()),
+                    Ok(mended) => read(action.as_mut(), mended && !is_new),
                     Err(error) => Answer::Unreadable(error),
                 }
             }
             Job::Verify(expected) => match action.count_points() {
                 Ok(Some(count)) if count == expected => continue,
-                Ok(_) => read(action.as_mut()),
+                Ok(_) => read(action.as_mut(), false),
                 Err(error) => Answer::Unreadable(error),
             },
         };
@@ -90,9 +91,9 @@ pub(crate) fn run(
     action
 }
 
-fn read(action: &mut dyn Action) -> Answer {
+fn read(action: &mut dyn Action, mended: bool) -> Answer {
     match action.installed(clock::now()) {
-        Ok(installed) => Answer::Installed(installed),
+        Ok(installed) => Answer::Installed(installed, mended),
         Err(error) => Answer::Unreadable(error),
     }
 }
@@ -112,7 +113,7 @@ fn apply(
     let mut result = action.apply(changes, now);
     if matches!(result, Err(ActionError::Vanished { .. })) {
         // Somebody took the frame away; the engine heals the elements once it hears of it.
-        result = action.prepare(ports).and_then(|()| action.apply(changes, now));
+        result = action.prepare(ports).and_then(|_| action.apply(changes, now));
     }
     if let Err(error) = result {
         return Answer::Failed(number, error);

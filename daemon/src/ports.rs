@@ -52,7 +52,7 @@ fn of_jail(
     unknown: &mut Vec<String>,
 ) -> Vec<Port> {
     if jail.port.is_empty() {
-        let programs: HashSet<&str> = programs(jail).collect();
+        let programs: HashSet<&str> = jail.programs().collect();
         let found: BTreeSet<u16> = owners
             .iter()
             .filter(|(name, _)| programs.contains(name.as_str()))
@@ -75,16 +75,6 @@ fn of_jail(
         }
     }
     ports
-}
-
-/// Programs of a jail's service, as the kernel names their processes.
-fn programs(jail: &JailConfig) -> impl Iterator<Item = &str> {
-    jail.filter
-        .journalmatch
-        .iter()
-        .flatten()
-        .filter(|(field, _)| field == "_COMM")
-        .map(|(_, name)| name.as_str())
 }
 
 /// `22`, `8000:8010`, `8000-8010`, `ssh`, with `/udp` behind for UDP.

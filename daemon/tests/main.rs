@@ -6,11 +6,16 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs and keep deadlines")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod badinput;
 mod counting;
 mod first_ban;
+mod friends;
 mod harness;
 mod ignoreip_names;
 mod lab;
+mod log;
 mod nullroute;
 mod restart;
+mod rotation;
+mod sockets;
 mod unban;

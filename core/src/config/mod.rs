@@ -94,6 +94,13 @@ pub struct JailConfig {
     pub port: Vec<String>,
 }
 
+impl JailConfig {
+    /// Programs of the service, by their file names; empty if the filter knows none.
+    pub fn programs(&self) -> impl Iterator<Item = &str> {
+        self.filter.program.iter().map(String::as_str)
+    }
+}
+
 impl Config {
     /// The trusted proxies as a set.
     pub fn proxy_set(&self) -> PrefixSet {

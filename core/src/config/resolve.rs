@@ -12,8 +12,8 @@ use super::keys::{Draft, JAIL_KEYS, Key, Misfit, POLICY_KEYS, TOP_KEYS, TopDraft
 use super::raw::{Entry, RawConfig};
 use super::{Backend, Config, Enabled, JailConfig, OnStop, Problem};
 
-/// Filters of services whose users are the public: a shared address is banned an hour first, not a day.
-const PUBLIC: [&str; 5] = ["apache-auth", "dovecot", "nginx-http-auth", "postfix-sasl", "wordpress"];
+/// Jails that run only when asked for: PAM's lines of a service with a jail of its own would count twice.
+const ON_REQUEST: [&str; 1] = ["pam-generic"];
 
 /// The configuration of a host that nobody configured.
 pub fn default_config() -> Config {
@@ -142,7 +142,7 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
         problems.push(("nothing says what it reads".into(), "give it a logpath or a journalmatch"));
     }
     let ladder = draft.bantime.clone().or_else(|| defaults.bantime.clone());
-    let usual = if PUBLIC.contains(&filter.name.as_str()) { Ladder::public() } else { Ladder::long() };
+    let usual = if filter.public { Ladder::public() } else { Ladder::long() };
     let policy = Policy {
         maxretry: draft.maxretry.or(defaults.maxretry).unwrap_or(Policy::default().maxretry),
         findtime: draft.findtime.or(defaults.findtime).unwrap_or(Policy::default().findtime),
@@ -154,7 +154,11 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
         || draft.logpath.is_some()
         || draft.backend.is_some()
         || draft.filter.is_some();
-    let enabled = draft.enabled.unwrap_or(if own { Enabled::Yes } else { Enabled::Auto });
+    let enabled = draft.enabled.unwrap_or(match own {
+        true => Enabled::Yes,
+        false if ON_REQUEST.contains(&name) => Enabled::No,
+        false => Enabled::Auto,
+    });
     let port = draft.port.clone().unwrap_or_default();
     if !problems.is_empty() {
         return Err(problems);

@@ -72,6 +72,14 @@ impl Layout {
         best
     }
 
+    /// As [`Layout::detect`], but nothing unless most of the first records fit: then the bytes are no login records.
+    pub fn find(head: &[u8]) -> Option<Layout> {
+        let layout = Layout::detect(head);
+        let records = head.chunks_exact(layout.record_bytes()).take(32);
+        let (count, fitting) = (records.len(), records.filter(|record| layout.is_plausible(record)).count());
+        (fitting * 2 > count).then_some(layout)
+    }
+
     /// Length of a record: 384 or 400 bytes.
     pub const fn record_bytes(self) -> usize {
         if self.wide { 400 } else { 384 }

@@ -86,7 +86,7 @@ impl<'a> Words<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         self.skip_blanks();
         let rest = self.text.get(self.at..)?;
-        let len = rest.iter().position(|b| *b == b' ').unwrap_or(rest.len());
+        let len = memchr::memchr(b' ', rest).unwrap_or(rest.len());
         self.at += len;
         (len > 0).then(|| &rest[..len])
     }

@@ -7,10 +7,11 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::ops::Range;
 
+use super::addr;
 use super::datepattern::{self, Calendar, Found};
 use super::failregex::PatternError;
 use super::header::{self, Header};
-use super::program::{self, Captured, Program};
+use super::program::{Captured, Program};
 use super::{Clock, ConnectionKey, FilterSpec, Verdict};
 use crate::event::{Class, Connection, Event, Line, MAX_USER_BYTES, Outcome};
 use crate::time::Timestamp;
@@ -248,7 +249,7 @@ impl Filter {
             user: found.user,
             outcome,
             connection: self.connection(header::parse(text), pid, port, outcome),
-            forwarded: shown(&captured.forwarded).map(program::forwarded).unwrap_or_default(),
+            forwarded: shown(&captured.forwarded).map(addr::forwarded).unwrap_or_default(),
         })
     }
 
@@ -267,7 +268,7 @@ impl Filter {
         let rule = self.rules.search(content)?;
         let captured = self.rules.captured(rule);
         let place = |captured: &Captured, text: &[u8]| {
-            captured.addr.as_ref().map(|place| program::address(text, place, captured.whole.end))
+            captured.addr.as_ref().map(|place| addr::address(text, place, captured.whole.end))
         };
         let addr = place(&captured, content).or_else(|| place(outer.as_ref()?, text)).flatten();
         let user =

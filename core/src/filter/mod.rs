@@ -5,9 +5,11 @@
 //! finds and cuts the date, [`header`] reads what syslog writes before a message, [`judge`] puts them together;
 //! [`btmp`] decodes login records, which need no expression.
 
+mod addr;
 pub mod btmp;
 pub mod catalog;
 pub mod datepattern;
+mod direct;
 pub mod failregex;
 pub mod header;
 pub mod ini;
@@ -43,6 +45,11 @@ pub struct FilterSpec {
     pub journalmatch: Vec<Vec<(String, String)>>,
     /// Log files where the service usually writes (ours: `logpath = ..`, several, globs allowed).
     pub logpath: Vec<String>,
+    /// Programs of the service, by their file names (ours: `program = nginx`): the jail runs by itself if one is
+    /// installed. Empty: the log alone shows that the service is there.
+    pub program: Vec<String>,
+    /// True if the service's users are the public (ours: `audience = public`): its bans begin shorter.
+    pub public: bool,
     /// Names of the service's ports, for bans limited to them (ours: `port = ssh`).
     pub port: Vec<String>,
     /// What ties lines to one connection (ours: `connection = pid`, `port` or `source`).

@@ -1,16 +1,17 @@
 //! Translated expressions in one engine: which one matches first, and what its groups hold.
 
-use std::net::IpAddr;
 use std::ops::Range;
 
-use regex_automata::meta::{self, Regex};
+use regex_automata::hybrid::dfa::{self, DFA};
 use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
 use regex_automata::nfa::thompson::pikevm::PikeVM;
-use regex_automata::nfa::thompson::{self, NFA};
+use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
-use regex_automata::{Anchored, Input};
+use regex_automata::{Anchored, HalfMatch, Input};
+use regex_syntax::hir::Hir;
 
+use super::direct::{Direct, Stack};
 use super::failregex::{self, PatternError, PatternProblem};
 
 /// All expressions of one key, compiled together.
@@ -20,18 +21,27 @@ use super::failregex::{self, PatternError, PatternProblem};
 /// compiled together.
 #[derive(Debug)]
 pub(super) struct Program {
-    all: Regex,
-    cache: meta::Cache,
+    all: DFA,
+    cache: dfa::Cache,
     each: Vec<Single>,
-    steps: backtrack::Cache,
+    stack: Stack,
     slots: Vec<Option<NonMaxUsize>>,
 }
 
 /// One expression, for its groups.
 #[derive(Debug)]
 struct Single {
-    engine: BoundedBacktracker,
+    /// Nothing if the expression holds something that only the general engine knows.
+    direct: Option<Direct>,
+    general: General,
     groups: Groups,
+}
+
+/// The general engine of one expression. Few lines need it, so it is built when the first one does.
+#[derive(Debug)]
+struct General {
+    hir: Hir,
+    built: Option<(BoundedBacktracker, backtrack::Cache)>,
 }
 
 /// Where a pattern keeps what it captures: indices of slots.
@@ -45,6 +55,8 @@ struct Groups {
     forwarded: Option<usize>,
     content: Option<usize>,
     named: Vec<(String, usize)>,
+    /// How many slots the expression fills.
+    slots: usize,
 }
 
 /// What a match captured, as places in the text.
@@ -94,20 +106,16 @@ impl Program {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let all = Regex::builder()
-            .syntax(syntax_config())
-            .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(MAX_NFA_BYTES)))
-            .build_many(&patterns)
-            .map_err(|error| vec![(0, syntax_problem(error.to_string()))])?;
+        let too_large = |error: &dyn std::fmt::Display| vec![(0, syntax_problem(error.to_string()))];
+        let hirs: Vec<&Hir> = each.iter().map(|single| &single.general.hir).collect();
+        let nfa = nfa_compiler(WhichCaptures::None).build_many_from_hir(&hirs).map_err(|e| too_large(&e))?;
+        let all = DFA::builder()
+            .configure(DFA::config().cache_capacity(CACHE_BYTES).skip_cache_capacity_check(true))
+            .build_from_nfa(nfa)
+            .map_err(|e| too_large(&e))?;
         let cache = all.create_cache();
-        let slots =
-            each.iter().map(|single| single.engine.get_nfa().group_info().slot_len()).max().unwrap_or(0);
-        // Every use resets it for the engine in question.
-        let steps = match each.first() {
-            Some(single) => single.engine.create_cache(),
-            None => return Err(vec![(0, syntax_problem("there is no expression".to_owned()))]),
-        };
-        Ok(Program { all, cache, each, steps, slots: vec![None; slots] })
+        let slots = each.iter().map(|single| single.groups.slots).max().unwrap_or(0);
+        Ok(Program { all, cache, each, stack: Stack::default(), slots: vec![None; slots] })
     }
 
     /// The first expression that has no group for the address.
@@ -123,23 +131,29 @@ impl Program {
     /// True if any expression matches.
     pub(super) fn is_match(&mut self, text: &[u8]) -> bool {
         let input = Input::new(text).anchored(Anchored::Yes).earliest(true);
-        self.all.search_half_with(&mut self.cache, &input).is_some()
+        self.first(&input).is_some()
     }
 
     /// The index of the first expression in the list that matches.
     pub(super) fn search(&mut self, text: &[u8]) -> Option<usize> {
         let input = Input::new(text).anchored(Anchored::Yes);
-        let found = self.all.search_half_with(&mut self.cache, &input)?;
+        let found = self.first(&input)?;
         let index = found.pattern().as_usize();
-        let engine = &self.each.get(index)?.engine;
-        let input = input.range(..found.offset());
-        self.steps.reset(engine);
-        if engine.try_search_slots(&mut self.steps, &input, &mut self.slots).is_err() {
-            // The text is too long for this engine; the slower one has no limit.
-            let vm = PikeVM::new_from_nfa(engine.get_nfa().clone()).ok()?;
-            vm.search_slots(&mut vm.create_cache(), &input, &mut self.slots);
+        let single = self.each.get_mut(index)?;
+        if let Some(direct) = &single.direct
+            && direct.search(&mut self.stack, text, &mut self.slots).is_ok_and(|matched| matched)
+        {
+            return Some(index);
         }
+        single.general.search(&input.range(..found.offset()), &mut self.slots)?;
         Some(index)
+    }
+
+    fn first(&mut self, input: &Input<'_>) -> Option<HalfMatch> {
+        self.all.try_search_fwd(&mut self.cache, input).unwrap_or_else(|_| {
+            // Invariant: it fails for bytes it was told to quit at, or when it was told to give up: neither was.
+            None
+        })
     }
 
     /// What the last successful [`Program::search`] captured.
@@ -174,6 +188,8 @@ impl Program {
 
 /// Far above what any filter needs; a hostile one must not take all memory.
 const MAX_NFA_BYTES: usize = 16 << 20;
+/// States of the automaton that are kept; beyond, it starts anew.
+const CACHE_BYTES: usize = 1 << 20;
 
 fn syntax_config() -> syntax::Config {
     syntax::Config::new().unicode(false).utf8(false)
@@ -183,18 +199,42 @@ fn syntax_problem(text: String) -> PatternError {
     PatternError { column: 1, problem: PatternProblem::Syntax(text) }
 }
 
+fn nfa_compiler(captures: WhichCaptures) -> thompson::Compiler {
+    let limit = Some(MAX_NFA_BYTES);
+    let config = thompson::Config::new().utf8(false).nfa_size_limit(limit).which_captures(captures);
+    let mut compiler = NFA::compiler();
+    compiler.configure(config);
+    compiler
+}
+
 fn single(pattern: &str) -> Result<Single, PatternError> {
-    let nfa = NFA::compiler()
-        .syntax(syntax_config())
-        .configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(MAX_NFA_BYTES)))
-        .build(pattern)
-        .map_err(|error| {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            syntax_problem(last_line(&cause.unwrap_or_else(|| error.to_string())))
-        })?;
+    let hir = syntax::parse_with(pattern, &syntax_config())
+        .map_err(|error| syntax_problem(last_line(&error.to_string())))?;
+    let nfa = nfa_compiler(WhichCaptures::All)
+        .build_from_hir(&hir)
+        .map_err(|error| syntax_problem(error.to_string()))?;
     let groups = groups_of(&nfa);
-    let engine = BoundedBacktracker::new_from_nfa(nfa).map_err(|error| syntax_problem(error.to_string()))?;
-    Ok(Single { engine, groups })
+    Ok(Single { direct: Direct::compile(&hir), general: General { hir, built: None }, groups })
+}
+
+impl General {
+    /// Fills the slots of a match that is known to be there; nothing if the engine cannot be built, which it was
+    /// before, when the filter was compiled.
+    fn search(&mut self, input: &Input<'_>, slots: &mut [Option<NonMaxUsize>]) -> Option<()> {
+        if self.built.is_none() {
+            let nfa = nfa_compiler(WhichCaptures::All).build_from_hir(&self.hir).ok()?;
+            let engine = BoundedBacktracker::new_from_nfa(nfa).ok()?;
+            let cache = engine.create_cache();
+            self.built = Some((engine, cache));
+        }
+        let (engine, cache) = self.built.as_mut()?;
+        if engine.try_search_slots(cache, input, slots).is_err() {
+            // The text is too long for this engine; the slower one has no limit.
+            let vm = PikeVM::new_from_nfa(engine.get_nfa().clone()).ok()?;
+            vm.search_slots(&mut vm.create_cache(), input, slots);
+        }
+        Some(())
+    }
 }
 
 /// The engine explains syntax errors over several lines; the last one says what is wrong.
@@ -203,8 +243,8 @@ fn last_line(text: &str) -> String {
 }
 
 fn groups_of(nfa: &NFA) -> Groups {
-    let mut groups = Groups::default();
     let info = nfa.group_info();
+    let mut groups = Groups { slots: info.slot_len(), ..Groups::default() };
     let id = regex_automata::PatternID::ZERO;
     for (group, name) in info.pattern_names(id).enumerate() {
         let (Some(name), Some(slot)) = (name, info.slot(id, group)) else { continue };
@@ -222,45 +262,4 @@ fn groups_of(nfa: &NFA) -> Groups {
         groups.named.push((name.to_owned(), slot));
     }
     groups
-}
-
-/// The address in a captured piece of text; nothing if it is none, or only part of a longer word.
-///
-/// `whole_end`: where the match ends. Names are never resolved.
-pub(super) fn address(text: &[u8], place: &Range<usize>, whole_end: usize) -> Option<IpAddr> {
-    let shown = text.get(place.clone())?;
-    let bare = shown.strip_prefix(b"[").and_then(|inner| inner.strip_suffix(b"]")).unwrap_or(shown);
-    let is_v6 = memchr::memchr(b':', bare).is_some();
-    let before = place.start.checked_sub(1).and_then(|at| text.get(at));
-    if before.is_some_and(|b| b.is_ascii_digit() || (is_v6 && b.is_ascii_alphabetic())) {
-        return None;
-    }
-    let after = text.get(place.end..).unwrap_or(&[]);
-    let follows = |at: usize| after.get(at).is_some_and(u8::is_ascii_alphanumeric);
-    let goes_on = match after.first() {
-        Some(b) if b.is_ascii_alphanumeric() => true,
-        Some(b'%' | b'_') => true,
-        Some(b'.' | b'-') => follows(1),
-        // A length behind the address is a network, unless the expression says that it stands there.
-        Some(b'/') => follows(1) && place.end == whole_end,
-        _ => false,
-    };
-    if goes_on {
-        return None;
-    }
-    std::str::from_utf8(bare).ok()?.parse::<IpAddr>().ok().map(crate::net::canonical)
-}
-
-/// The addresses of an X-Forwarded-For field, the last of the field first, up to the first that is none.
-pub(super) fn forwarded(field: &[u8]) -> Vec<IpAddr> {
-    /// More proxies in a row than anybody has.
-    const MOST: usize = 16;
-    let one = |part: &[u8]| -> Option<IpAddr> {
-        let part = std::str::from_utf8(part.trim_ascii()).ok()?;
-        let addr = part.parse::<IpAddr>().ok();
-        let addr = addr.or_else(|| part.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()));
-        let bracketed = || part.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
-        addr.or_else(|| bracketed()?.parse().ok()).map(crate::net::canonical)
-    };
-    field.rsplit(|b| *b == b',').map_while(one).take(MOST).collect()
 }

@@ -276,6 +276,8 @@ impl Values {
             prefregex: Some(list("prefregex").concat()).filter(|text| !text.is_empty()),
             datepattern: Some(list("datepattern").concat()).filter(|text| !text.is_empty()),
             logpath: list("logpath").iter().flat_map(|line| words(line)).collect(),
+            program: list("program").iter().flat_map(|line| words(line)).collect(),
+            public: list("audience").concat() == "public",
             port: list("port").iter().flat_map(|line| words(&line.replace(',', " "))).collect(),
             failregex,
             ..FilterSpec::default()

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
-use crate::event::{Class, Connection};
+use crate::event::{Class, Connection, Shown};
 use crate::time::{Span, Timestamp};
 
 use super::JailIndex;
@@ -34,6 +34,8 @@ pub struct Counted {
     pub class: Class,
     /// The user of this line, or else of an earlier line of the connection.
     pub user: Option<String>,
+    /// What the connection has shown now; nothing if the line is tied to none.
+    pub shown: Option<Shown>,
 }
 
 #[derive(Debug)]
@@ -83,7 +85,7 @@ impl Connections {
         let tied = connection.filter(|connection| connection.pid.is_some() || connection.port.is_some());
         let Some(connection) = tied else {
             let user = line.user.map(str::to_owned);
-            return Counted { new_attempts: line.attempts, class: line.class, user };
+            return Counted { new_attempts: line.attempts, class: line.class, user, shown: None };
         };
         if self.states.len() >= MAX_CONNECTIONS {
             self.forget_older_half();
@@ -100,7 +102,24 @@ impl Connections {
             last: now,
         });
         state.last = now;
-        state.add(line)
+        state.add(key.1, line)
+    }
+
+    /// Puts back what a connection had shown before a restart.
+    pub fn remember(
+        &mut self,
+        jail: JailIndex,
+        shown: &Shown,
+        class: Class,
+        user: Option<&str>,
+        when: Timestamp,
+    ) {
+        let counts = vec![(shown.kind, shown.attempts)];
+        let user = user.map(str::to_owned);
+        self.states.insert(
+            (jail, shown.connection),
+            State { counts, shown: shown.attempts, class, user, last: when },
+        );
     }
 
     /// True if a line of this connection was counted lately.
@@ -129,7 +148,7 @@ impl Connections {
 }
 
 impl State {
-    fn add(&mut self, line: &Line<'_>) -> Counted {
+    fn add(&mut self, connection: u64, line: &Line<'_>) -> Counted {
         let count = match self.counts.iter_mut().find(|(kind, _)| *kind == line.kind) {
             Some((_, count)) => {
                 *count = count.saturating_add(line.attempts);
@@ -149,7 +168,8 @@ impl State {
         if self.class != Class::UnknownUser || line.class == Class::Root {
             self.class = line.class;
         }
-        Counted { new_attempts, class: self.class, user: self.user.clone() }
+        let shown = Shown { connection, kind: line.kind, attempts: self.shown };
+        Counted { new_attempts, class: self.class, user: self.user.clone(), shown: Some(shown) }
     }
 }
 
@@ -204,6 +224,9 @@ mod tests {
         let pam = Line { kind: 1, attempts: 2, class: Class::KnownUser, user: None };
         connections.count(0, ADDR, Some(&connection), &invalid, Timestamp::from_secs(1));
         let counted = connections.count(0, ADDR, Some(&connection), &pam, Timestamp::from_secs(2));
-        assert_eq!(counted, Counted { new_attempts: 1, class: Class::UnknownUser, user: Some("bob".into()) });
+        assert_eq!(
+            (counted.new_attempts, counted.class, counted.user.as_deref()),
+            (1, Class::UnknownUser, Some("bob"))
+        );
     }
 }

@@ -148,7 +148,7 @@ impl Judge {
                 if counted.new_attempts == 0 {
                     return Judgement::default();
                 }
-                self.failed_login((index, &jail), &counted, (addr, event.connection.as_ref()), when, mode)
+                self.failed_login((index, &jail), &counted, addr, when, mode)
             }
         }
     }
@@ -198,6 +198,7 @@ impl Judge {
             class: None,
             points: Points(0),
             tries: 1,
+            connection: None,
         };
         Judgement { attempt: Some(attempt), decision: None }
     }
@@ -206,7 +207,7 @@ impl Judge {
         &mut self,
         (index, jail): (JailIndex, &Jail),
         counted: &connections::Counted,
-        (addr, connection): (IpAddr, Option<&crate::event::Connection>),
+        addr: IpAddr,
         when: Timestamp,
         mode: Mode,
     ) -> Judgement {
@@ -225,6 +226,7 @@ impl Judge {
             class: Some(class),
             points,
             tries: counted.new_attempts,
+            connection: counted.shown,
         };
         let spared = self.never.contains_addr(addr)
             || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
@@ -237,7 +239,7 @@ impl Judge {
             points,
             tries: counted.new_attempts,
             user: counted.user.as_deref().map_or(0, names::hash),
-            connection: connection.map_or(0, |connection| connections::key(addr, connection)),
+            connection: counted.shown.map_or(0, |shown| shown.connection),
         };
         let sum = self.windows.add(index, subject, failure, &jail.policy);
         let decision = (sum >= jail.policy.maxretry && mode == Mode::Judge)
@@ -287,7 +289,11 @@ impl Judge {
     pub fn remember(&mut self, attempt: &Attempt) {
         let position = self.jails.iter().position(|jail| jail.name == attempt.jail);
         let Some(index) = position.and_then(|at| JailIndex::try_from(at).ok()) else { return };
-        if attempt.class.is_none() || self.never.contains_addr(attempt.addr) {
+        let Some(class) = attempt.class else { return };
+        if let Some(shown) = &attempt.connection {
+            self.connections.remember(index, shown, class, attempt.user.as_deref(), attempt.time);
+        }
+        if self.never.contains_addr(attempt.addr) {
             return;
         }
         let failure = Failure {
@@ -295,7 +301,7 @@ impl Judge {
             points: attempt.points,
             tries: attempt.tries,
             user: attempt.user.as_deref().map_or(0, names::hash),
-            connection: 0,
+            connection: attempt.connection.map_or(0, |shown| shown.connection),
         };
         let subject = self.subject(attempt.addr);
         let policy = &self.jails[usize::from(index)].policy;

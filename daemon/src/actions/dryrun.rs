@@ -18,8 +18,8 @@ impl Action for DryRun {
         "dryrun"
     }
 
-    fn prepare(&mut self, _ports: &[(JailName, Vec<Port>)]) -> Result<(), ActionError> {
-        Ok(())
+    fn prepare(&mut self, _ports: &[(JailName, Vec<Port>)]) -> Result<bool, ActionError> {
+        Ok(false)
     }
 
     fn apply(&mut self, changes: &[Change], now: Timestamp) -> Result<(), ActionError> {

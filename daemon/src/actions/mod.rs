@@ -36,10 +36,10 @@ pub trait Action: Send {
     /// Makes the frame: table, sets, chain and rules, or whatever there must be before the first ban.
     ///
     /// `ports`: for each jail whose bans may be limited to ports, which ones. Idempotent: what is there and
-    /// right stays untouched, elements included.
+    /// right stays untouched, elements included. Returns true if something had to be made or mended.
     /// # Errors
     /// [`ActionError`].
-    fn prepare(&mut self, ports: &[(JailName, Vec<Port>)]) -> Result<(), ActionError>;
+    fn prepare(&mut self, ports: &[(JailName, Vec<Port>)]) -> Result<bool, ActionError>;
 
     /// Applies all changes, in order of prefixes' appearance; all or, on error, an unknown part of them.
     ///

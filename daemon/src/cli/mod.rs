@@ -5,6 +5,7 @@ mod client;
 mod import;
 mod offline;
 pub(crate) mod run;
+mod scan;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -97,6 +98,8 @@ enum Command {
     Import(import::Import),
     /// Print the bans in force.
     Export(import::Export),
+    /// Who attacked, how hard, who would be banned; offline, from files.
+    Scan(scan::Scan),
 }
 
 /// Runs the program.
@@ -125,6 +128,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Scan(command) => command.run(),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

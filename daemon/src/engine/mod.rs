@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use pillory_core::event::Line;
 use pillory_core::filter::Clock;
 use pillory_core::ledger::Change;
-use pillory_core::machine::{Effect, Machine, Notice, Phase};
+use pillory_core::machine::{Effect, Machine, Notice, Phase, Record};
 use pillory_core::time::{Span, Timestamp};
 
 use crate::control::{Reply, server::Order};
@@ -294,18 +294,18 @@ impl Engine {
                 }
                 self.answer_pending();
             }
-            Answer::Installed(installed) => {
+            Answer::Installed(installed, mended) => {
                 let changes = self.machine.reconcile(&installed, clock::now());
+                let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
+                let surplus = changes.len() - missing;
+                if self.ready && (mended || !changes.is_empty()) && self.machine.is_enforcing() {
+                    warn!(
+                        missing,
+                        surplus,
+                        "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`"
+                    );
+                }
                 if !changes.is_empty() {
-                    let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
-                    let surplus = changes.len() - missing;
-                    if self.ready {
-                        warn!(
-                            missing,
-                            surplus,
-                            "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`"
-                        );
-                    }
                     self.apply(changes);
                 }
             }
@@ -369,15 +369,16 @@ impl Engine {
         }
     }
 
-    /// Carries out all effects of the round: one kernel job, one transaction.
+    /// Carries out all effects of the round: one kernel job, one transaction, and then the log.
     fn flush(&mut self) {
         let mut changes = Vec::new();
         let mut records = Vec::new();
+        let mut notices = Vec::new();
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Kernel(change) => changes.push(change),
                 Effect::Record(record) => records.push(record),
-                Effect::Say(notice) => self.say(&notice),
+                Effect::Say(notice) => notices.push(notice),
                 // Its far end joins the never-ban set at once.
                 Effect::LoggedIn(addr, port) => self.outlets.facts.logged_in(addr, port),
             }
@@ -386,6 +387,14 @@ impl Engine {
         if !changes.is_empty() {
             self.apply(changes);
         }
+        self.write_records(records);
+        // The log last: whoever reads it slowly must not hold back a ban.
+        for notice in &notices {
+            self.say(notice);
+        }
+    }
+
+    fn write_records(&mut self, records: Vec<Record>) {
         let now = clock::now();
         let forget = now.since(self.last_forget) >= crate::store::writer::FORGET_EVERY;
         if records.is_empty() && self.positions.is_empty() && self.meta.is_empty() && !forget {

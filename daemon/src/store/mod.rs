@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use pillory_core::event::{Attempt, Class, Decision, JailName, Origin, Points, Scope};
+use pillory_core::event::{Attempt, Class, Decision, JailName, Origin, Points, Scope, Shown};
 use pillory_core::ledger::Ban;
 use pillory_core::time::{End, Timestamp};
 
@@ -31,7 +31,8 @@ CREATE TABLE history(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, what TEXT NO
 CREATE INDEX history_time ON history(time);
 CREATE INDEX history_prefix ON history(prefix);
 CREATE TABLE attempts(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, jail TEXT NOT NULL, addr TEXT NOT NULL,
-    user TEXT, class TEXT, points INTEGER NOT NULL, tries INTEGER NOT NULL);
+    user TEXT, class TEXT, points INTEGER NOT NULL, tries INTEGER NOT NULL,
+    connection INTEGER, kind INTEGER, shown INTEGER);
 CREATE INDEX attempts_time ON attempts(time);
 CREATE INDEX attempts_addr ON attempts(addr);
 ";
@@ -187,6 +188,15 @@ fn ban_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Ban>> {
     }))
 }
 
+fn shown_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Shown>> {
+    let Some(connection) = row.get::<_, Option<i64>>("connection")? else { return Ok(None) };
+    Ok(Some(Shown {
+        connection: connection.cast_unsigned(),
+        kind: row.get("kind")?,
+        attempts: row.get("shown")?,
+    }))
+}
+
 fn attempt_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Attempt>> {
     let (addr, jail): (String, String) = (row.get("addr")?, row.get("jail")?);
     let (Ok(addr), Ok(jail)) = (addr.parse(), JailName::new(&jail)) else { return Ok(None) };
@@ -199,6 +209,7 @@ fn attempt_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Attempt>> {
         class: class.as_deref().and_then(Class::from_name),
         points: Points(row.get("points")?),
         tries: row.get("tries")?,
+        connection: shown_of(row)?,
     }))
 }
 

@@ -35,6 +35,7 @@ fn attempt(secs: i64, addr: &str) -> Attempt {
         class: Some(Class::Root),
         points: Points(200),
         tries: 1,
+        connection: Some(Shown { connection: u64::MAX, kind: 3, attempts: 2 }),
     }
 }
 

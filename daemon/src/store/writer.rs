@@ -103,7 +103,7 @@ pub(crate) fn commit(db: &mut Connection, group: &[Write]) -> rusqlite::Result<(
 fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     match record {
         Record::Attempt(attempt) => {
-            let sql = "INSERT INTO attempts(time, jail, addr, user, class, points, tries) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let sql = "INSERT INTO attempts(time, jail, addr, user, class, points, tries, connection, kind, shown) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
             transaction.prepare_cached(sql)?.execute(params![
                 attempt.time.millis(),
                 attempt.jail.as_str(),
@@ -112,6 +112,9 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
                 attempt.class.map(pillory_core::event::Class::name),
                 attempt.points.0,
                 attempt.tries,
+                attempt.connection.map(|shown| shown.connection.cast_signed()),
+                attempt.connection.map(|shown| shown.kind),
+                attempt.connection.map(|shown| shown.attempts),
             ])?;
         }
         Record::Banned(ban) => {

@@ -25,7 +25,7 @@ mod wait;
 mod world;
 
 pub use client::{Attacker, Outcome, Session, Try};
-pub use daemon::{Answer, CONFIG, CONTROL, Daemon, DaemonOptions, STATE_DIR, pillory};
+pub use daemon::{Answer, CONFIG, CONTROL, Daemon, DaemonOptions, STATE_DIR, binary, pillory};
 pub use host::{Host, Running};
 pub use kernel::{Element, Kernel, Monitor, Packets};
 pub use logging::{Logging, PERSISTENT_JOURNAL, Syslog, VOLATILE_JOURNAL};

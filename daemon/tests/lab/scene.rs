@@ -13,7 +13,7 @@ use super::host::Host;
 use super::logging::{Logging, Syslog};
 use super::sshd::{Sshd, SshdOptions};
 use super::wait::wait_for;
-use super::world::World;
+use super::world::{PASSWORD, World};
 
 /// Within this something that happens at once has happened, on a machine that does a dozen things at a time.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -102,13 +102,36 @@ impl Scene {
     /// First sshd has to be done with every connection; then a stranger comes, and is counted after all of them.
     #[track_caller]
     pub fn settle(&self) {
-        wait_for(SOON, "sshd to be done with its connections", || self.sshd.is_idle().then_some(()));
+        self.settle_beside(0);
+    }
+
+    /// The same while so many sessions stay open.
+    #[track_caller]
+    pub fn settle_beside(&self, sessions: usize) {
+        wait_for(SOON, "sshd to be done with its connections", || {
+            (self.sshd.serving() == sessions).then_some(())
+        });
         let number = self.sentinels.fetch_add(1, Ordering::Relaxed);
         let sentinel = self.world.attacker(&format!("10.66.{}.{}", 200 + number / 250, 1 + number % 250));
         let user = format!("sentinel{number}");
         let _connection = sentinel.start_login(&Try { user: &user, ..Try::default() });
         self.daemon.wait_for(SOON, "the sentinel to be counted", || {
             (self.daemon.attempts_of(&sentinel.addr.to_string()) > 0).then_some(())
+        });
+    }
+}
+
+impl Scene {
+    /// Waits until a session from `addr`, which is over, protects that address no longer.
+    ///
+    /// The daemon looks at sessions every few seconds, and at once when somebody logs in: so somebody does.
+    #[track_caller]
+    pub fn wait_no_session(&self, addr: &str) {
+        let elsewhere = self.world.friend("192.0.2.209");
+        self.daemon.wait_for(SOON, &format!("the session from {addr} to be seen gone"), || {
+            elsewhere.try_password("bob", PASSWORD);
+            let never = self.daemon.explain(addr)["never_banned"].clone();
+            never.as_array().is_some_and(Vec::is_empty).then_some(())
         });
     }
 }

@@ -63,18 +63,14 @@ impl Sshd {
         self.running.pid()
     }
 
-    /// True if no connection is being served: then everything about the earlier ones has been logged.
-    pub fn is_idle(&self) -> bool {
+    /// How many connections it serves now. Once one is over, everything about it has been logged.
+    pub fn serving(&self) -> usize {
         let parent = self.pid().to_string();
         let pids = std::fs::read_dir("/proc").expect("/proc is there").flatten();
+        let stats = pids.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
         // proc(5): the fourth field of stat is the parent; the second, a name in brackets, may hold anything.
-        let of = |stat: &str| {
-            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.split(' ').nth(1) == Some(&parent))
-        };
-        !pids
-            .map(|entry| entry.path().join("stat"))
-            .filter_map(|path| std::fs::read_to_string(path).ok())
-            .any(|stat| of(&stat))
+        let parents = stats.filter_map(|stat| Some(stat.rsplit_once(") ")?.1.split(' ').nth(1)?.to_owned()));
+        parents.filter(|found| *found == parent).count()
     }
 }
 

@@ -91,19 +91,22 @@ impl Nftables {
         Ok(abilities)
     }
 
-    fn prepare_frame(&mut self, ports: &[(JailName, Vec<Port>)]) -> Result<(), NetlinkError> {
+    fn prepare_frame(&mut self, ports: &[(JailName, Vec<Port>)]) -> Result<bool, NetlinkError> {
         let wanted = WantedFrame::new(ports);
         let frame = Frame::read(&mut self.socket, TABLE, &self.jails)?;
-        if frame.is_wrong() {
+        let mended = if frame.is_wrong() {
             self.rebuild(&frame, &wanted)?;
+            true
         } else {
             let stale = self.stale_sets(&frame, &wanted)?;
             let mut transaction = Transaction::new(&mut self.socket);
             frame.complete(&mut transaction, TABLE, &wanted, &stale)?;
+            let mended = !transaction.is_empty();
             transaction.commit()?;
-        }
+            mended
+        };
         self.sets = Frame::read(&mut self.socket, TABLE, &self.jails)?.sets();
-        self.abilities().map(|_| ())
+        self.abilities().map(|_| mended)
     }
 
     /// Replaces a table of the wrong shape by the right one in one transaction; elements move over.
@@ -218,7 +221,7 @@ impl Action for Nftables {
         "nftables"
     }
 
-    fn prepare(&mut self, ports: &[(JailName, Vec<Port>)]) -> Result<(), ActionError> {
+    fn prepare(&mut self, ports: &[(JailName, Vec<Port>)]) -> Result<bool, ActionError> {
         self.jails = ports.iter().map(|(jail, _)| jail.clone()).collect();
         let prepared = self.prepare_frame(ports);
         prepared.map_err(|error| kernel_error("prepare", "nftables table inet pillory", error))

@@ -42,6 +42,11 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    /// True if nothing has been written that was not sent yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.is_none()
+    }
+
     /// Sends it; an empty one is not sent.
     /// # Errors
     /// [`NetlinkError::Refused`] with the kernel's first refusal, or any other trouble with the socket.

@@ -5,6 +5,7 @@ pub mod addresslist;
 pub mod config;
 pub mod event;
 pub mod filter;
+pub mod hash;
 pub mod jail;
 pub mod ledger;
 pub mod machine;

@@ -1,8 +1,7 @@
 //! What `scan` adds up: attempts by source, by user and by time. Pure; bounded however much is scanned.
 
-use std::collections::HashMap;
-
 use crate::event::Attempt;
+use crate::hash::FastMap;
 use crate::jail::JailIndex;
 use crate::net::Prefix;
 use crate::time::Timestamp;
@@ -37,9 +36,9 @@ pub struct Source {
 /// The sums. Feed it attempts in any order.
 #[derive(Debug, Default)]
 pub struct Tally {
-    sources: HashMap<(JailIndex, Prefix), Source>,
+    sources: FastMap<(JailIndex, Prefix), Source>,
     users: Users,
-    minutes: HashMap<i64, u64>,
+    minutes: FastMap<i64, u64>,
     minute: (i64, u64),
     failures: u64,
     successes: u64,
@@ -49,7 +48,7 @@ pub struct Tally {
 
 #[derive(Debug, Default)]
 struct Users {
-    numbers: HashMap<String, u32>,
+    numbers: FastMap<String, u32>,
     names: Vec<(String, u64)>,
     others: u64,
     /// The number of the name that came last, most likely the next one too.
@@ -187,7 +186,7 @@ impl Tally {
 
     /// Networks (/24, IPv6 /48) with more than one source: attempts and sources, the most attempts first.
     pub fn networks(&self) -> Vec<(Prefix, u64, usize)> {
-        let mut nets: HashMap<Prefix, (u64, usize)> = HashMap::new();
+        let mut nets: FastMap<Prefix, (u64, usize)> = FastMap::default();
         for ((_, prefix), source) in &self.sources {
             let net = prefix.widened(if prefix.is_ipv4() { 24 } else { 48 });
             let (failures, sources) = nets.entry(net).or_default();

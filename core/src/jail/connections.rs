@@ -3,11 +3,11 @@
 //! What a connection shows is the largest count of any one kind of its lines (`Invalid user`, the PAM line,
 //! `Failed password`, the close); a line adds attempts only as far as its kind's count exceeds that maximum.
 
-use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use crate::event::{Class, Connection, Shown};
+use crate::hash::FastMap;
 use crate::time::{Span, Timestamp};
 
 use super::JailIndex;
@@ -50,7 +50,7 @@ struct State {
 /// The connections seen lately, at most [`MAX_CONNECTIONS`].
 #[derive(Debug, Default)]
 pub struct Connections {
-    states: HashMap<(JailIndex, u64), State>,
+    states: FastMap<(JailIndex, u64), State>,
 }
 
 /// Beyond this many the older half is forgotten; its next line then counts as a new connection.
@@ -59,7 +59,7 @@ const MAX_CONNECTIONS: usize = 65_536;
 /// A pid may be used again after this long without a line; sshd's LoginGraceTime is 2 minutes by default.
 const IDLE: Span = Span::from_secs(600);
 
-/// The connection's identity as a number; never 0.
+/// The connection's identity as a number; never 0. It is kept in the store, so the hash has no seed.
 pub fn key(addr: IpAddr, connection: &Connection) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     addr.hash(&mut hasher);

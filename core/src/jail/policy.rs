@@ -1,5 +1,7 @@
 //! A jail's policy: points by class, `maxretry`, `findtime`, and the ladder of bans.
 
+use std::sync::Arc;
+
 use crate::event::{Class, Points};
 use crate::time::{BanTime, Span};
 
@@ -45,22 +47,22 @@ impl PointTable {
 
 /// How long the first, second and later bans of one prefix last; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ladder(Vec<BanTime>);
+pub struct Ladder(Arc<[BanTime]>);
 
 impl Ladder {
     /// Nothing if `steps` is empty.
     pub fn new(steps: Vec<BanTime>) -> Option<Ladder> {
-        (!steps.is_empty()).then_some(Ladder(steps))
+        (!steps.is_empty()).then(|| Ladder(steps.into()))
     }
 
     /// 1d, 7d, 30d.
     pub fn long() -> Ladder {
-        Ladder([86_400, 604_800, 2_592_000].map(|secs| BanTime::For(Span::from_secs(secs))).to_vec())
+        Ladder([86_400, 604_800, 2_592_000].map(|secs| BanTime::For(Span::from_secs(secs))).into())
     }
 
     /// 1h, 1d, 7d, 30d: for services whose users are the public.
     pub fn public() -> Ladder {
-        Ladder([3_600, 86_400, 604_800, 2_592_000].map(|secs| BanTime::For(Span::from_secs(secs))).to_vec())
+        Ladder([3_600, 86_400, 604_800, 2_592_000].map(|secs| BanTime::For(Span::from_secs(secs))).into())
     }
 
     /// How long a ban lasts for a prefix that was banned `earlier` times before.

@@ -1,8 +1,7 @@
 //! Exact sliding windows: the failures of each source within `findtime`, in bounded memory.
 
-use std::collections::HashMap;
-
 use crate::event::Points;
+use crate::hash::FastMap;
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
@@ -28,7 +27,7 @@ pub struct Failure {
 /// fewest points and the oldest failures are dropped first.
 #[derive(Debug)]
 pub struct Windows {
-    sources: HashMap<(JailIndex, Prefix), Vec<Failure>>,
+    sources: FastMap<(JailIndex, Prefix), Vec<Failure>>,
     max_tracked: usize,
 }
 
@@ -38,7 +37,7 @@ const MAX_FAILURES: usize = 1024;
 impl Windows {
     /// Empty windows.
     pub fn new(max_tracked: usize) -> Windows {
-        Windows { sources: HashMap::new(), max_tracked: max_tracked.max(16) }
+        Windows { sources: FastMap::default(), max_tracked: max_tracked.max(16) }
     }
 
     /// Adds a failure and returns the points that stand now. Failures older than `findtime` before it are dropped.

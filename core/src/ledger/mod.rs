@@ -2,11 +2,12 @@
 
 pub mod projection;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Decision, JailName};
+use crate::hash::FastMap;
 use crate::net::Prefix;
 use crate::time::{End, Timestamp};
 
@@ -25,10 +26,34 @@ pub enum Ended {
     Lifted,
 }
 
+/// Counts of prefixes by family and length.
+#[derive(Debug)]
+struct Lengths([[u32; 129]; 2]);
+
+impl Default for Lengths {
+    fn default() -> Lengths {
+        Lengths([[0; 129]; 2])
+    }
+}
+
+impl Lengths {
+    fn of(&mut self, prefix: Prefix) -> &mut u32 {
+        &mut self.0[usize::from(prefix.is_ipv4())][usize::from(prefix.prefix_len())]
+    }
+
+    /// The lengths up to that of `prefix` of which there is any, the shortest first.
+    fn up_to(&self, prefix: Prefix) -> impl Iterator<Item = u8> {
+        let counts = &self.0[usize::from(prefix.is_ipv4())];
+        (0..=prefix.prefix_len()).filter(|len| counts[usize::from(*len)] > 0)
+    }
+}
+
 /// Every ban in force.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    bans: HashMap<Prefix, Vec<Ban>>,
+    bans: FastMap<Prefix, Vec<Ban>>,
+    /// How many prefixes of each length are banned: most look-ups end here.
+    lengths: Lengths,
     ends: BTreeSet<(Timestamp, Prefix, JailName)>,
     count: usize,
 }
@@ -38,6 +63,9 @@ impl Ledger {
     /// long already in the same scope: a failure while banned never lengthens a ban, a decision by hand may.
     pub fn ban(&mut self, ban: Ban) -> bool {
         let bans = self.bans.entry(ban.prefix).or_default();
+        if bans.is_empty() {
+            *self.lengths.of(ban.prefix) += 1;
+        }
         if let Some(known) = bans.iter_mut().find(|known| known.jail == ban.jail) {
             if known.until >= ban.until && known.scope == ban.scope {
                 return false;
@@ -63,6 +91,7 @@ impl Ledger {
             std::mem::take(bans).into_iter().partition(|ban| jail.is_none_or(|jail| *jail == ban.jail));
         if kept.is_empty() {
             self.bans.remove(&prefix);
+            *self.lengths.of(prefix) -= 1;
         } else {
             *bans = kept;
         }
@@ -99,7 +128,7 @@ impl Ledger {
 
     /// Every ban whose prefix holds `prefix`, the widest first.
     pub fn covering(&self, prefix: Prefix) -> Vec<&Ban> {
-        (0..=prefix.prefix_len()).flat_map(|len| self.of(prefix.widened(len))).collect()
+        self.lengths.up_to(prefix).flat_map(|len| self.of(prefix.widened(len))).collect()
     }
 
     /// Every ban that shares an address with `prefix`.
@@ -112,8 +141,7 @@ impl Ledger {
 
     /// True if a ban of this jail holds `prefix`.
     pub fn is_banned(&self, prefix: Prefix, jail: &JailName) -> bool {
-        let mut lengths = 0..=prefix.prefix_len();
-        lengths.any(|len| self.of(prefix.widened(len)).iter().any(|ban| ban.jail == *jail))
+        self.lengths.up_to(prefix).any(|len| self.of(prefix.widened(len)).iter().any(|ban| ban.jail == *jail))
     }
 
     /// Every ban, in no particular order.

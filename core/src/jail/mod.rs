@@ -8,12 +8,14 @@ pub mod connections;
 pub mod names;
 pub mod never;
 pub mod policy;
+pub mod proxies;
 pub mod trust;
 pub mod window;
 
 use std::net::IpAddr;
 
 use crate::event::{Attempt, Class, Decision, Event, JailName, Origin, Outcome, Points, Scope};
+use crate::filter::Verdict;
 use crate::net::{Prefix, PrefixSet};
 use crate::time::{BanTime, Span, Timestamp};
 
@@ -22,6 +24,7 @@ use connections::Connections;
 use names::Names;
 use never::NeverBan;
 use policy::Policy;
+use proxies::{Known, Proxies};
 use trust::Trust;
 use window::{Failure, Windows};
 
@@ -71,6 +74,8 @@ pub struct Judge {
     pub names: Names,
     /// How often each prefix was banned before.
     pub past: PastBans,
+    /// Addresses that carry most of a web log's good traffic.
+    pub proxies: Proxies,
     trusted_proxies: PrefixSet,
 }
 
@@ -88,6 +93,7 @@ impl Judge {
             trust: Trust::default(),
             names,
             past: PastBans::default(),
+            proxies: Proxies::default(),
             trusted_proxies,
         }
     }
@@ -132,6 +138,26 @@ impl Judge {
             IpAddr::V6(_) if self.never.overlaps(host.widened(64)) => host,
             IpAddr::V6(_) => host.widened(64),
         }
+    }
+
+    /// Counts a line of a web server's log, with what the filter said of it; other lines are passed over.
+    pub fn traffic(
+        &mut self,
+        index: JailIndex,
+        line: (&[u8], &Verdict),
+        now: (Timestamp, bool),
+        changes: &mut Vec<proxies::Change>,
+    ) {
+        if let Some(jail) = self.jails.get(usize::from(index)) {
+            let known = Known { never: &self.never, trust: &self.trust };
+            self.proxies.line(&jail.name, line, now, known, changes);
+        }
+    }
+
+    /// True if a jail presumes that `addr` is a proxy and does not ban it.
+    pub fn presumes_proxy(&self, addr: IpAddr, now: Timestamp) -> bool {
+        let known = Known { never: &self.never, trust: &self.trust };
+        self.jails.iter().any(|jail| self.proxies.spares(&jail.name, addr, now, known))
     }
 
     /// Judges one event of a jail. `when`: the time it is judged by; `mode`: see [`Mode`].
@@ -230,7 +256,9 @@ impl Judge {
             tries: counted.new_attempts,
             connection: counted.shown,
         };
+        let known = Known { never: &self.never, trust: &self.trust };
         let spared = self.never.contains_addr(addr)
+            || self.proxies.spares(&jail.name, addr, when, known)
             || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
         if spared || mode == Mode::Banned {
             return Judgement { attempt: Some(attempt), decision: None };

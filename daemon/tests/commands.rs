@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::lab::{Answer, Host, need};
+use crate::lab::{Answer, Daemon, Host, World, need};
 
 /// A directory of its own, gone when dropped.
 struct Place(PathBuf);
@@ -167,6 +167,25 @@ fn import_without_a_daemon_keeps_bans_for_its_start() {
     assert_eq!((&again["changed"], &again["history_only"]), (&3.into(), &0.into()));
     assert_eq!(place.offline(&["export"]).out, "192.0.2.7\n198.51.100.0/24\n203.0.0.0/16\n");
     assert_eq!(place.offline(&["export", "--json"]).json().as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn import_goes_to_the_running_daemon_with_its_reasons() {
+    let Some(world) = World::new() else { return };
+    let daemon = Daemon::start(&world.server, "");
+    world.server.write("/tmp/list", "203.0.113.7 - web spam\n198.51.100.9 - 12/2016. ssh\n192.0.2.1\n");
+    let answer = daemon.ask(&["import", "/tmp/list", "--json"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let said = answer.json();
+    assert_eq!((&said["changed"], &said["history_only"]), (&1.into(), &1.into()), "{said}");
+    assert_eq!(said["refused"][0]["prefix"], "192.0.2.1/32");
+    let list = daemon.list();
+    assert_eq!((list.len(), &list[0]["reason"], &list[0]["origin"]), (1, &"web spam".into(), &"import".into()));
+    assert!(world.kernel().is_banned("203.0.113.7".parse().expect("an address")));
+    let history = daemon.ask_json(&["history"]);
+    let listed = history.as_array().and_then(|rows| rows.iter().find(|row| row["what"] == "listed"));
+    assert_eq!(listed.map(|row| &row["time"]), Some(&"2016-12-01T00:00:00Z".into()), "{history}");
+    assert_eq!(daemon.ask(&["export"]).out, "203.0.113.7\n");
 }
 
 #[test]

@@ -180,7 +180,10 @@ fn import_goes_to_the_running_daemon_with_its_reasons() {
     assert_eq!((&said["changed"], &said["history_only"]), (&1.into(), &1.into()), "{said}");
     assert_eq!(said["refused"][0]["prefix"], "192.0.2.1/32");
     let list = daemon.list();
-    assert_eq!((list.len(), &list[0]["reason"], &list[0]["origin"]), (1, &"web spam".into(), &"import".into()));
+    assert_eq!(
+        (list.len(), &list[0]["reason"], &list[0]["origin"]),
+        (1, &"web spam".into(), &"import".into())
+    );
     assert!(world.kernel().is_banned("203.0.113.7".parse().expect("an address")));
     let history = daemon.ask_json(&["history"]);
     let listed = history.as_array().and_then(|rows| rows.iter().find(|row| row["what"] == "listed"));

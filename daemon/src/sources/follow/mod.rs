@@ -426,12 +426,7 @@ impl Follower {
     }
 
     /// A file was truncated or rewritten in place: what was not read of it stands in a copy, if in anything.
-    fn begin_again(&mut self, mut at: usize, others: &dyn Others, now: Instant) {
-        let stale = |tail: &Tail| Some(tail.id) != self.current && tail.is_rewritten();
-        at -= self.tails.iter().take(at).filter(|tail| stale(tail)).count();
-        let kept: Vec<bool> = self.tails.iter().map(|tail| !stale(tail)).collect();
-        let mut kept = kept.into_iter();
-        self.tails.retain(|_| kept.next().unwrap_or(true));
+    fn begin_again(&mut self, at: usize, others: &dyn Others, now: Instant) {
         let Some(tail) = self.tails.get_mut(at) else { return };
         let (saved, catching_up) = (tail.save(), tail.offset < tail.catchup_end);
         if let Err(error) = tail.begin_again(now) {

@@ -25,12 +25,25 @@ pub struct Source {
     pub failures: u64,
     /// Numbers of the users it tried, in order of appearance; see [`Tally::user`].
     pub users: Vec<u32>,
+    /// Which of the first 64 users of all it tried, as bits: the common names are found at once.
+    common: u64,
     /// Its first attempt.
     pub first: Timestamp,
     /// Its last attempt.
     pub last: Timestamp,
     /// When it would be banned for the first time.
     pub would_ban_at: Option<Timestamp>,
+}
+
+impl Source {
+    fn tried(&mut self, user: u32) {
+        let bit = 1u64.checked_shl(user).unwrap_or(0);
+        let known = self.common & bit != 0 || bit == 0 && self.users.contains(&user);
+        if !known && self.users.len() < MAX_USERS_OF_SOURCE {
+            self.users.push(user);
+        }
+        self.common |= bit;
+    }
 }
 
 /// The sums. Feed it attempts in any order.
@@ -105,11 +118,8 @@ impl Tally {
         source.failures += tries;
         source.first = source.first.min(attempt.time);
         source.last = source.last.max(attempt.time);
-        if let Some(user) = user
-            && source.users.len() < MAX_USERS_OF_SOURCE
-            && !source.users.contains(&user)
-        {
-            source.users.push(user);
+        if let Some(user) = user {
+            source.tried(user);
         }
     }
 

@@ -15,6 +15,7 @@ mod ignoreip_names;
 mod lab;
 mod log;
 mod nullroute;
+mod proxies;
 mod restart;
 mod rotation;
 mod sockets;

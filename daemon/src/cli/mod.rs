@@ -2,10 +2,12 @@
 
 mod check;
 mod client;
+mod doctor;
 mod import;
 mod offline;
 pub(crate) mod run;
 mod scan;
+mod test_filter;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -98,6 +100,10 @@ enum Command {
     Import(import::Import),
     /// Print the bans in force.
     Export(import::Export),
+    /// Is it really protecting this host?
+    Doctor(doctor::Doctor),
+    /// Each line's verdict by a filter.
+    TestFilter(test_filter::TestFilter),
     /// Who attacked, how hard, who would be banned; offline, from files.
     Scan(scan::Scan),
 }
@@ -129,6 +135,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Import(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Scan(command) => command.run(),
+        Command::TestFilter(command) => command.run(),
+        Command::Doctor(command) => command.run(),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

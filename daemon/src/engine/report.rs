@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use pillory_core::config::OnStop;
 use pillory_core::event::Origin;
+use pillory_core::jail::never::Why;
 use pillory_core::ledger::Ban;
 use pillory_core::machine::Machine;
 use pillory_core::net::Prefix;
@@ -130,7 +131,10 @@ impl Engine {
                 "findtime_s": known.map(|jail| jail.policy.findtime.secs()),
             })
         });
-        let never = judge.never.reasons(prefix);
+        let mut never = judge.never.reasons(prefix);
+        if judge.presumes_proxy(prefix.addr(), now) {
+            never.push((Prefix::host(prefix.addr()), Why::PresumedProxy));
+        }
         let never: Vec<Value> = never
             .iter()
             .map(|(entry, why)| json!({"prefix": entry.to_string(), "why": why.words()}))

@@ -37,6 +37,35 @@ fn lists_listeners_and_both_ends_of_connections() {
 }
 
 #[test]
+fn one_walk_lists_what_a_walk_for_each_family_lists() {
+    in_new_namespace(|| {
+        let listeners = ["[::]:0", "127.0.0.1:0"].map(|at| TcpListener::bind(at).unwrap());
+        let connect = |listener: &TcpListener, host: &str| {
+            TcpStream::connect((host, listener.local_addr().unwrap().port())).unwrap()
+        };
+        let _clients = [
+            connect(&listeners[0], "127.0.0.1"),
+            connect(&listeners[0], "::1"),
+            connect(&listeners[1], "127.0.0.1"),
+        ];
+        let mut diag = SockDiag::open().unwrap();
+        for (which, count) in [(Which::Listening, 2), (Which::Connected, 6)] {
+            let (mut once, mut each) = (Vec::new(), Vec::new());
+            diag.list_kind(BOTH_FAMILIES, &request_of_both(which.mask()), None, &mut once).unwrap();
+            for family in [route::IPV4, route::IPV6] {
+                let fixed = request(family, which.mask(), &[0; ID_BYTES]);
+                diag.list_kind(BY_FAMILY, &fixed, None, &mut each).unwrap();
+            }
+            let order = |socket: &TcpSocket| (socket.local, socket.remote);
+            once.sort_by_key(order);
+            each.sort_by_key(order);
+            assert_eq!(once, each);
+            assert_eq!(once.len(), count);
+        }
+    });
+}
+
+#[test]
 fn destroys_the_connections_of_the_banned_and_no_others() {
     in_new_namespace(|| {
         for host in ["192.0.2.1", "192.0.2.7", "198.51.100.7"] {

@@ -179,6 +179,21 @@ impl Judge {
         }
     }
 
+    /// Counts a failure of a source that is banned already: what [`Judge::observe`] would record of it, without
+    /// the rest. `addr`: its client.
+    pub fn count_only(
+        &mut self,
+        index: JailIndex,
+        event: &Event,
+        addr: IpAddr,
+        when: Timestamp,
+    ) -> Option<connections::Counted> {
+        let Outcome::Failure { class, kind, attempts } = event.outcome else { return None };
+        let line = connections::Line { kind, attempts, class, user: event.user.as_deref() };
+        let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
+        (counted.new_attempts > 0).then_some(counted)
+    }
+
     /// Reads a btmp record as sshd means it: for a name without an account it writes one record before the first
     /// password and one for each password; for an account one for each password.
     ///

@@ -399,9 +399,10 @@ impl Follower {
         while let Some(tail) = self.tails.get_mut(at) {
             match tail.look(now) {
                 Ok(Look::Records(chunk)) => return Some(self.batch(chunk, feeds)),
-                // A copy that the next rotation overwrites: the log itself knows where the rest of it stands.
+                // A rotated file that is written over is the next rotation's copy: its bytes were, or are, in
+                // the log itself, which finds there what it could not read.
                 Ok(Look::Rewritten) if self.current.is_some_and(|current| current != tail.id) => {
-                    self.drop_tail(at)
+                    self.drop_tail(at);
                 }
                 Ok(Look::Rewritten) if !rewritten => {
                     rewritten = true;
@@ -425,19 +426,23 @@ impl Follower {
     }
 
     /// A file was truncated or rewritten in place: what was not read of it stands in a copy, if in anything.
-    fn begin_again(&mut self, mut at: usize, others: &dyn Others, now: Instant) {
-        let stale = |tail: &Tail| Some(tail.id) != self.current && tail.is_rewritten();
-        at -= self.tails.iter().take(at).filter(|tail| stale(tail)).count();
-        let kept: Vec<bool> = self.tails.iter().map(|tail| !stale(tail)).collect();
-        let mut kept = kept.into_iter();
-        self.tails.retain(|_| kept.next().unwrap_or(true));
+    fn begin_again(&mut self, at: usize, others: &dyn Others, now: Instant) {
         let Some(tail) = self.tails.get_mut(at) else { return };
         let (saved, catching_up) = (tail.save(), tail.offset < tail.catchup_end);
         if let Err(error) = tail.begin_again(now) {
             self.problem = Some(trouble(&self.path, &error));
         }
         let (copy, parts) = self.missed(&saved, None, others, now);
-        let copy = copy.filter(|copy| !self.holds(copy.id));
+        // The copy may have been written over a rotated file that is still open here.
+        let over = copy.as_ref().and_then(|copy| self.tails.iter().position(|tail| tail.id == copy.id));
+        let (copy, at) = match over {
+            Some(over) if self.current != copy.as_ref().map(|copy| copy.id) => {
+                self.drop_tail(over);
+                (copy, if over < at { at - 1 } else { at })
+            }
+            Some(_) => (None, at),
+            None => (copy, at),
+        };
         for (number, mut part) in copy.into_iter().chain(parts).enumerate() {
             if catching_up {
                 part.catchup_end = part.size().unwrap_or(0);

@@ -310,15 +310,6 @@ impl Tail {
         }
     }
 
-    /// Whether other bytes stand where this file was read up to: somebody wrote it anew in place.
-    pub(crate) fn is_rewritten(&self) -> bool {
-        let Bytes::Plain(file) = &self.bytes else { return false };
-        let near = usize::try_from(self.near.len).unwrap_or(NEAR_BYTES);
-        let is_shorter = file.metadata().is_ok_and(|status| status.len() < self.offset);
-        let before = || read_up_to(file, self.offset - self.near.len, near);
-        is_shorter || before().is_ok_and(|bytes| !self.near.begins(&bytes))
-    }
-
     fn look_plain(&mut self, now: Instant) -> io::Result<Look> {
         let Bytes::Plain(file) = &self.bytes else { return Ok(Look::Nothing) };
         let status = file.metadata()?;

@@ -159,6 +159,9 @@ pub struct Event {
     pub outcome: Outcome,
     /// The connection, where the line tells.
     pub connection: Option<Connection>,
+    /// Addresses of a real-IP or X-Forwarded-For field, the last of the field first: each was written by the
+    /// machine before it, so only those count that a trusted proxy wrote. Empty if the line has no such field.
+    pub forwarded: Vec<IpAddr>,
 }
 
 /// Longer user names are cut; no system has longer ones.
@@ -181,6 +184,19 @@ pub struct Attempt {
     pub points: Points,
     /// How many tries it stands for.
     pub tries: u32,
+    /// The connection it belongs to, where the line told.
+    pub connection: Option<Shown>,
+}
+
+/// What a connection has shown when an attempt was counted: enough to go on counting it after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The connection's identity as a number.
+    pub connection: u64,
+    /// The kind of line that brought the attempt.
+    pub kind: u16,
+    /// The connection's attempts so far.
+    pub attempts: u32,
 }
 
 /// Points in hundredths, so that sums are exact.

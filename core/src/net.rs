@@ -55,6 +55,11 @@ impl Prefix {
         self.addr
     }
 
+    /// Last address of the network.
+    pub fn last_addr(self) -> IpAddr {
+        from_number(self.range().1, self.is_ipv4())
+    }
+
     /// Number of leading bits that are fixed.
     pub fn prefix_len(self) -> u8 {
         self.len

@@ -1,6 +1,24 @@
-#![allow(dead_code, missing_docs, unreachable_pub)]
+//! Pillory: watches failed logins and shuts attackers out in the kernel. Arguments and exit codes, nothing else.
+#![deny(unsafe_code)]
 
+mod actions;
+mod cli;
 mod clock;
+mod control;
+mod discover;
+mod engine;
+mod facts;
+mod kernel;
+mod kernelfacts;
+mod logging;
+mod names;
+mod netlink;
+mod ports;
 mod sources;
+mod store;
+mod supervisor;
+mod wake;
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,1 +1,23 @@
-fn main() {}
+//! Whole-program tests: the real daemon against a real sshd, real ssh clients and the real kernel.
+//!
+//! Everything happens in namespaces that [`lab`] makes; without root, or without the tools that
+//! `scripts/fetch-test-tools.sh` fetches, the tests that need them say so and pass.
+
+#![allow(clippy::disallowed_methods, reason = "tests start programs and keep deadlines")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod badinput;
+mod commands;
+mod counting;
+mod first_ban;
+mod friends;
+mod harness;
+mod ignoreip_names;
+mod lab;
+mod log;
+mod nullroute;
+mod proxies;
+mod restart;
+mod rotation;
+mod sockets;
+mod unban;

@@ -1,11 +1,29 @@
 //! Filters: from a line to an [`Event`], in fail2ban's filter language.
 //!
 //! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
-//! `failregex.rs` turns fail2ban's regular expressions into programs, `datepattern.rs` finds and cuts the date,
-//! `btmp.rs` decodes login records, which need no expression.
+//! [`ini`] and [`spec`] read filter files, [`failregex`] translates fail2ban's regular expressions, [`datepattern`]
+//! finds and cuts the date, [`header`] reads what syslog writes before a message, [`judge`] puts them together;
+//! [`btmp`] decodes login records, which need no expression.
+
+mod addr;
+pub mod btmp;
+pub mod catalog;
+pub mod datepattern;
+mod direct;
+pub mod failregex;
+pub mod header;
+pub mod ini;
+pub mod judge;
+mod program;
+pub mod spec;
 
 use crate::event::{Class, Event};
 use crate::time::Timestamp;
+
+pub use datepattern::custom::DatePatternError;
+pub use failregex::PatternError;
+pub use judge::{Filter, FilterError, Finding};
+pub use spec::{SpecError, SpecProblem};
 
 /// A filter as written: the values of a `filter.d` file after includes and interpolation, before compilation.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,14 +40,35 @@ pub struct FilterSpec {
     pub successregex: Vec<String>,
     /// Class of each failregex by its index (ours: `failclass = 0:unknown_user 3:scan`); others are `KnownUser`.
     pub failclass: Vec<(usize, Class)>,
-    /// Date pattern; nothing means that the usual stamps are found by themselves.
+    /// Date patterns, one a line; nothing means that the usual stamps are found by themselves.
     pub datepattern: Option<String>,
     /// Journal entries to read: alternatives of `FIELD=value` pairs.
     pub journalmatch: Vec<Vec<(String, String)>>,
     /// Log files where the service usually writes (ours: `logpath = ..`, several, globs allowed).
     pub logpath: Vec<String>,
+    /// Programs of the service, by their file names (ours: `program = nginx`): the jail runs by itself if one is
+    /// installed. Empty: the log alone shows that the service is there.
+    pub program: Vec<String>,
+    /// True if the service's users are the public (ours: `audience = public`): its bans begin shorter.
+    pub public: bool,
     /// Names of the service's ports, for bans limited to them (ours: `port = ssh`).
     pub port: Vec<String>,
+    /// What ties lines to one connection (ours: `connection = pid`, `port` or `source`).
+    pub connection: ConnectionKey,
+}
+
+/// What ties the lines of one connection together, besides the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConnectionKey {
+    /// The client's port, where an expression captures it (`F-PORT`). The process serves many connections.
+    #[default]
+    Port,
+    /// The process of the line's `ident[pid]:` too: it serves one connection only.
+    Process,
+    /// Nothing but the address: several programs write of one attempt, and no field ties their lines together.
+    /// The largest count of any one kind of line is then right for the address as a whole. A good login is tied to
+    /// nothing, as it says nothing of the other connections.
+    Source,
 }
 
 /// What a filter says of a line.

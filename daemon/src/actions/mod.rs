@@ -4,32 +4,20 @@
 //! read back what is there, and can take everything of ours away. It runs on its own thread and never decides.
 //! To add a kind: one file here and one line in [`KINDS`].
 
-use std::collections::HashMap;
+pub mod dryrun;
+pub mod nftables;
+pub mod nullroute;
 
-use pillory_core::event::Scope;
+#[cfg(test)]
+mod contract;
+
+use pillory_core::event::JailName;
 use pillory_core::net::Prefix;
-use pillory_core::time::{End, Timestamp};
+use pillory_core::time::Timestamp;
 
-/// One element of the projection: this prefix, shut out in this scope.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Element {
-    /// Which traffic.
-    pub scope: Scope,
-    /// Whose.
-    pub prefix: Prefix,
-}
+use crate::netlink::{KernelWatch, NetlinkError};
 
-/// One change to the kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// The element shall be there until `End`; sets the end anew if it is there already.
-    Set(Element, End),
-    /// The element shall not be there; it is no error if it is not.
-    Remove(Element),
-}
-
-/// What the kernel holds of ours: each element with its end, as far as the kernel knows ends.
-pub type Installed = HashMap<Element, Option<End>>;
+pub use pillory_core::ledger::{Change, Element, Installed};
 
 /// A port that a jail limits its bans to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,10 +36,10 @@ pub trait Action: Send {
     /// Makes the frame: table, sets, chain and rules, or whatever there must be before the first ban.
     ///
     /// `ports`: for each jail whose bans may be limited to ports, which ones. Idempotent: what is there and
-    /// right stays untouched, elements included.
+    /// right stays untouched, elements included. Returns true if something had to be made or mended.
     /// # Errors
     /// [`ActionError`].
-    fn prepare(&mut self, ports: &[(pillory_core::event::JailName, Vec<Port>)]) -> Result<(), ActionError>;
+    fn prepare(&mut self, ports: &[(JailName, Vec<Port>)]) -> Result<bool, ActionError>;
 
     /// Applies all changes, in order of prefixes' appearance; all or, on error, an unknown part of them.
     ///
@@ -72,8 +60,77 @@ pub trait Action: Send {
     /// [`ActionError`].
     fn remove_all(&mut self) -> Result<usize, ActionError>;
 
-    /// True if the kernel itself ends bans in time; otherwise the daemon removes them.
-    fn ends_bans_itself(&self) -> bool;
+    /// How many points (single addresses and IPv6 /64s) are there, if that can be told without listing them.
+    /// # Errors
+    /// [`ActionError`].
+    fn count_points(&mut self) -> Result<Option<usize>, ActionError> {
+        Ok(None)
+    }
+
+    /// A socket that tells when somebody else changes what is ours; nothing if there is nothing to watch.
+    ///
+    /// Begins now: verify once after opening it.
+    /// # Errors
+    /// [`ActionError`].
+    fn watch(&self) -> Result<Option<Box<dyn KernelWatch>>, ActionError>;
+}
+
+/// One kind of action.
+pub struct Kind {
+    /// Its name in the configuration, `banaction`.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// True if `auto` may choose it; it takes the first that works.
+    pub is_automatic: bool,
+    /// Opens it; changes nothing.
+    pub open: fn() -> Result<Box<dyn Action>, ActionError>,
+    /// Tries whether this kernel, with our privileges, can do it; leaves nothing behind.
+    pub probe: fn() -> Result<(), ActionError>,
+}
+
+/// Every kind, the best first.
+pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "nftables",
+        about: "drops packets by nftables sets in a table of our own",
+        is_automatic: true,
+        open: || Ok(Box::new(nftables::Nftables::open()?)),
+        probe: nftables::Nftables::probe,
+    },
+    Kind {
+        name: "nullroute",
+        about: "lets no reply out, by blackhole routes in the main table",
+        is_automatic: true,
+        open: || Ok(Box::new(nullroute::NullRoute::open()?)),
+        probe: nullroute::NullRoute::probe,
+    },
+    Kind {
+        name: "dryrun",
+        about: "enforces nothing and remembers what it would have enforced",
+        is_automatic: false,
+        open: || Ok(Box::new(dryrun::DryRun::default())),
+        probe: || Ok(()),
+    },
+];
+
+/// The kind of that name.
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+/// The first kind that works here, and why the better ones do not.
+///
+/// Nothing works without `CAP_NET_ADMIN`; then there is no kind.
+pub fn best_kind() -> (Option<&'static Kind>, Vec<(&'static Kind, ActionError)>) {
+    let mut refused = Vec::new();
+    for kind in KINDS.iter().filter(|kind| kind.is_automatic) {
+        match (kind.probe)() {
+            Ok(()) => return (Some(kind), refused),
+            Err(error) => refused.push((kind, error)),
+        }
+    }
+    (None, refused)
 }
 
 /// Why the kernel could not be told.
@@ -99,10 +156,29 @@ pub enum ActionError {
         cause: std::io::Error,
     },
     /// A route of the same prefix exists that is not ours.
-    #[error("cannot add a blackhole route for {prefix}: a route that is not ours is there; remove it, or use nftables")]
+    #[error(
+        "cannot add a blackhole route for {prefix}: a route that is not ours is there; remove it, or use nftables"
+    )]
     ForeignRoute {
         /// The prefix.
         prefix: Prefix,
+    },
+    /// What [`Action::prepare`] made is gone: call it again and apply everything.
+    #[error(
+        "cannot change {target}: it is gone; somebody else deleted it, for instance by flushing the ruleset"
+    )]
+    Vanished {
+        /// What is gone.
+        target: String,
+        /// The kernel's answer.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A ban is limited to the ports of a jail that [`Action::prepare`] was not told of.
+    #[error("cannot ban on the ports of jail {jail}: they are not known; is the jail enabled?")]
+    UnknownPorts {
+        /// The jail.
+        jail: JailName,
     },
     /// Any other answer.
     #[error("cannot {tried} {target}: {cause}")]
@@ -115,4 +191,17 @@ pub enum ActionError {
         #[source]
         cause: std::io::Error,
     },
+}
+
+/// The kernel's answer in our words.
+pub(crate) fn kernel_error(tried: &'static str, target: &str, error: NetlinkError) -> ActionError {
+    use rustix::io::Errno;
+    let target = target.to_owned();
+    match error.errno() {
+        Some(Errno::PERM | Errno::ACCESS) => ActionError::NotPermitted { tried, target },
+        Some(Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT) => {
+            ActionError::NotSupported { tried, target, cause: error.into_io() }
+        }
+        _ => ActionError::Kernel { tried, target, cause: error.into_io() },
+    }
 }

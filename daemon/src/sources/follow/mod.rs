@@ -405,6 +405,11 @@ impl Follower {
                     self.announce = true;
                 }
                 Ok(Look::Records(chunk)) => return Some(self.batch(chunk, feeds)),
+                // A rotated file that is written over is the next rotation's copy: its bytes were, or are, in
+                // the log itself, which finds there what it could not read.
+                Ok(Look::Rewritten) if self.current.is_some_and(|current| current != tail.id) => {
+                    self.drop_tail(at);
+                }
                 Ok(Look::Rewritten) if !rewritten => {
                     rewritten = true;
                     self.begin_again(at, others, now);
@@ -434,7 +439,16 @@ impl Follower {
             self.problem = Some(trouble(&self.path, &error));
         }
         let (copy, parts) = self.missed(&saved, None, others, now);
-        let copy = copy.filter(|copy| !self.holds(copy.id));
+        // The copy may have been written over a rotated file that is still open here.
+        let over = copy.as_ref().and_then(|copy| self.tails.iter().position(|tail| tail.id == copy.id));
+        let (copy, at) = match over {
+            Some(over) if self.current != copy.as_ref().map(|copy| copy.id) => {
+                self.drop_tail(over);
+                (copy, if over < at { at - 1 } else { at })
+            }
+            Some(_) => (None, at),
+            None => (copy, at),
+        };
         for (number, mut part) in copy.into_iter().chain(parts).enumerate() {
             if catching_up {
                 part.catchup_end = part.size().unwrap_or(0);

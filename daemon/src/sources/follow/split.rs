@@ -76,11 +76,15 @@ impl Splitter {
         let mut cut = Cut::default();
         for newline in memchr::memchr_iter(b'\n', bytes) {
             if !std::mem::take(&mut self.skipping) {
-                let end = newline.min(cut.used + MAX_LINE_BYTES);
-                let end = if end > cut.used && bytes.get(end - 1) == Some(&b'\r') { end - 1 } else { end };
-                cut.records.push(cut.used..end);
+                let start = cut.used + leading_nuls(bytes.get(cut.used..newline));
+                let end = newline.min(start + MAX_LINE_BYTES);
+                let end = if end > start && bytes.get(end - 1) == Some(&b'\r') { end - 1 } else { end };
+                cut.records.push(start..end);
             }
             cut.used = newline + 1;
+        }
+        if !self.skipping {
+            cut.used += leading_nuls(bytes.get(cut.used..));
         }
         if self.skipping {
             cut.used = bytes.len();
@@ -121,6 +125,12 @@ impl Splitter {
         }
         cut
     }
+}
+
+/// Zero bytes before a line: a power failure, or a writer that goes on at its old place after a truncation,
+/// leaves them in the midst of a log.
+fn leading_nuls(bytes: Option<&[u8]>) -> usize {
+    bytes.unwrap_or(&[]).iter().take_while(|&&byte| byte == 0).count()
 }
 
 /// The size of the records of the machine that we run on.

@@ -1,0 +1,26 @@
+# The commands of this project. Each works from a fresh clone with git, Rust, and root or sudo.
+
+.PHONY: help run test demo bench lint
+
+help:
+	@echo "make run     build the release binary and protect this host until Ctrl-C; DRY=1 enforces nothing"
+	@echo "make test    fetch what the tests need, then run every test, the lab included"
+	@echo "make demo    play one attack in network namespaces; this host is not touched"
+	@echo "make bench   measure: line to kernel, bulk bans, start, idle, scan"
+	@echo "make lint    formatting and clippy"
+
+run:
+	@DRY="$(DRY)" scripts/run.sh
+
+test:
+	@scripts/test.sh
+
+demo:
+	@scripts/demo.sh
+
+bench:
+	@scripts/bench.sh
+
+lint:
+	@cargo fmt --all --check
+	@cargo clippy --quiet --workspace --all-targets -- -D warnings

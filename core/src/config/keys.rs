@@ -1,0 +1,398 @@
+//! The key tables: for every key its parser and its one-line documentation. `pillory.toml`, its man page and the
+//! error messages all come from here. To add a key of a jail, add a row.
+
+use crate::event::{Class, Points};
+use crate::filter::spec;
+use crate::jail::policy::{Ladder, PointTable};
+use crate::machine::ScopeRule;
+use crate::net::Prefix;
+use crate::time::{BanTime, Span};
+
+use super::raw::Value;
+use super::{Backend, Enabled, MAX_MAXRETRY, OnStop};
+
+/// What a section of the file says so far; unset keys fall back to wider sections and to defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    pub(super) enabled: Option<Enabled>,
+    pub(super) backend: Option<Backend>,
+    pub(super) logpath: Option<Vec<String>>,
+    pub(super) journalmatch: Option<Vec<Vec<(String, String)>>>,
+    pub(super) filter: Option<String>,
+    pub(super) failregex: Option<Vec<String>>,
+    pub(super) ignoreregex: Option<Vec<String>>,
+    pub(super) datepattern: Option<String>,
+    pub(super) port: Option<Vec<String>>,
+    pub(super) maxretry: Option<Points>,
+    pub(super) findtime: Option<Span>,
+    pub(super) bantime: Option<Ladder>,
+    pub(super) points: Option<Vec<(Class, Points)>>,
+}
+
+/// What the top of the file says so far.
+#[derive(Debug, Clone, Default)]
+pub struct TopDraft {
+    pub(super) defaults: Draft,
+    pub(super) ignoreip: Vec<Prefix>,
+    pub(super) ignoreip_names: Vec<String>,
+    pub(super) goodusers: Vec<String>,
+    pub(super) goodusers_never_ban: bool,
+    pub(super) trusted_proxies: Vec<Prefix>,
+    pub(super) scope: Option<ScopeRule>,
+    pub(super) banaction: Option<String>,
+    pub(super) on_stop: Option<OnStop>,
+    pub(super) retention: Option<Span>,
+}
+
+/// Why a value does not fit its key, and the cure.
+pub struct Misfit(pub String, pub &'static str);
+
+/// A row of a key table.
+pub struct Key<T> {
+    /// The key as written.
+    pub name: &'static str,
+    /// One line for the manual.
+    pub doc: &'static str,
+    /// Takes the value over into the draft.
+    pub set: fn(&mut T, &Value) -> Result<(), Misfit>,
+}
+
+/// Keys that may stand at the top, for all jails, and in a jail.
+pub const POLICY_KEYS: &[Key<Draft>] = &[
+    Key {
+        name: "maxretry",
+        doc: "points within findtime that ban",
+        set: |draft, value| {
+            let points = decimal(value)?;
+            if points < Points(1) || points > MAX_MAXRETRY {
+                return Err(Misfit(format!("{points} is out of range"), "use a number from 0.01 to 1000"));
+            }
+            draft.maxretry = Some(points);
+            Ok(())
+        },
+    },
+    Key {
+        name: "findtime",
+        doc: "length of the window in which failures count",
+        set: |draft, value| {
+            draft.findtime = Some(positive_span(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "bantime",
+        doc: "length of a ban, or of the first, second and later bans",
+        set: |draft, value| {
+            let steps = list(value)?.iter().map(|step| bantime(step)).collect::<Result<Vec<_>, _>>()?;
+            draft.bantime = Some(
+                Ladder::new(steps)
+                    .ok_or(Misfit("the list is empty".into(), "write for example [\"1d\", \"7d\"]"))?,
+            );
+            Ok(())
+        },
+    },
+    Key {
+        name: "points",
+        doc: "points of each class of failure; all 1 is plain counting",
+        set: |draft, value| {
+            let Value::Table(rows) = value else {
+                return Err(Misfit("is no table".into(), "write for example { unknown_user = 3, root = 2 }"));
+            };
+            let mut points = draft.points.take().unwrap_or_default();
+            for (name, value) in rows {
+                let class = Class::from_name(name)
+                    .ok_or_else(|| Misfit(format!("there is no class {name:?}"), CLASSES))?;
+                points.push((class, decimal(value)?));
+            }
+            draft.points = Some(points);
+            Ok(())
+        },
+    },
+];
+
+const CLASSES: &str = "use bad_user, unknown_user, root, known_user, good_user, probe, scan, penalty or web";
+
+/// Keys that only a jail has.
+pub const JAIL_KEYS: &[Key<Draft>] = &[
+    Key {
+        name: "enabled",
+        doc: "whether the jail runs; unset: if its service is found",
+        set: |draft, value| {
+            draft.enabled = Some(if boolean(value)? { Enabled::Yes } else { Enabled::No });
+            Ok(())
+        },
+    },
+    Key {
+        name: "backend",
+        doc: "auto, journal, file or btmp",
+        set: |draft, value| {
+            draft.backend = Some(match text(value)? {
+                "auto" => Backend::Auto,
+                "journal" | "systemd" => Backend::Journal,
+                "file" | "pyinotify" | "polling" => Backend::File,
+                "btmp" => Backend::Btmp,
+                other => {
+                    return Err(Misfit(format!("{other:?} is not known"), "use auto, journal, file or btmp"));
+                }
+            });
+            Ok(())
+        },
+    },
+    Key {
+        name: "logpath",
+        doc: "log files, globs allowed; with backend btmp the btmp file",
+        set: |draft, value| {
+            let paths = texts(value)?;
+            if let Some(path) = paths.iter().find(|path| !path.starts_with('/')) {
+                return Err(Misfit(format!("{path:?} is no absolute path"), "begin it with /"));
+            }
+            draft.logpath = Some(paths);
+            Ok(())
+        },
+    },
+    Key {
+        name: "journalmatch",
+        doc: "journal fields, as in fail2ban: pairs, alternatives joined by +",
+        set: |draft, value| {
+            draft.journalmatch = Some(journalmatch(text(value)?)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "filter",
+        doc: "name of a built-in filter; default: the jail's name",
+        set: |draft, value| {
+            draft.filter = Some(text(value)?.to_owned());
+            Ok(())
+        },
+    },
+    Key {
+        name: "failregex",
+        doc: "expressions in fail2ban's language that show a failure",
+        set: |draft, value| {
+            draft.failregex = Some(regexes(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "ignoreregex",
+        doc: "expressions for lines to be passed over",
+        set: |draft, value| {
+            draft.ignoreregex = Some(regexes(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "datepattern",
+        doc: "how a line's date is written; unset: found by itself",
+        set: |draft, value| {
+            draft.datepattern = Some(text(value)?.to_owned());
+            Ok(())
+        },
+    },
+    Key {
+        name: "port",
+        doc: "ports of the service; unset: found from its listening sockets",
+        set: |draft, value| {
+            draft.port = Some(texts(value)?);
+            Ok(())
+        },
+    },
+];
+
+/// Keys that only the top has.
+pub const TOP_KEYS: &[Key<TopDraft>] = &[
+    Key {
+        name: "ignoreip",
+        doc: "addresses, networks and names that are never banned",
+        set: |draft, value| {
+            for item in texts(value)? {
+                match item.parse::<Prefix>() {
+                    Ok(prefix) => draft.ignoreip.push(prefix),
+                    Err(_) if is_host_name(&item) => draft.ignoreip_names.push(item),
+                    Err(error) => return Err(Misfit(error.to_string(), "or a DNS name")),
+                }
+            }
+            Ok(())
+        },
+    },
+    Key {
+        name: "goodusers",
+        doc: "accounts whose owners mistype: half a point a failure",
+        set: |draft, value| {
+            draft.goodusers = texts(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "goodusers_never_ban",
+        doc: "failures for goodusers never count",
+        set: |draft, value| {
+            draft.goodusers_never_ban = boolean(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "trusted_proxies",
+        doc: "proxies in front of this host; the client is read from their header",
+        set: |draft, value| {
+            for item in texts(value)? {
+                draft.trusted_proxies.push(
+                    item.parse().map_err(|error: crate::net::PrefixError| Misfit(error.to_string(), ""))?,
+                );
+            }
+            Ok(())
+        },
+    },
+    Key {
+        name: "scope",
+        doc: "all ports, the jail's ports, or auto: all but for an address this host talks to",
+        set: |draft, value| {
+            draft.scope = Some(match text(value)? {
+                "all" => ScopeRule::All,
+                "ports" => ScopeRule::Ports,
+                "auto" => ScopeRule::Auto,
+                other => return Err(Misfit(format!("{other:?} is not known"), "use all, ports or auto")),
+            });
+            Ok(())
+        },
+    },
+    Key {
+        name: "banaction",
+        doc: "auto, nftables, nullroute or dryrun",
+        set: |draft, value| {
+            draft.banaction = Some(text(value)?.to_owned());
+            Ok(())
+        },
+    },
+    Key {
+        name: "on_stop",
+        doc: "keep the bans in the kernel when the daemon stops, or lift them",
+        set: |draft, value| {
+            draft.on_stop = Some(match text(value)? {
+                "keep" => OnStop::Keep,
+                "lift" => OnStop::Lift,
+                other => return Err(Misfit(format!("{other:?} is not known"), "use keep or lift")),
+            });
+            Ok(())
+        },
+    },
+    Key {
+        name: "fuse",
+        doc: "{ bans_per_minute = N }: freeze bans of networks beyond that rate; 0 is off",
+        set: |_, value| {
+            let Value::Table(rows) = value else {
+                return Err(Misfit("is no table".into(), "write { bans_per_minute = 60 }"));
+            };
+            for (name, value) in rows {
+                if name != "bans_per_minute" {
+                    return Err(Misfit(format!("there is no key {name:?}"), "use bans_per_minute"));
+                }
+                if decimal(value)? > Points(0) {
+                    return Err(Misfit("is not built yet".into(), "leave it out, or write 0"));
+                }
+            }
+            Ok(())
+        },
+    },
+    Key {
+        name: "retention",
+        doc: "how long attempts and history are kept",
+        set: |draft, value| {
+            draft.retention = Some(positive_span(value)?);
+            Ok(())
+        },
+    },
+];
+
+fn text(value: &Value) -> Result<&str, Misfit> {
+    match value {
+        Value::Text(text) => Ok(text),
+        _ => Err(Misfit("is no text".into(), "put it in quotes")),
+    }
+}
+
+fn boolean(value: &Value) -> Result<bool, Misfit> {
+    match value {
+        Value::Bool(truth) => Ok(*truth),
+        Value::Text(text) if text == "true" => Ok(true),
+        Value::Text(text) if text == "false" => Ok(false),
+        _ => Err(Misfit("is neither true nor false".into(), "write true or false")),
+    }
+}
+
+fn list(value: &Value) -> Result<Vec<&Value>, Misfit> {
+    match value {
+        Value::List(values) => Ok(values.iter().collect()),
+        Value::Table(_) => Err(Misfit("is a table".into(), "write a value or a list")),
+        single => Ok(vec![single]),
+    }
+}
+
+/// A list of texts, or one blank- or comma-separated text.
+fn texts(value: &Value) -> Result<Vec<String>, Misfit> {
+    let mut all = Vec::new();
+    for item in list(value)? {
+        let words = text(item)?.split([' ', ',', '\n', '\t']).filter(|word| !word.is_empty());
+        all.extend(words.map(str::to_owned));
+    }
+    Ok(all)
+}
+
+/// A list of texts, or one text with an expression a line.
+fn regexes(value: &Value) -> Result<Vec<String>, Misfit> {
+    let mut all = Vec::new();
+    for item in list(value)? {
+        all.extend(text(item)?.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    Ok(all)
+}
+
+fn decimal(value: &Value) -> Result<Points, Misfit> {
+    let number: f64 =
+        text(value)?.parse().map_err(|_| Misfit("is no number".into(), "write for example 5 or 0.5"))?;
+    Points::from_decimal(number)
+        .ok_or(Misfit(format!("{number} is out of range"), "use a number from 0 to 1000000"))
+}
+
+fn positive_span(value: &Value) -> Result<Span, Misfit> {
+    let span = Span::parse(text(value)?).map_err(|error| Misfit(error.to_string(), ""))?;
+    if span.secs() == 0 {
+        Err(Misfit("is no time at all".into(), "write for example \"1d\""))
+    } else {
+        Ok(span)
+    }
+}
+
+fn bantime(value: &Value) -> Result<BanTime, Misfit> {
+    match BanTime::parse(text(value)?).map_err(|error| Misfit(error.to_string(), ""))? {
+        BanTime::For(span) if span.secs() == 0 => {
+            Err(Misfit("is no time at all".into(), "write for example \"1d\" or \"forever\""))
+        }
+        bantime => Ok(bantime),
+    }
+}
+
+fn journalmatch(text: &str) -> Result<Vec<Vec<(String, String)>>, Misfit> {
+    spec::journal_match(text).map_err(|problem| Misfit(problem.to_string(), ""))
+}
+
+fn is_host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    text.len() <= 253
+        && text.bytes().any(|b| b.is_ascii_alphabetic())
+        && text.trim_end_matches('.').split('.').all(label)
+}
+
+/// The points of a section: the default table with the section's own rows over it.
+pub(super) fn point_table(layers: &[&Option<Vec<(Class, Points)>>]) -> PointTable {
+    let mut table = PointTable::long_memory();
+    for (class, points) in layers.iter().filter_map(|layer| layer.as_ref()).flatten() {
+        table.set(*class, *points);
+    }
+    table
+}

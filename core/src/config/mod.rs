@@ -1,0 +1,113 @@
+//! Configuration in three steps: text -> [`raw::RawConfig`] (what the file says, with lines) -> [`Config`] (only
+//! valid values can be built) -> kinds opened, by the daemon. Every problem is collected, then all are reported.
+
+pub mod keys;
+pub mod problem;
+pub mod raw;
+pub mod resolve;
+
+use crate::event::{JailName, Points};
+use crate::filter::FilterSpec;
+use crate::jail::policy::Policy;
+use crate::machine::ScopeRule;
+use crate::net::{Prefix, PrefixSet};
+use crate::time::Span;
+
+pub use problem::Problem;
+
+/// Everything that is configured, valid and complete.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses and networks that are never banned.
+    pub ignoreip: Vec<Prefix>,
+    /// DNS names whose addresses are never banned.
+    pub ignoreip_names: Vec<String>,
+    /// Accounts whose owners mistype: half a point.
+    pub goodusers: Vec<String>,
+    /// True if a failure for one of them never counts.
+    pub goodusers_never_ban: bool,
+    /// Proxies in front of this host.
+    pub trusted_proxies: Vec<Prefix>,
+    /// Which traffic of a banned source is dropped.
+    pub scope: ScopeRule,
+    /// Name of the kind of action, or `auto`.
+    pub banaction: String,
+    /// What happens to the bans in the kernel when the daemon stops.
+    pub on_stop: OnStop,
+    /// How long attempts and history are kept.
+    pub retention: Span,
+    /// The jails, sorted by name.
+    pub jails: Vec<JailConfig>,
+}
+
+/// What happens to the bans in the kernel when the daemon stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStop {
+    /// They stay and end by themselves.
+    Keep,
+    /// They are lifted.
+    Lift,
+}
+
+/// Whether a jail runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enabled {
+    /// The configuration says so.
+    Yes,
+    /// The configuration says not.
+    No,
+    /// If its service is found on this host.
+    Auto,
+}
+
+/// From what a jail reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// The best that is there: journal, then log file, then btmp.
+    Auto,
+    /// The systemd journal.
+    Journal,
+    /// Log files.
+    File,
+    /// A btmp file.
+    Btmp,
+}
+
+/// One jail.
+#[derive(Debug, Clone)]
+pub struct JailConfig {
+    /// Its name.
+    pub name: JailName,
+    /// Whether it runs.
+    pub enabled: Enabled,
+    /// From what it reads.
+    pub backend: Backend,
+    /// Its log files as configured (globs allowed); empty means those of the filter.
+    pub logpath: Vec<String>,
+    /// Its filter.
+    pub filter: FilterSpec,
+    /// Its counting.
+    pub policy: Policy,
+    /// Names or numbers of its ports; empty means found from the service's sockets, else the filter's.
+    pub port: Vec<String>,
+}
+
+impl JailConfig {
+    /// Programs of the service, by their file names; empty if the filter knows none.
+    pub fn programs(&self) -> impl Iterator<Item = &str> {
+        self.filter.program.iter().map(String::as_str)
+    }
+}
+
+impl Config {
+    /// The trusted proxies as a set.
+    pub fn proxy_set(&self) -> PrefixSet {
+        PrefixSet::new(self.trusted_proxies.iter().copied())
+    }
+}
+
+/// The largest `maxretry`, in points: more cannot be kept in a window.
+pub const MAX_MAXRETRY: Points = Points(100_000);
+
+#[cfg(test)]
+mod tests;

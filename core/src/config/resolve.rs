@@ -1,0 +1,203 @@
+//! The second step: from what the file says to a [`Config`] that can only hold valid values.
+
+use std::collections::BTreeMap;
+
+use crate::event::JailName;
+use crate::filter::{Filter, FilterSpec, catalog};
+use crate::jail::policy::{Ladder, Policy};
+use crate::machine::ScopeRule;
+use crate::time::Span;
+
+use super::keys::{Draft, JAIL_KEYS, Key, Misfit, POLICY_KEYS, TOP_KEYS, TopDraft, point_table};
+use super::raw::{Entry, RawConfig};
+use super::{Backend, Config, Enabled, JailConfig, OnStop, Problem};
+
+/// Jails that run only when asked for: PAM's lines of a service with a jail of its own would count twice.
+const ON_REQUEST: [&str; 1] = ["pam-generic"];
+
+/// The configuration of a host that nobody configured.
+pub fn default_config() -> Config {
+    // Invariant: an empty file has no entries, so nothing can be wrong with it; a test holds it.
+    resolve(&RawConfig::default()).unwrap_or_else(|_| empty())
+}
+
+/// Resolves a file: unknown keys, bad values and clashes are problems, all of them reported at once.
+/// # Errors
+/// Every [`Problem`] found, in order of lines.
+pub fn resolve(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut top = TopDraft::default();
+    let mut drafts: BTreeMap<String, (Draft, usize)> =
+        catalog::names().map(|name| (name.to_owned(), (Draft::default(), 0))).collect();
+    for (name, line) in &raw.jails {
+        drafts.entry(name.clone()).or_default().1 = *line;
+    }
+    for entry in &raw.entries {
+        if let Err(Misfit(what, cure)) = set(entry, &mut top, &mut drafts) {
+            let jail = entry.jail.clone();
+            problems.push(Problem {
+                file: raw.file.clone(),
+                line: entry.line,
+                jail,
+                what: format!("{} {what}", entry.key),
+                cure: cure.to_owned(),
+            });
+        }
+    }
+    let mut jails = Vec::new();
+    for (name, (draft, line)) in &drafts {
+        match jail(name, draft, &top.defaults) {
+            Ok(jail) => jails.push(jail),
+            Err(all) => problems.extend(all.into_iter().map(|(what, cure)| Problem {
+                file: raw.file.clone(),
+                line: *line,
+                jail: Some(name.clone()),
+                what,
+                cure: cure.to_owned(),
+            })),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(config(top, jails));
+    }
+    problems.sort_by_key(|problem| problem.line);
+    Err(problems)
+}
+
+fn config(top: TopDraft, jails: Vec<JailConfig>) -> Config {
+    Config {
+        ignoreip: top.ignoreip,
+        ignoreip_names: top.ignoreip_names,
+        goodusers: top.goodusers,
+        goodusers_never_ban: top.goodusers_never_ban,
+        trusted_proxies: top.trusted_proxies,
+        scope: top.scope.unwrap_or(ScopeRule::Auto),
+        banaction: top.banaction.unwrap_or_else(|| "auto".to_owned()),
+        on_stop: top.on_stop.unwrap_or(OnStop::Keep),
+        retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),
+        jails,
+    }
+}
+
+fn empty() -> Config {
+    config(TopDraft::default(), Vec::new())
+}
+
+fn set(
+    entry: &Entry,
+    top: &mut TopDraft,
+    drafts: &mut BTreeMap<String, (Draft, usize)>,
+) -> Result<(), Misfit> {
+    let Some(name) = &entry.jail else {
+        if let Some(key) = find(POLICY_KEYS, &entry.key) {
+            return (key.set)(&mut top.defaults, &entry.value);
+        }
+        return match find(TOP_KEYS, &entry.key) {
+            Some(key) => (key.set)(top, &entry.value),
+            None => Err(unknown(
+                &entry.key,
+                TOP_KEYS.iter().map(|key| key.name).chain(POLICY_KEYS.iter().map(|key| key.name)),
+            )),
+        };
+    };
+    let draft = &mut drafts.entry(name.clone()).or_default().0;
+    match find(POLICY_KEYS, &entry.key).or_else(|| find(JAIL_KEYS, &entry.key)) {
+        Some(key) => (key.set)(draft, &entry.value),
+        None => Err(unknown(&entry.key, JAIL_KEYS.iter().chain(POLICY_KEYS).map(|key| key.name))),
+    }
+}
+
+fn find<'a, T>(keys: &'a [Key<T>], name: &str) -> Option<&'a Key<T>> {
+    keys.iter().find(|key| key.name == name)
+}
+
+fn unknown(key: &str, known: impl Iterator<Item = &'static str>) -> Misfit {
+    let close = known
+        .min_by_key(|known| crate::jail::names::distance(known, key))
+        .filter(|known| crate::jail::names::distance(known, key) <= 3);
+    let what = match close {
+        Some(close) => format!("is no key; did you mean {close}?"),
+        None => "is no key".to_owned(),
+    };
+    Misfit(what, "remove it or mend its spelling")
+}
+
+type JailProblems = Vec<(String, &'static str)>;
+
+fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailProblems> {
+    let mut problems = JailProblems::new();
+    let jail_name = JailName::new(name).map_err(|error| vec![(error.to_string(), "rename it")])?;
+    let filter = filter(name, draft, &mut problems);
+    let backend = draft.backend.unwrap_or(Backend::Auto);
+    let logpath = draft.logpath.clone().unwrap_or_default();
+    if backend == Backend::Journal && draft.logpath.is_some() {
+        problems.push(("backend \"journal\" and logpath exclude each other".into(), "remove one of them"));
+    }
+    let reads_nothing = logpath.is_empty()
+        && filter.logpath.is_empty()
+        && filter.journalmatch.is_empty()
+        && backend != Backend::Btmp;
+    if reads_nothing && draft.enabled != Some(Enabled::No) && problems.is_empty() {
+        problems.push(("nothing says what it reads".into(), "give it a logpath or a journalmatch"));
+    }
+    let ladder = draft.bantime.clone().or_else(|| defaults.bantime.clone());
+    let usual = if filter.public { Ladder::public() } else { Ladder::long() };
+    let policy = Policy {
+        maxretry: draft.maxretry.or(defaults.maxretry).unwrap_or(Policy::default().maxretry),
+        findtime: draft.findtime.or(defaults.findtime).unwrap_or(Policy::default().findtime),
+        bantime: ladder.unwrap_or(usual),
+        points: point_table(&[&defaults.points, &draft.points]),
+    };
+    // A jail that the file sets up itself runs; one that only adjusts a built-in jail leaves it to discovery.
+    let own = draft.failregex.is_some()
+        || draft.logpath.is_some()
+        || draft.backend.is_some()
+        || draft.filter.is_some();
+    let enabled = draft.enabled.unwrap_or(match own {
+        true => Enabled::Yes,
+        false if ON_REQUEST.contains(&name) => Enabled::No,
+        false => Enabled::Auto,
+    });
+    let port = draft.port.clone().unwrap_or_default();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(JailConfig { name: jail_name, enabled, backend, logpath, filter, policy, port })
+}
+
+fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec {
+    let wanted = draft.filter.as_deref().unwrap_or(name);
+    let mut spec = match catalog::builtin(wanted) {
+        Some(spec) => spec,
+        None if draft.failregex.is_some() && draft.filter.is_none() => {
+            FilterSpec { name: name.to_owned(), ..FilterSpec::default() }
+        }
+        None => {
+            problems.push((
+                format!("there is no built-in filter {wanted:?}"),
+                "give it a failregex, or name a filter that exists",
+            ));
+            return FilterSpec::default();
+        }
+    };
+    if let Some(failregex) = &draft.failregex {
+        spec.failregex.clone_from(failregex);
+        spec.failclass.clear();
+        spec.prefregex = None;
+    }
+    if let Some(ignoreregex) = &draft.ignoreregex {
+        spec.ignoreregex.clone_from(ignoreregex);
+    }
+    if draft.datepattern.is_some() {
+        spec.datepattern.clone_from(&draft.datepattern);
+    }
+    if let Some(journalmatch) = &draft.journalmatch {
+        spec.journalmatch.clone_from(journalmatch);
+    }
+    if draft.failregex.is_some() || draft.ignoreregex.is_some() || draft.datepattern.is_some() {
+        if let Err(errors) = Filter::compile(&spec) {
+            problems.extend(errors.into_iter().map(|error| (error.to_string(), "")));
+        }
+    }
+    spec
+}

@@ -1,0 +1,386 @@
+//! A compiled filter: one line in, one [`Verdict`] out.
+//!
+//! The order of work: cut the date out, unfold rsyslog's `message repeated`, apply `prefregex`, find the first
+//! expression that matches, parse the address by code, look whether an `ignoreregex` matches too.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
+use std::ops::Range;
+
+use super::addr;
+use super::datepattern::custom::{Custom, DatePatternError};
+use super::datepattern::{self, Calendar, Found};
+use super::failregex::PatternError;
+use super::header::{self, Header};
+use super::program::{Captured, Program};
+use super::{Clock, ConnectionKey, FilterSpec, Verdict};
+use crate::event::{Class, Connection, Event, Line, MAX_USER_BYTES, Outcome};
+use crate::time::Timestamp;
+
+/// Why a filter cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// An expression that cannot be used.
+    #[error("filter \"{filter}\": {key} {index}: {cause}")]
+    Pattern {
+        /// The filter.
+        filter: String,
+        /// `failregex`, `ignoreregex` ..
+        key: &'static str,
+        /// Which one of that key, from 0.
+        index: usize,
+        /// What is wrong with it.
+        #[source]
+        cause: PatternError,
+    },
+    /// An expression that captures no address.
+    #[error("filter \"{filter}\": {key} {index} captures no address; write <HOST> where it stands")]
+    NoHost {
+        /// The filter.
+        filter: String,
+        /// `failregex` or `successregex`.
+        key: &'static str,
+        /// Which one of that key, from 0.
+        index: usize,
+    },
+    /// A date pattern that cannot be used.
+    #[error("filter \"{filter}\": datepattern: {cause}")]
+    DatePattern {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        cause: DatePatternError,
+    },
+}
+
+/// A filter that is ready to judge lines.
+#[derive(Debug)]
+pub struct Filter {
+    name: String,
+    prefix: Option<Program>,
+    /// The failregexes, then the successregexes.
+    rules: Program,
+    ignore: Option<Program>,
+    /// Class of each failregex.
+    classes: Vec<Class>,
+    connection: ConnectionKey,
+    /// The filter's own date patterns; nothing if the usual stamps are to be found.
+    dates: Option<Custom>,
+    calendar: Calendar,
+    /// A line whose date has been cut out of its middle.
+    cut: Vec<u8>,
+    /// A message that was unfolded from `message repeated`.
+    unfolded: Vec<u8>,
+}
+
+/// A verdict with what led to it, for people who write filters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The expression that matched: its index among the failregexes.
+    pub failregex: Option<usize>,
+    /// The expression that matched: its index among the successregexes.
+    pub successregex: Option<usize>,
+    /// The named groups of the match, in the order of the expression.
+    pub captures: Vec<(String, String)>,
+    /// The bytes of the line that were taken for its date.
+    pub date: Option<Range<usize>>,
+    /// The point in time that the line gives itself.
+    pub stamp: Option<Timestamp>,
+}
+
+/// A match before it is judged.
+struct Match {
+    rule: usize,
+    /// From the rules.
+    captured: Captured,
+    /// The address, from the rules or from the prefregex; nothing if what stands there is none.
+    addr: Option<IpAddr>,
+    /// The user, from the rules or from the prefregex.
+    user: Option<String>,
+}
+
+impl Filter {
+    /// Compiles a filter.
+    /// # Errors
+    /// Every expression that cannot be used.
+    pub fn compile(spec: &FilterSpec) -> Result<Filter, Vec<FilterError>> {
+        let mut problems = Vec::new();
+        let filter = || spec.name.clone();
+        let dates = match spec.datepattern.as_deref().map(Custom::compile).transpose() {
+            Ok(dates) => dates,
+            Err(cause) => {
+                problems.push(FilterError::DatePattern { filter: filter(), cause });
+                None
+            }
+        };
+        let mut program = |expressions: Vec<&str>, key_of: &dyn Fn(usize) -> (&'static str, usize)| {
+            Program::compile(&expressions)
+                .map_err(|found| {
+                    problems.extend(found.into_iter().map(|(index, cause)| {
+                        let (key, index) = key_of(index);
+                        FilterError::Pattern { filter: filter(), key, index, cause }
+                    }));
+                })
+                .ok()
+        };
+        let failures = spec.failregex.len();
+        let key_of = |index: usize| match index.checked_sub(failures) {
+            None => ("failregex", index),
+            Some(index) => ("successregex", index),
+        };
+        let rules = spec.failregex.iter().chain(&spec.successregex).map(String::as_str).collect();
+        let rules = program(rules, &key_of);
+        let prefix = spec.prefregex.as_deref().map(|text| program(vec![text], &|_| ("prefregex", 0)));
+        let ignore = match spec.ignoreregex.as_slice() {
+            [] => None,
+            list => Some(program(list.iter().map(String::as_str).collect(), &|index| ("ignoreregex", index))),
+        };
+        let (Some(rules), Some(prefix), Some(ignore)) = (rules, transpose(prefix), transpose(ignore)) else {
+            return Err(problems);
+        };
+        let prefix_has_address = prefix.as_ref().is_some_and(|prefix| prefix.without_address().is_none());
+        if let (Some(index), false) = (rules.without_address(), prefix_has_address) {
+            let (key, index) = key_of(index);
+            problems.push(FilterError::NoHost { filter: filter(), key, index });
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut classes = vec![Class::KnownUser; failures];
+        for (index, class) in &spec.failclass {
+            if let Some(slot) = classes.get_mut(*index) {
+                *slot = *class;
+            }
+        }
+        Ok(Filter {
+            name: filter(),
+            prefix,
+            rules,
+            ignore,
+            classes,
+            connection: spec.connection,
+            dates,
+            calendar: Calendar::default(),
+            cut: Vec::new(),
+            unfolded: Vec::new(),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Judges one line. Allocates nothing for lines that do not match.
+    pub fn judge(&mut self, line: &Line<'_>, clock: &Clock) -> Verdict {
+        self.run(line, clock, None)
+    }
+
+    /// Judges one line and tells what led to the verdict.
+    pub fn examine(&mut self, line: &Line<'_>, clock: &Clock) -> Finding {
+        let mut finding = Finding {
+            verdict: Verdict::Miss,
+            failregex: None,
+            successregex: None,
+            captures: Vec::new(),
+            date: None,
+            stamp: line.stamp,
+        };
+        finding.verdict = self.run(line, clock, Some(&mut finding));
+        finding
+    }
+
+    fn run(&mut self, line: &Line<'_>, clock: &Clock, mut trace: Option<&mut Finding>) -> Verdict {
+        let bytes = trim_line_end(line.bytes);
+        // A source that records the time itself hands out messages without a date.
+        let found = match (&mut self.dates, line.stamp) {
+            (_, Some(_)) => None,
+            (None, None) => datepattern::find(bytes),
+            (Some(dates), None) => dates.find(bytes),
+        };
+        if let Some(trace) = trace.as_deref_mut() {
+            trace.date = found.as_ref().map(|found| found.range.clone());
+            trace.stamp = line.stamp.or_else(|| self.calendar.resolve(found.as_ref()?.date, clock));
+        }
+        let mut cut = std::mem::take(&mut self.cut);
+        let text = without_date(bytes, found.as_ref(), &mut cut);
+        let mut unfolded = std::mem::take(&mut self.unfolded);
+        let times = unfold(text, &mut unfolded);
+        let text = if times.is_some() { &unfolded } else { text };
+        let stamp =
+            |calendar: &mut Calendar| line.stamp.or_else(|| calendar.resolve(found.as_ref()?.date, clock));
+        let verdict = self.judge_text(text, times.unwrap_or(1), stamp, trace);
+        self.cut = cut;
+        self.unfolded = unfolded;
+        verdict
+    }
+
+    fn judge_text(
+        &mut self,
+        text: &[u8],
+        times: u32,
+        stamp: impl FnOnce(&mut Calendar) -> Option<Timestamp>,
+        trace: Option<&mut Finding>,
+    ) -> Verdict {
+        let Some((found, content)) = self.first_match(text) else { return Verdict::Miss };
+        if let Some(trace) = trace {
+            self.explain(&found, content, trace);
+        }
+        let Some(addr) = found.addr else { return Verdict::Miss };
+        let is_failure = found.rule < self.classes.len();
+        if is_failure && self.ignore.as_mut().is_some_and(|ignore| ignore.is_match(content)) {
+            return Verdict::Ignored;
+        }
+        let captured = &found.captured;
+        let shown = |place: &Option<Range<usize>>| content.get(place.clone()?);
+        let outcome = match self.classes.get(found.rule) {
+            None => Outcome::Success,
+            Some(class) => Outcome::Failure {
+                class: if *class == Class::KnownUser && found.user.as_deref() == Some("root") {
+                    Class::Root
+                } else {
+                    *class
+                },
+                kind: u16::try_from(found.rule).unwrap_or(u16::MAX),
+                attempts: shown(&captured.attempts)
+                    .and_then(header::number)
+                    .unwrap_or(1)
+                    .max(1)
+                    .saturating_mul(times),
+            },
+        };
+        let port = shown(&captured.port).and_then(header::number).and_then(|port| u16::try_from(port).ok());
+        let pid = shown(&captured.pid).and_then(header::number);
+        Verdict::Event(Event {
+            stamp: stamp(&mut self.calendar),
+            addr,
+            user: found.user,
+            outcome,
+            connection: self.connection(header::parse(text), pid, port, outcome),
+            forwarded: shown(&captured.forwarded).map(addr::forwarded).unwrap_or_default(),
+        })
+    }
+
+    /// The first expression that matches, and the text that it matched.
+    fn first_match<'t>(&mut self, text: &'t [u8]) -> Option<(Match, &'t [u8])> {
+        let mut content = text;
+        let mut outer = None;
+        if let Some(prefix) = &mut self.prefix {
+            let index = prefix.search(text)?;
+            let captured = prefix.captured(index);
+            if prefix.has_content() {
+                content = text.get(captured.content.clone()?)?;
+            }
+            outer = Some(captured);
+        }
+        let rule = self.rules.search(content)?;
+        let captured = self.rules.captured(rule);
+        let place = |captured: &Captured, text: &[u8]| {
+            captured.addr.as_ref().map(|place| addr::address(text, place, captured.whole.end))
+        };
+        let addr = place(&captured, content).or_else(|| place(outer.as_ref()?, text)).flatten();
+        let user =
+            |captured: &Captured, text: &[u8]| captured.user.as_ref().and_then(|place| user(text, place));
+        let user = user(&captured, content).or_else(|| user(outer.as_ref()?, text));
+        Some((Match { rule, captured, addr, user }, content))
+    }
+
+    fn explain(&self, found: &Match, content: &[u8], trace: &mut Finding) {
+        match found.rule.checked_sub(self.classes.len()) {
+            None => trace.failregex = Some(found.rule),
+            Some(index) => trace.successregex = Some(index),
+        }
+        trace.captures = self
+            .rules
+            .named(found.rule)
+            .filter_map(|(name, place)| Some((name.to_owned(), lossy(content.get(place)?))))
+            .collect();
+    }
+
+    fn connection(
+        &self,
+        header: Option<Header<'_>>,
+        pid: Option<u32>,
+        port: Option<u16>,
+        outcome: Outcome,
+    ) -> Option<Connection> {
+        let (pid, port) = match self.connection {
+            ConnectionKey::Port => (None, port),
+            ConnectionKey::Process => (pid.or(header.and_then(|header| header.pid)), port),
+            ConnectionKey::Source => (None, None),
+        };
+        let tied = match self.connection {
+            ConnectionKey::Source => outcome != Outcome::Success,
+            _ => pid.is_some() || port.is_some(),
+        };
+        if !tied {
+            return None;
+        }
+        let host = header.filter(|_| self.connection != ConnectionKey::Source).and_then(|header| header.host);
+        let host = host.map_or(0, |host| {
+            let mut hasher = DefaultHasher::new();
+            host.hash(&mut hasher);
+            hasher.finish()
+        });
+        Some(Connection { host, pid, port })
+    }
+}
+
+/// `None` stays `None`; a program that failed to compile makes the whole fail.
+fn transpose(program: Option<Option<Program>>) -> Option<Option<Program>> {
+    match program {
+        None => Some(None),
+        Some(Some(program)) => Some(Some(program)),
+        Some(None) => None,
+    }
+}
+
+fn trim_line_end(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
+/// What stands before the date plus what stands after it.
+fn without_date<'a>(bytes: &'a [u8], found: Option<&Found>, cut: &'a mut Vec<u8>) -> &'a [u8] {
+    let Some(range) = found.map(|found| found.range.clone()) else { return bytes };
+    if range.start == 0 {
+        return &bytes[range.end..];
+    }
+    cut.clear();
+    cut.extend_from_slice(&bytes[..range.start]);
+    cut.extend_from_slice(&bytes[range.end..]);
+    cut
+}
+
+/// Writes the line that `message repeated N times: [ .. ]` stands for, and returns N.
+fn unfold(text: &[u8], unfolded: &mut Vec<u8>) -> Option<u32> {
+    if text.last() != Some(&b']') {
+        return None;
+    }
+    let header = header::parse(text)?;
+    let (times, inner) = header::repeated(text.get(header.message..)?)?;
+    unfolded.clear();
+    unfolded.extend_from_slice(&text[..header.message]);
+    unfolded.extend_from_slice(inner);
+    Some(times)
+}
+
+/// The user as text; nothing if it is empty.
+fn user(text: &[u8], place: &Range<usize>) -> Option<String> {
+    let shown = text.get(place.clone()).filter(|shown| !shown.is_empty())?;
+    let mut name = lossy(&shown[..shown.len().min(MAX_USER_BYTES)]);
+    // Replacement characters are longer than the bytes they stand for.
+    let end = (0..=MAX_USER_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    name.truncate(end);
+    Some(name)
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

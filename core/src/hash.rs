@@ -1,0 +1,10 @@
+//! A fast hash for maps with small keys on the path of every line: addresses, numbers of connections.
+//!
+//! foldhash has a seed of the process, so who chooses addresses cannot choose collisions. Not for anything that
+//! is kept on disk.
+
+/// Builds the hashers, all with the seed of this process.
+pub type FastState = foldhash::fast::RandomState;
+
+/// A map that hashes fast.
+pub type FastMap<K, V> = std::collections::HashMap<K, V, FastState>;

@@ -1,0 +1,397 @@
+//! Jails: from events to counted attempts, and from attempts to decisions.
+//!
+//! [`Judge`] holds every jail's windows and what all jails share: the never-ban set, trust in known places,
+//! names, connections, and the memory of past bans. The order of judgement is the order of [`Judge::observe`].
+
+pub mod bantime;
+pub mod connections;
+pub mod names;
+pub mod never;
+pub mod policy;
+pub mod proxies;
+pub mod trust;
+pub mod window;
+
+use std::net::IpAddr;
+
+use crate::event::{Attempt, Class, Decision, Event, JailName, Origin, Outcome, Points, Scope};
+use crate::filter::Verdict;
+use crate::net::{Prefix, PrefixSet};
+use crate::time::{BanTime, Span, Timestamp};
+
+use bantime::PastBans;
+use connections::Connections;
+use names::Names;
+use never::NeverBan;
+use policy::Policy;
+use proxies::{Known, Proxies};
+use trust::Trust;
+use window::{Failure, Windows};
+
+/// Number of a jail in its [`Judge`].
+pub type JailIndex = u16;
+
+/// A jail as the judge needs it.
+#[derive(Debug, Clone)]
+pub struct Jail {
+    /// Its name.
+    pub name: JailName,
+    /// Its counting.
+    pub policy: Policy,
+}
+
+/// What became of one event.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Judgement {
+    /// The attempt to record; nothing if the line added none.
+    pub attempt: Option<Attempt>,
+    /// The ban to make.
+    pub decision: Option<Decision>,
+}
+
+/// What happens to the count when the event's source is banned already, or only history is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Count and decide.
+    Judge,
+    /// Record the attempt, count nothing: the source is banned already.
+    Banned,
+    /// Count, but never decide.
+    Learn,
+}
+
+/// Counts failures of all jails and decides.
+#[derive(Debug)]
+pub struct Judge {
+    jails: Vec<Jail>,
+    windows: Windows,
+    connections: Connections,
+    /// Who is never banned.
+    pub never: NeverBan,
+    /// Places and accounts with good logins.
+    pub trust: Trust,
+    /// What is known about user names.
+    pub names: Names,
+    /// How often each prefix was banned before.
+    pub past: PastBans,
+    /// Addresses that carry most of a web log's good traffic.
+    pub proxies: Proxies,
+    trusted_proxies: PrefixSet,
+}
+
+/// How long a known place stays banned the first time. Source: design, "Recent good logins".
+const FIRST_BAN_OF_KNOWN_PLACE: BanTime = BanTime::For(Span::from_secs(600));
+
+impl Judge {
+    /// A judge with empty windows.
+    pub fn new(jails: Vec<Jail>, names: Names, trusted_proxies: PrefixSet, max_tracked: usize) -> Judge {
+        Judge {
+            jails,
+            windows: Windows::new(max_tracked),
+            connections: Connections::default(),
+            never: NeverBan::default(),
+            trust: Trust::default(),
+            names,
+            past: PastBans::default(),
+            proxies: Proxies::default(),
+            trusted_proxies,
+        }
+    }
+
+    /// The jails in the order of their indexes.
+    pub fn jails(&self) -> &[Jail] {
+        &self.jails
+    }
+
+    /// Takes over the jails and settings of a judge that was built from a new configuration; counts of jails
+    /// that stay, and everything that was learnt, are kept.
+    pub fn adopt(&mut self, new: Judge) {
+        let place = |old: &Jail| {
+            new.jails.iter().position(|jail| jail.name == old.name).and_then(|at| u16::try_from(at).ok())
+        };
+        let moved: Vec<Option<JailIndex>> = self.jails.iter().map(place).collect();
+        self.windows.renumber(&moved);
+        self.connections = Connections::default();
+        self.jails = new.jails;
+        self.trusted_proxies = new.trusted_proxies;
+        self.names.adopt(new.names);
+        self.past.set_memory(new.past.memory());
+    }
+
+    /// The client behind `event`: its address, or the last untrusted one that a trusted proxy reports.
+    ///
+    /// Nothing if a trusted proxy reports none: then nobody can be blamed.
+    pub fn client(&self, event: &Event) -> Option<IpAddr> {
+        if !self.trusted_proxies.contains_addr(event.addr) {
+            return Some(event.addr);
+        }
+        event.forwarded.iter().copied().find(|addr| !self.trusted_proxies.contains_addr(*addr))
+    }
+
+    /// Whom failures of `addr` are counted for: the address, or its /64 (IPv6).
+    ///
+    /// A /64 that holds somebody who is never banned (this host itself, for one) is counted by address.
+    pub fn subject(&self, addr: IpAddr) -> Prefix {
+        let host = Prefix::host(addr);
+        match addr {
+            IpAddr::V4(_) => host,
+            IpAddr::V6(_) if self.never.overlaps(host.widened(64)) => host,
+            IpAddr::V6(_) => host.widened(64),
+        }
+    }
+
+    /// Counts a line of a web server's log, with what the filter said of it; other lines are passed over.
+    pub fn traffic(
+        &mut self,
+        index: JailIndex,
+        line: (&[u8], &Verdict),
+        now: (Timestamp, bool),
+        changes: &mut Vec<proxies::Change>,
+    ) {
+        if let Some(jail) = self.jails.get(usize::from(index)) {
+            let known = Known { never: &self.never, trust: &self.trust };
+            self.proxies.line(&jail.name, line, now, known, changes);
+        }
+    }
+
+    /// True if a jail presumes that `addr` is a proxy and does not ban it.
+    pub fn presumes_proxy(&self, addr: IpAddr, now: Timestamp) -> bool {
+        let known = Known { never: &self.never, trust: &self.trust };
+        self.jails.iter().any(|jail| self.proxies.spares(&jail.name, addr, now, known))
+    }
+
+    /// Judges one event of a jail. `when`: the time it is judged by; `mode`: see [`Mode`].
+    pub fn observe(&mut self, index: JailIndex, event: &Event, when: Timestamp, mode: Mode) -> Judgement {
+        let (Some(addr), Some(jail)) = (self.client(event), self.jails.get(usize::from(index))) else {
+            return Judgement::default();
+        };
+        let jail = jail.clone();
+        match event.outcome {
+            Outcome::Success => self.good_login(index, &jail, event, addr, when),
+            Outcome::Failure { class, kind, attempts } => {
+                let line = connections::Line { kind, attempts, class, user: event.user.as_deref() };
+                let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
+                if counted.new_attempts == 0 {
+                    return Judgement::default();
+                }
+                self.failed_login((index, &jail), counted, addr, when, mode)
+            }
+        }
+    }
+
+    /// Counts a failure of a source that is banned already: what [`Judge::observe`] would record of it, without
+    /// the rest. `addr`: its client.
+    pub fn count_only(
+        &mut self,
+        index: JailIndex,
+        event: &Event,
+        addr: IpAddr,
+        when: Timestamp,
+    ) -> Option<connections::Counted> {
+        let Outcome::Failure { class, kind, attempts } = event.outcome else { return None };
+        let line = connections::Line { kind, attempts, class, user: event.user.as_deref() };
+        let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
+        (counted.new_attempts > 0).then_some(counted)
+    }
+
+    /// Reads a btmp record as sshd means it: for a name without an account it writes one record before the first
+    /// password and one for each password; for an account one for each password.
+    ///
+    /// So the first record of a connection for such a name becomes a kind of its own, `Invalid user` in effect.
+    pub fn login_record(&self, index: JailIndex, mut event: Event) -> Event {
+        let unknown = event.user.as_deref().is_none_or(|user| user != "root" && !self.names.is_account(user));
+        if let Outcome::Failure { class, kind, .. } = &mut event.outcome
+            && unknown
+        {
+            *class = Class::UnknownUser;
+            let first = event
+                .connection
+                .as_ref()
+                .is_some_and(|connection| !self.connections.knows(index, event.addr, connection));
+            *kind = u16::from(!first);
+        }
+        event
+    }
+
+    fn good_login(
+        &mut self,
+        index: JailIndex,
+        jail: &Jail,
+        event: &Event,
+        addr: IpAddr,
+        when: Timestamp,
+    ) -> Judgement {
+        // A login without a user (a web server's 302) can be forged by a request: it clears nothing.
+        if let Some(user) = &event.user {
+            let subject = self.subject(addr);
+            if let Some(connection) = &event.connection {
+                self.windows.forget_connection(index, subject, connections::key(addr, connection));
+                self.connections.forget(index, addr, connection);
+            }
+            self.windows.forget_user(index, subject, names::hash(user));
+            self.names.logged_in(user);
+            self.trust.good_login(addr, Some(user), when);
+        }
+        let attempt = Attempt {
+            time: when,
+            jail: jail.name.clone(),
+            addr,
+            user: event.user.clone(),
+            class: None,
+            points: Points(0),
+            tries: 1,
+            connection: None,
+        };
+        Judgement { attempt: Some(attempt), decision: None }
+    }
+
+    fn failed_login(
+        &mut self,
+        (index, jail): (JailIndex, &Jail),
+        counted: connections::Counted,
+        addr: IpAddr,
+        when: Timestamp,
+        mode: Mode,
+    ) -> Judgement {
+        let class = self.names.refine(counted.class, counted.user.as_deref());
+        let known_place = self.trust.is_known_place(addr, when);
+        let each = match jail.policy.points.of(class) {
+            points if known_place => points.min(jail.policy.points.of(Class::KnownUser)),
+            points => points,
+        };
+        let points = each.times(counted.new_attempts);
+        let user = counted.user.as_deref().map_or(0, names::hash);
+        let attempt = Attempt {
+            time: when,
+            jail: jail.name.clone(),
+            addr,
+            user: counted.user,
+            class: Some(class),
+            points,
+            tries: counted.new_attempts,
+            connection: counted.shown,
+        };
+        let known = Known { never: &self.never, trust: &self.trust };
+        let spared = self.never.contains_addr(addr)
+            || self.proxies.spares(&jail.name, addr, when, known)
+            || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
+        if spared || mode == Mode::Banned {
+            return Judgement { attempt: Some(attempt), decision: None };
+        }
+        let subject = self.subject(addr);
+        let failure = Failure {
+            time: when,
+            points,
+            tries: counted.new_attempts,
+            user,
+            connection: counted.shown.map_or(0, |shown| shown.connection),
+        };
+        let sum = self.windows.add(index, subject, failure, &jail.policy);
+        let decision = (sum >= jail.policy.maxretry && mode == Mode::Judge)
+            .then(|| self.decide(index, jail, subject, when, known_place));
+        Judgement { attempt: Some(attempt), decision }
+    }
+
+    fn decide(
+        &mut self,
+        index: JailIndex,
+        jail: &Jail,
+        subject: Prefix,
+        when: Timestamp,
+        known_place: bool,
+    ) -> Decision {
+        let failures = self.windows.take(index, subject);
+        let tries: u32 = failures.iter().map(|failure| failure.tries).sum();
+        let points = failures.iter().fold(Points(0), |sum, failure| sum.plus(failure.points));
+        let first = failures.first().map_or(when, |failure| failure.time);
+        self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
+        let earlier = self.past.count(subject);
+        let bantime = match jail.policy.bantime.step(earlier) {
+            step if known_place && earlier == 0 => step.min(FIRST_BAN_OF_KNOWN_PLACE),
+            step => step,
+        };
+        let plural = if tries == 1 { "failure" } else { "failures" };
+        let span = when.since(first);
+        let reason = match span.secs() {
+            0 => format!("{tries} {plural} at once, {points} points"),
+            _ => format!("{tries} {plural} in {span}, {points} points"),
+        };
+        Decision {
+            prefix: subject,
+            jail: jail.name.clone(),
+            since: when,
+            until: bantime.end(when),
+            failures: tries,
+            reason,
+            origin: Origin::Local,
+            scope: Scope::All,
+        }
+    }
+
+    /// Puts an attempt from the store back into its window, as it was counted; decides nothing.
+    ///
+    /// Attempts of jails that are no more, and of sources that are never banned, are passed over.
+    pub fn remember(&mut self, attempt: &Attempt) {
+        let position = self.jails.iter().position(|jail| jail.name == attempt.jail);
+        let Some(index) = position.and_then(|at| JailIndex::try_from(at).ok()) else { return };
+        let Some(class) = attempt.class else { return };
+        if let Some(shown) = &attempt.connection {
+            self.connections.remember(index, shown, class, attempt.user.as_deref(), attempt.time);
+        }
+        if self.never.contains_addr(attempt.addr) {
+            return;
+        }
+        let failure = Failure {
+            time: attempt.time,
+            points: attempt.points,
+            tries: attempt.tries,
+            user: attempt.user.as_deref().map_or(0, names::hash),
+            connection: attempt.connection.map_or(0, |shown| shown.connection),
+        };
+        let subject = self.subject(attempt.addr);
+        let policy = &self.jails[usize::from(index)].policy;
+        self.windows.add(index, subject, failure, policy);
+    }
+
+    /// Forgets the counts of `prefix` in one jail or in all: it was banned or unbanned by hand.
+    pub fn forget(&mut self, prefix: Prefix, jail: Option<&JailName>) {
+        for (index, known) in self.jails.iter().enumerate() {
+            if jail.is_none_or(|jail| *jail == known.name) {
+                self.windows.take(index as JailIndex, prefix);
+            }
+        }
+    }
+
+    /// What is counted for `prefix` at `now`, per jail: points and tries; jails without any are left out.
+    pub fn counted(&self, prefix: Prefix, now: Timestamp) -> Vec<(JailName, Points, u32)> {
+        let sums = self.jails.iter().enumerate().map(|(index, jail)| {
+            let (points, tries) = self.windows.sum(index as JailIndex, prefix, now, jail.policy.findtime);
+            (jail.name.clone(), points, tries)
+        });
+        sums.filter(|(_, _, tries)| *tries > 0).collect()
+    }
+
+    /// How many sources each jail is counting, by its index.
+    pub fn tracked(&self, index: JailIndex) -> usize {
+        self.windows.tracked(index)
+    }
+
+    /// Sources whose points have reached `maxretry` without a ban: whom the history would have banned.
+    pub fn would_ban(&self, index: JailIndex) -> Vec<Prefix> {
+        self.jails
+            .get(usize::from(index))
+            .map_or_else(Vec::new, |jail| self.windows.at_least(index, jail.policy.maxretry))
+    }
+
+    /// Drops what is too old to matter. Call it now and then, at least once a minute.
+    pub fn sweep(&mut self, now: Timestamp) {
+        let findtimes: Vec<Span> = self.jails.iter().map(|jail| jail.policy.findtime).collect();
+        self.windows.sweep(now, &findtimes);
+        self.connections.sweep(now);
+        self.trust.sweep(now);
+        self.past.sweep(now);
+    }
+}
+
+#[cfg(test)]
+mod tests;

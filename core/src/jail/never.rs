@@ -1,0 +1,96 @@
+//! The never-ban set: who is never shut out, and why.
+//!
+//! It is checked when a jail decides, and subtracted again when the ledger is projected onto the kernel.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::{Prefix, PrefixSet, never_an_attacker};
+
+/// Why a prefix is never banned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Loopback, multicast, link-local and the like.
+    Reserved,
+    /// An address of this host.
+    Own,
+    /// A default gateway.
+    Gateway,
+    /// A name server that this host asks.
+    Resolver,
+    /// Listed in `ignoreip`.
+    Ignoreip,
+    /// Listed in `trusted_proxies`.
+    TrustedProxy,
+    /// Most of a web log's good traffic comes from it.
+    PresumedProxy,
+    /// The far end of an authenticated session that is open now.
+    Session,
+}
+
+impl Why {
+    /// In words, as `explain` and refusals say it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Why::Reserved => "a reserved range (loopback, link-local, multicast ..)",
+            Why::Own => "an address of this host",
+            Why::Gateway => "a default gateway of this host",
+            Why::Resolver => "a name server of this host",
+            Why::Ignoreip => "listed in ignoreip",
+            Why::TrustedProxy => "listed in trusted_proxies",
+            Why::PresumedProxy => "presumed to be a proxy",
+            Why::Session => "the far end of an open authenticated session",
+        }
+    }
+}
+
+/// Who is never banned, with the reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeverBan {
+    entries: Vec<(Prefix, Why)>,
+    set: PrefixSet,
+}
+
+impl Default for NeverBan {
+    fn default() -> NeverBan {
+        NeverBan::new(Vec::new())
+    }
+}
+
+impl NeverBan {
+    /// The reserved ranges and `entries`.
+    pub fn new(mut entries: Vec<(Prefix, Why)>) -> NeverBan {
+        entries.extend(never_an_attacker().into_iter().map(|prefix| (prefix, Why::Reserved)));
+        entries.sort();
+        entries.dedup();
+        let set = PrefixSet::new(entries.iter().map(|(prefix, _)| *prefix));
+        NeverBan { entries, set }
+    }
+
+    /// True if any address of `prefix` is never banned.
+    pub fn overlaps(&self, prefix: Prefix) -> bool {
+        self.set.overlaps(prefix)
+    }
+
+    /// True if `addr` is never banned.
+    pub fn contains_addr(&self, addr: IpAddr) -> bool {
+        self.set.contains_addr(addr)
+    }
+
+    /// What is left of `prefix` once everything that is never banned is taken out.
+    pub fn subtract(&self, prefix: Prefix) -> Vec<Prefix> {
+        if self.set.overlaps(prefix) { prefix.without(self.set.prefixes()) } else { vec![prefix] }
+    }
+
+    /// Every entry that shares an address with `prefix`, with its reason.
+    pub fn reasons(&self, prefix: Prefix) -> Vec<(Prefix, Why)> {
+        self.entries.iter().copied().filter(|(entry, _)| entry.overlaps(prefix)).collect()
+    }
+
+    /// All entries, sorted.
+    pub fn entries(&self) -> &[(Prefix, Why)] {
+        &self.entries
+    }
+}

@@ -1,0 +1,153 @@
+use super::*;
+use crate::event::Connection;
+use crate::jail::policy::PointTable;
+
+fn judge(policy: Policy) -> Judge {
+    let accounts = ["root", "alice"].map(str::to_owned).into_iter().collect();
+    let names = Names::new(accounts, ["drjohn1".to_owned()].into_iter().collect(), false);
+    let jail = Jail { name: JailName::new("sshd").unwrap(), policy };
+    Judge::new(vec![jail], names, PrefixSet::default(), 1000)
+}
+
+fn failure(addr: &str, user: &str, class: Class, pid: u32) -> Event {
+    Event {
+        stamp: None,
+        addr: addr.parse().unwrap(),
+        user: Some(user.to_owned()),
+        outcome: Outcome::Failure { class, kind: 0, attempts: 1 },
+        forwarded: Vec::new(),
+        connection: Some(Connection { host: 0, pid: Some(pid), port: None }),
+    }
+}
+
+fn good(addr: &str, user: &str, pid: u32) -> Event {
+    Event { outcome: Outcome::Success, ..failure(addr, user, Class::KnownUser, pid) }
+}
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(secs)
+}
+
+/// Feeds failures of one source until it is banned; returns how many attempts that took.
+fn attempts_until_ban(judge: &mut Judge, addr: &str, user: &str, class: Class) -> u32 {
+    for number in 1..100 {
+        let event = failure(addr, user, class, number);
+        if judge.observe(0, &event, at(i64::from(number)), Mode::Judge).decision.is_some() {
+            return number;
+        }
+    }
+    panic!("{addr} was never banned");
+}
+
+#[test]
+fn the_default_points_ban_after_as_many_attempts_as_they_say() {
+    let mut judge = judge(Policy::default());
+    assert_eq!(attempts_until_ban(&mut judge, "192.0.2.1", "oracle", Class::UnknownUser), 1);
+    assert_eq!(attempts_until_ban(&mut judge, "192.0.2.2", "somebody", Class::UnknownUser), 2);
+    assert_eq!(attempts_until_ban(&mut judge, "192.0.2.3", "root", Class::KnownUser), 3);
+    assert_eq!(attempts_until_ban(&mut judge, "192.0.2.4", "alice", Class::KnownUser), 5);
+    assert_eq!(attempts_until_ban(&mut judge, "192.0.2.5", "drjohn1", Class::KnownUser), 10);
+}
+
+#[test]
+fn plain_counting_counts_attempts() {
+    let policy = Policy { maxretry: Points(300), points: PointTable::plain(), ..Policy::default() };
+    let mut judge = judge(policy);
+    assert_eq!(attempts_until_ban(&mut judge, "192.0.2.2", "somebody", Class::UnknownUser), 3);
+    assert_eq!(attempts_until_ban(&mut judge, "192.0.2.3", "root", Class::KnownUser), 3);
+}
+
+#[test]
+fn a_slow_attacker_is_remembered_for_a_day_but_not_longer() {
+    let mut judge = judge(Policy::default());
+    let mut try_at = |secs, pid| {
+        judge.observe(0, &failure("192.0.2.1", "root", Class::KnownUser, pid), at(secs), Mode::Judge)
+    };
+    assert!(try_at(0, 1).decision.is_none());
+    assert!(try_at(40_000, 2).decision.is_none());
+    assert!(try_at(86_401, 3).decision.is_none(), "the first try is more than a day old");
+    assert!(try_at(86_500, 4).decision.is_some());
+}
+
+#[test]
+fn a_good_login_clears_that_users_points_and_makes_the_place_known() {
+    let mut judge = judge(Policy::default());
+    for pid in 1..5 {
+        judge.observe(0, &failure("192.0.2.1", "alice", Class::KnownUser, pid), at(1), Mode::Judge);
+    }
+    judge.observe(0, &good("192.0.2.1", "alice", 9), at(2), Mode::Judge);
+    assert!(judge.counted("192.0.2.1".parse().unwrap(), at(3)).is_empty());
+    // Known places: one point a failure, and ten minutes the first time.
+    let mut last = None;
+    for pid in 10..15 {
+        last = judge
+            .observe(0, &failure("192.0.2.1", "root", Class::KnownUser, pid), at(3), Mode::Judge)
+            .decision;
+    }
+    assert_eq!(last.unwrap().until, crate::time::End::At(at(3) + Span::from_secs(600)));
+}
+
+#[test]
+fn bans_climb_the_ladder() {
+    let mut judge = judge(Policy::default());
+    let mut days = Vec::new();
+    for round in 0..4 {
+        for pid in 0..3 {
+            let event = failure("192.0.2.1", "root", Class::KnownUser, round * 10 + pid);
+            if let Some(decision) = judge.observe(0, &event, at(0), Mode::Judge).decision {
+                judge.past.began(decision.prefix, at(0));
+                days.push(decision.until.timestamp().unwrap().secs() / 86_400);
+            }
+        }
+    }
+    assert_eq!(days, [1, 7, 30, 30]);
+}
+
+#[test]
+fn ipv6_is_counted_by_network() {
+    let mut judge = judge(Policy::default());
+    let first =
+        judge.observe(0, &failure("2001:db8:1:2::1", "bob", Class::UnknownUser, 1), at(1), Mode::Judge);
+    let second =
+        judge.observe(0, &failure("2001:db8:1:2:ffff::9", "bob", Class::UnknownUser, 2), at(2), Mode::Judge);
+    assert!(first.decision.is_none());
+    assert_eq!(second.decision.unwrap().prefix.to_string(), "2001:db8:1:2::/64");
+}
+
+#[test]
+fn an_attacker_in_the_hosts_own_network_is_banned_alone() {
+    let mut judge = judge(Policy::default());
+    judge.never = NeverBan::new(vec![("2001:db8:1:2::1".parse().unwrap(), never::Why::Own)]);
+    let decision = judge
+        .observe(0, &failure("2001:db8:1:2::bad", "oracle", Class::UnknownUser, 1), at(1), Mode::Judge)
+        .decision;
+    assert_eq!(decision.unwrap().prefix.to_string(), "2001:db8:1:2::bad/128");
+}
+
+#[test]
+fn who_is_never_banned_is_recorded_but_not_counted() {
+    let mut judge = judge(Policy::default());
+    judge.never = NeverBan::new(vec![("192.0.2.0/24".parse().unwrap(), never::Why::Ignoreip)]);
+    for pid in 0..20 {
+        let judgement =
+            judge.observe(0, &failure("192.0.2.1", "oracle", Class::UnknownUser, pid), at(1), Mode::Judge);
+        assert!(judgement.attempt.is_some() && judgement.decision.is_none());
+    }
+}
+
+#[test]
+fn behind_a_trusted_proxy_the_client_is_judged() {
+    let mut judge = judge(Policy::default());
+    judge.trusted_proxies = PrefixSet::new(["198.51.100.0/24".parse().unwrap()]);
+    let mut event = failure("198.51.100.7", "oracle", Class::UnknownUser, 1);
+    event.forwarded =
+        ["198.51.100.9", "203.0.113.5", "203.0.113.66"].map(|addr| addr.parse().unwrap()).to_vec();
+    let decision = judge.observe(0, &event, at(1), Mode::Judge).decision.unwrap();
+    assert_eq!(
+        decision.prefix.short(),
+        "203.0.113.5",
+        "what lies behind the nearest untrusted hop is the client's own word"
+    );
+    event.forwarded.clear();
+    assert_eq!(judge.observe(0, &event, at(1), Mode::Judge), Judgement::default());
+}

@@ -1,0 +1,53 @@
+//! Trust: places from which somebody logged in lately.
+//!
+//! A known place is judged mildly: each failure counts one point at most, and its first ban is short.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::time::{Span, Timestamp};
+
+/// Good logins of the last [`MEMORY`].
+#[derive(Debug, Default)]
+pub struct Trust {
+    places: HashMap<IpAddr, (Timestamp, Option<String>)>,
+}
+
+/// How long a good login is remembered. Source: design, "Recent good logins".
+pub const MEMORY: Span = Span::from_secs(30 * 86_400);
+
+const MAX_PLACES: usize = 100_000;
+
+impl Trust {
+    /// Notes a good login.
+    pub fn good_login(&mut self, addr: IpAddr, user: Option<&str>, when: Timestamp) {
+        if self.places.len() >= MAX_PLACES && !self.places.contains_key(&addr) {
+            let oldest = self.places.iter().min_by_key(|(_, (time, _))| *time).map(|(addr, _)| *addr);
+            oldest.and_then(|addr| self.places.remove(&addr));
+        }
+        let entry = self.places.entry(addr).or_insert((when, None));
+        if when >= entry.0 {
+            *entry = (when, user.map(str::to_owned));
+        }
+    }
+
+    /// True if somebody logged in from `addr` within [`MEMORY`] before `now`.
+    pub fn is_known_place(&self, addr: IpAddr, now: Timestamp) -> bool {
+        self.places.get(&addr).is_some_and(|(time, _)| now.since(*time) < MEMORY)
+    }
+
+    /// The last good login from `addr`: when and who.
+    pub fn last_login(&self, addr: IpAddr) -> Option<(Timestamp, Option<&str>)> {
+        self.places.get(&addr).map(|(time, user)| (*time, user.as_deref()))
+    }
+
+    /// Every known place with its last login.
+    pub fn places(&self) -> impl Iterator<Item = (IpAddr, Timestamp)> {
+        self.places.iter().map(|(addr, (time, _))| (*addr, *time))
+    }
+
+    /// Forgets what is too old.
+    pub fn sweep(&mut self, now: Timestamp) {
+        self.places.retain(|_, (time, _)| now.since(*time) < MEMORY);
+    }
+}

@@ -1,0 +1,215 @@
+//! The projection: what the kernel shall hold, as a pure function of the ledger and the never-ban set.
+//!
+//! Single addresses (and IPv6 /64s) are elements of their own with the latest end of all jails that ban them.
+//! Other prefixes are flattened within their scope: disjoint pieces, each with the latest end of the bans that
+//! cover it. Everything that is never banned is subtracted.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::event::Scope;
+use crate::jail::never::NeverBan;
+use crate::net::Prefix;
+use crate::time::{End, Span, Timestamp};
+
+use super::{Ban, Ledger};
+
+/// One element of the projection: this prefix, shut out in this scope.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Element {
+    /// Which traffic.
+    pub scope: Scope,
+    /// Whose.
+    pub prefix: Prefix,
+}
+
+/// One change to the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The element shall be there until `End`; sets the end anew if it is there already.
+    Set(Element, End),
+    /// The element shall not be there; it is no error if it is not.
+    Remove(Element),
+}
+
+/// What the kernel holds of ours: each element with its end, as far as the kernel knows ends.
+pub type Installed = HashMap<Element, Option<End>>;
+
+/// True for prefixes that are elements of their own: single addresses, and the /64s of IPv6.
+pub fn is_point(prefix: Prefix) -> bool {
+    prefix.is_host() || (!prefix.is_ipv4() && prefix.prefix_len() == 64)
+}
+
+/// The ends of touched elements before an update.
+type Before = BTreeMap<Element, Option<End>>;
+
+/// What the kernel shall hold, kept up to date ban by ban.
+#[derive(Debug, Default)]
+pub struct Projection {
+    points: HashMap<Element, End>,
+    nets: BTreeMap<Element, End>,
+    /// Every scope that a point ever had; as many as there are jails at most.
+    scopes: BTreeSet<Scope>,
+}
+
+/// Ends that differ by less than this are taken as equal when the kernel is compared: it rounds and lags.
+const END_TOLERANCE: Span = Span::from_millis(1_500);
+
+impl Projection {
+    /// Brings the projection up to date after the bans of `dirty` prefixes changed; returns what the kernel
+    /// must be told, removals first. `never` must be the one of the last [`Projection::rebuild`].
+    pub fn update(&mut self, dirty: &BTreeSet<Prefix>, ledger: &Ledger, never: &NeverBan) -> Vec<Change> {
+        let mut before = Before::default();
+        for prefix in dirty.iter().filter(|prefix| !is_net(**prefix, never)) {
+            self.update_point(*prefix, ledger.of(*prefix), never, &mut before);
+        }
+        if dirty.iter().any(|prefix| is_net(*prefix, never)) {
+            let wanted = flatten(ledger.iter().filter(|ban| is_net(ban.prefix, never)), never);
+            self.replace_nets(wanted, &mut before);
+        }
+        self.changes_since(before)
+    }
+
+    /// Computes everything anew, for example after the never-ban set changed; returns the difference.
+    pub fn rebuild(&mut self, ledger: &Ledger, never: &NeverBan) -> Vec<Change> {
+        let new = Projection::of(ledger, never);
+        let mut before = Before::default();
+        for element in
+            self.points.keys().chain(new.points.keys()).chain(self.nets.keys()).chain(new.nets.keys())
+        {
+            before.entry(element.clone()).or_insert_with(|| self.end_of(element));
+        }
+        *self = new;
+        self.changes_since(before)
+    }
+
+    /// The projection of a ledger, computed from nothing.
+    pub fn of(ledger: &Ledger, never: &NeverBan) -> Projection {
+        let mut projection = Projection::default();
+        let points: BTreeSet<Prefix> =
+            ledger.iter().map(|ban| ban.prefix).filter(|prefix| !is_net(*prefix, never)).collect();
+        for prefix in points {
+            projection.update_point(prefix, ledger.of(prefix), never, &mut Before::default());
+        }
+        projection.nets = flatten(ledger.iter().filter(|ban| is_net(ban.prefix, never)), never);
+        projection
+    }
+
+    fn update_point(&mut self, prefix: Prefix, bans: &[Ban], never: &NeverBan, before: &mut Before) {
+        self.scopes.extend(bans.iter().map(|ban| ban.scope.clone()));
+        for scope in &self.scopes {
+            let of_scope = bans.iter().filter(|ban| ban.scope == *scope && !never.overlaps(prefix));
+            let element = Element { scope: scope.clone(), prefix };
+            before.entry(element.clone()).or_insert_with(|| self.end_of(&element));
+            match of_scope.map(|ban| ban.until).max() {
+                Some(end) => self.points.insert(element, end),
+                None => self.points.remove(&element),
+            };
+        }
+    }
+
+    fn replace_nets(&mut self, wanted: BTreeMap<Element, End>, before: &mut Before) {
+        let changed = |element: &&Element| self.nets.get(*element) != wanted.get(*element);
+        for element in self.nets.keys().chain(wanted.keys()).filter(changed) {
+            before.entry(element.clone()).or_insert_with(|| self.end_of(element));
+        }
+        self.nets = wanted;
+    }
+
+    /// The element's end. A piece of a network may be a single address that is banned by itself, too.
+    fn end_of(&self, element: &Element) -> Option<End> {
+        self.points.get(element).max(self.nets.get(element)).copied()
+    }
+
+    fn changes_since(&self, before: Before) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (element, old) in before {
+            match self.end_of(&element) {
+                new if new == old => {}
+                Some(end) => changes.push(Change::Set(element, end)),
+                None => changes.push(Change::Remove(element)),
+            }
+        }
+        changes.sort_by_key(|change| matches!(change, Change::Set(..)));
+        changes
+    }
+
+    /// Every element with its end.
+    pub fn elements(&self) -> impl Iterator<Item = (&Element, End)> {
+        let only_nets = self.nets.keys().filter(|element| !self.points.contains_key(*element));
+        self.points.keys().chain(only_nets).filter_map(|element| Some((element, self.end_of(element)?)))
+    }
+
+    /// How many points are among the elements: what the kernel's sets of points hold.
+    pub fn points(&self) -> usize {
+        let pieces = self
+            .nets
+            .keys()
+            .filter(|element| is_point(element.prefix) && !self.points.contains_key(*element));
+        self.points.len() + pieces.count()
+    }
+
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
+        self.elements().count()
+    }
+
+    /// True if the kernel shall hold nothing.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty() && self.nets.is_empty()
+    }
+
+    /// What must change in a kernel that holds `installed`, removals first. Elements whose time is over at
+    /// `now` are not wanted any more.
+    pub fn reconcile(&self, installed: &Installed, now: Timestamp) -> Vec<Change> {
+        let wanted = |element: &Element| self.end_of(element).filter(|end| !end.is_over(now));
+        let extra = installed.keys().filter(|element| wanted(element).is_none());
+        let mut changes: Vec<Change> = extra.cloned().map(Change::Remove).collect();
+        for (element, end) in self.elements().filter(|(_, end)| !end.is_over(now)) {
+            match installed.get(element) {
+                Some(None) => {}
+                Some(Some(there)) if same_end(*there, end) => {}
+                _ => changes.push(Change::Set(element.clone(), end)),
+            }
+        }
+        changes
+    }
+}
+
+fn is_net(prefix: Prefix, never: &NeverBan) -> bool {
+    !is_point(prefix) || (!prefix.is_host() && never.overlaps(prefix))
+}
+
+fn same_end(left: End, right: End) -> bool {
+    match (left, right) {
+        (End::At(left), End::At(right)) => left.since(right).max(right.since(left)) <= END_TOLERANCE,
+        (left, right) => left == right,
+    }
+}
+
+/// Disjoint pieces per scope, each with the latest end of the bans over it, minus the never-ban set.
+fn flatten<'a>(bans: impl Iterator<Item = &'a Ban>, never: &NeverBan) -> BTreeMap<Element, End> {
+    let mut latest: BTreeMap<(Scope, Prefix), End> = BTreeMap::new();
+    for ban in bans {
+        let end = latest.entry((ban.scope.clone(), ban.prefix)).or_insert(ban.until);
+        *end = (*end).max(ban.until);
+    }
+    // Bans that end later win; of equal ends the wider one, which then holds the narrower.
+    let mut order: Vec<(Scope, Prefix, End)> =
+        latest.into_iter().map(|((scope, prefix), end)| (scope, prefix, end)).collect();
+    order.sort_by(|a, b| (b.2, a.1.prefix_len()).cmp(&(a.2, b.1.prefix_len())));
+    let mut pieces: BTreeMap<Element, End> = BTreeMap::new();
+    let mut taken: HashMap<Scope, BTreeSet<Prefix>> = HashMap::new();
+    for (scope, prefix, end) in order {
+        let taken = taken.entry(scope.clone()).or_default();
+        let held = (0..=prefix.prefix_len()).any(|len| taken.contains(&prefix.widened(len)));
+        if held {
+            continue;
+        }
+        let inside: Vec<Prefix> = taken.range(prefix..=Prefix::host(prefix.last_addr())).copied().collect();
+        for piece in prefix.without(&inside).into_iter().flat_map(|piece| never.subtract(piece)) {
+            pieces.insert(Element { scope: scope.clone(), prefix: piece }, end);
+        }
+        taken.insert(prefix);
+    }
+    pieces
+}

@@ -1,0 +1,154 @@
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::{Origin, Scope};
+use crate::jail::never::{NeverBan, Why};
+use crate::time::End;
+
+fn ban(text: &str, jail: &str, until: i64) -> Ban {
+    Ban {
+        prefix: text.parse().unwrap(),
+        jail: JailName::new(jail).unwrap(),
+        since: Timestamp::from_secs(0),
+        until: End::At(Timestamp::from_secs(until)),
+        failures: 1,
+        reason: String::new(),
+        origin: Origin::Local,
+        scope: Scope::All,
+    }
+}
+
+#[test]
+fn a_second_jail_keeps_the_address_banned_when_the_first_lets_go() {
+    let mut ledger = Ledger::default();
+    ledger.ban(ban("192.0.2.7", "sshd", 100));
+    ledger.ban(ban("192.0.2.7", "nginx", 50));
+    let prefix = "192.0.2.7".parse().unwrap();
+    ledger.unban(prefix, Some(&JailName::new("sshd").unwrap()));
+    let projection = Projection::of(&ledger, &NeverBan::default());
+    let ends: Vec<End> = projection.elements().map(|(_, end)| end).collect();
+    assert_eq!(ends, [End::At(Timestamp::from_secs(50))]);
+}
+
+#[test]
+fn a_shorter_ban_does_not_shorten_nor_a_repeated_one_lengthen() {
+    let mut ledger = Ledger::default();
+    assert!(ledger.ban(ban("192.0.2.7", "sshd", 100)));
+    assert!(!ledger.ban(ban("192.0.2.7", "sshd", 90)));
+    assert_eq!(ledger.next_end(), Some(Timestamp::from_secs(100)));
+}
+
+#[test]
+fn bans_end_in_order_of_their_ends() {
+    let mut ledger = Ledger::default();
+    ledger.ban(ban("192.0.2.7", "sshd", 100));
+    ledger.ban(ban("192.0.2.8", "sshd", 50));
+    ledger.ban(ban("192.0.2.9", "sshd", 150));
+    let gone: Vec<String> =
+        ledger.expire(Timestamp::from_secs(100)).iter().map(|ban| ban.prefix.short()).collect();
+    assert_eq!(gone, ["192.0.2.8", "192.0.2.7"]);
+    assert_eq!(ledger.len(), 1);
+}
+
+/// What the kernel would do to `addr` in `scope` by the meaning of bans: the latest end of all that cover it.
+fn meaning(ledger: &Ledger, never: &NeverBan, addr: IpAddr, scope: &Scope) -> Option<End> {
+    if never.contains_addr(addr) {
+        return None;
+    }
+    ledger
+        .iter()
+        .filter(|ban| ban.scope == *scope && ban.prefix.contains_addr(addr))
+        .map(|ban| ban.until)
+        .max()
+}
+
+fn as_told(projection: &Projection, addr: IpAddr, scope: &Scope) -> Option<End> {
+    let covering = projection.elements().filter(|(e, _)| e.scope == *scope && e.prefix.contains_addr(addr));
+    covering.map(|(_, end)| end).max()
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Ban(Ban),
+    Unban(Prefix, Option<JailName>),
+    Expire(i64),
+    Never(Vec<Prefix>),
+}
+
+fn any_prefix() -> impl Strategy<Value = Prefix> {
+    (0u32..64, prop_oneof![3 => Just(32u8), 1 => 26u8..=32])
+        .prop_map(|(low, len)| Prefix::new(IpAddr::V4(Ipv4Addr::from_bits(0xC000_0200 + low)), len).unwrap())
+}
+
+fn any_jail() -> impl Strategy<Value = JailName> {
+    prop_oneof![Just("sshd"), Just("nginx")].prop_map(|name| JailName::new(name).unwrap())
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let ban =
+        (any_prefix(), any_jail(), 0i64..200, any::<bool>()).prop_map(|(prefix, jail, until, limited)| {
+            let scope = if limited { Scope::Ports(jail.clone()) } else { Scope::All };
+            Step::Ban(Ban { prefix, scope, jail, ..self::ban("192.0.2.1", "x", until) })
+        });
+    prop_oneof![
+        6 => ban,
+        2 => (any_prefix(), prop::option::of(any_jail())).prop_map(|(prefix, jail)| Step::Unban(prefix, jail)),
+        1 => (0i64..200).prop_map(Step::Expire),
+        1 => prop::collection::vec(any_prefix(), 0..3).prop_map(Step::Never),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_kernel_is_told_exactly_what_the_ledger_means(steps in prop::collection::vec(any_step(), 1..40)) {
+        let mut ledger = Ledger::default();
+        let mut never = NeverBan::default();
+        let mut projection = Projection::default();
+        let mut kernel = Installed::default();
+        for step in steps {
+            let mut dirty = BTreeSet::new();
+            let changes = match step {
+                Step::Ban(ban) => {
+                    dirty.insert(ban.prefix);
+                    ledger.ban(ban);
+                    projection.update(&dirty, &ledger, &never)
+                }
+                Step::Unban(prefix, jail) => {
+                    dirty.insert(prefix);
+                    ledger.unban(prefix, jail.as_ref());
+                    projection.update(&dirty, &ledger, &never)
+                }
+                Step::Expire(now) => {
+                    dirty.extend(ledger.expire(Timestamp::from_secs(now)).iter().map(|ban| ban.prefix));
+                    projection.update(&dirty, &ledger, &never)
+                }
+                Step::Never(prefixes) => {
+                    never = NeverBan::new(prefixes.into_iter().map(|p| (p, Why::Ignoreip)).collect());
+                    projection.rebuild(&ledger, &never)
+                }
+            };
+            for change in changes {
+                match change {
+                    Change::Set(element, end) => kernel.insert(element, Some(end)),
+                    Change::Remove(element) => kernel.remove(&element),
+                };
+            }
+            let told: Installed = projection.elements().map(|(element, end)| (element.clone(), Some(end))).collect();
+            prop_assert_eq!(&kernel, &told);
+            prop_assert!(projection.reconcile(&kernel, Timestamp::from_secs(-1)).is_empty());
+            let nets: Vec<&Element> = told.keys().filter(|e| !projection::is_point(e.prefix)).collect();
+            for (at, one) in nets.iter().enumerate() {
+                prop_assert!(nets[at + 1..].iter().all(|other| one.scope != other.scope || !one.prefix.overlaps(other.prefix)));
+            }
+            for low in 0..64 {
+                let addr = IpAddr::V4(Ipv4Addr::from_bits(0xC000_0200 + low));
+                for scope in [Scope::All, Scope::Ports(JailName::new("sshd").unwrap())] {
+                    prop_assert_eq!(as_told(&projection, addr, &scope), meaning(&ledger, &never, addr, &scope));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! The frame: table, sets, chain and rules. Reads what is there, and plans what is missing or wrong.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+
+use pillory_core::event::JailName;
+use rustix::io::Errno;
+
+use crate::actions::Port;
+use crate::netlink::decode::Message;
+use crate::netlink::encode::Attributes;
+use crate::netlink::socket::{Dump, Socket};
+use crate::netlink::{ACK, NetlinkError};
+
+use super::rule::{Rule, delete_rule};
+use super::sets::SetId;
+use super::transaction::Transaction;
+use super::wire::{self, attribute, kind};
+
+/// What is there under our table's name.
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    /// The table's flags; nothing if there is no table.
+    table: Option<u32>,
+    chain: Option<Chain>,
+    sets: HashMap<String, Set>,
+    rules: Vec<InstalledRule>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Chain {
+    hook: Option<u32>,
+    priority: Option<u32>,
+    policy: Option<u32>,
+    kind: String,
+}
+
+#[derive(Debug)]
+struct Set {
+    id: Option<SetId>,
+    flags: u32,
+    key_type: u32,
+    key_len: u32,
+}
+
+#[derive(Debug, Default)]
+struct InstalledRule {
+    handle: u64,
+    comment: String,
+    expressions: Vec<String>,
+}
+
+impl Frame {
+    /// Reads what is there.
+    ///
+    /// `jails`: to recognise sets by where the kernel keeps no comments.
+    /// # Errors
+    /// [`NetlinkError`].
+    pub(super) fn read(socket: &mut Socket, table: &str, jails: &[JailName]) -> Result<Frame, NetlinkError> {
+        let mut frame = Frame { table: read_table(socket, table)?, ..Frame::default() };
+        if frame.table.is_some() {
+            frame.chain = read_chain(socket, table)?;
+            frame.sets = read_sets(socket, table, jails)?;
+            frame.rules = read_rules(socket, table)?;
+        }
+        Ok(frame)
+    }
+
+    /// True if the table is there.
+    pub(super) fn exists(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// The sets of ours that are there and have the right shape, in a steady order.
+    pub(super) fn sets(&self) -> BTreeSet<SetId> {
+        self.sets.values().filter(|set| set.is_right()).filter_map(|set| set.id.clone()).collect()
+    }
+
+    /// True if something that is there must go before the right thing can come.
+    pub(super) fn is_wrong(&self) -> bool {
+        let right_chain = Chain {
+            hook: Some(wire::HOOK),
+            priority: Some(wire::PRIORITY.cast_unsigned()),
+            policy: Some(wire::POLICY_ACCEPT),
+            kind: "filter".to_owned(),
+        };
+        self.table.is_some_and(|flags| flags != 0)
+            || self.chain.as_ref().is_some_and(|chain| *chain != right_chain)
+            || self.sets.values().any(|set| set.id.is_some() && !set.is_right())
+    }
+
+    /// Writes what is missing, and takes away rules that do not belong there.
+    ///
+    /// `stale`: sets that are there and not among `wanted`; the empty ones go, the others keep their rules.
+    /// # Errors
+    /// [`NetlinkError`] if a transaction had to be sent meanwhile and failed.
+    pub(super) fn complete(
+        &self,
+        transaction: &mut Transaction<'_>,
+        table: &str,
+        wanted: &WantedFrame,
+        stale: &Stale,
+    ) -> Result<(), NetlinkError> {
+        if !self.exists() {
+            transaction.write(|batch| wire::new_table(batch, table))?;
+        }
+        for (id, set) in (1..).zip(&wanted.sets) {
+            if !self.sets.contains_key(&set.to_string()) {
+                transaction.write(|batch| wire::new_set(batch, table, set, id))?;
+            }
+        }
+        if self.chain.is_none() {
+            transaction.write(|batch| wire::new_chain(batch, table))?;
+        }
+        let (missing, surplus) = self.compare_rules(wanted, stale);
+        for handle in surplus {
+            transaction.write(|batch| delete_rule(batch, table, handle))?;
+        }
+        for rule in missing {
+            transaction.write(|batch| rule.add(batch, table))?;
+        }
+        for set in &stale.emptied {
+            transaction.write(|batch| wire::delete_set(batch, table, &set.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Rules that are missing, and handles of those that are too many.
+    fn compare_rules<'a>(&self, wanted: &'a WantedFrame, stale: &Stale) -> (Vec<&'a Rule>, Vec<u64>) {
+        let mut missing: HashMap<String, &Rule> =
+            wanted.rules.iter().map(|rule| (rule.comment(), rule)).collect();
+        let mut surplus = Vec::new();
+        for installed in &self.rules {
+            let is_right = missing
+                .get(&installed.comment)
+                .is_some_and(|rule| installed.expressions.iter().eq(rule.expressions().iter()));
+            if is_right {
+                missing.remove(&installed.comment);
+            } else if !stale.keeps(&installed.comment) {
+                surplus.push(installed.handle);
+            }
+        }
+        let rules = wanted.rules.iter().filter(|rule| missing.contains_key(&rule.comment())).collect();
+        (rules, surplus)
+    }
+}
+
+impl Set {
+    fn is_right(&self) -> bool {
+        self.id.as_ref().is_some_and(|id| {
+            self.flags == wire::set_flags(id.kind)
+                && self.key_type == wire::key_type(id.kind)
+                && self.key_len == id.kind.key_bytes() as u32
+        })
+    }
+}
+
+/// The frame as it shall be.
+#[derive(Debug)]
+pub(super) struct WantedFrame {
+    pub(super) sets: Vec<SetId>,
+    pub(super) rules: Vec<Rule>,
+}
+
+impl WantedFrame {
+    /// Five sets for all ports and five for each jail with ports, a rule for each set and range of ports.
+    pub(super) fn new(ports: &[(JailName, Vec<Port>)]) -> WantedFrame {
+        let mut wanted = WantedFrame { sets: SetId::all(None).collect(), rules: Vec::new() };
+        wanted.rules.extend(wanted.sets.iter().map(|set| Rule { set: set.clone(), port: None }));
+        let mut seen = HashSet::new();
+        for (jail, ports) in ports.iter().filter(|(jail, ports)| !ports.is_empty() && seen.insert(jail)) {
+            let ports: BTreeSet<Port> = ports.iter().copied().collect();
+            for set in SetId::all(Some(jail)) {
+                let rules = ports.iter().map(|port| Rule { set: set.clone(), port: Some(*port) });
+                wanted.rules.extend(rules);
+                wanted.sets.push(set);
+            }
+        }
+        wanted
+    }
+}
+
+/// Sets of jails that no longer ask for ports.
+#[derive(Debug, Default)]
+pub(super) struct Stale {
+    /// They hold elements: they stay, with their rules, until whoever put the elements there removes them.
+    pub(super) kept: Vec<SetId>,
+    /// They hold nothing.
+    pub(super) emptied: Vec<SetId>,
+}
+
+impl Stale {
+    fn keeps(&self, comment: &str) -> bool {
+        self.kept.iter().any(|set| comment.strip_prefix(&format!("pillory {set} ")).is_some())
+    }
+}
+
+/// What `read` got, or nothing if the thing it asked for does not exist.
+fn if_there<T>(read: Result<T, NetlinkError>) -> Result<Option<T>, NetlinkError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_table(socket: &mut Socket, table: &str) -> Result<Option<u32>, NetlinkError> {
+    let mut request = socket.messages();
+    request.message(kind::GET_TABLE, ACK, &wire::fixed(wire::INET), |a| a.text(attribute::TABLE, table));
+    let mut flags = 0;
+    let answered = socket.ask(&request, &mut |message| {
+        for found in message.split(wire::FIXED_BYTES)?.1 {
+            let found = found?;
+            if found.kind == attribute::TABLE_FLAGS {
+                flags = found.be32()?;
+            }
+        }
+        Ok(())
+    });
+    Ok(if_there(answered)?.map(|()| flags))
+}
+
+fn read_chain(socket: &mut Socket, table: &str) -> Result<Option<Chain>, NetlinkError> {
+    let mut request = socket.messages();
+    request.message(kind::GET_CHAIN, ACK, &wire::fixed(wire::INET), |a| {
+        a.text(attribute::TABLE, table);
+        a.text(attribute::CHAIN_NAME, wire::CHAIN);
+    });
+    let mut chain = Chain::default();
+    let answered = socket.ask(&request, &mut |message| {
+        for found in message.split(wire::FIXED_BYTES)?.1 {
+            let found = found?;
+            match found.kind {
+                attribute::CHAIN_POLICY => chain.policy = Some(found.be32()?),
+                attribute::CHAIN_TYPE => chain.kind = found.text()?.to_owned(),
+                attribute::CHAIN_HOOK => {
+                    for part in found.nested() {
+                        let part = part?;
+                        match part.kind {
+                            attribute::HOOK_NUMBER => chain.hook = Some(part.be32()?),
+                            attribute::HOOK_PRIORITY => chain.priority = Some(part.be32()?),
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    });
+    Ok(if_there(answered)?.map(|()| chain))
+}
+
+/// Lists things of our table; old kernels do not filter, so the table's name is looked at again.
+fn list<T>(
+    socket: &mut Socket,
+    (kind, table): (u16, &str),
+    body: &dyn Fn(&mut Attributes<'_>),
+    read: &dyn Fn(&Message<'_>) -> Result<T, NetlinkError>,
+) -> Result<Vec<T>, NetlinkError> {
+    let found = std::cell::RefCell::new(Vec::new());
+    let request = Dump {
+        kind,
+        fixed: &wire::fixed(wire::INET),
+        body: &|a| {
+            a.text(attribute::TABLE, table);
+            body(a);
+        },
+    };
+    let listed = socket.dump(
+        &request,
+        &mut |message| {
+            if is_of_table(message, table)? {
+                found.borrow_mut().push(read(message)?);
+            }
+            Ok(())
+        },
+        &mut || found.borrow_mut().clear(),
+    );
+    if_there(listed)?;
+    Ok(found.into_inner())
+}
+
+/// True if a message of nf_tables is about this table of family inet.
+pub(super) fn is_of_table(message: &Message<'_>, table: &str) -> Result<bool, NetlinkError> {
+    let (fixed, attributes) = message.split(wire::FIXED_BYTES)?;
+    if fixed.first() != Some(&wire::INET) {
+        return Ok(false);
+    }
+    for found in attributes {
+        let found = found?;
+        if found.kind == attribute::TABLE {
+            return Ok(found.text()? == table);
+        }
+    }
+    Ok(false)
+}
+
+fn read_sets(
+    socket: &mut Socket,
+    table: &str,
+    jails: &[JailName],
+) -> Result<HashMap<String, Set>, NetlinkError> {
+    let read = |message: &Message<'_>| {
+        let (mut name, mut comment) = (String::new(), None);
+        let mut set = Set { id: None, flags: 0, key_type: 0, key_len: 0 };
+        for found in message.split(wire::FIXED_BYTES)?.1 {
+            let found = found?;
+            match found.kind {
+                attribute::SET_NAME => name = found.text()?.to_owned(),
+                attribute::SET_FLAGS => set.flags = found.be32()?,
+                attribute::SET_KEY_TYPE => set.key_type = found.be32()?,
+                attribute::SET_KEY_LEN => set.key_len = found.be32()?,
+                attribute::SET_USERDATA => {
+                    comment = wire::read_comment(wire::USERDATA_SET_COMMENT, found.value);
+                }
+                _ => {}
+            }
+        }
+        set.id = SetId::from_kernel(&name, comment, jails);
+        Ok((name, set))
+    };
+    Ok(list(socket, (kind::GET_SET, table), &|_| {}, &read)?.into_iter().collect())
+}
+
+fn read_rules(socket: &mut Socket, table: &str) -> Result<Vec<InstalledRule>, NetlinkError> {
+    let chain = |a: &mut Attributes<'_>| a.text(attribute::RULE_CHAIN, wire::CHAIN);
+    let rules = list(socket, (kind::GET_RULE, table), &chain, &read_rule)?;
+    Ok(rules.into_iter().flatten().collect())
+}
+
+/// The rule, if it is one of our chain.
+fn read_rule(message: &Message<'_>) -> Result<Option<InstalledRule>, NetlinkError> {
+    let mut rule = InstalledRule::default();
+    let mut is_ours = false;
+    for found in message.split(wire::FIXED_BYTES)?.1 {
+        let found = found?;
+        match found.kind {
+            attribute::RULE_CHAIN => is_ours = found.text()? == wire::CHAIN,
+            attribute::RULE_HANDLE => rule.handle = found.be64()?,
+            attribute::RULE_USERDATA => {
+                let comment = wire::read_comment(wire::USERDATA_COMMENT, found.value);
+                rule.comment = comment.unwrap_or_default().to_owned();
+            }
+            attribute::RULE_EXPRESSIONS => {
+                for entry in found.nested() {
+                    for part in entry?.nested() {
+                        let part = part?;
+                        if part.kind == attribute::EXPRESSION_NAME {
+                            rule.expressions.push(part.text()?.to_owned());
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(is_ours.then_some(rule))
+}
+
+/// The kernel's error as a question: is something simply not there?
+pub(super) fn is_absent(error: &NetlinkError) -> bool {
+    error.errno() == Some(Errno::NOENT)
+}
+
+/// For messages: an I/O error of that number.
+pub(super) fn not_found() -> io::Error {
+    Errno::NOENT.into()
+}

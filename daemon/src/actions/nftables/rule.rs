@@ -1,0 +1,153 @@
+//! Our rules: sources in a set are dropped, on all ports or on some. Written as nft itself would write
+//! `tcp dport 22 ip saddr @ban4_sshd counter drop`, so that nft shows them so.
+
+use crate::actions::Port;
+use crate::netlink::encode::{Attributes, Messages};
+use crate::netlink::{APPEND, CREATE};
+
+use super::sets::{SetId, SetKind};
+use super::wire::{CHAIN, INET, USERDATA_COMMENT, attribute, comment, fixed, kind};
+
+/// One of our rules: what it looks for, and its comment, by which it is told from the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    /// Sources in this set.
+    pub(super) set: SetId,
+    /// Going to this port; nothing for all.
+    pub(super) port: Option<Port>,
+}
+
+impl Rule {
+    /// The comment, unique among our rules.
+    pub(super) fn comment(&self) -> String {
+        let Some(port) = self.port else { return format!("pillory {}", self.set) };
+        let protocol = match port.protocol {
+            TCP => "tcp".to_owned(),
+            UDP => "udp".to_owned(),
+            other => other.to_string(),
+        };
+        let (low, high) = port.range;
+        format!("pillory {} {protocol} {low}-{high}", self.set)
+    }
+
+    /// The names of its expressions, in order.
+    pub(super) fn expressions(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        self.each_expression(&mut |name, _| names.push(name));
+        names
+    }
+
+    /// Adds it to the end of the chain.
+    pub(super) fn add(&self, batch: &mut Messages, table: &str) -> u32 {
+        batch.message(kind::NEW_RULE, CREATE | APPEND, &fixed(INET), |a| {
+            a.text(attribute::TABLE, table);
+            a.text(attribute::RULE_CHAIN, CHAIN);
+            a.nested(attribute::RULE_EXPRESSIONS, |a| {
+                self.each_expression(&mut |name, body| {
+                    a.nested(attribute::LIST_ENTRY, |a| {
+                        a.text(attribute::EXPRESSION_NAME, name);
+                        a.nested(attribute::EXPRESSION_DATA, |a| body(a));
+                    });
+                });
+            });
+            a.put(attribute::RULE_USERDATA, &comment(USERDATA_COMMENT, &self.comment()));
+        })
+    }
+
+    fn each_expression(&self, each: EachExpression<'_>) {
+        let is_ipv4 = self.set.kind.is_ipv4();
+        let family = if is_ipv4 { NFPROTO_IPV4 } else { NFPROTO_IPV6 };
+        each("meta", &|a| meta(a, META_NFPROTO));
+        each("cmp", &|a| equals(a, &[family]));
+        if let Some(port) = self.port {
+            each("meta", &|a| meta(a, META_L4PROTO));
+            each("cmp", &|a| equals(a, &[port.protocol]));
+            each("payload", &|a| payload(a, BASE_TRANSPORT, (2, 2)));
+            let (low, high) = port.range;
+            if low == high {
+                each("cmp", &|a| equals(a, &low.to_be_bytes()));
+            } else {
+                each("range", &|a| within(a, &low.to_be_bytes(), &high.to_be_bytes()));
+            }
+        }
+        // Where the source address stands in the header.
+        let source = if is_ipv4 { (12, 4) } else { (8, 16) };
+        each("payload", &|a| payload(a, BASE_NETWORK, source));
+        if self.set.kind == SetKind::Ban6n {
+            each("bitwise", &upper_half);
+        }
+        each("lookup", &|a| {
+            a.text(1, &self.set.to_string());
+            a.be32(2, REGISTER);
+        });
+        each("counter", &|_| {});
+        each("immediate", &drop_packet);
+    }
+}
+
+/// Is called with an expression's name and what writes its attributes.
+type EachExpression<'a> = &'a mut dyn FnMut(&'static str, &dyn Fn(&mut Attributes<'_>));
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_IPV6: u8 = 10;
+const META_NFPROTO: u32 = 15;
+const META_L4PROTO: u32 = 16;
+const BASE_NETWORK: u32 = 1;
+const BASE_TRANSPORT: u32 = 2;
+/// The one 16-byte register that all our expressions use.
+const REGISTER: u32 = 1;
+
+fn meta(a: &mut Attributes<'_>, key: u32) {
+    a.be32(1, REGISTER);
+    a.be32(2, key);
+}
+
+fn payload(a: &mut Attributes<'_>, base: u32, (offset, length): (u32, u32)) {
+    a.be32(1, REGISTER);
+    a.be32(2, base);
+    a.be32(3, offset);
+    a.be32(4, length);
+}
+
+fn equals(a: &mut Attributes<'_>, value: &[u8]) {
+    a.be32(1, REGISTER);
+    a.be32(2, 0);
+    a.nested(3, |a| a.put(attribute::DATA_VALUE, value));
+}
+
+fn within(a: &mut Attributes<'_>, low: &[u8], high: &[u8]) {
+    a.be32(1, REGISTER);
+    a.be32(2, 0);
+    a.nested(3, |a| a.put(attribute::DATA_VALUE, low));
+    a.nested(4, |a| a.put(attribute::DATA_VALUE, high));
+}
+
+/// Keeps the first 64 bits of an address.
+fn upper_half(a: &mut Attributes<'_>) {
+    let mut mask = [0; 16];
+    mask[..8].fill(0xff);
+    a.be32(1, REGISTER);
+    a.be32(2, REGISTER);
+    a.be32(3, 16);
+    a.nested(4, |a| a.put(attribute::DATA_VALUE, &mask));
+    a.nested(5, |a| a.put(attribute::DATA_VALUE, &[0; 16]));
+}
+
+fn drop_packet(a: &mut Attributes<'_>) {
+    const VERDICT_REGISTER: u32 = 0;
+    const NF_DROP: u32 = 0;
+    a.be32(1, VERDICT_REGISTER);
+    // Data, in it a verdict, in it a code.
+    a.nested(2, |a| a.nested(2, |a| a.be32(1, NF_DROP)));
+}
+
+/// Deletes one rule.
+pub(super) fn delete_rule(batch: &mut Messages, table: &str, handle: u64) -> u32 {
+    batch.message(kind::DELETE_RULE, 0, &fixed(INET), |a| {
+        a.text(attribute::TABLE, table);
+        a.text(attribute::RULE_CHAIN, CHAIN);
+        a.be64(attribute::RULE_HANDLE, handle);
+    })
+}

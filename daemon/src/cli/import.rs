@@ -1,0 +1,350 @@
+//! `pillory import`: address lists in.
+
+use std::fmt::Write;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use pillory_core::addresslist::{self, Entry, Passed};
+use pillory_core::net::Prefix;
+use pillory_core::time::{BanTime, Span, Timestamp};
+
+use crate::clock;
+use crate::control::{BanOptions, BanOrder, Reply, Request};
+use crate::logging::escape;
+
+use super::client::{caller, parse_bantime, word};
+use super::{Client, Failure, Outcome, exit, offline, print};
+
+/// `pillory import`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Import {
+    /// Lists of addresses, routing tables, ipset or nft dumps; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// For how long; `forever` is possible.
+    #[arg(long = "for", value_name = "DURATION", default_value = "30d", value_parser = parse_bantime)]
+    bantime: BanTime,
+    /// Ban entries too whose note dates them more than a year back.
+    #[arg(long)]
+    ban: bool,
+    /// Take networks wider than /24 (IPv6: /48).
+    #[arg(long)]
+    wide: bool,
+    /// Say what would be done and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    client: Client,
+    #[command(flatten)]
+    state: offline::State,
+}
+
+/// A list longer than this is no list.
+const MAX_LIST_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Entries dated further back than this go to the history only.
+const FRESH: Span = Span::from_secs(366 * 86_400);
+
+/// At most so many lines of each sort are shown.
+const SHOWN: usize = 20;
+
+/// What became of the entries before anybody was asked.
+#[derive(Default)]
+struct Gathered {
+    orders: Vec<BanOrder>,
+    wide: Vec<(String, Entry)>,
+    normalised: Vec<(String, Entry)>,
+    passed: Vec<(String, Passed)>,
+    repeated: usize,
+}
+
+impl Import {
+    pub(crate) fn run(&self) -> Outcome {
+        let mut gathered = Gathered::default();
+        let mut seen = std::collections::HashSet::new();
+        for file in &self.files {
+            let list = addresslist::parse(&read(file)?);
+            let name = file.display().to_string();
+            gathered.passed.extend(list.passed.into_iter().map(|passed| (name.clone(), passed)));
+            for entry in list.entries {
+                if !seen.insert((entry.prefix, self.is_old(&entry))) {
+                    gathered.repeated += 1;
+                    continue;
+                }
+                self.sort(&name, entry, &mut gathered);
+            }
+        }
+        let options = BanOptions {
+            jail: None,
+            bantime: self.bantime,
+            force: false,
+            import: true,
+            dry_run: self.dry_run,
+            caller: caller(),
+        };
+        let request = Request::Ban(std::mem::take(&mut gathered.orders), options);
+        let reply = self.client.ask_or_else(&request, |gone| match request.clone() {
+            Request::Ban(orders, options) => self.state.import(orders, &options, gone),
+            _ => Err(Failure::new(exit::UNREACHABLE, gone)),
+        })?;
+        let reply = gathered.add_to(reply);
+        let message = reply.message.clone();
+        self.client.show(&reply, |value| self.text(value, &message))
+    }
+
+    fn is_old(&self, entry: &Entry) -> bool {
+        !self.ban && entry.date.is_some_and(|date| clock::now().since(date.end()) > FRESH)
+    }
+
+    fn sort(&self, file: &str, entry: Entry, gathered: &mut Gathered) {
+        if entry.normalised.is_some() {
+            gathered.normalised.push((file.to_owned(), entry.clone()));
+        }
+        if is_wide(entry.prefix) && !self.wide {
+            gathered.wide.push((file.to_owned(), entry));
+            return;
+        }
+        let listed: Option<Timestamp> =
+            entry.date.filter(|_| self.is_old(&entry)).map(addresslist::NoteDate::begin);
+        let note = entry.note.as_str();
+        let reason = match entry.date {
+            _ if listed.is_some() || entry.date.is_none() => note.to_owned(),
+            Some(date) if note.is_empty() => date.to_string(),
+            Some(date) => format!("{date}. {note}"),
+            None => String::new(),
+        };
+        let reason = if reason.is_empty() { "from a list".to_owned() } else { reason };
+        gathered.orders.push(BanOrder { prefix: entry.prefix, reason, listed });
+    }
+
+    fn text(&self, value: &Value, message: &str) -> String {
+        let mut text = String::new();
+        let list = |key: &str| value[key].as_array().map_or(&[][..], Vec::as_slice);
+        for line in list("normalised").iter().take(SHOWN) {
+            let _ = writeln!(
+                text,
+                "{}:{}: {} taken as {}",
+                word(&line["file"]),
+                line["line"],
+                word(&line["written"]),
+                word(&line["prefix"])
+            );
+        }
+        more(&mut text, list("normalised").len());
+        for line in list("wide").iter().take(SHOWN) {
+            let at = format!("{}:{}", word(&line["file"]), line["line"]);
+            let _ = writeln!(
+                text,
+                "{at}: {} skipped: wider than /24 (/48); --wide takes it",
+                word(&line["prefix"])
+            );
+        }
+        more(&mut text, list("wide").len());
+        for line in list("refused").iter().take(SHOWN) {
+            let _ = writeln!(text, "never banned: {}: {}", word(&line["prefix"]), word(&line["why"]));
+        }
+        more(&mut text, list("refused").len());
+        for line in list("skipped").iter().chain(list("unreadable")).take(2 * SHOWN) {
+            let at = format!("{}:{}", word(&line["file"]), line["line"]);
+            let _ = writeln!(text, "{at}: skipped: {}: {}", word(&line["why"]), word(&line["text"]));
+        }
+        more(&mut text, (list("skipped").len() + list("unreadable").len()).saturating_sub(SHOWN));
+        let would = if self.dry_run { "would be " } else { "" };
+        let _ = writeln!(
+            text,
+            "{} {would}banned for {}, {} were already, {} {would}kept as history only (older than a year; --ban bans them), {} lines unreadable",
+            value["changed"],
+            self.bantime,
+            value["unchanged"],
+            value["history_only"],
+            list("unreadable").len()
+        );
+        if !message.is_empty() {
+            let _ = writeln!(text, "{message}");
+        }
+        text
+    }
+}
+
+fn more(text: &mut String, count: usize) {
+    if count > SHOWN {
+        let _ = writeln!(text, "  .. and {} more; --json names all", count - SHOWN);
+    }
+}
+
+fn is_wide(prefix: Prefix) -> bool {
+    prefix.prefix_len() < if prefix.is_ipv4() { 24 } else { 48 }
+}
+
+impl Gathered {
+    /// Puts what was found before asking beside what the answer says.
+    fn add_to(self, mut reply: Reply) -> Reply {
+        let at = |file: &str, entry: &Entry| json!({"file": file, "line": entry.line, "prefix": entry.prefix.to_string(), "written": entry.normalised});
+        let (unreadable, skipped): (Vec<_>, Vec<_>) =
+            self.passed.into_iter().partition(|(_, passed)| passed.why.is_unreadable());
+        let lines = |list: Vec<(String, Passed)>| -> Vec<Value> {
+            let value = |(file, passed): &(String, Passed)| json!({"file": file, "line": passed.line, "text": passed.text, "why": passed.why.to_string()});
+            list.iter().map(value).collect()
+        };
+        reply.value["normalised"] =
+            self.normalised.iter().map(|(file, entry)| at(file, entry)).collect::<Vec<_>>().into();
+        reply.value["wide"] =
+            self.wide.iter().map(|(file, entry)| at(file, entry)).collect::<Vec<_>>().into();
+        reply.value["unreadable"] = lines(unreadable).into();
+        reply.value["skipped"] = lines(skipped).into();
+        reply.value["repeated"] = self.repeated.into();
+        reply
+    }
+}
+
+/// The text of a file; bytes that are no UTF-8 are replaced, the parser knows.
+fn read(path: &Path) -> Result<String, Failure> {
+    let name = escape(&path.display().to_string());
+    let failed = |error: std::io::Error| Failure::new(exit::USAGE, format!("cannot read {name}: {error}"));
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(MAX_LIST_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(failed)?;
+        file.take(MAX_LIST_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `pillory export`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Export {
+    /// Its form.
+    #[arg(long, value_enum, default_value = "plain")]
+    format: Format,
+    #[command(flatten)]
+    client: Client,
+    #[command(flatten)]
+    state: offline::State,
+}
+
+/// Forms of a list of bans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// One prefix a line.
+    Plain,
+    /// As `list --json`.
+    Json,
+    /// With a heading; reasons quoted.
+    Csv,
+    /// For `nft -f`: a table `inet blocklist` with two sets.
+    Nft,
+    /// For `ipset restore`.
+    Ipset,
+    /// For `ip -batch`: blackhole routes.
+    Routes,
+}
+
+impl Export {
+    pub(crate) fn run(&self) -> Outcome {
+        let asked = self.client.ask_or_else(&Request::List, |gone| {
+            let bans = self.state.bans_in_force(gone)?;
+            Ok(Reply::data(bans.iter().map(crate::engine::report::ban_value).collect::<Vec<_>>().into()))
+        })?;
+        let format = if self.client.json { Format::Json } else { self.format };
+        let mut bans = asked.value.as_array().cloned().unwrap_or_default();
+        bans.sort_by_key(|ban| ban["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok()));
+        print(&format.text(&bans))?;
+        Ok(0)
+    }
+}
+
+impl Format {
+    fn text(self, bans: &[Value]) -> String {
+        let mut prefixes: Vec<Prefix> =
+            bans.iter().filter_map(|ban| ban["prefix"].as_str()?.parse().ok()).collect();
+        prefixes.sort();
+        prefixes.dedup();
+        let family = |ipv4: bool| prefixes.iter().filter(move |prefix| prefix.is_ipv4() == ipv4);
+        match self {
+            Format::Plain => prefixes.iter().map(|prefix| format!("{}\n", prefix.short())).collect(),
+            Format::Routes => {
+                prefixes.iter().map(|prefix| format!("route add blackhole {prefix}\n")).collect()
+            }
+            Format::Json => format!("{}\n", Value::from(bans.to_vec())),
+            Format::Csv => csv(bans),
+            Format::Nft => {
+                let set = |name: &str, kind: &str, ipv4: bool| {
+                    let all: Vec<String> =
+                        outermost(family(ipv4)).iter().map(|prefix| prefix.short()).collect();
+                    let elements = match all.is_empty() {
+                        true => String::new(),
+                        false => format!("\n\t\telements = {{ {} }}", all.join(",\n\t\t\t     ")),
+                    };
+                    format!("\tset {name} {{\n\t\ttype {kind}\n\t\tflags interval{elements}\n\t}}\n")
+                };
+                let (v4, v6) = (set("blocklist4", "ipv4_addr", true), set("blocklist6", "ipv6_addr", false));
+                format!("table inet blocklist {{\n{v4}{v6}}}\n")
+            }
+            Format::Ipset => [("blocklist4", "inet", true), ("blocklist6", "inet6", false)]
+                .iter()
+                .map(|(name, kind, ipv4)| {
+                    let room = family(*ipv4).count().max(65_536);
+                    let adds: String = family(*ipv4).map(|prefix| format!("add {name} {prefix}\n")).collect();
+                    format!("create {name} hash:net family {kind} maxelem {room} -exist\n{adds}")
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The prefixes that no other one holds; an interval set takes no overlaps.
+fn outermost<'a>(sorted: impl Iterator<Item = &'a Prefix>) -> Vec<Prefix> {
+    let mut kept: Vec<Prefix> = Vec::new();
+    for prefix in sorted {
+        if !kept.last().is_some_and(|last| last.contains(*prefix)) {
+            kept.push(*prefix);
+        }
+    }
+    kept
+}
+
+fn csv(bans: &[Value]) -> String {
+    let mut text = "prefix,jail,since,until,failures,origin,reason\n".to_owned();
+    for ban in bans {
+        let plain = |key: &str| ban[key].as_str().map(str::to_owned).unwrap_or_default();
+        let reason = escape(&plain("reason")).replace('"', "\"\"");
+        let (prefix, jail, since, until) = (plain("prefix"), plain("jail"), plain("since"), plain("until"));
+        let _ = writeln!(
+            text,
+            "{prefix},{jail},{since},{until},{},{},\"{reason}\"",
+            ban["failures"],
+            plain("origin")
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bans() -> Vec<Value> {
+        ["192.0.2.0/24", "192.0.2.7/32", "2001:db8::/64"]
+            .map(|prefix| json!({"prefix": prefix, "jail": "sshd", "since": "2026-01-02T03:04:05Z", "until": null, "failures": 5, "reason": "a \"b\"", "origin": "local"}))
+            .to_vec()
+    }
+
+    #[test]
+    fn every_plain_form_can_be_imported_again() {
+        for format in [Format::Plain, Format::Csv, Format::Ipset, Format::Nft] {
+            let list = addresslist::parse(&format.text(&bans()));
+            assert_eq!(list.passed, [], "{format:?}");
+            let found: std::collections::BTreeSet<String> =
+                list.entries.iter().map(|entry| entry.prefix.to_string()).collect();
+            assert!(found.contains("192.0.2.0/24") && found.contains("2001:db8::/64"), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn an_interval_set_gets_no_overlaps() {
+        assert!(!Format::Nft.text(&bans()).contains("192.0.2.7"));
+    }
+}

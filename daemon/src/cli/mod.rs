@@ -1,0 +1,183 @@
+//! The command line: one file per subcommand. To add one: a file here, a variant of [`Command`], a line in [`main`].
+
+mod check;
+mod client;
+mod doctor;
+mod import;
+mod offline;
+pub(crate) mod run;
+mod scan;
+mod test_filter;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit statuses, as the interface promises them.
+pub(crate) mod exit {
+    /// The answer is no: nothing matched, not banned, findings.
+    pub(crate) const NO: u8 = 1;
+    /// Bad usage or configuration.
+    pub(crate) const USAGE: u8 = 2;
+    /// The daemon is not reachable.
+    pub(crate) const UNREACHABLE: u8 = 69;
+    /// Another daemon holds the state directory or the network namespace.
+    pub(crate) const TAKEN: u8 = 75;
+    /// A privilege is missing.
+    pub(crate) const NOT_PERMITTED: u8 = 77;
+}
+
+/// Why a command failed, with the exit status.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit status.
+    pub(crate) exit: u8,
+    /// What went wrong and what to do; empty if everything was said already.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: u8, message: impl Into<String>) -> Failure {
+        Failure { exit, message: message.into() }
+    }
+}
+
+/// A command's result: an exit status, or a failure to be printed.
+pub(crate) type Outcome = Result<u8, Failure>;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "pillory",
+    version,
+    about = "Watches failed logins and shuts attackers out in the kernel.",
+    max_term_width = 100
+)]
+struct Arguments {
+    /// Colours: if standard output is a terminal and NO_COLOR is not set, always, or never.
+    #[arg(long, global = true, value_name = "auto|always|never", default_value = "auto", value_parser = parse_color)]
+    color: anstream::ColorChoice,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn parse_color(text: &str) -> Result<anstream::ColorChoice, String> {
+    match text {
+        "auto" => Ok(anstream::ColorChoice::Auto),
+        "always" => Ok(anstream::ColorChoice::Always),
+        "never" => Ok(anstream::ColorChoice::Never),
+        _ => Err("use auto, always or never".to_owned()),
+    }
+}
+
+/// Marks what must not be overlooked; the colour is dropped where none is wanted.
+pub(crate) fn red(text: &str) -> String {
+    format!("\x1b[1;31m{text}\x1b[0m")
+}
+
+/// Options of every command that talks to the daemon.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Client {
+    /// The daemon's control socket.
+    #[arg(long, value_name = "SOCKET", default_value = "/run/pillory/control.sock")]
+    pub(crate) control: PathBuf,
+    /// JSON instead of text.
+    #[arg(long, short = 'j')]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground.
+    Run(run::Arguments),
+    /// How the daemon is doing.
+    Status(client::Status),
+    /// The bans in force.
+    List(client::List),
+    /// Ban addresses or networks by hand.
+    Ban(client::Ban),
+    /// Lift bans.
+    Unban(client::Unban),
+    /// Lift everything at once and enforce nothing until `on`.
+    Off(client::Off),
+    /// Enforce again.
+    On(client::On),
+    /// Why a prefix is banned or not.
+    Explain(client::Explain),
+    /// The attempts seen, newest last.
+    Attempts(client::Rows),
+    /// The bans and unbans, newest last.
+    History(client::Rows),
+    /// Read the configuration again.
+    Reload(client::Reload),
+    /// Validate a configuration; no side effect.
+    Check(check::Check),
+    /// Take over address lists.
+    Import(import::Import),
+    /// Print the bans in force.
+    Export(import::Export),
+    /// Is it really protecting this host?
+    Doctor(doctor::Doctor),
+    /// Each line's verdict by a filter.
+    TestFilter(test_filter::TestFilter),
+    /// Who attacked, how hard, who would be banned; offline, from files.
+    Scan(scan::Scan),
+}
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // --help and --version are no errors; clap knows.
+            let code = if error.use_stderr() { exit::USAGE } else { 0 };
+            drop(error.print());
+            return ExitCode::from(code);
+        }
+    };
+    arguments.color.write_global();
+    let outcome = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Status(command) => command.run(),
+        Command::List(command) => command.run(),
+        Command::Ban(command) => command.run(),
+        Command::Unban(command) => command.run(),
+        Command::Off(command) => command.run(),
+        Command::On(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Attempts(command) => command.run(&client::Table::Attempts),
+        Command::History(command) => command.run(&client::Table::History),
+        Command::Reload(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Import(command) => command.run(),
+        Command::Export(command) => command.run(),
+        Command::Scan(command) => command.run(),
+        Command::TestFilter(command) => command.run(),
+        Command::Doctor(command) => command.run(),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                complain(&failure.message);
+            }
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+/// Prints to standard error; if that is closed there is nobody to tell.
+pub(crate) fn complain(message: &str) {
+    let _ = writeln!(std::io::stderr(), "pillory: {message}");
+}
+
+/// Prints to standard output. A reader that went away (`| head`) ends the program quietly.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::new(0, "")),
+        Err(error) => Err(Failure::new(exit::NO, format!("cannot write to standard output: {error}"))),
+    }
+}

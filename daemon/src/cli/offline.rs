@@ -1,0 +1,259 @@
+//! `off`, `on`, `unban` and `import` where no daemon answers: the store is edited under the state lock, and what must
+//! go at once is taken out of the kernel.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use pillory_core::event::{JailName, Origin, Scope};
+use pillory_core::jail::never::NeverBan;
+use pillory_core::ledger::{Ban, Change, Ended, Ledger, Projection};
+use pillory_core::machine::Record;
+use pillory_core::net::Prefix;
+use pillory_core::time::{Span, Timestamp};
+
+use crate::actions::{self, Action, ActionError};
+use crate::control::{BanOptions, BanOrder, Reply};
+use crate::engine::META_OFF;
+use crate::engine::commands::sort_orders;
+use crate::store::writer::{self, Write};
+use crate::store::{self, StoreError, query};
+use crate::{clock, facts};
+
+use super::run::{hold_state, load_config, refused};
+use super::{Failure, exit};
+
+/// Where the state is, for commands that work without a daemon too.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct State {
+    /// Where state is kept; used if no daemon answers.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/pillory")]
+    pub(crate) state_dir: PathBuf,
+}
+
+/// The store with the lock that keeps a daemon out.
+struct Held {
+    db: Connection,
+    _lock: OwnedFd,
+}
+
+impl State {
+    /// Opens the store for writing. `gone`: why no daemon could be asked; said where the offline way is barred too.
+    fn hold(&self, gone: &str) -> Result<Held, Failure> {
+        let both =
+            |failure: Failure| Failure::new(failure.exit, format!("{gone}\npillory: {}", failure.message));
+        store::create_private(&self.state_dir).map_err(|error| both(failed(&error)))?;
+        let lock = hold_state(&self.state_dir).map_err(both)?;
+        let (db, _) = store::open(&self.state_dir).map_err(|error| both(failed(&error)))?;
+        Ok(Held { db, _lock: lock })
+    }
+
+    /// Lifts everything and enforces nothing until `on`.
+    pub(super) fn off(&self, span: Option<Span>, gone: &str) -> Result<Reply, Failure> {
+        let mut held = self.hold(gone)?;
+        let until = span.map(|span| clock::now() + span);
+        let kept = until.map_or_else(|| "on_command".to_owned(), |until| until.millis().to_string());
+        // The kernel last: if it refuses, at least no daemon that starts will enforce.
+        held.write(Write { meta: vec![(META_OFF, kept)], ..Write::default() }, self)?;
+        let mut lifted = 0;
+        for mut action in kernel_actions()? {
+            lifted += action.remove_all().map_err(|error| refused(&error))?;
+        }
+        Ok(Reply::say(
+            0,
+            format!(
+                "off: {lifted} bans lifted from the kernel; nothing is enforced until `pillory on` (no daemon runs)"
+            ),
+        ))
+    }
+
+    /// Lets the daemon enforce again when it starts.
+    pub(super) fn on(&self, gone: &str) -> Result<Reply, Failure> {
+        let mut held = self.hold(gone)?;
+        held.write(Write { meta: vec![(META_OFF, String::new())], ..Write::default() }, self)?;
+        let bans = held.bans(self)?.len();
+        Ok(Reply::say(0, format!("on: {bans} bans are kept; no daemon runs, start it to enforce them")))
+    }
+
+    /// Lifts bans in the store and in the kernel.
+    pub(super) fn unban(
+        &self,
+        prefixes: Option<&[Prefix]>,
+        jail: Option<&JailName>,
+        gone: &str,
+    ) -> Result<Reply, Failure> {
+        let mut held = self.hold(gone)?;
+        let now = clock::now();
+        let mut ledger = held.ledger(self)?;
+        let all: Vec<Prefix> = match prefixes {
+            Some(prefixes) => prefixes.to_vec(),
+            None => ledger.iter().map(|ban| ban.prefix).collect(),
+        };
+        let lifted: Vec<Ban> = all.iter().flat_map(|prefix| ledger.unban(*prefix, jail)).collect();
+        let records = lifted.iter().map(|ban| Record::Ended(ban.clone(), Ended::Lifted, now)).collect();
+        held.write(Write { records, ..Write::default() }, self)?;
+        if prefixes.is_none() && jail.is_none() {
+            for mut action in kernel_actions()? {
+                action.remove_all().map_err(|error| refused(&error))?;
+            }
+        } else {
+            lift_from_kernel(&all, &ledger, jail.is_none(), now)?;
+        }
+        let name = |ban: &Ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()});
+        let still = prefixes.unwrap_or_default().iter().flat_map(|prefix| ledger.covering(*prefix));
+        let still: Vec<_> = still.map(name).collect();
+        let value =
+            json!({"unbanned": lifted.iter().map(name).collect::<Vec<_>>(), "still_banned_by": still});
+        Ok(Reply { exit: u8::from(lifted.is_empty()), message: "no daemon runs".to_owned(), value })
+    }
+
+    /// Takes bans over from a list into the store; the daemon enforces them when it starts.
+    pub(super) fn import(
+        &self,
+        orders: Vec<BanOrder>,
+        options: &BanOptions,
+        gone: &str,
+    ) -> Result<Reply, Failure> {
+        let now = clock::now();
+        let config = load_config(None)?;
+        let never = NeverBan::new(
+            facts::read_once(&config)
+                .map_err(|error| {
+                    Failure::new(exit::NO, format!("cannot ask for this host's addresses: {error}"))
+                })?
+                .never,
+        );
+        let jail = options.jail.clone().or_else(|| JailName::new("import").ok());
+        let Some(jail) = jail else { return Err(Failure::new(exit::USAGE, "no jail")) };
+        let sorted = sort_orders(orders, options, &never, (&jail, Origin::Import), now);
+        let prefixes: Vec<String> = sorted.bans.iter().map(|ban| ban.prefix.to_string()).collect();
+        let (asked, history_only) = (sorted.bans.len(), sorted.listed.len());
+        let mut changed = asked;
+        if !options.dry_run {
+            let mut held = self.hold(gone)?;
+            let mut ledger = held.ledger(self)?;
+            let new: Vec<Ban> = sorted.bans.into_iter().filter(|ban| ledger.ban(ban.clone())).collect();
+            changed = new.len();
+            let bans = new.into_iter().map(Record::Banned);
+            let records = bans.chain(sorted.listed.into_iter().map(Record::Listed)).collect();
+            held.write(Write { records, ..Write::default() }, self)?;
+        }
+        let value = json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed,
+            "history_only": history_only, "refused": sorted.refused});
+        let message = "no daemon runs; they are enforced when it starts".to_owned();
+        Ok(Reply { exit: 0, message, value })
+    }
+
+    /// The bans in force, read without a daemon.
+    pub(super) fn bans_in_force(&self, gone: &str) -> Result<Vec<Ban>, Failure> {
+        let path = self.state_dir.join(store::FILE);
+        if let Err(error) = std::fs::metadata(&path) {
+            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let code = if denied { exit::NOT_PERMITTED } else { exit::UNREACHABLE };
+            return Err(Failure::new(
+                code,
+                format!("{gone}\npillory: cannot read {}: {error}", path.display()),
+            ));
+        }
+        let db = store::open_read_only(&self.state_dir).map_err(|error| failed(&error))?;
+        let bans = query::bans(&db).map_err(|cause| failed(&self.unreadable(cause)))?;
+        let now = clock::now();
+        Ok(bans.into_iter().filter(|ban| !ban.until.is_over(now)).collect())
+    }
+
+    fn unreadable(&self, cause: rusqlite::Error) -> StoreError {
+        StoreError::Database { tried: "read", path: self.state_dir.join(store::FILE), cause }
+    }
+}
+
+impl Held {
+    fn write(&mut self, write: Write, state: &State) -> Result<(), Failure> {
+        writer::commit(&mut self.db, &[write]).map_err(|cause| {
+            failed(&StoreError::Database { tried: "write", path: state.state_dir.join(store::FILE), cause })
+        })
+    }
+
+    fn bans(&self, state: &State) -> Result<Vec<Ban>, Failure> {
+        let now = clock::now();
+        let bans = query::bans(&self.db).map_err(|cause| failed(&state.unreadable(cause)))?;
+        Ok(bans.into_iter().filter(|ban| !ban.until.is_over(now)).collect())
+    }
+
+    fn ledger(&self, state: &State) -> Result<Ledger, Failure> {
+        let mut ledger = Ledger::default();
+        for ban in self.bans(state)? {
+            ledger.ban(ban);
+        }
+        Ok(ledger)
+    }
+}
+
+/// What the store's trouble means for the exit status.
+fn failed(error: &StoreError) -> Failure {
+    use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+    let denied = match error {
+        StoreError::Directory { cause, .. } => cause.kind() == std::io::ErrorKind::PermissionDenied,
+        StoreError::Database { cause, .. } => {
+            matches!(cause.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
+        }
+        StoreError::Newer { .. } => false,
+    };
+    let (code, cure) = if denied { (exit::NOT_PERMITTED, "; run it as root") } else { (exit::NO, "") };
+    Failure::new(code, format!("{error}{cure}"))
+}
+
+/// Every action that may have left something in the kernel.
+fn kernel_actions() -> Result<Vec<Box<dyn Action>>, Failure> {
+    let mut open = Vec::new();
+    for kind in actions::KINDS.iter().filter(|kind| kind.is_automatic) {
+        match (kind.open)() {
+            Ok(action) => open.push(action),
+            Err(ActionError::NotSupported { .. }) => {}
+            Err(error) => return Err(refused(&error)),
+        }
+    }
+    Ok(open)
+}
+
+/// Takes what `prefixes` had in the kernel out of it, but for what the ledger still wants there.
+///
+/// `outright`: whatever the jail; so an element goes even if the store knows nothing of it.
+fn lift_from_kernel(
+    prefixes: &[Prefix],
+    ledger: &Ledger,
+    outright: bool,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let wanted = Projection::of(ledger, &NeverBan::default());
+    for mut action in kernel_actions()? {
+        let installed = match action.installed(now) {
+            Ok(installed) => installed,
+            Err(ActionError::NotSupported { .. }) => continue,
+            Err(error) => return Err(refused(&error)),
+        };
+        let touched = |prefix: Prefix| prefixes.iter().any(|lifted| lifted.contains(prefix));
+        let changes: Vec<Change> = wanted
+            .reconcile(&installed, now)
+            .into_iter()
+            .filter(|change| match change {
+                Change::Remove(element) => {
+                    touched(element.prefix)
+                        && (outright || element.scope == Scope::All || is_of(element, ledger))
+                }
+                // Only what was there may be there again: this command adds no ban.
+                Change::Set(element, _) => installed.keys().any(|old| old.prefix.contains(element.prefix)),
+            })
+            .collect();
+        if !installed.is_empty() && !changes.is_empty() {
+            action.apply(&changes, now).map_err(|error| refused(&error))?;
+        }
+    }
+    Ok(())
+}
+
+/// True if the ledger has no ban of this element's scope left.
+fn is_of(element: &pillory_core::ledger::Element, ledger: &Ledger) -> bool {
+    ledger.of(element.prefix).iter().all(|ban| ban.scope != element.scope)
+}

@@ -1,0 +1,424 @@
+//! `pillory run`: sets everything up in order, says what it does, and runs the engine.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use tracing::{info, warn};
+
+use pillory_core::config::{Config, OnStop, Problem, raw, resolve};
+use pillory_core::jail::trust;
+use pillory_core::machine::Machine;
+use pillory_core::time::{Span, Timestamp};
+
+use crate::actions::{self, Action, ActionError};
+use crate::control::server::Server;
+use crate::discover::{self, Places};
+use crate::engine::jails::{self, Readers};
+use crate::engine::{Engine, Input, META_OFF, META_PROXIES, Outlets, Read};
+use crate::netlink::{KernelWatch, Seen};
+use crate::sources::Position;
+use crate::store::{self, query};
+use crate::supervisor::{self, SourceOrder};
+use crate::wake::{Wake, wait_readable};
+use crate::{clock, facts, kernel, logging};
+
+use super::{Failure, Outcome, exit};
+
+/// Arguments of `pillory run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Configuration file; default /etc/pillory/pillory.toml, which need not exist.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where state is kept.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/pillory")]
+    pub(crate) state_dir: PathBuf,
+    /// Where commands are taken.
+    #[arg(long, value_name = "SOCKET", default_value = "/run/pillory/control.sock")]
+    pub(crate) control: PathBuf,
+    /// Enforce nothing; say what would be done.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// What happens to the bans in the kernel when the daemon stops.
+    #[arg(long, value_name = "keep|lift", value_parser = parse_on_stop)]
+    pub(crate) on_stop: Option<OnStop>,
+    /// How log lines look.
+    #[arg(long, value_name = "text|json", default_value = "text")]
+    pub(crate) log_format: logging::Format,
+}
+
+fn parse_on_stop(text: &str) -> Result<OnStop, String> {
+    match text {
+        "keep" => Ok(OnStop::Keep),
+        "lift" => Ok(OnStop::Lift),
+        _ => Err("use keep or lift".to_owned()),
+    }
+}
+
+/// What the engine keeps of how it was started.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// The configuration in force.
+    pub(crate) config: Config,
+    /// Where it was read; nothing means the default place.
+    pub(crate) config_file: Option<PathBuf>,
+    /// What happens to the bans in the kernel at the end.
+    pub(crate) on_stop: OnStop,
+    /// The zone of stamps that carry none.
+    pub(crate) zone: jiff::tz::TimeZone,
+}
+
+/// Where the configuration is if nobody says otherwise.
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/pillory/pillory.toml";
+
+/// Reads the configuration: of `file`, or of the default place if there is one, or the built-in one.
+/// # Errors
+/// Every problem, one a line, with exit status 2.
+pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
+    read_config(file).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Failure::new(exit::USAGE, lines.join("\npillory: "))
+    })
+}
+
+/// The same with the problems one by one.
+/// # Errors
+/// Every problem.
+pub(crate) fn read_config(file: Option<&Path>) -> Result<Config, Vec<Problem>> {
+    let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => {
+            Ok(resolve::default_config())
+        }
+        Err(error) => Err(vec![Problem {
+            file: path.display().to_string(),
+            line: 0,
+            jail: None,
+            what: format!("cannot read the configuration: {error}"),
+            cure: "name another file with --config".to_owned(),
+        }]),
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    logging::start(arguments.log_format);
+    let config = load_config(arguments.config.as_deref())?;
+    let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
+    let _only_one = hold_namespace(arguments.dry_run)?;
+    let (db, broken) =
+        store::open(&arguments.state_dir).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+    let _lock = hold_state(&arguments.state_dir)?;
+    if let Some(broken) = broken {
+        warn!(reason = %broken, "the store was broken");
+    }
+    let mut action = open_action(if arguments.dry_run { "dryrun" } else { &config.banaction })?;
+    let active = discover::active_jails(&config, &Places::host());
+    let (mut machine, readers) = jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
+        .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
+    let restored = restore(&db, &config, &mut machine)?;
+    learn_from_wtmp(&mut machine);
+    let (mut reader, asker) = facts::Reader::new(&config)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
+    let first_facts = reader.read();
+    machine.set_never(pillory_core::jail::never::NeverBan::new(first_facts.never), &mut Vec::new());
+    prepare(action.as_mut(), &mut machine, &readers)?;
+    say_what_runs(&active, action.name(), &arguments.state_dir);
+
+    let server = Server::bind(&arguments.control, &arguments.state_dir).map_err(|error| {
+        Failure::new(
+            exit::NO,
+            format!(
+                "cannot listen at {}: {error}; choose another place with --control",
+                arguments.control.display()
+            ),
+        )
+    })?;
+    let threads = Threads {
+        server,
+        db,
+        action,
+        control: arguments.control.clone(),
+        state_dir: arguments.state_dir.clone(),
+        facts: (reader, asker),
+    };
+    let setup = Setup { config, config_file: arguments.config.clone(), on_stop, zone: clock::zone() };
+    threads.run(machine, readers, setup, restored)
+}
+
+/// One daemon a network namespace: an abstract socket guards it.
+fn hold_namespace(dry_run: bool) -> Result<Option<UnixListener>, Failure> {
+    if dry_run {
+        return Ok(None);
+    }
+    let address = SocketAddr::from_abstract_name("pillory")
+        .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+    match UnixListener::bind_addr(&address) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Failure::new(
+            exit::TAKEN,
+            "another pillory runs in this network namespace; stop it first (it would fight over the same table)",
+        )),
+        Err(error) => Err(Failure::new(exit::NO, format!("cannot claim the network namespace: {error}"))),
+    }
+}
+
+/// One daemon a state directory: a lock that ends with the process.
+pub(super) fn hold_state(directory: &Path) -> Result<OwnedFd, Failure> {
+    let path = directory.join("lock");
+    let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file: OwnedFd = open
+        .map_err(|error| {
+            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let (code, cure) =
+                if denied { (exit::NOT_PERMITTED, "; run it as root") } else { (exit::NO, "") };
+            Failure::new(code, format!("cannot open {}: {error}{cure}", path.display()))
+        })?
+        .into();
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(_) => Err(Failure::new(
+            exit::TAKEN,
+            format!(
+                "another pillory uses the state directory {}; stop it, or choose another --state-dir",
+                directory.display()
+            ),
+        )),
+    }
+}
+
+pub(super) fn refused(error: &ActionError) -> Failure {
+    let code = if matches!(error, ActionError::NotPermitted { .. }) { exit::NOT_PERMITTED } else { exit::NO };
+    Failure::new(code, error.to_string())
+}
+
+/// Opens the action of that name; `auto` takes the best that this kernel offers and says why not a better one.
+fn open_action(name: &str) -> Result<Box<dyn Action>, Failure> {
+    if name != "auto" {
+        let known: Vec<String> =
+            actions::KINDS.iter().map(|kind| format!("{} ({})", kind.name, kind.about)).collect();
+        let unknown = || {
+            Failure::new(
+                exit::USAGE,
+                format!("there is no banaction {name:?}; use auto, {}", known.join(", ")),
+            )
+        };
+        return (actions::kind(name).ok_or_else(unknown)?.open)().map_err(|error| refused(&error));
+    }
+    let (best, worse) = actions::best_kind();
+    for (kind, error) in &worse {
+        warn!(action = kind.name, reason = %error, "cannot be used here");
+    }
+    match (best, worse.last()) {
+        (Some(kind), _) => (kind.open)().map_err(|error| refused(&error)),
+        (None, Some((_, error))) => Err(refused(error)),
+        (None, None) => Err(Failure::new(exit::NO, "no action is built in")),
+    }
+}
+
+/// What the sources need from the store.
+struct Restored {
+    positions: HashMap<String, Position>,
+    off: Option<Option<Timestamp>>,
+}
+
+fn restore(db: &rusqlite::Connection, config: &Config, machine: &mut Machine) -> Result<Restored, Failure> {
+    let now = clock::now();
+    let longest =
+        config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
+    let restored = query::restore(db, now - longest, now - trust::MEMORY)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot read the store: {error}")))?;
+    for (prefix, when) in &restored.past_bans {
+        machine.judge.past.began(*prefix, *when);
+    }
+    machine.restore(restored.bans, &restored.attempts, restored.last_write);
+    if restored.last_write > now {
+        warn!(last_write = %restored.last_write, "the clock is behind the store's last write; time stands still until it has caught up");
+    }
+    if let Some(kept) = restored.meta.get(META_PROXIES) {
+        machine.judge.proxies.restore(kept, now);
+    }
+    let off = match restored.meta.get(META_OFF).map(String::as_str) {
+        None | Some("") => None,
+        Some("on_command") => Some(None),
+        Some(until) => until
+            .parse()
+            .ok()
+            .map(|until| Some(Timestamp::from_millis(until)))
+            .filter(|until| until.is_none_or(|until| until > now)),
+    };
+    if off.is_some() {
+        machine.set_enforcing(false, now, &mut Vec::new());
+        warn!("switched off by `pillory off`; nothing is enforced until `pillory on`");
+    }
+    let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
+    Ok(Restored { positions, off })
+}
+
+/// Learns places and accounts with good logins, before anything is judged.
+fn learn_from_wtmp(machine: &mut Machine) {
+    let now = clock::now();
+    let logins = facts::good_logins(Path::new("/var/log/wtmp"));
+    for (addr, user, when) in logins.iter().filter(|(_, _, when)| now.since(*when) < trust::MEMORY) {
+        machine.judge.trust.good_login(*addr, user.as_deref(), (*when).min(now));
+        if let Some(user) = user {
+            machine.judge.names.logged_in(user);
+        }
+    }
+}
+
+/// Brings the kernel to the ledger: reads, compares, changes the difference in one go.
+fn prepare(action: &mut dyn Action, machine: &mut Machine, readers: &Readers) -> Result<(), Failure> {
+    let failed = |error: ActionError| refused(&error);
+    if !machine.is_enforcing() {
+        action.remove_all().map_err(failed)?;
+    }
+    action.prepare(&readers.ports).map_err(failed)?;
+    let now = clock::now();
+    let installed = action.installed(now).map_err(failed)?;
+    let changes = machine.reconcile(&installed, now);
+    info!(
+        in_kernel = installed.len(),
+        in_ledger = machine.ledger.len(),
+        changes = changes.len(),
+        action = action.name(),
+        "kernel brought to the ledger"
+    );
+    action.apply(&changes, now).map_err(failed)
+}
+
+fn say_what_runs(active: &[discover::ActiveJail], action: &str, state_dir: &Path) {
+    for jail in active {
+        let policy = &jail.config.policy;
+        let bantime: Vec<String> = policy.bantime.steps().iter().map(ToString::to_string).collect();
+        info!(jail = %jail.config.name, reads = %jail.reads, maxretry = %policy.maxretry, findtime = %policy.findtime, bantime = %bantime.join(" "), "jail");
+    }
+    if active.is_empty() {
+        warn!("no jail runs: no service with a filter was found; name a logpath in {DEFAULT_CONFIG}");
+    }
+    info!(action, state_dir = %state_dir.display(), version = env!("CARGO_PKG_VERSION"), "starting");
+}
+
+/// Everything that gets a thread.
+struct Threads {
+    server: Server,
+    db: rusqlite::Connection,
+    action: Box<dyn Action>,
+    control: PathBuf,
+    state_dir: PathBuf,
+    facts: (facts::Reader, facts::Asker),
+}
+
+impl Threads {
+    fn run(self, machine: Machine, readers: Readers, setup: Setup, restored: Restored) -> Outcome {
+        let Threads { server, db, action, control, state_dir, facts: (facts_reader, asker) } = self;
+        let (reads_in, reads) = bounded::<Read>(16);
+        let (inputs_in, inputs) = unbounded::<Input>();
+        let (jobs_in, jobs) = unbounded();
+        let (writes_in, writes) = unbounded();
+        let stop = Arc::new(AtomicBool::new(false));
+        let wake = Wake::new()
+            .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
+        catch_signals(&inputs_in)?;
+        let start = SourceOrder::Start(readers.feeds.clone(), restored.positions.clone());
+        let (sources_in, source_orders) = unbounded();
+        let ports = readers.ports.clone();
+        let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
+        let watch = action.watch().map_err(|error| refused(&error))?;
+        let outlets = Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in };
+        let mut engine = Engine::new(machine, readers, outlets, name, setup);
+        engine.resume(restored.off, restored.positions, start);
+        std::thread::scope(|scope| {
+            let kernel_thread = scope.spawn(|| {
+                let (answers, answered) = unbounded();
+                let back = inputs_in.clone();
+                std::thread::scope(|inner| {
+                    inner.spawn(move || forward(&answered, &back, Input::Kernel));
+                    let action = kernel::run(action, ports, &jobs, &answers);
+                    drop(answers);
+                    action
+                })
+            });
+            let (stored_in, stored) = unbounded();
+            let back = inputs_in.clone();
+            scope.spawn(move || forward(&stored, &back, Input::Store));
+            let path = state_dir.join(store::FILE);
+            scope.spawn(move || store::writer::run(db, path, &writes, &stored_in));
+            let (orders_in, orders) = unbounded();
+            let back = inputs_in.clone();
+            scope.spawn(move || forward(&orders, &back, Input::Order));
+            let stop_serving = Arc::clone(&stop);
+            scope.spawn(move || server.run(&orders_in, &stop_serving));
+            scope.spawn(|| facts_reader.watch(&inputs_in, &wake));
+            if let Some(watch) = watch {
+                scope.spawn(|| watch_kernel(watch, &inputs_in, &wake));
+            }
+            scope.spawn(move || supervisor::run(&source_orders, &reads_in));
+            engine.run(&reads, &inputs);
+            stop.store(true, Ordering::SeqCst);
+            wake.raise();
+            drop(reads);
+            drop(engine);
+            // Knocks once, so that the accepting thread sees that it is to stop.
+            drop(std::os::unix::net::UnixStream::connect(&control));
+            if let Ok(mut action) = kernel_thread.join()
+                && lift
+            {
+                match action.remove_all() {
+                    Ok(count) => info!(count, "removed from the kernel"),
+                    Err(error) => warn!(%error, "cannot remove the bans from the kernel"),
+                }
+            }
+        });
+        Ok(0)
+    }
+}
+
+fn forward<T>(from: &Receiver<T>, to: &Sender<Input>, wrap: fn(T) -> Input) {
+    for value in from {
+        if to.send(wrap(value)).is_err() {
+            return;
+        }
+    }
+}
+
+fn catch_signals(inputs: &Sender<Input>) -> Result<(), Failure> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])
+        .map_err(|error| Failure::new(exit::NO, format!("cannot watch for signals: {error}")))?;
+    let inputs = inputs.clone();
+    // It ends with the process: a signal may come at any time until then.
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let input = if signal == SIGHUP { Input::Reload } else { Input::Stop };
+                if inputs.send(input).is_err() {
+                    return;
+                }
+            }
+        })
+        .map(drop)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot start a thread: {error}")))
+}
+
+/// Tells the engine when somebody else changes what is ours in the kernel.
+fn watch_kernel(mut watch: Box<dyn KernelWatch>, inputs: &Sender<Input>, wake: &Wake) {
+    while !wake.is_raised() {
+        let touched = wait_readable(&[watch.as_fd(), wake.as_fd()]).is_ok()
+            && !matches!(watch.read(), Ok(Seen::Nothing));
+        if touched && inputs.send(Input::KernelTouched).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Files to scan: what they are by their content, and their bytes in pieces.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use flate2::read::MultiGzDecoder;
+
+use pillory_core::filter::btmp::Layout;
+use pillory_core::time::Timestamp;
+
+use crate::clock;
+use crate::sources::MAX_LINE_BYTES;
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Lines.
+    Text,
+    /// Login records.
+    Btmp(Layout),
+    /// A systemd journal, or a directory of its files.
+    Journal,
+}
+
+/// A file that was looked at.
+pub(super) struct Opened {
+    pub(super) path: PathBuf,
+    pub(super) format: Format,
+    /// Its first bytes, unpacked.
+    pub(super) head: Vec<u8>,
+    /// Its size as it lies on disk.
+    pub(super) size: Option<u64>,
+    /// When its first record happened; filled in later.
+    pub(super) first: Timestamp,
+    reader: Box<dyn Read>,
+    raw: Rc<Cell<u64>>,
+    changed: Option<Timestamp>,
+}
+
+/// So much of a file is looked at to see what it is.
+const HEAD_BYTES: usize = 256 * 1024;
+
+/// Every journal file begins so. Source: systemd, "Journal File Format".
+const JOURNAL_MAGIC: &[u8] = b"LPKSHHRH";
+
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+
+/// Pieces are read in this size.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// Opens a file and finds out what it is.
+pub(super) fn open(path: &Path) -> Result<Opened, String> {
+    let raw = Rc::new(Cell::new(0));
+    if path == Path::new("-") {
+        return look(path, Box::new(Counted { inner: io::stdin(), raw: Rc::clone(&raw) }), raw, None);
+    }
+    let meta = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if meta.is_dir() {
+        return directory(path, raw);
+    }
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    // Only a hint; reading works without it.
+    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
+    look(path, Box::new(Counted { inner: file, raw: Rc::clone(&raw) }), raw, Some(&meta))
+}
+
+fn directory(path: &Path, raw: Rc<Cell<u64>>) -> Result<Opened, String> {
+    let has_journals = |at: &Path| {
+        let mut files = std::fs::read_dir(at).into_iter().flatten().flatten();
+        files.any(|file| file.path().extension().is_some_and(|ext| ext == "journal"))
+    };
+    let mut inner = std::fs::read_dir(path).map_err(|error| error.to_string())?.flatten();
+    if !has_journals(path) && !inner.any(|entry| has_journals(&entry.path())) {
+        return Err("it is a directory without journal files; name the files in it".to_owned());
+    }
+    Ok(Opened {
+        path: path.to_owned(),
+        format: Format::Journal,
+        head: Vec::new(),
+        size: None,
+        first: Timestamp::default(),
+        reader: Box::new(io::empty()),
+        raw,
+        changed: None,
+    })
+}
+
+fn look(
+    path: &Path,
+    mut reader: Box<dyn Read>,
+    raw: Rc<Cell<u64>>,
+    meta: Option<&std::fs::Metadata>,
+) -> Result<Opened, String> {
+    let mut head = read_head(&mut reader).map_err(|error| error.to_string())?;
+    if head.starts_with(GZIP_MAGIC) {
+        let packed = io::Cursor::new(head).chain(reader);
+        let mut unpacked: Box<dyn Read> = Box::new(MultiGzDecoder::new(packed));
+        head = read_head(&mut unpacked).map_err(|error| format!("it cannot be unpacked: {error}"))?;
+        reader = unpacked;
+        if head.starts_with(JOURNAL_MAGIC) {
+            return Err("a packed journal file cannot be read; unpack it first".to_owned());
+        }
+    }
+    let format = if head.starts_with(JOURNAL_MAGIC) {
+        Format::Journal
+    } else if let Some(layout) = login_records(path, &head) {
+        Format::Btmp(layout)
+    } else {
+        Format::Text
+    };
+    let changed = meta.and_then(|meta| meta.modified().ok()).and_then(|at| {
+        let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
+    });
+    let size = meta.map(std::fs::Metadata::len);
+    Ok(Opened {
+        path: path.to_owned(),
+        format,
+        head,
+        size,
+        first: Timestamp::default(),
+        reader,
+        raw,
+        changed,
+    })
+}
+
+/// By content; a file whose beginning is damaged, by its name.
+fn login_records(path: &Path, head: &[u8]) -> Option<Layout> {
+    let by_name = || {
+        let is_named = super::base_name(path).starts_with("btmp") && head.contains(&0);
+        is_named.then(|| Layout::detect(head))
+    };
+    Layout::find(head).or_else(by_name)
+}
+
+fn read_head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    reader.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+impl Opened {
+    /// What the clock showed when the file was last written: it completes stamps without a year.
+    pub(super) fn clock(&self) -> Timestamp {
+        let now = clock::now();
+        self.changed.map_or(now, |changed| changed.min(now))
+    }
+
+    /// Its bytes from the beginning.
+    pub(super) fn into_pieces(self) -> Pieces {
+        Pieces {
+            reader: Box::new(io::Cursor::new(self.head).chain(self.reader)),
+            raw: self.raw,
+            buffer: vec![0; PIECE_BYTES],
+            handed: 0,
+            filled: 0,
+            skipping: false,
+            ended: false,
+            plain: 0,
+        }
+    }
+}
+
+/// A file's bytes, cut where records end.
+pub(super) struct Pieces {
+    reader: Box<dyn Read>,
+    raw: Rc<Cell<u64>>,
+    buffer: Vec<u8>,
+    /// So much of the buffer was handed out.
+    handed: usize,
+    filled: usize,
+    /// Inside a line that was too long, until its end.
+    skipping: bool,
+    ended: bool,
+    plain: u64,
+}
+
+impl Pieces {
+    /// Bytes read from disk so far.
+    pub(super) fn raw_bytes(&self) -> u64 {
+        self.raw.get()
+    }
+
+    /// Unpacked bytes read so far.
+    pub(super) fn plain_bytes(&self) -> u64 {
+        self.plain
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        self.buffer.copy_within(self.handed..self.filled, 0);
+        self.filled -= self.handed;
+        self.handed = 0;
+        while self.filled < self.buffer.len() && !self.ended {
+            match self.reader.read(&mut self.buffer[self.filled..]) {
+                Ok(0) => self.ended = true,
+                Ok(count) => {
+                    self.filled += count;
+                    self.plain += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next whole records; what is left at the end is no record and dropped.
+    pub(super) fn records(&mut self, record_bytes: usize) -> io::Result<Option<&[u8]>> {
+        self.fill()?;
+        let whole = self.filled - self.filled % record_bytes;
+        if whole == 0 {
+            return Ok(None);
+        }
+        self.handed = whole;
+        Ok(Some(&self.buffer[..whole]))
+    }
+
+    /// The next whole lines with their newlines; at the end a line without one. A line that is longer than
+    /// [`MAX_LINE_BYTES`] is cut there and ends its piece.
+    pub(super) fn lines(&mut self) -> io::Result<Option<&[u8]>> {
+        loop {
+            self.fill()?;
+            if self.filled == 0 {
+                return Ok(None);
+            }
+            if self.skipping {
+                let end = memchr::memchr(b'\n', &self.buffer[..self.filled]);
+                self.handed = end.map_or(self.filled, |end| end + 1);
+                self.skipping = end.is_none();
+                continue;
+            }
+            if let Some(last) = memchr::memrchr(b'\n', &self.buffer[..self.filled]) {
+                self.handed = last + 1;
+                return Ok(Some(&self.buffer[..last]));
+            }
+            // A line as long as the buffer, or the file's last one.
+            self.skipping = !self.ended;
+            self.handed = self.filled;
+            return Ok(Some(&self.buffer[..self.filled.min(MAX_LINE_BYTES)]));
+        }
+    }
+}
+
+/// Counts what is read from disk.
+struct Counted<R> {
+    inner: R,
+    raw: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.raw.set(self.raw.get() + count as u64);
+        Ok(count)
+    }
+}

@@ -1,0 +1,227 @@
+//! Judges what is scanned as the daemon would have: the same machine, with each record's stamp as now.
+
+use std::path::Path;
+
+use pillory_core::config::{Config, Enabled};
+use pillory_core::event::{Event, Line, Outcome};
+use pillory_core::filter::btmp::{self, Layout};
+use pillory_core::filter::{Clock, Filter, Verdict};
+use pillory_core::jail::names::Names;
+use pillory_core::jail::never::{NeverBan, Why};
+use pillory_core::jail::{Jail, JailIndex, Judge};
+use pillory_core::machine::{Effect, Machine, Phase, Record};
+use pillory_core::scan::Tally;
+use pillory_core::time::{Span, Timestamp};
+
+use crate::cli::{Failure, exit};
+use crate::facts;
+
+use super::base_name;
+
+/// At most so many sources are counted at once; the windows of more are forgotten.
+const MAX_TRACKED: usize = 1_000_000;
+
+/// So many lines of a file are tried on every filter.
+const LINES_TRIED: usize = 2_000;
+
+/// Windows are swept once in so much time of the log.
+const SWEEP_EVERY: Span = Span::from_secs(3_600);
+
+/// The jails and what they have judged so far.
+pub(super) struct Judging {
+    machine: Machine,
+    jails: Vec<Reader>,
+    pub(super) tally: Tally,
+    effects: Vec<Effect>,
+    last: Timestamp,
+    swept: Timestamp,
+}
+
+/// One jail's filter.
+struct Reader {
+    name: String,
+    filter_name: String,
+    filter: Filter,
+    /// Last parts of the paths where the service usually writes, without globs.
+    logs: Vec<String>,
+    pub(super) journalmatch: Vec<Vec<(String, String)>>,
+}
+
+impl Judging {
+    /// The jails of a configuration, or only one of them.
+    pub(super) fn new(config: &Config, only: Option<&str>) -> Result<Judging, Failure> {
+        let wanted = |name: &str, enabled: Enabled| match only {
+            Some(only) => name == only,
+            None => enabled != Enabled::No,
+        };
+        let mut readers = Vec::new();
+        let mut jails = Vec::new();
+        for jail in config.jails.iter().filter(|jail| wanted(jail.name.as_str(), jail.enabled)) {
+            let filter = Filter::compile(&jail.filter).map_err(|errors| {
+                let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                Failure::new(exit::USAGE, lines.join("\npillory: "))
+            })?;
+            let paths = jail.logpath.iter().chain(&jail.filter.logpath);
+            readers.push(Reader {
+                name: jail.name.as_str().to_owned(),
+                filter_name: jail.filter.name.clone(),
+                filter,
+                logs: paths
+                    .map(|path| stem(&base_name(Path::new(path))))
+                    .filter(|stem| stem.len() > 2)
+                    .collect(),
+                journalmatch: jail.filter.journalmatch.clone(),
+            });
+            jails.push(Jail { name: jail.name.clone(), policy: jail.policy.clone() });
+        }
+        if readers.is_empty() {
+            let known: Vec<&str> = config.jails.iter().map(|jail| jail.name.as_str()).collect();
+            let what = only
+                .map_or_else(|| "no jail is enabled".to_owned(), |name| format!("there is no jail {name:?}"));
+            return Err(Failure::new(exit::USAGE, format!("{what}; the jails are {}", known.join(", "))));
+        }
+        let accounts = facts::accounts(Path::new("/etc/passwd"));
+        let names =
+            Names::new(accounts, config.goodusers.iter().cloned().collect(), config.goodusers_never_ban);
+        let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
+        judge.past.set_memory(config.retention);
+        let mut machine = Machine::new(judge, Vec::new(), config.scope);
+        let mut never: Vec<_> = config.ignoreip.iter().map(|prefix| (*prefix, Why::Ignoreip)).collect();
+        never.extend(config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy)));
+        machine.set_never(NeverBan::new(never), &mut Vec::new());
+        let (last, swept) = (Timestamp::default(), Timestamp::default());
+        Ok(Judging { machine, jails: readers, tally: Tally::default(), effects: Vec::new(), last, swept })
+    }
+
+    /// Names of all jails, by their index.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.jails.iter().map(|jail| jail.name.clone()).collect()
+    }
+
+    /// Names of these jails.
+    pub(super) fn named(&self, jails: &[usize]) -> Vec<String> {
+        jails.iter().filter_map(|at| self.jails.get(*at)).map(|jail| jail.name.clone()).collect()
+    }
+
+    /// Every jail.
+    pub(super) fn all(&self) -> Vec<usize> {
+        (0..self.jails.len()).collect()
+    }
+
+    /// Journal matches of a jail.
+    pub(super) fn journalmatch(&self, jail: usize) -> &[Vec<(String, String)>] {
+        self.jails.get(jail).map_or(&[], |jail| &jail.journalmatch)
+    }
+
+    /// The jail that login records belong to.
+    pub(super) fn btmp_jail(&self) -> Vec<usize> {
+        let sshd = self.jails.iter().position(|jail| jail.filter_name == "sshd");
+        vec![sshd.unwrap_or(0)]
+    }
+
+    /// The jails whose filter matches lines at a text file's beginning or whose service writes a file of that
+    /// name; every jail if there is none. `forced`: the only jail there is.
+    pub(super) fn choose(&mut self, path: &Path, head: &[u8], forced: bool) -> Vec<usize> {
+        if forced {
+            return self.all();
+        }
+        let own = base_name(path);
+        let clock = Clock { now: self.last, zone: jiff::tz::TimeZone::UTC };
+        let lines: Vec<&[u8]> = head.split(|b| *b == b'\n').take(LINES_TRIED).collect();
+        let mut chosen = Vec::new();
+        for (at, jail) in self.jails.iter_mut().enumerate() {
+            let hit =
+                |line: &&[u8]| jail.filter.judge(&Line { bytes: line, stamp: None }, &clock) != Verdict::Miss;
+            if jail.logs.iter().any(|stem| own.starts_with(stem.as_str())) || lines.iter().any(hit) {
+                chosen.push(at);
+            }
+        }
+        if chosen.is_empty() { self.all() } else { chosen }
+    }
+
+    /// The first stamp in these lines.
+    pub(super) fn first_stamp(&mut self, head: &[u8], clock: &Clock) -> Option<Timestamp> {
+        let filter = &mut self.jails.first_mut()?.filter;
+        let mut lines = head.split(|b| *b == b'\n').take(LINES_TRIED);
+        lines.find_map(|bytes| filter.examine(&Line { bytes, stamp: None }, clock).stamp)
+    }
+
+    /// Judges a line for these jails.
+    pub(super) fn line(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
+        for at in jails {
+            let Some(jail) = self.jails.get_mut(*at) else { continue };
+            if let Verdict::Event(event) = jail.filter.judge(line, clock) {
+                self.event(*at, &event);
+            }
+        }
+    }
+
+    /// Judges a login record.
+    pub(super) fn record(&mut self, jails: &[usize], layout: Layout, record: &[u8]) {
+        let (Some(at), Verdict::Event(event)) = (jails.first(), btmp::failed_login(layout, record)) else {
+            return;
+        };
+        let event = self.machine.judge.login_record(*at as JailIndex, event);
+        self.event(*at, &event);
+    }
+
+    fn event(&mut self, jail: usize, event: &Event) {
+        let jail = jail as JailIndex;
+        let now = self.last.max(event.stamp.unwrap_or(self.last));
+        self.last = now;
+        if self.machine.next_deadline().is_some_and(|end| end <= now) {
+            self.machine.tick(now, &mut self.effects);
+        }
+        if now.since(self.swept) >= SWEEP_EVERY {
+            self.swept = now;
+            self.machine.sweep(now);
+        }
+        if self.counted_while_banned(jail, event, now) {
+            return;
+        }
+        self.machine.event(jail, event, Phase::CatchUp, now, &mut self.effects);
+        for effect in self.effects.drain(..) {
+            match effect {
+                Effect::Record(Record::Attempt(attempt)) => {
+                    let subject = self.machine.judge.subject(attempt.addr);
+                    self.tally.attempt(jail, subject, &attempt);
+                }
+                Effect::Record(Record::Banned(ban)) => {
+                    self.tally.banned(jail, ban.prefix, ban.since, ban.until)
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Judging {
+    /// The short way for most lines of a flood: a source that would be banned already is counted and no more.
+    fn counted_while_banned(&mut self, jail: JailIndex, event: &Event, now: Timestamp) -> bool {
+        let judge = &mut self.machine.judge;
+        let Some(addr) = judge.client(event) else { return false };
+        let subject = judge.subject(addr);
+        let is_failure = matches!(event.outcome, Outcome::Failure { .. });
+        if !is_failure || !self.tally.is_banned(jail, subject, now) {
+            return false;
+        }
+        let when = event.stamp.unwrap_or(now);
+        if let Some(counted) = judge.count_only(jail, event, addr, when) {
+            self.tally.failed(jail, subject, (when, counted.new_attempts), counted.user.as_deref());
+        }
+        true
+    }
+}
+
+/// `auth.log` of `auth.log.1.gz` and of `auth.log`; what stands before a glob.
+fn stem(name: &str) -> String {
+    name.split(['*', '?', '[']).next().unwrap_or_default().to_owned()
+}
+
+/// The stamp of the first login record that has one.
+pub(super) fn first_record_stamp(layout: Layout, head: &[u8]) -> Option<Timestamp> {
+    head.chunks_exact(layout.record_bytes()).find_map(|record| match btmp::failed_login(layout, record) {
+        Verdict::Event(event) => event.stamp,
+        _ => None,
+    })
+}

@@ -1,0 +1,224 @@
+//! `pillory scan`: who attacked, how hard, and who would be banned when; offline, without root, from log files,
+//! btmp files, journals, and gzipped ones of the first two. Files are streamed; memory is bounded.
+
+mod files;
+mod journal;
+mod judging;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use pillory_core::config::{Config, resolve};
+use pillory_core::event::Line;
+use pillory_core::filter::Clock;
+use pillory_core::time::Timestamp;
+
+use crate::clock;
+use crate::logging::escape;
+
+use super::run::{DEFAULT_CONFIG, load_config};
+use super::{Failure, Outcome, complain, exit, print};
+
+use files::{Format, Opened, Pieces};
+use judging::Judging;
+
+/// `pillory scan`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Scan {
+    /// Logs, btmp files, journal files or directories of them; `.gz` too; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Only this jail, whatever the files look like.
+    #[arg(long, value_name = "J")]
+    jail: Option<String>,
+    /// Configuration file; default /etc/pillory/pillory.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// JSON instead of text.
+    #[arg(long, short = 'j')]
+    json: bool,
+}
+
+/// What became of one file.
+#[derive(Debug)]
+pub(crate) struct Scanned {
+    path: PathBuf,
+    format: &'static str,
+    records: u64,
+    bytes: u64,
+    jails: Vec<String>,
+}
+
+impl Scan {
+    pub(crate) fn run(&self) -> Outcome {
+        let config = self.policy()?;
+        let mut judging = Judging::new(&config, self.jail.as_deref())?;
+        let mut failed = false;
+        let mut opened: Vec<Opened> = Vec::new();
+        for path in &self.files {
+            match files::open(path) {
+                Ok(file) => opened.push(file),
+                Err(reason) => {
+                    complain(&format!("cannot scan {}: {reason}", escape(&path.display().to_string())));
+                    failed = true;
+                }
+            }
+        }
+        // Rotated files tell one story; it is judged in the order in which it happened.
+        opened.iter_mut().for_each(|file| file.first = first_stamp(file, &mut judging));
+        opened.sort_by_key(|file| file.first);
+        let mut progress = Progress::new(opened.iter().filter_map(|file| file.size).sum());
+        let mut scanned = Vec::new();
+        for file in opened {
+            let path = file.path.clone();
+            match self.one(file, &mut judging, &mut progress) {
+                Ok(done) => scanned.push(done),
+                Err(reason) => {
+                    progress.clear();
+                    complain(&format!("cannot scan {}: {reason}", escape(&path.display().to_string())));
+                    failed = true;
+                }
+            }
+        }
+        progress.clear();
+        let names = judging.names();
+        let tally = &mut judging.tally;
+        if self.json {
+            print(&format!("{}\n", report::json(&scanned, tally, &names)))?;
+        } else {
+            print(&report::text(&scanned, tally, &names, &clock::zone()))?;
+        }
+        let nothing = judging.tally.failures() == 0;
+        Ok(if failed { exit::USAGE } else { u8::from(nothing) * exit::NO })
+    }
+
+    /// The configuration to judge by. The default one may be closed to people who are not root.
+    fn policy(&self) -> Result<Config, Failure> {
+        let is_closed = std::fs::File::open(DEFAULT_CONFIG)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+        if self.config.is_none() && is_closed {
+            complain(&format!("{DEFAULT_CONFIG} cannot be read; judged by the built-in configuration"));
+            return Ok(resolve::default_config());
+        }
+        load_config(self.config.as_deref())
+    }
+
+    fn one(&self, file: Opened, judging: &mut Judging, progress: &mut Progress) -> Result<Scanned, String> {
+        let path = file.path.clone();
+        let (format, jails) = match &file.format {
+            Format::Text => ("text", judging.choose(&path, &file.head, self.jail.is_some())),
+            Format::Btmp(_) => ("btmp", judging.btmp_jail()),
+            Format::Journal => ("journal", judging.all()),
+        };
+        let mut done =
+            Scanned { path: path.clone(), format, records: 0, bytes: 0, jails: judging.named(&jails) };
+        match file.format {
+            Format::Text => text(file, judging, &jails, &mut done, progress)?,
+            Format::Btmp(layout) => {
+                let mut pieces = file.into_pieces();
+                while let Some(records) = pieces.records(layout.record_bytes()).map_err(|e| e.to_string())? {
+                    for record in records.chunks_exact(layout.record_bytes()) {
+                        judging.record(&jails, layout, record);
+                    }
+                    done.records += (records.len() / layout.record_bytes()) as u64;
+                    done.bytes += records.len() as u64;
+                    progress.show(pieces.raw_bytes());
+                }
+                progress.finished(pieces.raw_bytes());
+            }
+            Format::Journal => journal::scan(&path, judging, &jails, &mut done)?,
+        }
+        Ok(done)
+    }
+}
+
+fn text(
+    file: Opened,
+    judging: &mut Judging,
+    jails: &[usize],
+    done: &mut Scanned,
+    progress: &mut Progress,
+) -> Result<(), String> {
+    let clock = Clock { now: file.clock(), zone: clock::zone() };
+    let mut pieces: Pieces = file.into_pieces();
+    while let Some(lines) = pieces.lines().map_err(|error| error.to_string())? {
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', lines) {
+            let bytes = &lines[start..end];
+            judging.line(jails, &Line { bytes, stamp: None }, &clock);
+            done.records += 1;
+            start = end + 1;
+        }
+        if start < lines.len() {
+            judging.line(jails, &Line { bytes: &lines[start..], stamp: None }, &clock);
+            done.records += 1;
+        }
+        progress.show(pieces.raw_bytes());
+    }
+    done.bytes = pieces.plain_bytes();
+    progress.finished(pieces.raw_bytes());
+    Ok(())
+}
+
+/// When the file's first record that says so happened; unknown ones are judged last.
+fn first_stamp(file: &Opened, judging: &mut Judging) -> Timestamp {
+    let first = match &file.format {
+        Format::Text => judging.first_stamp(&file.head, &Clock { now: file.clock(), zone: clock::zone() }),
+        Format::Btmp(layout) => judging::first_record_stamp(*layout, &file.head),
+        Format::Journal => journal::first_stamp(&file.path),
+    };
+    first.unwrap_or(Timestamp::from_millis(i64::MAX))
+}
+
+/// How far the work has come, on standard error if that is a terminal.
+#[derive(Debug)]
+struct Progress {
+    total: u64,
+    before: u64,
+    next_ms: u128,
+    since: clock::Stopwatch,
+    shown: bool,
+    on: bool,
+}
+
+impl Progress {
+    fn new(total: u64) -> Progress {
+        let on = std::io::stderr().is_terminal();
+        Progress { total, before: 0, next_ms: 500, since: clock::Stopwatch::start(), shown: false, on }
+    }
+
+    fn show(&mut self, bytes: u64) {
+        let elapsed = self.since.elapsed().as_millis();
+        if !self.on || elapsed < self.next_ms || self.total == 0 {
+            return;
+        }
+        self.next_ms = elapsed + 200;
+        self.shown = true;
+        let done = (self.before + bytes).min(self.total);
+        let percent = done * 100 / self.total;
+        let left_s = elapsed * u128::from(self.total - done) / u128::from(done.max(1)) / 1000;
+        // Progress that cannot be shown is no reason to stop.
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("\r\x1b[K{percent} % of {}, {left_s} s left", report::size(self.total)),
+        );
+    }
+
+    fn finished(&mut self, bytes: u64) {
+        self.before += bytes;
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), b"\r\x1b[K");
+        }
+    }
+}
+
+/// The last part of a path, for comparing with where services log.
+fn base_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

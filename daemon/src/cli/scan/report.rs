@@ -1,0 +1,262 @@
+//! What a scan found, as JSON and for people in 80 columns.
+
+use std::fmt::Write;
+
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use pillory_core::scan::{Source, Tally, busiest};
+use pillory_core::time::{Span, Timestamp};
+
+use crate::control::stamp;
+use crate::logging::escape;
+
+use super::Scanned;
+
+/// At most so many offenders, networks and users are shown to people.
+const OFFENDERS: usize = 20;
+const NETWORKS: usize = 5;
+const USERS: usize = 12;
+const COLUMNS: usize = 80;
+
+/// As the interface describes it.
+pub(super) fn json(scanned: &[Scanned], tally: &mut Tally, names: &[String]) -> Value {
+    let files: Vec<Value> = scanned
+        .iter()
+        .map(|file| {
+            json!({"path": file.path.display().to_string(), "format": file.format, "records": file.records,
+                "bytes": file.bytes, "jails": file.jails})
+        })
+        .collect();
+    let minutes = tally.minutes();
+    let offenders: Vec<Value> = tally
+        .sources()
+        .into_iter()
+        .map(|(jail, prefix, source)| {
+            json!({
+                "prefix": prefix.to_string(),
+                "jail": names.get(usize::from(jail)),
+                "failures": source.failures,
+                "users": source.users.iter().map(|user| tally.user(*user)).collect::<Vec<_>>(),
+                "first": stamp(source.first),
+                "last": stamp(source.last),
+                "would_ban": source.would_ban_at.is_some(),
+                "would_ban_at": source.would_ban_at.map(stamp),
+            })
+        })
+        .collect();
+    let networks: Vec<Value> = tally
+        .networks()
+        .into_iter()
+        .map(|(net, failures, sources)| json!({"prefix": net.to_string(), "failures": failures, "sources": sources}))
+        .collect();
+    let ten = busiest(&minutes, 10);
+    json!({
+        "files": files,
+        "failures": tally.failures(),
+        "successes": tally.successes(),
+        "first": tally.span().map(|(first, _)| stamp(first)),
+        "last": tally.span().map(|(_, last)| stamp(last)),
+        "peak_per_minute": busiest(&minutes, 1).map_or(0, |(_, count)| count),
+        "busiest_ten_minutes": ten.map(|(minute, count)| json!({
+            "from": stamp(Timestamp::from_secs(minute * 60)), "per_second": count as f64 / 600.0})),
+        "networks": networks,
+        "offenders": offenders,
+    })
+}
+
+/// For people.
+pub(super) fn text(scanned: &[Scanned], tally: &mut Tally, names: &[String], zone: &TimeZone) -> String {
+    let mut text = String::new();
+    for file in scanned {
+        let what = if file.format == "text" { "lines" } else { "records" };
+        let jails =
+            if file.jails.len() > 3 { format!("{} jails", file.jails.len()) } else { file.jails.join(" ") };
+        let path = escape(&file.path.display().to_string());
+        let _ =
+            writeln!(text, "{path}: {} {what}, {}, {}, {jails}", file.records, size(file.bytes), file.format);
+    }
+    let Some((first, last)) = tally.span() else {
+        let _ = writeln!(text, "no failed login found ({} good ones)", tally.successes());
+        return text;
+    };
+    summary(&mut text, tally, (first, last), zone);
+    offenders(&mut text, tally, names, zone);
+    let networks = tally.networks();
+    if !networks.is_empty() {
+        text.push_str("\nnetworks\n");
+        for (net, failures, sources) in networks.iter().take(NETWORKS) {
+            let _ = writeln!(text, "{failures:>9}  {net} ({sources} sources)");
+        }
+    }
+    users(&mut text, tally);
+    histogram(&mut text, tally, (first, last), zone);
+    text
+}
+
+fn summary(text: &mut String, tally: &mut Tally, (first, last): (Timestamp, Timestamp), zone: &TimeZone) {
+    let minutes = tally.minutes();
+    let sources = tally.sources();
+    let banned = sources.iter().filter(|(_, _, source)| source.would_ban_at.is_some()).count();
+    let (failures, successes) = (tally.failures(), tally.successes());
+    let _ = writeln!(
+        text,
+        "\n{failures} attempts by {} sources, {successes} good logins\n{} to {} ({})",
+        sources.len(),
+        at(first, zone, "%a %Y-%m-%d %H:%M:%S"),
+        at(last, zone, "%a %Y-%m-%d %H:%M:%S"),
+        round(last.since(first)),
+    );
+    if let (Some((ten, count)), Some((_, peak))) = (busiest(&minutes, 10), busiest(&minutes, 1)) {
+        let from = at(Timestamp::from_secs(ten * 60), zone, "%b %e %H:%M");
+        let _ = writeln!(
+            text,
+            "busiest ten minutes from {from}: {:.2} attempts a second; busiest minute: {peak}",
+            count as f64 / 600.0
+        );
+    }
+    let _ = writeln!(text, "{banned} sources would be banned");
+    if tally.uncounted_sources() > 0 {
+        let _ = writeln!(text, "{} attempts of further sources are not listed", tally.uncounted_sources());
+    }
+}
+
+fn offenders(text: &mut String, tally: &Tally, names: &[String], zone: &TimeZone) {
+    let sources = tally.sources();
+    let top = &sources[..sources.len().min(OFFENDERS)];
+    let several = top.iter().any(|(jail, ..)| Some(jail) != top.first().map(|(jail, ..)| jail));
+    let name = |jail: u16| names.get(usize::from(jail)).map_or("", String::as_str);
+    let source_width = top.iter().map(|(_, prefix, _)| prefix.short().len()).max().unwrap_or(0).max(6);
+    let jail_width =
+        if several { top.iter().map(|(jail, ..)| name(*jail).len()).max().unwrap_or(0).max(4) } else { 0 };
+    let jail_column = |word: &str| if several { format!("{word:<jail_width$}  ") } else { String::new() };
+    let _ = writeln!(
+        text,
+        "\n attempts  {:<source_width$}  {}first         last          banned at     users",
+        "source",
+        jail_column("jail")
+    );
+    for (jail, prefix, source) in top {
+        let banned = source.would_ban_at.map_or_else(|| "-".to_owned(), |ban| at(ban, zone, "%b %e %H:%M"));
+        let line = format!(
+            "{:>9}  {:<source_width$}  {}{:<12}  {:<12}  {banned:<12}  ",
+            source.failures,
+            prefix.short(),
+            jail_column(name(*jail)),
+            at(source.first, zone, "%b %e %H:%M"),
+            at(source.last, zone, "%b %e %H:%M"),
+        );
+        let room = COLUMNS.saturating_sub(line.chars().count()).max(12);
+        let _ = writeln!(text, "{line}{}", user_list(tally, source, room));
+    }
+    if sources.len() > top.len() {
+        let _ = writeln!(text, "           and {} more; --json names all", sources.len() - top.len());
+    }
+}
+
+/// As many names as there is room for, and how many more there are.
+fn user_list(tally: &Tally, source: &Source, room: usize) -> String {
+    let mut list = String::new();
+    for (count, user) in source.users.iter().enumerate() {
+        let name = escape(tally.user(*user));
+        let left = source.users.len() - count;
+        let width = list.chars().count() + name.chars().count() + usize::from(count > 0);
+        let reserve = if left > 1 { format!(" +{}", left - 1).len() } else { 0 };
+        if width + reserve > room {
+            if count == 0 {
+                list = name.chars().take(room.saturating_sub(reserve + 2)).collect::<String>() + "..";
+                if left > 1 {
+                    let _ = write!(list, " +{}", left - 1);
+                }
+            } else {
+                let _ = write!(list, " +{left}");
+            }
+            return list;
+        }
+        if count > 0 {
+            list.push(' ');
+        }
+        list.push_str(&name);
+    }
+    list
+}
+
+fn users(text: &mut String, tally: &Tally) {
+    let (top, count) = tally.users(USERS);
+    if top.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\nusers tried ({count})");
+    let mut column = 0;
+    for (name, tries) in top {
+        let name: String = escape(name).chars().take(32).collect();
+        let word = format!("  {name} {tries}");
+        if column + word.chars().count() > COLUMNS {
+            text.push('\n');
+            column = 0;
+        }
+        column += word.chars().count();
+        text.push_str(&word);
+    }
+    text.push('\n');
+}
+
+/// Hour by hour: along the time for up to two days, else by the hour of the day.
+fn histogram(text: &mut String, tally: &mut Tally, (first, last): (Timestamp, Timestamp), zone: &TimeZone) {
+    const BAR: usize = 52;
+    let minutes = tally.minutes();
+    let short = last.since(first) <= Span::from_secs(48 * 3_600);
+    let mut hours: std::collections::BTreeMap<i64, u64> = std::collections::BTreeMap::new();
+    if short {
+        let hour = |at: Timestamp| at.secs().div_euclid(3_600);
+        hours.extend((hour(first)..=hour(last)).map(|hour| (hour, 0)));
+    } else {
+        hours.extend((0..24).map(|hour| (hour, 0)));
+    }
+    for (minute, count) in &minutes {
+        let moment = Timestamp::from_secs(minute * 60);
+        let key = if short { minute.div_euclid(60) } else { at(moment, zone, "%H").parse().unwrap_or(0) };
+        *hours.entry(key).or_default() += count;
+    }
+    let most = hours.values().copied().max().unwrap_or(0).max(1);
+    text.push_str(if short { "\nhour by hour\n" } else { "\nby the hour of the day\n" });
+    for (hour, count) in hours {
+        let label = match short {
+            true => at(Timestamp::from_secs(hour * 3_600), zone, "%b %e %H:00"),
+            false => format!("{hour:02}:00"),
+        };
+        let _ = writeln!(text, "{label:>12} {count:>9}  {}", bar(count, most, BAR));
+    }
+}
+
+/// A bar in eighths of a character.
+fn bar(count: u64, most: u64, width: usize) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (u128::from(count) * (width as u128) * 8).div_ceil(u128::from(most)) as usize;
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
+fn at(moment: Timestamp, zone: &TimeZone, format: &str) -> String {
+    match jiff::Timestamp::from_millisecond(moment.millis()) {
+        Ok(stamp) => stamp.to_zoned(zone.clone()).strftime(format).to_string(),
+        Err(_) => moment.to_string(),
+    }
+}
+
+/// A span without its small parts: nobody wants the seconds of a month.
+fn round(span: Span) -> Span {
+    let keep = if span.secs() > 86_400 { 3_600 } else { 1 };
+    Span::from_secs(span.secs() / keep * keep)
+}
+
+/// Bytes for people.
+pub(super) fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}

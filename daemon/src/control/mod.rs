@@ -1,0 +1,107 @@
+//! The control socket: commands from root and from the daemon's own group, by peer credentials only.
+//!
+//! One JSON object a line each way. A request is a [`Request`]; the answer is one or more [`Reply`] lines and then
+//! the end of the stream.
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use pillory_core::event::JailName;
+use pillory_core::net::Prefix;
+use pillory_core::time::{BanTime, Span, Timestamp};
+
+use crate::store::query::Wanted;
+
+/// What a client asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "command", content = "with", rename_all = "snake_case")]
+pub(crate) enum Request {
+    /// How the daemon is doing.
+    Status,
+    /// The bans in force.
+    List,
+    /// Ban by hand or from a list.
+    Ban(Vec<BanOrder>, BanOptions),
+    /// Lift bans: of these prefixes, or all.
+    Unban {
+        /// Nothing means every ban.
+        prefixes: Option<Vec<Prefix>>,
+        /// Of one jail only.
+        jail: Option<JailName>,
+    },
+    /// Enforce nothing until `on`, or for so long.
+    Off {
+        /// Nothing means until `on`.
+        span: Option<Span>,
+    },
+    /// Enforce again.
+    On,
+    /// Why a prefix is banned or not.
+    Explain(Prefix),
+    /// Read the configuration again.
+    Reload,
+    /// Rows of `attempts`; with `follow`, new ones as they come.
+    Attempts(Wanted, bool),
+    /// Rows of `history`; with `follow`, new ones as they come.
+    History(Wanted, bool),
+}
+
+/// One ban to make.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BanOrder {
+    /// Whom.
+    pub(crate) prefix: Prefix,
+    /// Why, in the words of who orders it.
+    pub(crate) reason: String,
+    /// Stood on a list at that time, too long ago to be banned for it: goes to the history only.
+    #[serde(default)]
+    pub(crate) listed: Option<Timestamp>,
+}
+
+/// How the ordered bans are made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BanOptions {
+    /// For which jail; nothing means `manual` or `import`.
+    pub(crate) jail: Option<JailName>,
+    /// For how long.
+    pub(crate) bantime: BanTime,
+    /// Bans even what would lock the owner out.
+    pub(crate) force: bool,
+    /// From a list: refusals are reported one by one and the rest is taken.
+    pub(crate) import: bool,
+    /// Says what would be done and does nothing.
+    pub(crate) dry_run: bool,
+    /// Address of the caller's own ssh session, if there is one; never banned without `force`.
+    pub(crate) caller: Option<std::net::IpAddr>,
+}
+
+/// What the daemon answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Reply {
+    /// Exit status for the client: 0 done, 1 the answer is no, 2 refused as wrong, 77 not allowed.
+    pub(crate) exit: u8,
+    /// What people are told, or the reason of a refusal.
+    pub(crate) message: String,
+    /// The data.
+    pub(crate) value: Value,
+}
+
+impl Reply {
+    /// Done, with data.
+    pub(crate) fn data(value: Value) -> Reply {
+        Reply { exit: 0, message: String::new(), value }
+    }
+
+    /// An answer in words with its exit status.
+    pub(crate) fn say(exit: u8, message: impl Into<String>) -> Reply {
+        Reply { exit, message: message.into(), value: Value::Null }
+    }
+}
+
+/// When something shows in the JSON of `list`: seconds are enough.
+pub(crate) fn stamp(at: Timestamp) -> Value {
+    Value::String(at.to_string())
+}

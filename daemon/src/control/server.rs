@@ -1,0 +1,194 @@
+//! The daemon's side of the control socket: one thread that accepts, one short-lived thread a client.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+use serde_json::{Value, json};
+
+use crate::store::{self, query};
+
+use super::{Reply, Request};
+
+/// A request on its way to the engine, with the way back.
+pub(crate) type Order = (Request, Sender<Reply>);
+
+/// At most so many clients at once.
+const MAX_CLIENTS: usize = 16;
+
+/// A request longer than this is refused; a list of a million addresses fits.
+const MAX_REQUEST_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The control socket, listening.
+#[derive(Debug)]
+pub(crate) struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    state_dir: PathBuf,
+}
+
+impl Server {
+    /// Listens at `path`; a socket file that nobody answers at is replaced.
+    /// # Errors
+    /// The system's, from making the directory or the socket.
+    pub(crate) fn bind(path: &Path, state_dir: &Path) -> std::io::Result<Server> {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        match std::fs::symlink_metadata(path) {
+            Ok(_) if UnixStream::connect(path).is_ok() => return Err(std::io::ErrorKind::AddrInUse.into()),
+            Ok(_) => std::fs::remove_file(path)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+        Ok(Server { listener, path: path.to_owned(), state_dir: state_dir.to_owned() })
+    }
+
+    /// Serves until `stop` is raised and one more client (the daemon itself) knocks.
+    pub(crate) fn run(self, orders: &Sender<Order>, stop: &Arc<AtomicBool>) {
+        let clients = Arc::new(AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for stream in self.listener.incoming() {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                let Ok(stream) = stream else { continue };
+                if clients.fetch_add(1, Ordering::SeqCst) >= MAX_CLIENTS {
+                    clients.fetch_sub(1, Ordering::SeqCst);
+                    continue;
+                }
+                let (clients, state_dir) = (Arc::clone(&clients), &self.state_dir);
+                scope.spawn(move || {
+                    // A client that went away needs no answer.
+                    drop(serve(&stream, orders, state_dir, stop));
+                    clients.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        drop(std::fs::remove_file(&self.path));
+    }
+}
+
+fn serve(
+    stream: &UnixStream,
+    orders: &Sender<Order>,
+    state_dir: &Path,
+    stop: &AtomicBool,
+) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+    if !may_command(stream)? {
+        return answer(stream, &Reply::say(77, "only root and the daemon's own group may give commands"));
+    }
+    let mut line = Vec::new();
+    BufReader::new(stream.take(MAX_REQUEST_BYTES)).read_until(b'\n', &mut line)?;
+    match serde_json::from_slice::<Request>(&line) {
+        Err(error) => answer(stream, &Reply::say(2, format!("the request is not understood: {error}"))),
+        Ok(Request::Attempts(wanted, follow)) => {
+            list(stream, state_dir, wanted, follow, stop, |db, wanted| {
+                Ok(query::attempts(db, wanted)?
+                    .into_iter()
+                    .map(|(id, attempt)| (id, attempt_value(&attempt)))
+                    .collect())
+            })
+        }
+        Ok(Request::History(wanted, follow)) => {
+            list(stream, state_dir, wanted, follow, stop, |db, wanted| {
+                Ok(query::history(db, wanted)?
+                    .into_iter()
+                    .map(|(id, row)| (id, history_value(&row)))
+                    .collect())
+            })
+        }
+        Ok(request) => {
+            let (reply, replies) = bounded(1);
+            let gone = || Reply::say(69, "the daemon is stopping");
+            let reply = match orders.send((request, reply)) {
+                Ok(()) => replies.recv().unwrap_or_else(|_| gone()),
+                Err(_) => gone(),
+            };
+            answer(stream, &reply)
+        }
+    }
+}
+
+/// Root, the daemon's own user, and members of its group by their primary group.
+fn may_command(stream: &UnixStream) -> std::io::Result<bool> {
+    let peer = rustix::net::sockopt::socket_peercred(stream)?;
+    let own_group = rustix::process::getegid();
+    Ok(peer.uid.is_root()
+        || peer.uid == rustix::process::geteuid()
+        || (!own_group.is_root() && peer.gid == own_group))
+}
+
+fn answer(mut stream: &UnixStream, reply: &Reply) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+type Rows = rusqlite::Result<Vec<(i64, Value)>>;
+
+fn list(
+    stream: &UnixStream,
+    state_dir: &Path,
+    mut wanted: query::Wanted,
+    follow: bool,
+    stop: &AtomicBool,
+    select: impl Fn(&rusqlite::Connection, &query::Wanted) -> Rows,
+) -> std::io::Result<()> {
+    let db = match store::open_read_only(state_dir) {
+        Ok(db) => db,
+        Err(error) => return answer(stream, &Reply::say(1, error.to_string())),
+    };
+    loop {
+        match select(&db, &wanted) {
+            Ok(rows) => {
+                wanted.after_id = rows.last().map_or(wanted.after_id, |(id, _)| *id);
+                wanted.last = 0;
+                let values: Vec<Value> = rows.into_iter().map(|(_, value)| value).collect();
+                // While following, an empty line every time shows whether the client is still there.
+                answer(stream, &Reply::data(Value::Array(values)))?;
+            }
+            Err(error) => return answer(stream, &Reply::say(1, format!("cannot read the store: {error}"))),
+        }
+        if !follow || stop.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        std::thread::park_timeout(Duration::from_millis(250));
+    }
+}
+
+/// An attempt as JSON, the same everywhere.
+pub(crate) fn attempt_value(attempt: &pillory_core::event::Attempt) -> Value {
+    json!({
+        "time": super::stamp(attempt.time),
+        "jail": attempt.jail.as_str(),
+        "ip": attempt.addr.to_string(),
+        "user": attempt.user,
+        "class": attempt.class.map(pillory_core::event::Class::name),
+        "success": attempt.class.is_none(),
+        "points": f64::from(attempt.points.0) / 100.0,
+        "attempts": attempt.tries,
+    })
+}
+
+fn history_value(row: &query::HistoryRow) -> Value {
+    json!({
+        "time": super::stamp(row.time),
+        "what": row.what,
+        "prefix": row.prefix.to_string(),
+        "jail": row.jail,
+        "until": row.until.map(super::stamp),
+        "failures": row.failures,
+        "reason": row.reason,
+        "origin": row.origin,
+    })
+}

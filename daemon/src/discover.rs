@@ -1,0 +1,146 @@
+//! What runs on this host: which jails have a service here, and what each jail reads best.
+//!
+//! The best source is the journal, then a log file, then btmp (for sshd). Every choice is said aloud.
+
+use std::path::PathBuf;
+
+use pillory_core::config::{Backend, Config, Enabled, JailConfig};
+
+use crate::sources::Wanted;
+
+/// A jail that runs, with what it reads.
+#[derive(Debug)]
+pub(crate) struct ActiveJail {
+    /// Its configuration.
+    pub(crate) config: JailConfig,
+    /// What it reads; not empty.
+    pub(crate) wanted: Vec<Wanted>,
+    /// The choice in words: `journal`, `/var/log/auth.log`.
+    pub(crate) reads: String,
+}
+
+/// Where to look; the host's own places but in tests.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// Root of all paths looked at.
+    pub(crate) root: PathBuf,
+}
+
+impl Places {
+    /// This host.
+    pub(crate) fn host() -> Places {
+        Places { root: PathBuf::from("/") }
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.root.join(path.trim_start_matches('/')).exists()
+    }
+
+    /// True if journald runs here and keeps a journal that can be read.
+    pub(crate) fn has_journal(&self) -> bool {
+        self.exists("/run/systemd/journal/socket")
+            && ["/var/log/journal", "/run/log/journal"].iter().any(|directory| {
+                let machines = std::fs::read_dir(self.root.join(directory.trim_start_matches('/')));
+                machines.into_iter().flatten().flatten().any(|machine| {
+                    let files = std::fs::read_dir(machine.path()).into_iter().flatten().flatten();
+                    files.into_iter().any(|file| file.path().extension().is_some_and(|ext| ext == "journal"))
+                })
+            })
+    }
+
+    fn has_program(&self, name: &str) -> bool {
+        const DIRECTORIES: [&str; 7] = [
+            "/usr/sbin",
+            "/usr/bin",
+            "/sbin",
+            "/bin",
+            "/usr/local/sbin",
+            "/usr/lib/openssh",
+            "/usr/libexec/openssh",
+        ];
+        DIRECTORIES.iter().any(|directory| self.exists(&format!("{directory}/{name}")))
+    }
+}
+
+/// The jails that run on this host.
+pub(crate) fn active_jails(config: &Config, places: &Places) -> Vec<ActiveJail> {
+    config.jails.iter().filter_map(|jail| active(jail, places)).collect()
+}
+
+fn active(jail: &JailConfig, places: &Places) -> Option<ActiveJail> {
+    let sure = match jail.enabled {
+        Enabled::No => return None,
+        Enabled::Yes => true,
+        Enabled::Auto => false,
+    };
+    let wanted = match jail.backend {
+        Backend::Auto => best(jail, places, sure)?,
+        Backend::Journal => vec![journal(jail)?],
+        Backend::File => files(jail),
+        Backend::Btmp => vec![btmp(jail)],
+    };
+    let reads = wanted.iter().map(in_words).collect::<Vec<_>>().join(", ");
+    (!wanted.is_empty()).then(|| ActiveJail { config: jail.clone(), wanted, reads })
+}
+
+fn best(jail: &JailConfig, places: &Places, sure: bool) -> Option<Vec<Wanted>> {
+    // Whoever names log files means them.
+    if !jail.logpath.is_empty() {
+        return Some(files(jail));
+    }
+    // sshd is what most hosts are attacked by, wherever its program lies; its jail always runs.
+    let is_sshd = jail.filter.name == "sshd";
+    let programs: Vec<&str> = jail.programs().collect();
+    let has_service = sure || is_sshd || programs.iter().any(|name| places.has_program(name));
+    if has_service
+        && places.has_journal()
+        && let Some(journal) = journal(jail)
+    {
+        return Some(vec![journal]);
+    }
+    let there: Vec<Wanted> = files(jail).into_iter().filter(|wanted| is_there(wanted, places)).collect();
+    // Where no program is known, the log itself shows the service.
+    if !there.is_empty() && (has_service || programs.is_empty()) {
+        return Some(there);
+    }
+    if is_sshd && places.exists("/var/log/btmp") {
+        return Some(vec![btmp(jail)]);
+    }
+    // A log that does not exist yet is waited for, if there is a service to write it.
+    has_service.then(|| files(jail)).filter(|files| !files.is_empty())
+}
+
+fn is_there(wanted: &Wanted, places: &Places) -> bool {
+    match wanted {
+        Wanted::Lines(pattern) if pattern.contains(['*', '?', '[']) => {
+            let fixed = pattern.split(['*', '?', '[']).next().unwrap_or("/");
+            places.exists(fixed.rsplit_once('/').map_or("/", |(directory, _)| directory))
+        }
+        Wanted::Lines(path) => places.exists(path),
+        Wanted::Btmp(path) => places.exists(&path.to_string_lossy()),
+        Wanted::Journal { .. } => true,
+    }
+}
+
+fn files(jail: &JailConfig) -> Vec<Wanted> {
+    let paths = if jail.logpath.is_empty() { &jail.filter.logpath } else { &jail.logpath };
+    paths.iter().cloned().map(Wanted::Lines).collect()
+}
+
+fn journal(jail: &JailConfig) -> Option<Wanted> {
+    let matches = jail.filter.journalmatch.clone();
+    (!matches.is_empty()).then_some(Wanted::Journal { directory: None, matches })
+}
+
+fn btmp(jail: &JailConfig) -> Wanted {
+    Wanted::Btmp(jail.logpath.first().map_or_else(|| PathBuf::from("/var/log/btmp"), PathBuf::from))
+}
+
+fn in_words(wanted: &Wanted) -> String {
+    match wanted {
+        Wanted::Lines(pattern) => pattern.clone(),
+        Wanted::Btmp(path) => format!("btmp {}", path.display()),
+        Wanted::Journal { directory: Some(directory), .. } => format!("journal {}", directory.display()),
+        Wanted::Journal { directory: None, .. } => "journal".to_owned(),
+    }
+}

@@ -1,0 +1,163 @@
+//! Commands that clients give, as the engine carries them out.
+
+use std::net::IpAddr;
+
+use crossbeam_channel::Sender;
+use serde_json::json;
+use tracing::{info, warn};
+
+use pillory_core::event::{JailName, Origin};
+use pillory_core::jail::never::NeverBan;
+use pillory_core::ledger::Ban;
+use pillory_core::machine::{Effect, Machine, Record};
+use pillory_core::net::Prefix;
+use pillory_core::time::{End, Timestamp};
+
+use crate::clock;
+use crate::control::{BanOptions, BanOrder, Reply, Request};
+
+use super::{Engine, Pending, report};
+
+impl Engine {
+    pub(super) fn order(&mut self, request: Request, reply: Sender<Reply>) {
+        if matches!(request, Request::Reload) {
+            return self.reload(Some(reply));
+        }
+        let answer = match request {
+            Request::Status => Reply::data(self.status()),
+            Request::List => Reply::data(report::list(&self.machine)),
+            Request::Explain(prefix) => self.explain(prefix),
+            Request::Ban(orders, options) => self.ban(orders, &options),
+            Request::Unban { prefixes, jail } => self.unban(prefixes, jail.as_ref()),
+            Request::Off { span } => {
+                let until = span.map(|span| clock::now() + span);
+                self.set_off(Some(until));
+                warn!(
+                    until = until.map(|until| until.to_string()),
+                    "switched off by command; nothing is enforced until `pillory on`"
+                );
+                Reply::say(
+                    0,
+                    "off: every ban is lifted from the kernel and nothing is enforced until `pillory on`",
+                )
+            }
+            Request::On => {
+                self.set_off(None);
+                info!("switched on by command");
+                Reply::say(0, format!("on: {} bans in force", self.machine.ledger.len()))
+            }
+            Request::Reload | Request::Attempts(..) | Request::History(..) => {
+                Reply::say(2, "this is answered elsewhere")
+            }
+        };
+        self.flush();
+        self.answer(reply, answer);
+    }
+
+    /// Answers a client once everything that was done so far is durable and in the kernel.
+    pub(super) fn answer(&mut self, reply: Sender<Reply>, answer: Reply) {
+        // The answer goes out once its effects are durable and in the kernel; at once if there are none under way.
+        self.pending.push(Pending { job: self.jobs, write: self.writes, reply, answer });
+        if self.warnings.contains_key("store") {
+            // Bans go on in the kernel; a client must not wait for a disk that is full.
+            if let Some(pending) = self.pending.last_mut() {
+                pending.write = self.writes_done;
+            }
+        }
+        self.answer_pending();
+    }
+
+    fn ban(&mut self, orders: Vec<BanOrder>, options: &BanOptions) -> Reply {
+        let now = clock::now();
+        let (default_jail, origin) =
+            if options.import { ("import", Origin::Import) } else { ("manual", Origin::Manual) };
+        let Some(jail) = options.jail.clone().or_else(|| JailName::new(default_jail).ok()) else {
+            return Reply::say(2, "no jail");
+        };
+        let Sorted { bans, listed, refused } =
+            sort_orders(orders, options, &self.machine.judge.never, (&jail, origin), now);
+        let prefixes: Vec<String> = bans.iter().map(|ban| ban.prefix.to_string()).collect();
+        let (asked, history_only) = (bans.len(), listed.len());
+        let mut changed = asked;
+        if !options.dry_run {
+            changed = self.machine.ban_all(bans, &mut self.effects);
+            self.effects.extend(listed.into_iter().map(|ban| Effect::Record(Record::Listed(ban))));
+        }
+        let exit = u8::from(!refused.is_empty() && !options.import);
+        let value = json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed,
+            "history_only": history_only, "refused": refused});
+        Reply { exit, message: String::new(), value }
+    }
+
+    fn unban(&mut self, prefixes: Option<Vec<Prefix>>, jail: Option<&JailName>) -> Reply {
+        // Whoever unbans an address means that it can come in again: networks that hold it are named.
+        let gone = self.machine.unban(prefixes.as_deref(), jail, clock::now(), &mut self.effects);
+        let mut still = Vec::new();
+        for prefix in prefixes.iter().flatten() {
+            still.extend(
+                self.machine
+                    .ledger
+                    .covering(*prefix)
+                    .into_iter()
+                    .map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()})),
+            );
+        }
+        let lifted: Vec<_> = gone
+            .iter()
+            .map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()}))
+            .collect();
+        let exit = u8::from(gone.is_empty());
+        Reply { exit, message: String::new(), value: json!({"unbanned": lifted, "still_banned_by": still}) }
+    }
+}
+
+/// Orders of `ban` and `import`, sorted by what becomes of them.
+#[derive(Debug, Default)]
+pub(crate) struct Sorted {
+    /// To be banned.
+    pub(crate) bans: Vec<Ban>,
+    /// For the history only.
+    pub(crate) listed: Vec<Ban>,
+    /// Prefix and reason of each refusal, as JSON.
+    pub(crate) refused: Vec<serde_json::Value>,
+}
+
+/// Makes bans of orders; what would lock the owner out is refused unless forced.
+pub(crate) fn sort_orders(
+    orders: Vec<BanOrder>,
+    options: &BanOptions,
+    never: &NeverBan,
+    (jail, origin): (&JailName, Origin),
+    now: Timestamp,
+) -> Sorted {
+    let mut sorted = Sorted::default();
+    for order in orders {
+        let refusal = refusal(never, order.prefix, options.caller).filter(|_| !options.force);
+        if let Some(why) = refusal {
+            sorted.refused.push(json!({"prefix": order.prefix.to_string(), "why": why}));
+            continue;
+        }
+        let since = order.listed.unwrap_or(now);
+        let (until, list) = match order.listed {
+            Some(at) => (End::At(at), &mut sorted.listed),
+            None => (options.bantime.end(now), &mut sorted.bans),
+        };
+        list.push(Machine::manual_ban(order.prefix, jail.clone(), since, until, (order.reason, origin)));
+    }
+    sorted
+}
+
+/// Why a ban of `prefix` would lock the owner out, if it would.
+fn refusal(never: &NeverBan, prefix: Prefix, caller: Option<IpAddr>) -> Option<String> {
+    if prefix.prefix_len() == 0 {
+        return Some("this is every address there is".to_owned());
+    }
+    if caller.is_some_and(|caller| prefix.contains_addr(caller)) {
+        return Some("you yourself come from there".to_owned());
+    }
+    let reasons = never.reasons(prefix);
+    reasons.first().map(|(entry, why)| match *entry == prefix {
+        true => format!("it is {}", why.words()),
+        false => format!("it holds {}, {}", entry.short(), why.words()),
+    })
+}

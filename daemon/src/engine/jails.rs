@@ -1,0 +1,128 @@
+//! From a configuration to running jails: filters compiled, feeds numbered, who reads what.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use tracing::warn;
+
+use pillory_core::config::Config;
+use pillory_core::filter::{Filter, btmp};
+use pillory_core::jail::names::Names;
+use pillory_core::jail::never::Why;
+use pillory_core::jail::{Jail, JailIndex, Judge};
+use pillory_core::machine::{Extractor, Machine};
+use pillory_core::net::Prefix;
+
+use crate::discover::ActiveJail;
+use crate::kernel::JailPorts;
+use crate::ports;
+use crate::sources::{Feed, FeedId, KINDS, Wanted};
+
+/// What the host knows at some moment.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// Who is never banned, but for the reserved ranges.
+    pub(crate) never: Vec<(Prefix, Why)>,
+    /// Addresses that this host itself has connections to.
+    pub(crate) talks_to: HashSet<IpAddr>,
+    /// Accounts of this host; nothing if they did not change.
+    pub(crate) accounts: Option<HashSet<String>>,
+    /// What is wrong with DNS names of `ignoreip`, in words.
+    pub(crate) unresolved: Vec<String>,
+}
+
+/// A jail with one of its readers.
+pub(crate) type Reader = (JailIndex, usize);
+
+/// Who reads what.
+#[derive(Debug, Default)]
+pub(crate) struct Readers {
+    by_feed: HashMap<FeedId, Vec<Reader>>,
+    /// The feeds, each thing wanted once.
+    pub(crate) feeds: Vec<Feed>,
+    /// Kinds of sources that have feeds.
+    pub(crate) kinds: Vec<&'static str>,
+    /// Ports of each jail.
+    pub(crate) ports: JailPorts,
+    /// What each jail reads, in words, by its index.
+    pub(crate) reads: Vec<String>,
+}
+
+impl Readers {
+    /// The jails that read this feed.
+    pub(crate) fn of(&self, feed: FeedId) -> &[Reader] {
+        self.by_feed.get(&feed).map_or(&[], Vec::as_slice)
+    }
+
+    fn add(&mut self, what: &Wanted, reader: Reader) {
+        let known = self.feeds.iter().find(|feed| feed.what == *what).map(|feed| feed.id);
+        let id = known.unwrap_or_else(|| {
+            let id = FeedId::try_from(self.feeds.len()).unwrap_or(FeedId::MAX);
+            self.feeds.push(Feed { id, what: what.clone() });
+            id
+        });
+        self.by_feed.entry(id).or_default().push(reader);
+    }
+}
+
+/// At most so many sources are counted at once.
+const MAX_TRACKED: usize = 1_000_000;
+
+/// Builds the machine of a configuration and says who reads what.
+/// # Errors
+/// Every expression that cannot be used, in words.
+pub(crate) fn build(
+    config: &Config,
+    active: &[ActiveJail],
+    accounts: HashSet<String>,
+) -> Result<(Machine, Readers), Vec<String>> {
+    let mut readers = Readers::default();
+    let mut problems = Vec::new();
+    let mut jails = Vec::new();
+    let mut extractors = Vec::new();
+    for (index, jail) in active.iter().enumerate() {
+        let index = JailIndex::try_from(index).unwrap_or(JailIndex::MAX);
+        let mut own = Vec::new();
+        for what in &jail.wanted {
+            match extractor(jail, what) {
+                Ok(extractor) => {
+                    readers.add(what, (index, own.len()));
+                    own.push(extractor);
+                }
+                Err(reasons) => problems.extend(
+                    reasons
+                        .into_iter()
+                        .map(|reason| format!("jail {:?}: {reason}", jail.config.name.as_str())),
+                ),
+            }
+        }
+        extractors.push(own);
+        jails.push(Jail { name: jail.config.name.clone(), policy: jail.config.policy.clone() });
+        readers.reads.push(jail.reads.clone());
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let takers = KINDS.iter().filter(|kind| readers.feeds.iter().any(|feed| (kind.takes)(&feed.what)));
+    readers.kinds = takers.map(|kind| kind.name).collect();
+    let (ports, unknown) = ports::of_jails(active);
+    readers.ports = ports;
+    for problem in unknown {
+        warn!(reason = %problem, "port unknown");
+    }
+    let good_users = config.goodusers.iter().cloned().collect();
+    let names = Names::new(accounts, good_users, config.goodusers_never_ban);
+    let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
+    judge.past.set_memory(config.retention);
+    Ok((Machine::new(judge, extractors, config.scope), readers))
+}
+
+fn extractor(jail: &ActiveJail, what: &Wanted) -> Result<Extractor, Vec<String>> {
+    match what {
+        Wanted::Btmp(_) => Ok(Extractor::Btmp(btmp::Layout::native())),
+        Wanted::Lines(_) | Wanted::Journal { .. } => match Filter::compile(&jail.config.filter) {
+            Ok(filter) => Ok(Extractor::Text(Box::new(filter))),
+            Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
+        },
+    }
+}

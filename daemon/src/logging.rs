@@ -1,0 +1,108 @@
+//! The log: structured lines on stderr, and for each ban and unban one more in fail2ban's form, for tools that
+//! read that. Text that came from logs is escaped before it is logged.
+
+use std::io::Write;
+
+use pillory_core::jail::proxies::Standing;
+use pillory_core::ledger::{Ban, Ended};
+use pillory_core::machine::Notice;
+use tracing::{info, warn};
+
+use crate::clock;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging to stderr.
+pub(crate) fn start(format: Format) {
+    let level = tracing::Level::INFO;
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(false);
+    // A second call in one process (tests) keeps the first logger.
+    let _ = match format {
+        Format::Text => tracing::subscriber::set_global_default(builder.finish()),
+        Format::Json => tracing::subscriber::set_global_default(builder.json().finish()),
+    };
+}
+
+/// Makes hostile text safe to show on a terminal and in a log: control characters and the like are escaped.
+pub(crate) fn escape(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let plain = !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+            let escaped: Box<dyn Iterator<Item = char>> =
+                if plain { Box::new(std::iter::once(c)) } else { Box::new(c.escape_default()) };
+            escaped
+        })
+        .collect()
+}
+
+/// Logs a notice of the machine.
+pub(crate) fn notice(notice: &Notice, action: &str) {
+    match notice {
+        Notice::Banned(ban) => {
+            let until = ban.until.timestamp().map_or_else(|| "forever".to_owned(), |at| at.to_string());
+            let bantime_s = ban.until.remaining(ban.since).map_or(-1, |span| span.secs() as i64);
+            info!(jail = %ban.jail, ip = %ban.prefix.short(), bantime_s, %until, failures = ban.failures, reason = %escape(&ban.reason), action, "ban");
+            fail2ban_line(ban, "Ban");
+        }
+        Notice::Ended(ban, how) => {
+            let how = match how {
+                Ended::Expired => "bantime is over",
+                Ended::Lifted => "by hand",
+            };
+            info!(jail = %ban.jail, ip = %ban.prefix.short(), reason = how, action, "unban");
+            fail2ban_line(ban, "Unban");
+        }
+        Notice::StampOff(jail, seconds) => {
+            warn!(jail = %jail, off_s = seconds, "the log's stamps are off; lines are judged by the time of their arrival (is the zone of the log another one?)");
+        }
+        Notice::NoEffect(jail, prefix) => {
+            warn!(jail = %jail, ip = %prefix.short(), "ban has no effect (proxy?): lines still come from it; if it is a proxy, list it in trusted_proxies");
+        }
+        Notice::Proxy((jail, addr, standing, share_percent)) => match standing {
+            Standing::Visitor => {
+                info!(jail = %jail, ip = %addr, share_percent, "no longer taken for a proxy")
+            }
+            _ => warn!(jail = %jail, ip = %addr, share_percent, "{}", proxy_words(*standing)),
+        },
+    }
+}
+
+/// What is said of an address that carries most of a web log's good traffic.
+pub(crate) fn proxy_words(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Visitor => "a visitor like others",
+        Standing::Suspected => {
+            "may be a proxy: most good requests come from it; if it is one, list it in trusted_proxies, or it is banned for those behind it"
+        }
+        Standing::Presumed => {
+            "presumed to be a proxy and not banned by this jail: most good requests come from it; if it is one, list it in trusted_proxies, so that those behind it are judged"
+        }
+    }
+}
+
+/// `2026-01-02 03:04:05,678 pillory.actions         [7]: NOTICE  [sshd] Ban 192.0.2.1`
+fn fail2ban_line(ban: &Ban, what: &str) {
+    let now = clock::now();
+    let Ok(stamp) = jiff::Timestamp::from_millisecond(now.millis()) else { return };
+    let stamp = stamp.to_zoned(clock::zone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let millis = now.millis().rem_euclid(1000);
+    let line = format!(
+        "{stamp},{millis:03} pillory.actions         [{}]: NOTICE  [{}] {what} {}\n",
+        std::process::id(),
+        ban.jail,
+        ban.prefix.short()
+    );
+    // A log that cannot be written must not stop the bans.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}

@@ -1,0 +1,217 @@
+//! The store: bans, history, attempts, resume positions, in one SQLite file.
+//!
+//! One thread writes ([`writer`]); what belongs together (a line's position and what was derived from it) is
+//! one transaction. Readers ([`query`]) open their own read-only connection, so nobody waits for the writer.
+
+pub(crate) mod query;
+pub(crate) mod writer;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use pillory_core::event::{Attempt, Class, Decision, JailName, Origin, Points, Scope, Shown};
+use pillory_core::ledger::Ban;
+use pillory_core::time::{End, Timestamp};
+
+/// The file inside the state directory.
+pub(crate) const FILE: &str = "pillory.db";
+
+/// Version of the tables; `PRAGMA user_version`.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE positions(stream TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE bans(prefix TEXT NOT NULL, jail TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER,
+    failures INTEGER NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL, scope TEXT NOT NULL,
+    PRIMARY KEY(prefix, jail)) WITHOUT ROWID;
+CREATE TABLE history(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, what TEXT NOT NULL, prefix TEXT NOT NULL,
+    jail TEXT NOT NULL, until INTEGER, failures INTEGER NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL);
+CREATE INDEX history_time ON history(time);
+CREATE INDEX history_prefix ON history(prefix);
+CREATE TABLE attempts(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, jail TEXT NOT NULL, addr TEXT NOT NULL,
+    user TEXT, class TEXT, points INTEGER NOT NULL, tries INTEGER NOT NULL,
+    connection INTEGER, kind INTEGER, shown INTEGER);
+CREATE INDEX attempts_time ON attempts(time);
+CREATE INDEX attempts_addr ON attempts(addr);
+";
+
+/// Why the store could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// SQLite's own trouble.
+    #[error("cannot {tried} {}: {cause}; check the disk and the file's rights", .path.display())]
+    Database {
+        /// What was tried.
+        tried: &'static str,
+        /// The database file.
+        path: PathBuf,
+        /// SQLite's answer.
+        #[source]
+        cause: rusqlite::Error,
+    },
+    /// The directory could not be made.
+    #[error("cannot create the state directory {}: {cause}; create it, or choose another with --state-dir", .path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Written by a newer Pillory.
+    #[error("{} was written by a newer version (tables {found}, this program knows {SCHEMA_VERSION}); update, or choose another --state-dir", .path.display())]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+}
+
+/// Opens (and creates) the store in `directory` for writing.
+///
+/// A file that is no database any more is put aside as `pillory.db.broken` and a new one begun; the second
+/// value says so.
+/// # Errors
+/// [`StoreError`].
+pub(crate) fn open(directory: &Path) -> Result<(Connection, Option<String>), StoreError> {
+    create_private(directory)?;
+    let path = directory.join(FILE);
+    match open_file(&path) {
+        Err(StoreError::Database { cause, .. }) if is_broken(&cause) => {
+            let aside = directory.join("pillory.db.broken");
+            for suffix in ["", "-wal", "-shm"] {
+                let part = |base: &Path| PathBuf::from(format!("{}{suffix}", base.display()));
+                match std::fs::rename(part(&path), part(&aside)) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(cause) => return Err(StoreError::Directory { path: aside, cause }),
+                }
+            }
+            let said = format!(
+                "{} was no database any more ({cause}); it was put aside as {} and a new one begun",
+                path.display(),
+                aside.display()
+            );
+            Ok((open_file(&path)?, Some(said)))
+        }
+        opened => Ok((opened?, None)),
+    }
+}
+
+/// Makes the state directory, closed to others, if it is not there.
+/// # Errors
+/// [`StoreError::Directory`].
+pub(crate) fn create_private(directory: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(directory);
+    made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })
+}
+
+fn is_broken(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+fn open_file(path: &Path) -> Result<Connection, StoreError> {
+    let failed = |tried| move |cause| StoreError::Database { tried, path: path.to_owned(), cause };
+    let connection = Connection::open(path).map_err(failed("open"))?;
+    let setup = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1024; PRAGMA busy_timeout = 5000;";
+    connection.execute_batch(setup).map_err(failed("set up"))?;
+    let found: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed("read"))?;
+    match found {
+        SCHEMA_VERSION => {}
+        0 => {
+            let create = format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+            connection.execute_batch(&create).map_err(failed("create tables in"))?;
+        }
+        found => return Err(StoreError::Newer { path: path.to_owned(), found }),
+    }
+    Ok(connection)
+}
+
+/// Opens the store for reading only.
+/// # Errors
+/// [`StoreError`].
+pub(crate) fn open_read_only(directory: &Path) -> Result<Connection, StoreError> {
+    let path = directory.join(FILE);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags).and_then(|connection| {
+        connection.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -512;").map(|()| connection)
+    });
+    connection.map_err(|cause| StoreError::Database { tried: "open", path, cause })
+}
+
+fn scope_text(scope: &Scope) -> String {
+    match scope {
+        Scope::All => String::new(),
+        Scope::Ports(jail) => jail.as_str().to_owned(),
+    }
+}
+
+fn origin_text(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Local => "local",
+        Origin::Manual => "manual",
+        Origin::Import => "import",
+        Origin::Fleet => "fleet",
+    }
+}
+
+fn origin_of(text: &str) -> Origin {
+    match text {
+        "manual" => Origin::Manual,
+        "import" => Origin::Import,
+        "fleet" => Origin::Fleet,
+        _ => Origin::Local,
+    }
+}
+
+/// Rows that cannot be read (edited by hand, say) are skipped: better a ban less than no start.
+fn ban_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Ban>> {
+    let (prefix, jail): (String, String) = (row.get("prefix")?, row.get("jail")?);
+    let (Ok(prefix), Ok(jail)) = (prefix.parse(), JailName::new(&jail)) else { return Ok(None) };
+    let scope: String = row.get("scope")?;
+    let origin: String = row.get("origin")?;
+    Ok(Some(Decision {
+        prefix,
+        jail,
+        since: Timestamp::from_millis(row.get("since")?),
+        until: End::from_option(row.get::<_, Option<i64>>("until")?.map(Timestamp::from_millis)),
+        failures: row.get("failures")?,
+        reason: row.get("reason")?,
+        origin: origin_of(&origin),
+        scope: JailName::new(&scope).map_or(Scope::All, Scope::Ports),
+    }))
+}
+
+fn shown_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Shown>> {
+    let Some(connection) = row.get::<_, Option<i64>>("connection")? else { return Ok(None) };
+    Ok(Some(Shown {
+        connection: connection.cast_unsigned(),
+        kind: row.get("kind")?,
+        attempts: row.get("shown")?,
+    }))
+}
+
+fn attempt_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Attempt>> {
+    let (addr, jail): (String, String) = (row.get("addr")?, row.get("jail")?);
+    let (Ok(addr), Ok(jail)) = (addr.parse(), JailName::new(&jail)) else { return Ok(None) };
+    let class: Option<String> = row.get("class")?;
+    Ok(Some(Attempt {
+        time: Timestamp::from_millis(row.get("time")?),
+        jail,
+        addr,
+        user: row.get("user")?,
+        class: class.as_deref().and_then(Class::from_name),
+        points: Points(row.get("points")?),
+        tries: row.get("tries")?,
+        connection: shown_of(row)?,
+    }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Reading the store: what the daemon restores at its start, and what `attempts` and `history` list.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, ToSql};
+use serde::Serialize;
+
+use pillory_core::event::Attempt;
+use pillory_core::ledger::Ban;
+use pillory_core::net::Prefix;
+use pillory_core::time::Timestamp;
+
+use super::{attempt_of, ban_of};
+
+/// Everything a starting daemon takes over.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    /// Bans as they stood, also those whose time is over.
+    pub(crate) bans: Vec<Ban>,
+    /// Attempts and good logins young enough to matter, in order of time.
+    pub(crate) attempts: Vec<Attempt>,
+    /// Prefixes with the begins of their local bans, in order.
+    pub(crate) past_bans: Vec<(Prefix, Timestamp)>,
+    /// Resume positions by stream.
+    pub(crate) positions: HashMap<String, String>,
+    /// Settings that the program itself keeps.
+    pub(crate) meta: HashMap<String, String>,
+    /// When the store was last written.
+    pub(crate) last_write: Timestamp,
+}
+
+/// Reads what a starting daemon takes over. `failures_since`, `logins_since`: older ones do not matter.
+/// # Errors
+/// SQLite's.
+pub(crate) fn restore(
+    db: &Connection,
+    failures_since: Timestamp,
+    logins_since: Timestamp,
+) -> rusqlite::Result<Restored> {
+    let mut restored = Restored { bans: bans(db)?, ..Restored::default() };
+    let mut rows = db.prepare(
+        "SELECT * FROM attempts WHERE time > ?1 OR (class IS NULL AND time > ?2) ORDER BY time, id",
+    )?;
+    let found = rows.query_map([failures_since.millis(), logins_since.millis()], attempt_of)?;
+    restored.attempts = found.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?;
+    let mut rows =
+        db.prepare("SELECT prefix, time FROM history WHERE what = 'ban' AND origin = 'local' ORDER BY id")?;
+    let past = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    for row in past {
+        let (prefix, time) = row?;
+        restored.past_bans.extend(prefix.parse().ok().map(|prefix| (prefix, Timestamp::from_millis(time))));
+    }
+    restored.positions = pairs(db, "SELECT stream, position FROM positions")?;
+    restored.meta = pairs(db, "SELECT key, value FROM meta")?;
+    let last: Option<i64> = db.query_row(
+        "SELECT max(t) FROM (SELECT max(time) AS t FROM attempts UNION ALL SELECT max(time) FROM history)",
+        [],
+        |row| row.get(0),
+    )?;
+    restored.last_write = Timestamp::from_millis(last.unwrap_or(0));
+    Ok(restored)
+}
+
+/// Every ban that is kept.
+/// # Errors
+/// SQLite's.
+pub(crate) fn bans(db: &Connection) -> rusqlite::Result<Vec<Ban>> {
+    let mut rows = db.prepare("SELECT * FROM bans")?;
+    let found = rows.query_map([], ban_of)?;
+    found.filter_map(Result::transpose).collect()
+}
+
+/// One setting that the program itself keeps.
+/// # Errors
+/// SQLite's.
+pub(crate) fn meta(db: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    let mut rows = db.prepare("SELECT value FROM meta WHERE key = ?1")?;
+    let mut found = rows.query_map([key], |row| row.get(0))?;
+    found.next().transpose()
+}
+
+fn pairs(db: &Connection, sql: &str) -> rusqlite::Result<HashMap<String, String>> {
+    let mut rows = db.prepare(sql)?;
+    let found = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    found.collect()
+}
+
+/// Which rows `attempts` and `history` list.
+#[derive(Debug, Clone, Default, serde::Deserialize, Serialize)]
+pub(crate) struct Wanted {
+    /// At most so many, the newest; 0 means all.
+    pub(crate) last: usize,
+    /// Not before this.
+    pub(crate) since: Option<Timestamp>,
+    /// Not after this.
+    pub(crate) until: Option<Timestamp>,
+    /// Only inside this prefix.
+    pub(crate) prefix: Option<Prefix>,
+    /// Only this user.
+    pub(crate) user: Option<String>,
+    /// Only this jail.
+    pub(crate) jail: Option<String>,
+    /// Only rows with a higher number, for following.
+    pub(crate) after_id: i64,
+}
+
+/// A row of `history`.
+#[derive(Debug, Clone, PartialEq, Serialize, serde::Deserialize)]
+pub(crate) struct HistoryRow {
+    /// When.
+    pub(crate) time: Timestamp,
+    /// `ban`, `unban` (by hand) or `expire`.
+    pub(crate) what: String,
+    /// Whom.
+    pub(crate) prefix: Prefix,
+    /// For which jail.
+    pub(crate) jail: String,
+    /// Until when, of a ban.
+    pub(crate) until: Option<Timestamp>,
+    /// Attempts that led to it.
+    pub(crate) failures: u32,
+    /// Why.
+    pub(crate) reason: String,
+    /// Who decided.
+    pub(crate) origin: String,
+}
+
+/// Attempts, oldest first, each with its number.
+/// # Errors
+/// SQLite's.
+pub(crate) fn attempts(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<(i64, Attempt)>> {
+    let single = wanted.prefix.filter(|prefix| prefix.is_host()).map(|prefix| prefix.addr().to_string());
+    let inside = |attempt: &Attempt| wanted.prefix.is_none_or(|prefix| prefix.contains_addr(attempt.addr));
+    let extra = ["addr = :addr OR :addr IS NULL", "user = :user OR :user IS NULL"];
+    select(db, "attempts", &extra, wanted, &[(":addr", &single), (":user", &wanted.user)], |row| {
+        Ok(attempt_of(row)?.filter(|attempt| inside(attempt)))
+    })
+}
+
+/// Bans and unbans, oldest first, each with its number.
+/// # Errors
+/// SQLite's.
+pub(crate) fn history(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<(i64, HistoryRow)>> {
+    let overlaps = |row: &HistoryRow| wanted.prefix.is_none_or(|prefix| prefix.overlaps(row.prefix));
+    select(db, "history", &[], wanted, &[], |row| {
+        let Ok(prefix) = row.get::<_, String>("prefix")?.parse() else { return Ok(None) };
+        let found = HistoryRow {
+            time: Timestamp::from_millis(row.get("time")?),
+            what: row.get("what")?,
+            prefix,
+            jail: row.get("jail")?,
+            until: row.get::<_, Option<i64>>("until")?.map(Timestamp::from_millis),
+            failures: row.get("failures")?,
+            reason: row.get("reason")?,
+            origin: row.get("origin")?,
+        };
+        Ok(Some(found).filter(|row| overlaps(row)))
+    })
+}
+
+fn select<T>(
+    db: &Connection,
+    table: &str,
+    extra: &[&str],
+    wanted: &Wanted,
+    extra_values: &[(&str, &dyn ToSql)],
+    read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<Option<T>>,
+) -> rusqlite::Result<Vec<(i64, T)>> {
+    let conditions: String = extra.iter().map(|condition| format!(" AND ({condition})")).collect();
+    let sql = format!(
+        "SELECT * FROM {table} WHERE id > :after AND (time >= :since OR :since IS NULL) AND (time <= :until OR :until IS NULL)
+         AND (jail = :jail OR :jail IS NULL){conditions} ORDER BY id DESC"
+    );
+    let (since, until) = (wanted.since.map(Timestamp::millis), wanted.until.map(Timestamp::millis));
+    let mut values: Vec<(&str, &dyn ToSql)> =
+        vec![(":after", &wanted.after_id), (":since", &since), (":until", &until), (":jail", &wanted.jail)];
+    values.extend_from_slice(extra_values);
+    let mut statement = db.prepare(&sql)?;
+    let mut rows = statement.query(values.as_slice())?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if wanted.last > 0 && found.len() >= wanted.last {
+            break;
+        }
+        if let Some(value) = read(row)? {
+            found.push((row.get("id")?, value));
+        }
+    }
+    found.reverse();
+    Ok(found)
+}

@@ -1,0 +1,234 @@
+//! The writing side of the store, on its own thread: group commit, and recovery after trouble.
+//!
+//! The engine never waits for it. Writes queue up while a commit runs and go into the next one together. When a
+//! commit fails (disk full, say), the engine is told, and what failed is tried again, in order, with what comes.
+//! Too much of it is let go; from then on only a group with a whole snapshot of the bans is written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use rusqlite::{Connection, Transaction, params};
+
+use pillory_core::ledger::{Ban, Ended};
+use pillory_core::machine::Record;
+use pillory_core::time::{Span, Timestamp};
+
+use crate::sources::Position;
+
+use super::{StoreError, origin_text, scope_text};
+
+/// One unit of work; all its parts are one transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Write {
+    /// Numbered by the engine, rising; named again in the answer.
+    pub(crate) number: u64,
+    /// What happened.
+    pub(crate) records: Vec<Record>,
+    /// Where streams stand after it.
+    pub(crate) positions: Vec<(Arc<str>, Position)>,
+    /// Settings to keep.
+    pub(crate) meta: Vec<(&'static str, String)>,
+    /// Replaces every ban in force; used to recover.
+    pub(crate) snapshot: Option<Vec<Ban>>,
+    /// Attempts and history older than this are deleted.
+    pub(crate) forget_before: Option<Timestamp>,
+}
+
+/// What became of writes.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// Everything up to this number is durable.
+    UpTo(u64),
+    /// Nothing after the last `UpTo` is yet; a snapshot may be needed.
+    Failed(StoreError),
+}
+
+/// At most so many writes share a commit, so that an answer never waits for long.
+const GROUP: usize = 4_096;
+
+/// How soon a commit that failed is tried again if nothing else comes.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// At most so many records that could not be written are kept, some 20 MiB.
+const MAX_HELD: usize = 100_000;
+
+/// Works until the engine hangs up. `answer` sends to the engine.
+pub(crate) fn run(
+    mut db: Connection,
+    path: std::path::PathBuf,
+    writes: &Receiver<Write>,
+    answer: &Sender<Written>,
+) {
+    let mut held = Held::default();
+    let mut goes_on = true;
+    while goes_on {
+        let wait = if held.group.is_empty() { Duration::MAX } else { RETRY };
+        match writes.recv_timeout(wait) {
+            Ok(write) => held.group.push(write),
+            Err(RecvTimeoutError::Timeout) => {}
+            // What failed is tried a last time.
+            Err(RecvTimeoutError::Disconnected) => goes_on = false,
+        }
+        held.group.extend(writes.try_iter().take(GROUP));
+        let Some(last) = held.group.last().map(|write| write.number) else { continue };
+        if !held.is_whole() {
+            continue;
+        }
+        let written = match commit(&mut db, &held.group) {
+            Ok(()) => {
+                held = Held::default();
+                Written::UpTo(last)
+            }
+            Err(cause) => {
+                held.bound();
+                Written::Failed(StoreError::Database { tried: "write", path: path.clone(), cause })
+            }
+        };
+        if answer.send(written).is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes that wait to be committed, oldest first.
+#[derive(Debug, Default)]
+struct Held {
+    group: Vec<Write>,
+    /// Some were let go: without a snapshot the store would lack bans.
+    lacks: bool,
+}
+
+impl Held {
+    /// True if nothing of what was let go would be missing after a commit.
+    fn is_whole(&mut self) -> bool {
+        if self.lacks && !self.group.iter().any(|write| write.snapshot.is_some()) {
+            self.bound();
+            return false;
+        }
+        true
+    }
+
+    /// Lets everything go that a snapshot, which the engine sends now and then, brings again, if it is too much.
+    fn bound(&mut self) {
+        let records: usize = self.group.iter().map(|write| write.records.len()).sum();
+        if records + self.group.len() > MAX_HELD {
+            let newest = self.group.len() / 2;
+            self.group.drain(..newest);
+            self.lacks = true;
+        }
+    }
+}
+
+/// Writes a group as one transaction.
+/// # Errors
+/// SQLite's; then nothing of the group was written.
+pub(crate) fn commit(db: &mut Connection, group: &[Write]) -> rusqlite::Result<()> {
+    let transaction = db.transaction()?;
+    for write in group {
+        if let Some(bans) = &write.snapshot {
+            transaction.execute("DELETE FROM bans", [])?;
+            for ban in bans {
+                keep_ban(&transaction, ban)?;
+            }
+        }
+        for record in &write.records {
+            keep(&transaction, record)?;
+        }
+        for (stream, position) in &write.positions {
+            let sql = "INSERT OR REPLACE INTO positions VALUES (?1, ?2)";
+            transaction.prepare_cached(sql)?.execute(params![stream.as_ref(), position.0])?;
+        }
+        for (key, value) in &write.meta {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
+                .execute(params![key, value])?;
+        }
+        if let Some(before) = write.forget_before {
+            transaction.execute("DELETE FROM attempts WHERE time < ?1", [before.millis()])?;
+            // What an old list told stays: its time is old by nature.
+            let sql = "DELETE FROM history WHERE time < ?1 AND what <> 'listed'";
+            transaction.execute(sql, [before.millis()])?;
+        }
+    }
+    transaction.commit()
+}
+
+fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+    match record {
+        Record::Attempt(attempt) => {
+            let sql = "INSERT INTO attempts(time, jail, addr, user, class, points, tries, connection, kind, shown) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+            transaction.prepare_cached(sql)?.execute(params![
+                attempt.time.millis(),
+                attempt.jail.as_str(),
+                attempt.addr.to_string(),
+                attempt.user,
+                attempt.class.map(pillory_core::event::Class::name),
+                attempt.points.0,
+                attempt.tries,
+                attempt.connection.map(|shown| shown.connection.cast_signed()),
+                attempt.connection.map(|shown| shown.kind),
+                attempt.connection.map(|shown| shown.attempts),
+            ])?;
+        }
+        Record::Banned(ban) => {
+            keep_ban(transaction, ban)?;
+            keep_history(transaction, ban, "ban", ban.since)?;
+        }
+        Record::Ended(ban, how, time) => {
+            let sql = "DELETE FROM bans WHERE prefix = ?1 AND jail = ?2";
+            transaction.prepare_cached(sql)?.execute(params![ban.prefix.to_string(), ban.jail.as_str()])?;
+            let what = match how {
+                Ended::Expired => "expire",
+                Ended::Lifted => "unban",
+            };
+            keep_history(transaction, ban, what, *time)?;
+        }
+        Record::Listed(ban) => {
+            // The same list may be imported again.
+            let sql = "DELETE FROM history WHERE prefix = ?1 AND what = 'listed' AND time = ?2";
+            let known = params![ban.prefix.to_string(), ban.since.millis()];
+            transaction.prepare_cached(sql)?.execute(known)?;
+            keep_history(transaction, ban, "listed", ban.since)?;
+        }
+    }
+    Ok(())
+}
+
+fn keep_ban(transaction: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    transaction.prepare_cached(sql)?.execute(params![
+        ban.prefix.to_string(),
+        ban.jail.as_str(),
+        ban.since.millis(),
+        ban.until.timestamp().map(Timestamp::millis),
+        ban.failures,
+        ban.reason,
+        origin_text(ban.origin),
+        scope_text(&ban.scope),
+    ])?;
+    Ok(())
+}
+
+fn keep_history(
+    transaction: &Transaction<'_>,
+    ban: &Ban,
+    what: &str,
+    time: Timestamp,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO history(time, what, prefix, jail, until, failures, reason, origin) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    transaction.prepare_cached(sql)?.execute(params![
+        time.millis(),
+        what,
+        ban.prefix.to_string(),
+        ban.jail.as_str(),
+        ban.until.timestamp().map(Timestamp::millis),
+        ban.failures,
+        ban.reason,
+        origin_text(ban.origin),
+    ])?;
+    Ok(())
+}
+
+/// How often old rows are deleted.
+pub(crate) const FORGET_EVERY: Span = Span::from_secs(3_600);

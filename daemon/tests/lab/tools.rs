@@ -1,0 +1,158 @@
+//! Finds the programs that the lab runs: the host's own, or those unpacked under `target/tools/`.
+
+use std::fmt;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Where the host's own programs are; `PATH` of an unprivileged user often lacks the sbin ones.
+const HOST_DIRS: [&str; 9] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+    "/usr/lib/systemd",
+    "/lib/systemd",
+    "/usr/libexec",
+];
+
+/// The same below `target/tools/`.
+const UNPACKED_DIRS: [&str; 6] = ["usr/sbin", "usr/bin", "sbin", "bin", "usr/lib/systemd", "lib/systemd"];
+
+/// Something that the lab needs is not here.
+#[derive(Debug, Clone)]
+pub struct Missing(pub String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A program and how to start it.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// `LD_LIBRARY_PATH` for an unpacked one.
+    pub libraries: Option<String>,
+}
+
+/// Scratch space of the lab that outlives a test: host keys, the askpass program.
+pub fn lab_dir() -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lab");
+    std::fs::create_dir_all(&dir).expect("target/lab can be made");
+    dir.canonicalize().expect("target/lab is there")
+}
+
+/// Where `scripts/fetch-test-tools.sh` unpacks what it fetches.
+fn tools_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
+}
+
+/// Finds `name`, the host's own program first.
+pub fn find(name: &str) -> Option<Tool> {
+    let own = HOST_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| is_program(path));
+    if let Some(path) = own {
+        return Some(Tool { path, libraries: None });
+    }
+    let root = tools_dir().canonicalize().ok()?;
+    let path = UNPACKED_DIRS.iter().map(|dir| root.join(dir).join(name)).find(|path| is_program(path))?;
+    Some(Tool { path, libraries: Some(library_path(&root)) })
+}
+
+/// Directory `name` below a library directory of the unpacked packages or of the host, as `rsyslog` has one.
+pub fn module_dir(name: &str) -> Option<PathBuf> {
+    let mut dirs = Vec::new();
+    if let Ok(root) = tools_dir().canonicalize() {
+        dirs.extend(library_dirs(&root));
+    }
+    dirs.extend(library_dirs(Path::new("/")));
+    dirs.into_iter().map(|dir| dir.join(name)).find(|dir| dir.is_dir())
+}
+
+/// True if the path leads to an executable file.
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn library_path(root: &Path) -> String {
+    let mut dirs = Vec::new();
+    for dir in library_dirs(root) {
+        dirs.push(dir.join("systemd"));
+        dirs.push(dir);
+    }
+    let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    dirs.join(":")
+}
+
+/// `lib`, `lib64` and the multiarch directories below `root` and `root/usr`.
+fn library_dirs(root: &Path) -> Vec<PathBuf> {
+    let arch = std::env::consts::ARCH;
+    ["usr/lib64", "lib64", "usr/lib", "lib"]
+        .into_iter()
+        .flat_map(|dir| {
+            let dir = root.join(dir);
+            [dir.join(format!("{arch}-linux-gnu")), dir]
+        })
+        .filter(|dir| dir.is_dir())
+        .collect()
+}
+
+/// True if all of `programs` are here and we are root; otherwise says once per test that it is skipped, and why.
+pub fn need(programs: &[&str]) -> bool {
+    match check(programs) {
+        Ok(()) => true,
+        Err(why) => {
+            say_skipped(&why.to_string());
+            false
+        }
+    }
+}
+
+/// Like [`need`], without saying anything.
+pub fn check(programs: &[&str]) -> Result<(), Missing> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Missing("not root".into()));
+    }
+    let absent: Vec<&str> = programs.iter().copied().filter(|name| find(name).is_none()).collect();
+    if !absent.is_empty() {
+        return Err(Missing(format!(
+            "no {} here; scripts/fetch-test-tools.sh fetches them",
+            absent.join(", ")
+        )));
+    }
+    namespaces()
+}
+
+/// Ok if the kernel lets us make namespaces, which a container may forbid, and speaks IPv6; asked once.
+fn namespaces() -> Result<(), Missing> {
+    static ASKED: OnceLock<Result<(), Missing>> = OnceLock::new();
+    let ask = || {
+        if !Path::new("/proc/sys/net/ipv6").exists() {
+            return Err(Missing("this kernel has no IPv6".into()));
+        }
+        let output = Command::new("unshare")
+            .args(["--net", "--mount", "--uts", "sh", "-c", "mount -t tmpfs lab /run && ip link set lo up"])
+            .output()
+            .map_err(|error| Missing(format!("cannot start unshare: {error}")))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let why = String::from_utf8_lossy(&output.stderr);
+        Err(Missing(format!("no namespaces can be made here: {}", why.trim())))
+    };
+    ASKED.get_or_init(ask).clone()
+}
+
+/// Prints past the test runner's capture, which would hide it because the test passes.
+pub fn say_skipped(why: &str) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test");
+    let line = format!("skipped: {name} ({why})\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("standard error takes a line");
+}

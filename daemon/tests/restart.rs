@@ -1,0 +1,242 @@
+//! Restarts, crashes and meddling leave no moment without the bans, and lose no count.
+
+use std::time::{Duration, Instant};
+
+use crate::lab::{Daemon, SHORT, SOON, Scene, failed_line, failed_lines, quiet_server, wait_for};
+
+const LOG: &str = "/var/log/auth.log";
+const BANNED: &str = "198.51.100.7";
+const PREFIX: &str = "198.51.100.7/32";
+
+fn banned(config: &str) -> Option<Scene> {
+    let scene = Scene::new(config)?;
+    scene.world.server.append(LOG, failed_lines(5000, 3, "root", BANNED));
+    scene.wait_banned(PREFIX);
+    Some(scene)
+}
+
+#[test]
+fn no_knock_is_answered_over_restart_and_kill() {
+    let Some(mut scene) = banned("") else { return };
+    let v6 = scene.world.attacker("2001:db8:1::10");
+    scene.world.server.append(LOG, failed_lines(5010, 3, "root", "2001:db8:1::10"));
+    scene.wait_banned("2001:db8:1::/64");
+    let attacker = scene.world.attacker(BANNED);
+    assert!(attacker.banner(SHORT).is_none() && v6.banner(SHORT).is_none());
+    let knocking = [attacker.knock(), v6.knock()];
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1500) {
+        let (code, said) = scene.daemon.stop();
+        assert_eq!(code, Some(0), "{said}");
+        scene.daemon = Daemon::start(&scene.world.server, "");
+        scene.daemon.kill();
+        scene.daemon = Daemon::start(&scene.world.server, "");
+    }
+    for knocks in knocking.map(crate::lab::Knocking::stop) {
+        assert!(knocks.sent > 50, "{knocks:?}");
+        assert!(knocks.answered.is_empty(), "{knocks:?}");
+    }
+    assert!(scene.daemon.lists(PREFIX) && scene.daemon.lists("2001:db8:1::/64"));
+    let ban = scene.daemon.ban_of(PREFIX).expect("it is listed");
+    assert_eq!(ban["failures"], 3, "{ban}");
+}
+
+#[test]
+fn a_ban_keeps_its_end_over_a_restart() {
+    let Some(mut scene) = banned("bantime = \"1h\"\n") else { return };
+    let before = scene.daemon.ban_of(PREFIX).expect("it is listed");
+    scene.daemon.kill();
+    scene.daemon = Daemon::start(&scene.world.server, "bantime = \"2h\"\n");
+    let after = scene.daemon.ban_of(PREFIX).expect("it is listed");
+    assert_eq!(before, after);
+    let left = scene.world.kernel().set("ban4").first().and_then(|element| element.expires_s);
+    assert!(left.is_some_and(|left| (3500..=3600).contains(&left)), "{left:?}");
+}
+
+#[test]
+fn bans_come_back_after_a_reboot() {
+    let Some(mut scene) = banned("") else { return };
+    scene.daemon.kill();
+    // A reboot leaves the state directory and takes everything in the kernel.
+    scene.world.kernel().nft("flush ruleset");
+    assert!(scene.world.attacker(BANNED).is_served(SOON));
+    scene.daemon = Daemon::start(&scene.world.server, "");
+    assert!(scene.world.kernel().banned().contains(&PREFIX.parse().expect("a prefix")));
+    assert_eq!(scene.world.attacker(BANNED).banner(SHORT), None);
+}
+
+#[test]
+fn bans_whose_time_ran_out_meanwhile_are_gone() {
+    let Some(mut scene) = banned("bantime = \"2s\"\n") else { return };
+    assert_eq!(scene.daemon.ask(&["ban", "198.51.100.9", "--for", "1h"]).code, Some(0));
+    scene.daemon.kill();
+    let attacker = scene.world.attacker(BANNED);
+    wait_for(SOON, "the kernel to forget it by itself", || attacker.is_served(SHORT).then_some(()));
+    scene.daemon = Daemon::start(&scene.world.server, "bantime = \"2s\"\n");
+    assert!(!scene.daemon.lists(PREFIX));
+    assert!(scene.daemon.lists("198.51.100.9/32"));
+    let banned: Vec<String> = scene.world.kernel().banned().iter().map(ToString::to_string).collect();
+    assert_eq!(banned, ["198.51.100.9/32"]);
+}
+
+/// Two attempts before, and after exactly the remaining three a ban.
+fn counts_survive(end: impl Fn(Daemon)) {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    server.append(LOG, failed_lines(6000, 2, "alice", BANNED));
+    daemon.wait_for(SOON, "two attempts to be durable", || (daemon.attempts_of(BANNED) == 2).then_some(()));
+    end(daemon);
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.counted(BANNED), (2.0, 2));
+    server.append(LOG, failed_lines(6100, 2, "alice", BANNED));
+    daemon.wait_for(SOON, "four attempts", || (daemon.counted(BANNED) == (4.0, 4)).then_some(()));
+    assert!(!daemon.lists(PREFIX));
+    server.append(LOG, failed_line(6200, "alice", BANNED));
+    let ban = daemon.wait_for(SOON, "the ban", || daemon.ban_of(PREFIX));
+    assert_eq!(ban["failures"], 5, "{ban}");
+    daemon.wait_for(SOON, "the element", || {
+        world.kernel().banned().contains(&PREFIX.parse().expect("a prefix")).then_some(())
+    });
+}
+
+#[test]
+fn counts_below_maxretry_survive_kill_9() {
+    counts_survive(|daemon| drop(daemon.kill()));
+}
+
+#[test]
+fn counts_below_maxretry_survive_a_restart() {
+    counts_survive(|daemon| drop(daemon.stop()));
+}
+
+#[test]
+fn the_lines_of_one_attempt_count_once_although_the_daemon_was_killed_between_them() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    let line = |message: &str| crate::lab::sshd_line(6500, message);
+    server.append(LOG, line("Invalid user ulrike from 198.51.100.7 port 40000"));
+    daemon.wait_for(SOON, "the attempt to be durable", || (daemon.attempts_of(BANNED) == 1).then_some(()));
+    daemon.kill();
+    server.append(LOG, line("Failed password for invalid user ulrike from 198.51.100.7 port 40000 ssh2"));
+    server.append(LOG, line("Connection closed by invalid user ulrike 198.51.100.7 port 40000 [preauth]"));
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.attempts_of(BANNED), 1);
+    assert_eq!(daemon.counted(BANNED), (3.0, 1));
+}
+
+#[test]
+fn an_attack_while_the_daemon_was_down_is_judged_at_its_start() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "bantime = \"1h\"\n");
+    server.append(LOG, failed_line(7000, "root", BANNED));
+    daemon.wait_for(SOON, "the first attempt", || (daemon.attempts_of(BANNED) == 1).then_some(()));
+    daemon.stop();
+    server.append(LOG, failed_lines(7100, 2, "root", BANNED));
+    server.append(LOG, failed_lines(7200, 2, "root", "198.51.100.8"));
+    let daemon = Daemon::start(&server, "bantime = \"1h\"\n");
+    // Ready means that everything written meanwhile has been judged, and that the kernel knows.
+    let banned: Vec<String> = world.kernel().banned().iter().map(ToString::to_string).collect();
+    assert_eq!(banned, [PREFIX]);
+    assert_eq!(daemon.ban_of(PREFIX).expect("it is listed")["failures"], 3);
+    assert_eq!(daemon.counted("198.51.100.8"), (4.0, 2));
+}
+
+#[test]
+fn an_attack_that_is_long_over_is_banned_no_longer_than_from_its_own_time() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "bantime = \"1h\"\n");
+    daemon.stop();
+    let stamp = |hours: i64| {
+        let then = jiff::Zoned::now().checked_sub(jiff::Span::new().hours(hours)).expect("not so long ago");
+        then.strftime("%b %e %H:%M:%S").to_string()
+    };
+    for (hours, addr) in [(2, "198.51.100.7"), (0, "198.51.100.8")] {
+        for pid in 1..=3 {
+            let line = format!("Failed password for root from {addr} port 4000{pid} ssh2");
+            server
+                .append(LOG, format!("{} server sshd[{}]: {line}\n", stamp(hours), 7000 + hours * 10 + pid));
+        }
+    }
+    let daemon = Daemon::start(&server, "bantime = \"1h\"\n");
+    assert!(!daemon.lists(PREFIX), "its ban would have ended an hour ago");
+    assert!(daemon.lists("198.51.100.8/32"));
+    assert_eq!(world.kernel().banned().len(), 1);
+}
+
+#[test]
+fn the_first_start_bans_on_new_lines_only_and_says_whom_it_would_have_banned() {
+    let Some((world, server)) = quiet_server() else { return };
+    server.append(LOG, failed_lines(8000, 3, "root", BANNED));
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.list().len(), 0);
+    assert_eq!(world.kernel().banned().len(), 0);
+    let said = daemon.errors();
+    assert!(said.lines().any(|line| line.contains("would have banned") && line.contains(BANNED)), "{said}");
+    server.append(LOG, failed_line(8100, "root", BANNED));
+    daemon.wait_for(SOON, "the ban at the next failure", || daemon.lists(PREFIX).then_some(()));
+}
+
+/// After somebody else changed our table it is whole again within a second, and the log says how to switch off.
+fn healed(meddle: &[&str]) {
+    let Some(scene) = banned("") else { return };
+    let kernel = scene.world.kernel();
+    let attacker = scene.world.attacker(BANNED);
+    for command in meddle {
+        kernel.nft(command);
+    }
+    scene.daemon.wait_for(Duration::from_secs(1), "the bans to be back", || {
+        kernel.banned().contains(&PREFIX.parse().expect("a prefix")).then_some(())
+    });
+    assert_eq!(attacker.banner(SHORT), None);
+    scene.daemon.wait_for(SOON, "a word about it", || {
+        scene
+            .daemon
+            .errors()
+            .lines()
+            .any(|line| line.contains("healed") && line.contains("pillory off"))
+            .then_some(())
+    });
+    // And it is not taken for a change by somebody else that has to be healed again.
+    let said = || scene.daemon.errors().matches("healed").count();
+    let before = said();
+    assert_eq!(scene.daemon.ask(&["ban", "198.51.100.9", "--for", "1h"]).code, Some(0));
+    assert_eq!(scene.daemon.ask(&["unban", "198.51.100.9"]).code, Some(0));
+    assert_eq!(said(), before, "{}", scene.daemon.errors());
+}
+
+#[test]
+fn a_flushed_ruleset_is_healed_within_a_second() {
+    healed(&["flush ruleset"]);
+}
+
+#[test]
+fn a_deleted_element_is_healed_within_a_second() {
+    healed(&["delete element inet pillory ban4 { 198.51.100.7 }"]);
+}
+
+#[test]
+fn a_flushed_chain_is_healed_within_a_second() {
+    // The sets are whole, but nothing is dropped any more.
+    healed(&["flush table inet pillory"]);
+}
+
+#[test]
+fn nothing_is_healed_after_off() {
+    let Some(scene) = banned("") else { return };
+    assert_eq!(scene.daemon.ask(&["off"]).code, Some(0));
+    scene.world.kernel().nft("flush ruleset");
+    assert_eq!(scene.daemon.ask(&["ban", "198.51.100.9", "--for", "1h"]).code, Some(0));
+    assert_eq!(scene.world.kernel().banned().len(), 0);
+    assert!(scene.world.attacker(BANNED).is_served(SOON));
+}
+
+#[test]
+fn on_stop_lift_takes_everything_out_of_the_kernel_and_the_next_start_puts_it_back() {
+    let Some(mut scene) = banned("on_stop = \"lift\"\n") else { return };
+    let (code, said) = scene.daemon.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(scene.world.kernel().nft_json().is_none(), "the table is gone");
+    assert!(scene.world.attacker(BANNED).is_served(SOON));
+    scene.daemon = Daemon::start(&scene.world.server, "");
+    assert_eq!(scene.world.attacker(BANNED).banner(SHORT), None);
+}

@@ -1,0 +1,173 @@
+//! Bans end: by themselves when their time is over, by hand, and all at once by `pillory off`.
+
+use std::time::Duration;
+
+use crate::lab::{
+    CONTROL, Daemon, SHORT, SOON, STATE_DIR, Scene, failed_line, failed_lines, pillory, wait_until,
+};
+
+const LOG: &str = "/var/log/auth.log";
+const BANNED: &str = "198.51.100.7";
+const PREFIX: &str = "198.51.100.7/32";
+
+/// A scene in which [`BANNED`] is banned by the jail sshd.
+fn banned(config: &str) -> Option<Scene> {
+    let scene = Scene::new(config)?;
+    ban_by_attack(&scene, 5000);
+    Some(scene)
+}
+
+fn ban_by_attack(scene: &Scene, first_pid: u32) {
+    scene.world.server.append(LOG, failed_lines(first_pid, 3, "root", BANNED));
+    scene.wait_banned(PREFIX);
+}
+
+#[test]
+fn a_ban_leaves_kernel_and_ledger_within_a_second_of_its_end() {
+    let Some(scene) = banned("bantime = \"3s\"\n") else { return };
+    let attacker = scene.world.attacker(BANNED);
+    let ban = scene.daemon.ban_of(PREFIX).expect("it is listed");
+    let until: jiff::Timestamp = ban["until"].as_str().and_then(|at| at.parse().ok()).expect("an end");
+    let left = |until: jiff::Timestamp| until.duration_since(jiff::Timestamp::now());
+    assert!(left(until).as_secs_f64() <= 3.0, "{ban}");
+    assert_eq!(attacker.banner(SHORT), None);
+    scene.wait_free(PREFIX, SOON);
+    let early = left(until).as_secs_f64();
+    // `until` is printed in whole seconds at least; the kernel's own clock ticks every few milliseconds.
+    assert!((-1.0..0.1).contains(&early), "it was free {early} s before its end");
+    assert!(attacker.is_served(SOON));
+    let history = scene.daemon.ask_json(&["history", "--ip", BANNED]);
+    let what: Vec<_> = history.as_array().into_iter().flatten().map(|row| row["what"].clone()).collect();
+    assert_eq!(what, ["ban", "expire"]);
+}
+
+#[test]
+fn an_unbanned_source_begins_to_count_anew() {
+    let Some(scene) = banned("") else { return };
+    assert_eq!(scene.daemon.ask(&["unban", BANNED]).code, Some(0));
+    scene.wait_free(PREFIX, SOON);
+    assert_eq!(scene.daemon.counted(BANNED), (0.0, 0));
+    scene.world.server.append(LOG, failed_lines(5100, 2, "root", BANNED));
+    scene.daemon.wait_for(SOON, "two attempts", || (scene.daemon.counted(BANNED) == (4.0, 2)).then_some(()));
+    assert!(!scene.daemon.lists(PREFIX));
+    scene.world.server.append(LOG, failed_line(5102, "root", BANNED));
+    scene.wait_banned(PREFIX);
+}
+
+#[test]
+fn unbanning_who_is_not_banned_says_no() {
+    let Some(scene) = banned("") else { return };
+    let answer = scene.daemon.ask(&["unban", "198.51.100.99"]);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    assert!(scene.daemon.lists(PREFIX));
+}
+
+#[test]
+fn unbanning_for_one_jail_keeps_the_ban_of_the_other() {
+    let Some(scene) = banned("") else { return };
+    assert_eq!(scene.daemon.ask(&["ban", BANNED, "--jail", "blog", "--for", "1h"]).code, Some(0));
+    assert_eq!(scene.daemon.list().len(), 2);
+    assert_eq!(scene.daemon.ask(&["unban", BANNED, "--jail", "sshd"]).code, Some(0));
+    let left = scene.daemon.list();
+    assert_eq!(left.iter().map(|ban| ban["jail"].clone()).collect::<Vec<_>>(), ["blog"]);
+    assert_eq!(scene.world.attacker(BANNED).banner(SHORT), None);
+    assert_eq!(scene.daemon.ask(&["unban", BANNED, "--jail", "blog"]).code, Some(0));
+    scene.wait_free(PREFIX, SOON);
+    assert!(scene.world.attacker(BANNED).is_served(SOON));
+}
+
+#[test]
+fn unbanning_all_empties_the_kernel() {
+    let Some(scene) = banned("") else { return };
+    let more = ["ban", "203.0.113.0/28", "2001:db8:7::/48", "2001:db8:8::5", "--for", "1h"];
+    assert_eq!(scene.daemon.ask(&more).code, Some(0));
+    assert_eq!(scene.world.kernel().banned().len(), 4);
+    assert_eq!(scene.daemon.ask(&["unban", "--all"]).code, Some(0));
+    assert_eq!(scene.daemon.list().len(), 0);
+    assert_eq!(scene.world.kernel().banned().len(), 0);
+}
+
+#[test]
+fn off_lifts_everything_and_on_brings_it_back() {
+    let Some(scene) = banned("") else { return };
+    let attacker = scene.world.attacker(BANNED);
+    assert_eq!(scene.daemon.ask(&["off"]).code, Some(0));
+    assert_eq!(scene.world.kernel().banned().len(), 0);
+    assert!(attacker.is_served(SOON));
+    assert_eq!(scene.daemon.status()["enforcing"], false);
+    // Somebody new attacks meanwhile: it is noted, and nothing is enforced.
+    scene.world.server.append(LOG, failed_lines(5200, 3, "root", "198.51.100.8"));
+    scene.daemon.wait_for(SOON, "the attempts to be noted", || {
+        (scene.daemon.attempts_of("198.51.100.8") == 3).then_some(())
+    });
+    assert_eq!(scene.world.kernel().banned().len(), 0);
+    assert_eq!(scene.daemon.ask(&["on"]).code, Some(0));
+    assert_eq!(scene.daemon.status()["enforcing"], true);
+    scene.wait_banned(PREFIX);
+    assert_eq!(attacker.banner(SHORT), None);
+}
+
+#[test]
+fn off_for_a_while_ends_by_itself() {
+    let Some(scene) = banned("") else { return };
+    assert_eq!(scene.daemon.ask(&["off", "--for", "1s"]).code, Some(0));
+    assert_eq!(scene.world.kernel().banned().len(), 0);
+    scene.wait_banned(PREFIX);
+    assert_eq!(scene.daemon.status()["enforcing"], true);
+}
+
+#[test]
+fn off_survives_a_restart() {
+    let Some(mut scene) = banned("") else { return };
+    assert_eq!(scene.daemon.ask(&["off"]).code, Some(0));
+    scene.daemon.kill();
+    scene.daemon = Daemon::start(&scene.world.server, "");
+    assert_eq!(scene.daemon.status()["enforcing"], false);
+    assert_eq!(scene.world.kernel().banned().len(), 0);
+    assert!(scene.world.attacker(BANNED).is_served(SOON));
+    assert_eq!(scene.daemon.ask(&["on"]).code, Some(0));
+    scene.wait_banned(PREFIX);
+}
+
+/// Runs a command while no daemon runs.
+fn alone(scene_server: &crate::lab::Host, args: &[&str]) -> crate::lab::Answer {
+    let mut all = args.to_vec();
+    all.extend(["--control", CONTROL, "--state-dir", STATE_DIR]);
+    pillory(scene_server, &all)
+}
+
+#[test]
+fn off_and_on_work_without_a_daemon() {
+    let Some(mut scene) = banned("") else { return };
+    let server = scene.world.server.clone();
+    scene.daemon.stop();
+    assert_eq!(scene.world.attacker(BANNED).banner(SHORT), None);
+    let answer = alone(&server, &["off"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    assert_eq!(scene.world.kernel().banned().len(), 0);
+    assert!(scene.world.attacker(BANNED).is_served(SOON));
+    scene.daemon = Daemon::start(&server, "");
+    assert_eq!(scene.daemon.status()["enforcing"], false);
+    assert_eq!(scene.world.kernel().banned().len(), 0);
+    scene.daemon.stop();
+    let answer = alone(&server, &["on"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    scene.daemon = Daemon::start(&server, "");
+    assert_eq!(scene.daemon.status()["enforcing"], true);
+    scene.wait_banned(PREFIX);
+}
+
+#[test]
+fn unban_works_without_a_daemon() {
+    let Some(mut scene) = banned("") else { return };
+    let server = scene.world.server.clone();
+    scene.daemon.stop();
+    let answer = alone(&server, &["unban", BANNED]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let served =
+        wait_until(Duration::from_secs(2), || scene.world.attacker(BANNED).is_served(SHORT).then_some(()));
+    assert!(served.is_some(), "the ban is still in the kernel: {:?}", scene.world.kernel().banned());
+    scene.daemon = Daemon::start(&server, "");
+    assert!(!scene.daemon.lists(PREFIX));
+    assert!(scene.world.attacker(BANNED).is_served(SOON));
+}

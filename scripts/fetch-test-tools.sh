@@ -1,0 +1,135 @@
+#!/bin/sh
+# Fetches what the tests need and this machine lacks, and unpacks it under target/tools/.
+#
+# Nothing is installed, no service is started, root is not needed: packages are downloaded with the
+# distribution's own package manager (apt-get or dnf, signatures checked) and only unpacked.
+# A stamp file makes the second call instant and keeps it offline.
+# Options: --list says what is missing and does nothing.
+set -eu
+
+cd "$(dirname "$0")/.."
+root=$PWD/target/tools
+stamp=$root/.stamp
+work=$root/.work.$$
+log=$root/.log
+
+# program, Debian package, Fedora package. More than one name for a program is joined by commas.
+wanted='
+ip                               iproute2                iproute
+nft                              nftables                nftables
+unshare                          util-linux              util-linux
+sshd                             openssh-server          openssh-server
+ssh                              openssh-client          openssh-clients
+ssh-keygen                       openssh-client          openssh
+rsyslogd                         rsyslog                 rsyslog
+systemd-journald,journalctl      systemd                 systemd
+systemd-journal-remote           systemd-journal-remote  systemd-journal-remote
+fail2ban-regex,fail2ban-server   fail2ban                fail2ban-server
+'
+
+has() {
+    for dir in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin /lib/systemd /usr/lib/systemd \
+        "$root/usr/sbin" "$root/usr/bin" "$root/sbin" "$root/bin" "$root/lib/systemd" "$root/usr/lib/systemd"; do
+        [ -x "$dir/$1" ] && return 0
+    done
+    return 1
+}
+
+# Prints the packages (column $1 of the table) of which a program is missing.
+missing_packages() {
+    echo "$wanted" | while read -r programs debian fedora; do
+        [ -n "$programs" ] || continue
+        for program in $(echo "$programs" | tr ',' ' '); do
+            if ! has "$program"; then
+                [ "$1" = debian ] && echo "$debian" || echo "$fedora"
+                break
+            fi
+        done
+    done | sort -u | tr '\n' ' '
+}
+
+say() { echo "test tools: $*"; }
+
+give_up() {
+    say "$*"
+    say "tests that need them are skipped and say so"
+    exit 0
+}
+
+# apt-get with everything it writes kept below target/tools, so that no root is needed.
+private_apt() {
+    mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+    apt-get -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" -o Debug::NoLocking=1 \
+        -o APT::Sandbox::User="$(id -un)" "$@"
+}
+
+# Names of the packages that would have to be installed for "$@", the ones asked for included.
+apt_closure() {
+    "$apt" install --print-uris -y --no-install-recommends "$@" 2>>"$log" |
+        sed -n "s/^'[^']*' \([^_ ]*\)_.*/\1/p" |
+        grep -vx -e libc6 -e libc-bin -e libpam-runtime -e systemd-sysv -e systemd-timesyncd -e libpam-systemd \
+            -e libnss-systemd -e runit-helper | sort -u | tr '\n' ' '
+}
+
+fetch_with_apt() {
+    mkdir -p "$work/debs"
+    apt=apt-get
+    packages=$(apt_closure "$@" || true)
+    if [ -z "$packages" ] || ! download_with_apt $packages; then
+        say "this machine's package lists are missing or old; fetching private ones (no root needed)"
+        apt=private_apt
+        private_apt update >>"$log" 2>&1 || give_up "apt-get update failed, see $log; not fetched: $*"
+        packages=$(apt_closure "$@" || true)
+        [ -n "$packages" ] || give_up "apt-get knows no package for: $*; see $log"
+        download_with_apt $packages || give_up "download failed, see $log; not fetched: $packages"
+    fi
+    for deb in "$work"/debs/*.deb; do
+        dpkg-deb -x "$deb" "$root"
+    done
+}
+
+download_with_apt() {
+    say "downloading with apt-get and unpacking under target/tools (nothing is installed): $*"
+    (cd "$work/debs" && "$apt" download "$@" >>"$log" 2>&1)
+}
+
+fetch_with_dnf() {
+    mkdir -p "$work/rpms"
+    say "downloading with dnf and unpacking under target/tools (nothing is installed): $*"
+    dnf -q download --resolve --destdir "$work/rpms" "$@" >>"$log" 2>&1 ||
+        give_up "dnf download failed (is the download plugin there?), see $log; not fetched: $*"
+    for rpm in "$work"/rpms/*.rpm; do
+        rpm2cpio "$rpm" | (cd "$root" && cpio -idm --quiet) || give_up "cannot unpack $rpm"
+    done
+}
+
+if command -v apt-get >/dev/null 2>&1; then
+    packages=$(missing_packages debian)
+elif command -v dnf >/dev/null 2>&1; then
+    packages=$(missing_packages fedora)
+else
+    packages=$(missing_packages debian)
+    [ -z "$packages" ] || give_up "neither apt-get nor dnf is here; missing: $packages"
+fi
+
+if [ "${1:-}" = --list ]; then
+    say "missing: ${packages:-nothing}"
+    exit 0
+fi
+[ -n "$packages" ] || exit 0
+# What could not be had once is not asked for again at every run.
+[ -e "$stamp" ] && [ "$(cat "$stamp")" = "$packages" ] && exit 0
+
+say "missing here: $packages"
+mkdir -p "$root" "$work"
+trap 'rm -rf "$work"' EXIT
+: >"$log"
+if command -v apt-get >/dev/null 2>&1; then
+    fetch_with_apt $packages
+else
+    fetch_with_dnf $packages
+fi
+if command -v apt-get >/dev/null 2>&1; then missing_packages debian; else missing_packages fedora; fi >"$stamp"
+still=$(cat "$stamp")
+[ -z "$still" ] || say "still missing after unpacking: $still"
+say "ready"

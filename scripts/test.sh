@@ -1,0 +1,50 @@
+#!/bin/sh
+# Fetches what the tests need, then runs every test of the workspace. Arguments go to the tests' runner.
+#
+# The lab needs root: cargo builds as the one who calls, only the test programs are run as root, through sudo
+# if need be. Without root or sudo the lab's tests say that they are skipped, and the rest runs.
+set -eu
+cd "$(dirname "$0")/.."
+
+scripts/fetch-test-tools.sh
+
+if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null 2>&1; then
+        echo "make test: not root and no sudo here; the lab's tests are skipped"
+    elif ! sudo -n true 2>/dev/null && ! [ -t 0 ]; then
+        echo "make test: sudo would ask for a password and there is no terminal; the lab's tests are skipped"
+    else
+        echo "make test: the lab makes network namespaces, for which root is needed; using sudo for the tests"
+        sudo -v
+        host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+        export "CARGO_TARGET_${host}_RUNNER=$PWD/scripts/as-root.sh"
+    fi
+fi
+
+# The lab's tests mostly wait for a real sshd, so more of them than there are cores run at once.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(nproc) * 2))}"
+export RUST_BACKTRACE="${RUST_BACKTRACE:-0}"
+mkdir -p target
+log=target/test.log
+status=0
+rm -f target/.test-failed
+{
+    cargo test --quiet --locked --workspace --no-fail-fast -- "$@" 2>&1 || echo "$?" >target/.test-failed
+} | tee "$log"
+if [ -e target/.test-failed ]; then
+    status=$(cat target/.test-failed)
+fi
+
+echo
+# A line of a skipped test may follow the runner's dots.
+skipped=$(grep -o 'skipped: .*' "$log" | sort -u || true)
+[ -z "$skipped" ] || echo "$skipped"
+grep '^test result: ' "$log" || true
+awk -v skipped="$(echo "$skipped" | grep -c . || true)" '
+    /^test result: / { passed += $4; failed += $6 }
+    END {
+        note = skipped > 0 ? sprintf(" (%d of them skipped something, see above)", skipped) : ""
+        printf "in all: %d passed%s, %d failed\n", passed, note, failed
+    }
+' "$log"
+exit "$status"

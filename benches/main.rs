@@ -33,6 +33,16 @@ const MEASUREMENTS: [Measurement; 5] = [
     ("scan", scan::measure),
 ];
 
+/// Other work on the same processors shows in the tails: a thread that is woken waits for its turn.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn main() -> std::process::ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
     if let Some(unknown) = asked.iter().find(|name| MEASUREMENTS.iter().all(|(known, _)| known != name)) {
@@ -50,6 +60,7 @@ fn main() -> std::process::ExitCode {
             measure(&mut table);
         }
     }
+    table.note(format!("load of this machine, {} processors", processors()), load());
     print!("{table}");
     u8::from(table.missed() > 0).into()
 }

@@ -24,6 +24,8 @@ pub(super) fn ready(banned: usize, enforcing: bool, action: &str) {
     let line = format!("ready: {state} by {action}, {banned} banned\n");
     // Nobody may be there to read it; the daemon works all the same.
     let _ = std::io::stderr().write_all(line.as_bytes());
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
 /// The last line.
@@ -38,6 +40,7 @@ pub(super) fn stopping(banned: usize, on_stop: OnStop, action: &str) {
         ),
     };
     let _ = std::io::stderr().write_all(line.as_bytes());
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 
 fn origin(origin: Origin) -> &'static str {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod input;
+mod journald;
 mod rotation;
 
 use std::fs::{self, File, OpenOptions};

@@ -11,11 +11,12 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::glob::{self, Place};
 use super::tail::FileId;
-use super::watch::{Notice, Watcher};
 use super::{Follower, Format, Others, Tail, stream_name};
 use crate::clock;
+use crate::sources::activity;
+use crate::sources::glob::{self, Place};
+use crate::sources::watch::{Notice, Watcher};
 use crate::sources::{Batch, FeedId, Position, Source, SourceError, StreamStatus};
 
 /// All files are looked at so often even if nothing is told of them.
@@ -386,6 +387,7 @@ impl Source for Files {
             self.check_if_due(now);
             let batches = self.collect(now);
             if !batches.is_empty() {
+                activity::ring();
                 return Ok(batches);
             }
             self.watching = true;
@@ -458,4 +460,37 @@ fn link_place(path: &Path) -> Option<Place> {
     use std::os::unix::ffi::OsStrExt;
     let real = path.is_symlink().then(|| fs::canonicalize(path).ok()).flatten()?;
     Some(Place { dir: real.parent()?.to_owned(), name: real.file_name()?.as_bytes().to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use super::{Files, Format, Watcher};
+    use crate::clock;
+    use crate::sources::Source;
+
+    #[test]
+    fn without_inotify_files_are_looked_at_each_second() {
+        let path = std::env::temp_dir().join(format!("pillory-blind-{}", std::process::id()));
+        let text = path.to_string_lossy().into_owned();
+        let mut files = Files::open("file", Format::Lines, &[(1, text)], &|_| None);
+        files.watcher = Watcher::blind();
+        let wake = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        let begin = clock::instant();
+        files.next_check = begin;
+        files.poll(wake.as_fd(), Some(Duration::ZERO)).unwrap();
+        assert!(files.status()[0].problem.as_ref().is_some());
+        std::fs::File::create(&path).unwrap().write_all(b"a line\n").unwrap();
+        let mut records = 0;
+        while records == 0 && begin.elapsed() < Duration::from_secs(10) {
+            let batches = files.poll(wake.as_fd(), Some(Duration::from_secs(10))).unwrap();
+            records += batches.iter().map(|batch| batch.records.len()).sum::<usize>();
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(records == 1 && begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        assert!(files.status()[0].problem.as_ref().is_some_and(|text| text.contains("max_user_watches")));
+    }
 }

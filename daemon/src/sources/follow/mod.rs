@@ -12,12 +12,10 @@
 //! | any of these while the daemon was down | the same, from the saved position | the old file is searched by inode, then by content (compressed files too), then newer parts, then the log |
 
 mod files;
-mod glob;
 mod gzip;
 mod rotated;
 mod split;
 mod tail;
-mod watch;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -41,6 +39,9 @@ const QUIET: Duration = Duration::from_secs(60);
 
 /// So many rotated files of one path are kept open.
 const MAX_OLD_FILES: usize = 8;
+
+/// So many reads without a record are made in one go.
+const MAX_SKIPPED: usize = 64;
 
 /// A directory that changes while it is looked at is looked at so often.
 const MAX_LISTINGS: usize = 5;
@@ -394,10 +395,15 @@ impl Follower {
 
     /// The next records of the oldest file that has any.
     pub(crate) fn next(&mut self, feeds: &[FeedId], others: &dyn Others, now: Instant) -> Option<Batch> {
-        let mut at = 0;
+        let (mut at, mut without_records) = (0, 0);
         let mut rewritten = false;
         while let Some(tail) = self.tails.get_mut(at) {
             match tail.look(now) {
+                // A line without end, or garbage: what was skipped is worth a position only now and then.
+                Ok(Look::Records(chunk)) if chunk.records.is_empty() && without_records < MAX_SKIPPED => {
+                    without_records += 1;
+                    self.announce = true;
+                }
                 Ok(Look::Records(chunk)) => return Some(self.batch(chunk, feeds)),
                 // A rotated file that is written over is the next rotation's copy: its bytes were, or are, in
                 // the log itself, which finds there what it could not read.

@@ -9,6 +9,7 @@
 mod badinput;
 mod commands;
 mod counting;
+mod docs;
 mod first_ban;
 mod friends;
 mod harness;

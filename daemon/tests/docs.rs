@@ -1,0 +1,77 @@
+//! The README agrees with the program: its commands, its options, its configuration, its built-in filters.
+
+use std::process::Command;
+
+use pillory_core::config::keys::{JAIL_KEYS, POLICY_KEYS, TOP_KEYS};
+use pillory_core::filter::catalog;
+
+const README: &str = include_str!("../../README.md");
+
+fn pillory(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_pillory")).args(args).output().expect("it starts");
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// The README's table of commands: a command's name with its row's first cell.
+fn documented() -> Vec<(String, String)> {
+    let rows = README.lines().filter(|line| line.starts_with("| `pillory "));
+    let cells = rows.filter_map(|row| row.split(" | ").next());
+    cells
+        .flat_map(|cell| {
+            let parts = cell.split("`pillory ").skip(1);
+            parts.map(|part| {
+                let name = part.split([' ', '`']).next().unwrap_or_default();
+                (name.to_owned(), part.to_owned())
+            })
+        })
+        .collect()
+}
+
+#[test]
+fn the_readme_lists_the_commands_that_there_are() {
+    let (_, help) = pillory(&["--help"]);
+    let commands = help.split("Commands:\n").nth(1).and_then(|text| text.split("\n\n").next());
+    let mut there: Vec<&str> =
+        commands.into_iter().flat_map(str::lines).filter_map(|line| line.split_whitespace().next()).collect();
+    there.retain(|name| *name != "help");
+    there.sort_unstable();
+    let documented = documented();
+    let mut listed: Vec<&str> = documented.iter().map(|(name, _)| name.as_str()).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, there);
+}
+
+#[test]
+fn every_option_in_the_readmes_table_is_one_of_its_command() {
+    for (name, row) in documented() {
+        let (code, help) = pillory(&[&name, "--help"]);
+        assert_eq!(code, Some(0), "{name}: {help}");
+        let options = row.split(['[', ' ', '|', ']']).filter(|word| word.starts_with("--"));
+        for option in options.map(|option| option.trim_end_matches(['`', '\\'])) {
+            assert!(help.contains(option), "{name} has no {option}:\n{help}");
+        }
+    }
+}
+
+#[test]
+fn the_readmes_configuration_is_valid_and_has_every_key() {
+    let example = README.split("```toml\n").nth(1).and_then(|text| text.split("```").next());
+    let example = example.expect("there is an example");
+    let path = std::env::temp_dir().join(format!("pillory-readme-{}.toml", std::process::id()));
+    std::fs::write(&path, example).expect("the file is written");
+    let (code, said) = pillory(&["check", "--config", &path.display().to_string()]);
+    std::fs::remove_file(path).expect("it was there");
+    assert_eq!(code, Some(0), "{said}");
+    let keys = TOP_KEYS.iter().map(|key| key.name);
+    let of_jails = JAIL_KEYS.iter().chain(POLICY_KEYS).map(|key| key.name);
+    for key in keys.chain(of_jails) {
+        let has = example.lines().any(|line| line.split(" =").next().is_some_and(|word| word.trim() == key));
+        assert!(has, "the example lacks {key}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_built_in_filter() {
+    let list = catalog::names().collect::<Vec<_>>().join(", ");
+    assert!(README.contains(&format!("Built-in filters: {list}.")), "{list}");
+}

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use crate::event::{Attempt, Decision, Event, JailName, Line, Origin, Outcome, Scope};
 use crate::filter::{Clock, Filter, Verdict, btmp};
 use crate::jail::never::NeverBan;
-use crate::jail::{JailIndex, Judge, Mode};
+use crate::jail::{JailIndex, Judge, Mode, proxies};
 use crate::ledger::{Ban, Change, Ended, Installed, Ledger, Projection};
 use crate::net::Prefix;
 use crate::time::{End, Span, Timestamp};
@@ -62,6 +62,8 @@ pub enum Notice {
     StampOff(JailName, i64),
     /// Lines still come from an address that has been banned for a while.
     NoEffect(JailName, Prefix),
+    /// An address that carries most of a web log's good traffic is taken for something else than before.
+    Proxy(proxies::Change),
 }
 
 /// How a jail reads records.
@@ -178,10 +180,15 @@ impl Machine {
             counters.lines += 1;
         }
         let event = match extractor {
-            Extractor::Text(filter) => match filter.judge(line, clock) {
-                Verdict::Event(event) => event,
-                _ => return,
-            },
+            Extractor::Text(filter) => {
+                let verdict = filter.judge(line, clock);
+                let mut changes = Vec::new();
+                let now = (clock.now, phase == Phase::Live);
+                self.judge.traffic(jail, (line.bytes, &verdict), now, &mut changes);
+                out.extend(changes.into_iter().map(|change| Effect::Say(Notice::Proxy(change))));
+                let Verdict::Event(event) = verdict else { return };
+                event
+            }
             Extractor::Btmp(layout) => match btmp::failed_login(*layout, line.bytes) {
                 Verdict::Event(event) => self.judge.login_record(jail, event),
                 _ => return,
@@ -219,7 +226,7 @@ impl Machine {
                     Outcome::Success => counters.successes += 1,
                 }
             }
-            if event.outcome == Outcome::Success {
+            if event.outcome == Outcome::Success && event.user.is_some() {
                 let port = event.connection.as_ref().and_then(|connection| connection.port);
                 out.push(Effect::LoggedIn(attempt.addr, port));
             }
@@ -468,6 +475,7 @@ impl Machine {
         for attempt in attempts {
             match attempt.class {
                 Some(_) => self.judge.remember(attempt),
+                None if attempt.user.is_none() => {}
                 None => self.judge.trust.good_login(attempt.addr, attempt.user.as_deref(), attempt.time),
             }
             if let (None, Some(user)) = (attempt.class, &attempt.user) {

@@ -4,7 +4,7 @@ use crate::event::Attempt;
 use crate::hash::FastMap;
 use crate::jail::JailIndex;
 use crate::net::Prefix;
-use crate::time::Timestamp;
+use crate::time::{End, Timestamp};
 
 /// At most so many sources are told apart.
 pub const MAX_SOURCES: usize = 2_000_000;
@@ -25,12 +25,27 @@ pub struct Source {
     pub failures: u64,
     /// Numbers of the users it tried, in order of appearance; see [`Tally::user`].
     pub users: Vec<u32>,
+    /// Which of the first 64 users of all it tried, as bits: the common names are found at once.
+    common: u64,
     /// Its first attempt.
     pub first: Timestamp,
     /// Its last attempt.
     pub last: Timestamp,
     /// When it would be banned for the first time.
     pub would_ban_at: Option<Timestamp>,
+    /// When its latest ban would end.
+    banned_until: Option<End>,
+}
+
+impl Source {
+    fn tried(&mut self, user: u32) {
+        let bit = 1u64.checked_shl(user).unwrap_or(0);
+        let known = self.common & bit != 0 || bit == 0 && self.users.contains(&user);
+        if !known && self.users.len() < MAX_USERS_OF_SOURCE {
+            self.users.push(user);
+        }
+        self.common |= bit;
+    }
 }
 
 /// The sums. Feed it attempts in any order.
@@ -89,27 +104,35 @@ impl Tally {
             self.successes += 1;
             return;
         }
-        let tries = u64::from(attempt.tries);
+        self.failed(jail, subject, (attempt.time, attempt.tries), attempt.user.as_deref());
+    }
+
+    /// Counts failed tries: when and how many.
+    pub fn failed(
+        &mut self,
+        jail: JailIndex,
+        subject: Prefix,
+        (time, tries): (Timestamp, u32),
+        user: Option<&str>,
+    ) {
+        let tries = u64::from(tries);
         self.failures += tries;
-        self.time(attempt.time, tries);
-        let user = attempt.user.as_deref().and_then(|name| self.users.count(name, tries));
+        self.time(time, tries);
+        let user = user.and_then(|name| self.users.count(name, tries));
         if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&(jail, subject)) {
             self.uncounted_sources += 1;
             return;
         }
         let source = self.sources.entry((jail, subject)).or_insert_with(|| Source {
-            first: attempt.time,
-            last: attempt.time,
+            first: time,
+            last: time,
             ..Source::default()
         });
         source.failures += tries;
-        source.first = source.first.min(attempt.time);
-        source.last = source.last.max(attempt.time);
-        if let Some(user) = user
-            && source.users.len() < MAX_USERS_OF_SOURCE
-            && !source.users.contains(&user)
-        {
-            source.users.push(user);
+        source.first = source.first.min(time);
+        source.last = source.last.max(time);
+        if let Some(user) = user {
+            source.tried(user);
         }
     }
 
@@ -132,11 +155,18 @@ impl Tally {
         self.minute.1 = 0;
     }
 
-    /// Notes that a jail would ban `prefix` at `at`; only the first time is kept.
-    pub fn banned(&mut self, jail: JailIndex, prefix: Prefix, at: Timestamp) {
+    /// Notes that a jail would ban `prefix` from `at` to `until`.
+    pub fn banned(&mut self, jail: JailIndex, prefix: Prefix, at: Timestamp, until: End) {
         if let Some(source) = self.sources.get_mut(&(jail, prefix)) {
             source.would_ban_at.get_or_insert(at);
+            source.banned_until = Some(until);
         }
+    }
+
+    /// True if a ban of this source that was noted here is in force at `now`.
+    pub fn is_banned(&self, jail: JailIndex, subject: Prefix, now: Timestamp) -> bool {
+        let source = self.sources.get(&(jail, subject));
+        source.and_then(|source| source.banned_until).is_some_and(|until| !until.is_over(now))
     }
 
     /// All attempts.

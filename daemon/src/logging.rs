@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use pillory_core::jail::proxies::Standing;
 use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::Notice;
 use tracing::{info, warn};
@@ -67,6 +68,25 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
         }
         Notice::NoEffect(jail, prefix) => {
             warn!(jail = %jail, ip = %prefix.short(), "ban has no effect (proxy?): lines still come from it; if it is a proxy, list it in trusted_proxies");
+        }
+        Notice::Proxy((jail, addr, standing, share_percent)) => match standing {
+            Standing::Visitor => {
+                info!(jail = %jail, ip = %addr, share_percent, "no longer taken for a proxy")
+            }
+            _ => warn!(jail = %jail, ip = %addr, share_percent, "{}", proxy_words(*standing)),
+        },
+    }
+}
+
+/// What is said of an address that carries most of a web log's good traffic.
+pub(crate) fn proxy_words(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Visitor => "a visitor like others",
+        Standing::Suspected => {
+            "may be a proxy: most good requests come from it; if it is one, list it in trusted_proxies, or it is banned for those behind it"
+        }
+        Standing::Presumed => {
+            "presumed to be a proxy and not banned by this jail: most good requests come from it; if it is one, list it in trusted_proxies, so that those behind it are judged"
         }
     }
 }

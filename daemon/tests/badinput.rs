@@ -182,19 +182,21 @@ fn a_directory_as_a_log_is_said_and_the_other_jails_work() {
     let Some((world, server)) = quiet_server() else { return };
     std::fs::create_dir(server.path("/var/log/other")).expect("a directory is made");
     let daemon = Daemon::start(&server, SECOND_JAIL);
-    wait_for(SOON, "a warning", || warns(&daemon, &["/var/log/other", "is a directory"]).then_some(()));
+    daemon
+        .wait_for(SOON, "a warning", || warns(&daemon, &["/var/log/other", "is a directory"]).then_some(()));
     assert_still_bans(&world, &daemon);
     // Once it is a file, it is read.
     std::fs::remove_dir(server.path("/var/log/other")).expect("it is removed");
     read_from_now_on(&daemon, &server);
-    wait_for(SOON, "the warning to go", || (!warns(&daemon, &["/var/log/other"])).then_some(()));
+    daemon.wait_for(SOON, "the warning to go", || (!warns(&daemon, &["/var/log/other"])).then_some(()));
 }
 
 #[test]
 fn a_missing_log_is_said_and_waited_for() {
     let Some((world, server)) = quiet_server() else { return };
     let daemon = Daemon::start(&server, SECOND_JAIL);
-    wait_for(SOON, "a warning", || warns(&daemon, &["/var/log/other", "does not exist"]).then_some(()));
+    daemon
+        .wait_for(SOON, "a warning", || warns(&daemon, &["/var/log/other", "does not exist"]).then_some(()));
     server.append("/var/log/other", failed_lines(5000, 3, "root", "198.51.100.8"));
     daemon.wait_for(SOON, "the ban from the new log", || daemon.lists("198.51.100.8/32").then_some(()));
     assert_still_bans(&world, &daemon);
@@ -223,11 +225,11 @@ fn an_unreadable_log_is_said_and_read_once_it_can_be() {
     server.write("/var/log/other", "");
     set_mode(server, "/var/log/other", 0);
     let daemon = Daemon::start_with(server, &without_override());
-    wait_for(SOON, "a warning", || warns(&daemon, &["/var/log/other", "denied", "adm"]).then_some(()));
+    daemon.wait_for(SOON, "a warning", || warns(&daemon, &["/var/log/other", "denied", "adm"]).then_some(()));
     assert_still_bans(&world, &daemon);
     set_mode(server, "/var/log/other", 0o640);
-    read_from_now_on(&daemon, &server);
-    wait_for(SOON, "the warning to go", || (!warns(&daemon, &["/var/log/other"])).then_some(()));
+    read_from_now_on(&daemon, server);
+    daemon.wait_for(SOON, "the warning to go", || (!warns(&daemon, &["/var/log/other"])).then_some(()));
 }
 
 /// Waits for the end of a daemon that refuses to run; its exit code and what it said.
@@ -346,12 +348,12 @@ fn a_full_disk_keeps_no_ban_from_the_kernel() {
         world.kernel().banned().contains(&PREFIX.parse().expect("a prefix")).then_some(())
     });
     assert!(daemon.lists(PREFIX));
-    wait_for(SOON, "a warning", || warns(&daemon, &["disk"]).then_some(()));
+    daemon.wait_for(SOON, "a warning", || warns(&daemon, &["disk"]).then_some(()));
     // Once there is room again, what was missed is written.
     drop(file);
     std::fs::remove_file(server.path(format!("{STATE_DIR}/filler"))).expect("it is removed");
     daemon.ask(&["ban", "198.51.100.8", "--for", "1h"]);
-    wait_for(SOON, "the warning to go", || (!warns(&daemon, &["disk"])).then_some(()));
+    daemon.wait_for(SOON, "the warning to go", || (!warns(&daemon, &["disk"])).then_some(()));
     daemon.kill();
     let daemon = Daemon::start(&server, "");
     assert!(daemon.lists(PREFIX) && daemon.lists("198.51.100.8/32"), "{:?}", daemon.list());

@@ -84,23 +84,57 @@ fn bans_fall_at_the_third_attempt_of_plain_counting_from_the_journal() {
 
 #[test]
 fn bans_fall_at_the_attempt_that_default_points_say_from_btmp() {
-    play_all(Logging::BtmpOnly, "[jail.sshd]\nbackend = \"btmp\"\n", &DEFAULT);
+    play_all(Logging::BtmpOnly, "", &DEFAULT);
 }
 
 #[test]
 fn bans_fall_at_the_third_attempt_of_plain_counting_from_btmp() {
-    play_all(Logging::BtmpOnly, &format!("{PLAIN_CONFIG}[jail.sshd]\nbackend = \"btmp\"\n"), &PLAIN);
+    play_all(Logging::BtmpOnly, PLAIN_CONFIG, &PLAIN);
 }
 
-/// With PAM and without, at the same time in two worlds.
+#[test]
+fn a_connection_that_tries_until_it_is_thrown_out_counts_each_password_once() {
+    const FROM: [(&str, &str); 4] = [
+        ("198.51.100.7", "alice"),
+        ("198.51.100.8", "root"),
+        ("198.51.100.9", "ulrike"),
+        ("2001:db8:1::10", "oracle"),
+    ];
+    for logging in [Logging::Rsyslog, Logging::BtmpOnly, Logging::Journald] {
+        let config = format!("maxretry = 100\n{}", backend(logging));
+        in_two_worlds(logging, &config, &["MaxAuthTries 3"], |scene| {
+            let tries = |user| Try { user, prompts: 9, ..Try::default() };
+            let begin = |(from, user)| scene.world.attacker(from).start_login(&tries(user));
+            for mut session in FROM.map(begin) {
+                assert_eq!(session.outcome(), Outcome::Denied);
+            }
+            scene.settle();
+            for (from, user) in FROM {
+                assert_eq!(scene.daemon.counted(from).1, 3, "{from} {user}:\n{}", scene.syslog.text());
+                assert_eq!(scene.daemon.attempts_of(from), 3, "{from} {user}");
+            }
+        });
+    }
+}
+
+fn backend(logging: Logging) -> &'static str {
+    if logging == Logging::BtmpOnly { "[jail.sshd]\nbackend = \"btmp\"\n" } else { "" }
+}
+
 fn play_all(logging: Logging, config: &str, cases: &'static [Case]) {
+    let config = format!("{config}{}", backend(logging));
+    in_two_worlds(logging, &config, &[], |scene| play(scene, cases));
+}
+
+/// With PAM and without, at the same time.
+fn in_two_worlds(logging: Logging, config: &str, sshd: &[&str], test: impl Fn(&Scene) + Sync) {
     if let Some((_, why)) = NOT_YET.iter().find(|(not_yet, _)| *not_yet == logging) {
         say_skipped(why);
         return;
     }
     let scenes = [false, true].map(|use_pam| {
-        let options = SceneOptions { logging, use_pam, config: config.to_owned() };
-        Scene::with(&options)
+        let sshd = sshd.iter().map(ToString::to_string).collect();
+        Scene::with(&SceneOptions { logging, use_pam, sshd, config: config.to_owned() })
     });
     if logging == Logging::BtmpOnly && scenes.iter().any(Option::is_some) && !sshd_writes_btmp() {
         say_skipped("this sshd does not write btmp");
@@ -108,7 +142,7 @@ fn play_all(logging: Logging, config: &str, cases: &'static [Case]) {
     }
     thread::scope(|scope| {
         for scene in scenes.iter().flatten() {
-            scope.spawn(|| play(scene, cases));
+            scope.spawn(|| test(scene));
         }
     });
 }

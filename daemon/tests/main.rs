@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod badinput;
+mod commands;
 mod counting;
 mod first_ban;
 mod friends;
@@ -15,6 +16,7 @@ mod ignoreip_names;
 mod lab;
 mod log;
 mod nullroute;
+mod proxies;
 mod restart;
 mod rotation;
 mod sockets;

@@ -153,6 +153,22 @@ fn shifting_numbered_logs_loses_no_line() {
     }
 }
 
+#[test]
+fn rotations_that_follow_each_other_at_once_lose_no_line() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, COUNT_ONLY);
+    server.append(LOG, lines(0..10));
+    expect_all(&daemon, 10);
+    for round in 1..=4 {
+        for number in (1..round).rev() {
+            rename(&server, &format!("{LOG}.{number}"), &format!("{LOG}.{}", number + 1));
+        }
+        rename(&server, LOG, &format!("{LOG}.1"));
+        server.append(LOG, lines(round * 10..round * 10 + 10));
+    }
+    expect_all(&daemon, 50);
+}
+
 /// Copies the log away and empties it.
 fn copytruncate(server: &Host) {
     std::fs::copy(server.path(LOG), server.path(format!("{LOG}.1"))).expect("the log is copied");

@@ -34,8 +34,6 @@ pub struct Config {
     pub banaction: String,
     /// What happens to the bans in the kernel when the daemon stops.
     pub on_stop: OnStop,
-    /// More bans of networks than this a minute freeze them; 0 is off.
-    pub bans_per_minute: u32,
     /// How long attempts and history are kept.
     pub retention: Span,
     /// The jails, sorted by name.

@@ -74,7 +74,6 @@ fn config(top: TopDraft, jails: Vec<JailConfig>) -> Config {
         scope: top.scope.unwrap_or(ScopeRule::Auto),
         banaction: top.banaction.unwrap_or_else(|| "auto".to_owned()),
         on_stop: top.on_stop.unwrap_or(OnStop::Keep),
-        bans_per_minute: top.bans_per_minute,
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),
         jails,
     }

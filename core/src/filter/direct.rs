@@ -5,8 +5,12 @@
 //! steps are counted: whoever exceeds the budget, or holds something that is not known here, is left to the general
 //! engine, which finds the same groups in linear time.
 
+mod build;
+
 use regex_automata::util::primitives::NonMaxUsize;
-use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
+use regex_syntax::hir::Hir;
+
+use build::Builder;
 
 /// An expression as a list of steps.
 #[derive(Debug)]
@@ -69,9 +73,6 @@ pub(super) struct Stack(Vec<Choice>);
 /// The expression took too many steps on this text.
 #[derive(Debug)]
 pub(super) struct TooManySteps;
-
-/// More steps than this are never worth it.
-const MAX_OPS: usize = 4_000;
 
 impl Direct {
     /// The steps of an expression; nothing if it holds something that is not known here.
@@ -258,25 +259,6 @@ impl Walk<'_> {
 }
 
 impl Set {
-    fn new(class: &Class) -> Option<Set> {
-        let mut members = Box::new([false; 256]);
-        let mut add = |start: u8, end: u8| members[usize::from(start)..=usize::from(end)].fill(true);
-        match class {
-            Class::Bytes(bytes) => bytes.iter().for_each(|range| add(range.start(), range.end())),
-            Class::Unicode(chars) => {
-                for range in chars.iter() {
-                    add(ascii(range.start())?, ascii(range.end())?);
-                }
-            }
-        }
-        let mut others = (0..=255u8).filter(|b| !members[usize::from(*b)]);
-        Some(match (others.next(), others.next()) {
-            (None, _) => Set::All,
-            (Some(only), None) => Set::AllBut(only),
-            _ => Set::Some(members),
-        })
-    }
-
     fn has(&self, byte: u8) -> bool {
         match self {
             Set::All => true,
@@ -295,244 +277,5 @@ impl Set {
     }
 }
 
-fn ascii(c: char) -> Option<u8> {
-    u8::try_from(c).ok().filter(u8::is_ascii)
-}
-
-struct Builder {
-    ops: Vec<Op>,
-}
-
-impl Builder {
-    fn add(&mut self, hir: &Hir) -> Option<()> {
-        if self.ops.len() > MAX_OPS {
-            return None;
-        }
-        match hir.kind() {
-            HirKind::Empty => {}
-            HirKind::Literal(literal) => self.ops.push(Op::Bytes(literal.0.clone())),
-            HirKind::Class(class) => self.ops.push(Op::One(Set::new(class)?)),
-            HirKind::Look(Look::Start) => self.ops.push(Op::Start),
-            HirKind::Look(Look::End) => self.ops.push(Op::End),
-            HirKind::Look(_) => return None,
-            HirKind::Repetition(repetition) => self.repeat(repetition)?,
-            HirKind::Capture(capture) => {
-                let slot = usize::try_from(capture.index).ok()? * 2;
-                self.ops.push(Op::Save(slot));
-                self.add(&capture.sub)?;
-                self.ops.push(Op::Save(slot + 1));
-            }
-            HirKind::Concat(parts) => {
-                for part in parts {
-                    self.add(part)?;
-                }
-            }
-            HirKind::Alternation(branches) => self.alternate(branches)?,
-        }
-        Some(())
-    }
-
-    fn run(&mut self, set: Set, min: usize, max: usize, greedy: bool) {
-        self.ops.push(Op::Run { set, min, max, greedy, follow: None });
-    }
-
-    fn alternate(&mut self, branches: &[Hir]) -> Option<()> {
-        let mut ends = Vec::new();
-        for (index, branch) in branches.iter().enumerate() {
-            let split = (index + 1 < branches.len()).then(|| self.split(true));
-            self.add(branch)?;
-            if let Some(split) = split {
-                ends.push(self.ops.len());
-                self.ops.push(Op::Jump(0));
-                self.aim(split);
-            }
-        }
-        let end = self.ops.len();
-        for at in ends {
-            self.ops[at] = Op::Jump(end);
-        }
-        Some(())
-    }
-
-    fn repeat(&mut self, repetition: &Repetition) -> Option<()> {
-        let min = usize::try_from(repetition.min).ok()?;
-        let max = repetition.max.and_then(|max| usize::try_from(max).ok());
-        if let Some(set) = single_byte(&repetition.sub) {
-            self.run(set?, min, max.unwrap_or(usize::MAX), repetition.greedy);
-            return Some(());
-        }
-        for _ in 0..min {
-            self.add(&repetition.sub)?;
-        }
-        match max {
-            None => {
-                // A round that takes no byte would go on for ever: the budget ends it.
-                let start = self.ops.len();
-                let split = self.split(repetition.greedy);
-                self.add(&repetition.sub)?;
-                self.ops.push(Op::Jump(start));
-                self.aim(split);
-            }
-            Some(max) => {
-                let mut splits = Vec::new();
-                for _ in min..max {
-                    splits.push(self.split(repetition.greedy));
-                    self.add(&repetition.sub)?;
-                }
-                splits.into_iter().for_each(|split| self.aim(split));
-            }
-        }
-        Some(())
-    }
-
-    /// A choice between what follows and a place that [`Builder::aim`] sets; `here_first` prefers what follows.
-    fn split(&mut self, here_first: bool) -> (usize, bool) {
-        let at = self.ops.len();
-        self.ops.push(Op::Split { first: at + 1, second: at + 1, begin: None });
-        (at, here_first)
-    }
-
-    fn aim(&mut self, (at, here_first): (usize, bool)) {
-        let target = self.ops.len();
-        self.ops[at] = if here_first {
-            Op::Split { first: at + 1, second: target, begin: None }
-        } else {
-            Op::Split { first: target, second: at + 1, begin: None }
-        };
-    }
-
-    /// Tells runs and splits what must come next, so that they need not try where it does not.
-    fn look_ahead(&mut self) {
-        for index in 0..self.ops.len() {
-            match &self.ops[index] {
-                Op::Run { .. } => {
-                    let next = self.next_word(index + 1).map(Box::from);
-                    if let Op::Run { follow, .. } = &mut self.ops[index] {
-                        *follow = next;
-                    }
-                }
-                Op::Split { first, .. } => {
-                    let next = self.next_word(*first).and_then(|word| word.first().copied());
-                    if let Op::Split { begin, .. } = &mut self.ops[index] {
-                        *begin = next;
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// The bytes that must come next at this step, if only these can.
-    fn next_word(&self, mut op: usize) -> Option<&[u8]> {
-        loop {
-            match self.ops.get(op)? {
-                Op::Save(_) => op += 1,
-                Op::Bytes(bytes) => return Some(bytes),
-                _ => return None,
-            }
-        }
-    }
-}
-
-/// The set of an expression that takes exactly one byte; the inner nothing if that set is not known here.
-fn single_byte(hir: &Hir) -> Option<Option<Set>> {
-    match hir.kind() {
-        HirKind::Class(class) => Some(Set::new(class)),
-        HirKind::Literal(literal) if literal.0.len() == 1 => {
-            let mut members = Box::new([false; 256]);
-            members[usize::from(literal.0[0])] = true;
-            Some(Some(Set::Some(members)))
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use regex_automata::nfa::thompson::{self, NFA, pikevm::PikeVM};
-    use regex_automata::util::syntax;
-    use regex_automata::{Anchored, Input};
-
-    use super::super::{catalog, failregex};
-    use super::*;
-
-    type Slots = Vec<Option<NonMaxUsize>>;
-
-    struct Pair {
-        direct: Direct,
-        general: PikeVM,
-    }
-
-    impl Pair {
-        fn new(expression: &str) -> Option<Pair> {
-            let pattern = failregex::translate(expression).unwrap().pattern;
-            let hir =
-                syntax::parse_with(&pattern, &syntax::Config::new().unicode(false).utf8(false)).unwrap();
-            let config = thompson::Config::new().utf8(false);
-            let nfa = NFA::compiler().configure(config).build_from_hir(&hir).unwrap();
-            Some(Pair { direct: Direct::compile(&hir)?, general: PikeVM::new_from_nfa(nfa).unwrap() })
-        }
-
-        /// What both find; the direct way may give up.
-        fn both(&self, text: &[u8]) -> (Option<Option<Slots>>, Option<Slots>) {
-            let mut slots: Slots = vec![None; self.general.get_nfa().group_info().slot_len()];
-            let found = self.direct.search(&mut Stack::default(), text, &mut slots);
-            let direct = found.ok().map(|matched| matched.then(|| slots.clone()));
-            let input = Input::new(text).anchored(Anchored::Yes);
-            let general = self.general.search_slots(&mut self.general.create_cache(), &input, &mut slots);
-            (direct, general.map(|_| slots))
-        }
-    }
-
-    #[test]
-    fn finds_the_groups_of_every_built_in_expression_as_the_general_engine_does() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
-        let mut compared = 0;
-        for name in catalog::names() {
-            let spec = catalog::builtin(name).unwrap();
-            let text = std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap();
-            for expression in spec.failregex.iter().chain(&spec.successregex) {
-                let pair = Pair::new(expression).unwrap_or_else(|| panic!("not direct: {expression}"));
-                for line in text.lines().filter(|line| !line.starts_with('#')) {
-                    for cut in [0, 15, 28] {
-                        let (direct, general) = pair.both(line.as_bytes().get(cut..).unwrap_or(b""));
-                        assert_eq!(direct, Some(general), "{expression}\n{line}");
-                        compared += 1;
-                    }
-                }
-            }
-        }
-        assert!(compared > 10_000);
-    }
-
-    #[test]
-    fn gives_up_instead_of_running_for_ever() {
-        let pair = Pair::new("^(?:a|aa)*b").unwrap();
-        let (direct, general) = pair.both(&[b'a'; 400]);
-        assert_eq!((direct, general), (None, None));
-        let (direct, _) = Pair::new("^(?:a?)*b").unwrap().both(b"aac");
-        assert_eq!(direct, None);
-    }
-
-    #[test]
-    fn leaves_what_it_does_not_know() {
-        assert!(Pair::new(r"^a\bb").is_none());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
-
-        #[test]
-        fn agrees_with_the_general_engine(text in "[ab ]{0,12}", expression in prop::sample::select(vec![
-            "^(a*)(a|b)+$", "(a+?)b", "^(?:(a)|(b))*$", "(a|ab)(b|)( ?)", "^(.*?) (.*) ", "^(.*) (.*?)$",
-            "^([ab]{2,3})(a{1,2})?", "^(?:a(b)?){2,3}", "^(a*?)(a*)b", "^[^b]*(b| )[^a]*$", "^((?:ab)*)(.*) ?$",
-            "^(?:([ab])(?: |b))*?(.*)", "b$|^(a)", "^(a??)(a?)(b{0,2}?)(.)",
-        ])) {
-            let (direct, general) = Pair::new(expression).unwrap().both(text.as_bytes());
-            if let Some(direct) = direct {
-                prop_assert_eq!(direct, general, "{} on {:?}", expression, text);
-            }
-        }
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use super::addr;
+use super::datepattern::custom::{Custom, DatePatternError};
 use super::datepattern::{self, Calendar, Found};
 use super::failregex::PatternError;
 use super::header::{self, Header};
@@ -42,15 +43,14 @@ pub enum FilterError {
         /// Which one of that key, from 0.
         index: usize,
     },
-    /// A date pattern of the user's own.
-    #[error(
-        "filter \"{filter}\": datepattern \"{pattern}\" is not supported; leave it out, usual stamps are found"
-    )]
+    /// A date pattern that cannot be used.
+    #[error("filter \"{filter}\": datepattern: {cause}")]
     DatePattern {
         /// The filter.
         filter: String,
-        /// The pattern.
-        pattern: String,
+        /// What is wrong with it.
+        #[source]
+        cause: DatePatternError,
     },
 }
 
@@ -65,6 +65,8 @@ pub struct Filter {
     /// Class of each failregex.
     classes: Vec<Class>,
     connection: ConnectionKey,
+    /// The filter's own date patterns; nothing if the usual stamps are to be found.
+    dates: Option<Custom>,
     calendar: Calendar,
     /// A line whose date has been cut out of its middle.
     cut: Vec<u8>,
@@ -107,9 +109,13 @@ impl Filter {
     pub fn compile(spec: &FilterSpec) -> Result<Filter, Vec<FilterError>> {
         let mut problems = Vec::new();
         let filter = || spec.name.clone();
-        if let Some(pattern) = &spec.datepattern {
-            problems.push(FilterError::DatePattern { filter: filter(), pattern: pattern.clone() });
-        }
+        let dates = match spec.datepattern.as_deref().map(Custom::compile).transpose() {
+            Ok(dates) => dates,
+            Err(cause) => {
+                problems.push(FilterError::DatePattern { filter: filter(), cause });
+                None
+            }
+        };
         let mut program = |expressions: Vec<&str>, key_of: &dyn Fn(usize) -> (&'static str, usize)| {
             Program::compile(&expressions)
                 .map_err(|found| {
@@ -156,6 +162,7 @@ impl Filter {
             ignore,
             classes,
             connection: spec.connection,
+            dates,
             calendar: Calendar::default(),
             cut: Vec::new(),
             unfolded: Vec::new(),
@@ -189,7 +196,11 @@ impl Filter {
     fn run(&mut self, line: &Line<'_>, clock: &Clock, mut trace: Option<&mut Finding>) -> Verdict {
         let bytes = trim_line_end(line.bytes);
         // A source that records the time itself hands out messages without a date.
-        let found = if line.stamp.is_some() { None } else { datepattern::find(bytes) };
+        let found = match (&mut self.dates, line.stamp) {
+            (_, Some(_)) => None,
+            (None, None) => datepattern::find(bytes),
+            (Some(dates), None) => dates.find(bytes),
+        };
         if let Some(trace) = trace.as_deref_mut() {
             trace.date = found.as_ref().map(|found| found.range.clone());
             trace.stamp = line.stamp.or_else(|| self.calendar.resolve(found.as_ref()?.date, clock));

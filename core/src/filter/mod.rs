@@ -20,6 +20,7 @@ pub mod spec;
 use crate::event::{Class, Event};
 use crate::time::Timestamp;
 
+pub use datepattern::custom::DatePatternError;
 pub use failregex::PatternError;
 pub use judge::{Filter, FilterError, Finding};
 pub use spec::{SpecError, SpecProblem};
@@ -39,7 +40,7 @@ pub struct FilterSpec {
     pub successregex: Vec<String>,
     /// Class of each failregex by its index (ours: `failclass = 0:unknown_user 3:scan`); others are `KnownUser`.
     pub failclass: Vec<(usize, Class)>,
-    /// Date pattern; nothing means that the usual stamps are found by themselves.
+    /// Date patterns, one a line; nothing means that the usual stamps are found by themselves.
     pub datepattern: Option<String>,
     /// Journal entries to read: alternatives of `FIELD=value` pairs.
     pub journalmatch: Vec<Vec<(String, String)>>,

@@ -150,10 +150,8 @@ impl Program {
     }
 
     fn first(&mut self, input: &Input<'_>) -> Option<HalfMatch> {
-        self.all.try_search_fwd(&mut self.cache, input).unwrap_or_else(|_| {
-            // Invariant: it fails for bytes it was told to quit at, or when it was told to give up: neither was.
-            None
-        })
+        // Invariant: it fails at bytes where it was told to quit, or if it was told to give up: neither was.
+        self.all.try_search_fwd(&mut self.cache, input).unwrap_or(None)
     }
 
     /// What the last successful [`Program::search`] captured.

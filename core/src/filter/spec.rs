@@ -72,6 +72,8 @@ fn class_names() -> String {
 
 const MAX_INCLUDES: usize = 8;
 const MAX_VALUE_BYTES: usize = 256 * 1024;
+/// References to other options within one value, those inside them included.
+const MAX_REFERENCES: usize = 2_000;
 /// As deep as fail2ban goes.
 const MAX_TAG_ROUNDS: usize = 25;
 
@@ -103,6 +105,13 @@ impl FilterSpec {
         let spec = values.spec(name, &mut problems);
         if problems.is_empty() { Ok(spec) } else { Err(problems) }
     }
+}
+
+/// What it took so far to fill in one value.
+#[derive(Debug, Default)]
+struct Work {
+    references: usize,
+    depth: usize,
 }
 
 /// Where a value came from.
@@ -177,7 +186,11 @@ impl Values {
     fn resolved(&self, key: &str, problems: &mut Vec<SpecError>) -> String {
         let result = match self.definition.get(key).or_else(|| self.init.get(key)) {
             None => return String::new(),
-            Some(value) => self.interpolate(key, &value.text, 0).and_then(|text| self.fill_tags(key, text)),
+            Some(value) => {
+                let mut work = Work::default();
+                self.interpolate(key, &value.text, &mut work)
+                    .and_then(|text| self.fill_tags(key, text, &mut work))
+            }
         };
         result.unwrap_or_else(|problem| {
             problems.push(self.error(key, problem));
@@ -186,8 +199,9 @@ impl Values {
     }
 
     /// `%(name)s` and `%%`.
-    fn interpolate(&self, key: &str, text: &str, depth: usize) -> Result<String, SpecProblem> {
-        if depth > MAX_TAG_ROUNDS {
+    fn interpolate(&self, key: &str, text: &str, work: &mut Work) -> Result<String, SpecProblem> {
+        work.references += 1;
+        if work.references > MAX_REFERENCES || work.depth > MAX_TAG_ROUNDS {
             return Err(SpecProblem::Endless(key.to_owned()));
         }
         let mut out = String::with_capacity(text.len());
@@ -203,7 +217,9 @@ impl Values {
             {
                 let value = self.definition.get(name).or_else(|| self.init.get(name));
                 let value = value.ok_or_else(|| SpecProblem::NoOption(name.to_owned()))?;
-                out.push_str(&self.interpolate(key, &value.text, depth + 1)?);
+                work.depth += 1;
+                out.push_str(&self.interpolate(key, &value.text, work)?);
+                work.depth -= 1;
                 rest = tail;
             } else {
                 return Err(SpecProblem::NoOption(after.chars().take(20).collect()));
@@ -217,10 +233,10 @@ impl Values {
     }
 
     /// `<name>`, innermost first, until nothing changes; unknown names stay as they are.
-    fn fill_tags(&self, key: &str, text: String) -> Result<String, SpecProblem> {
+    fn fill_tags(&self, key: &str, text: String, work: &mut Work) -> Result<String, SpecProblem> {
         let mut text = text;
         for _ in 0..MAX_TAG_ROUNDS {
-            let Some(next) = self.fill_once(key, &text)? else { return Ok(text) };
+            let Some(next) = self.fill_once(key, &text, work)? else { return Ok(text) };
             if next.len() > MAX_VALUE_BYTES {
                 break;
             }
@@ -229,7 +245,7 @@ impl Values {
         Err(SpecProblem::Endless(key.to_owned()))
     }
 
-    fn fill_once(&self, key: &str, text: &str) -> Result<Option<String>, SpecProblem> {
+    fn fill_once(&self, key: &str, text: &str, work: &mut Work) -> Result<Option<String>, SpecProblem> {
         let mut out = String::with_capacity(text.len());
         let mut changed = false;
         let mut rest = text;
@@ -241,7 +257,7 @@ impl Values {
                 self.init.get(name).or_else(|| self.definition.get(name)).map(|value| (value, after))
             });
             if let Some((value, after)) = value {
-                out.push_str(&self.interpolate(key, &value.text, 0)?);
+                out.push_str(&self.interpolate(key, &value.text, work)?);
                 rest = after;
                 changed = true;
             } else {
@@ -274,7 +290,7 @@ impl Values {
             ignoreregex: list("ignoreregex"),
             successregex: list("successregex"),
             prefregex: Some(list("prefregex").concat()).filter(|text| !text.is_empty()),
-            datepattern: Some(list("datepattern").concat()).filter(|text| !text.is_empty()),
+            datepattern: Some(list("datepattern").join("\n")).filter(|text| !text.is_empty()),
             logpath: list("logpath").iter().flat_map(|line| words(line)).collect(),
             program: list("program").iter().flat_map(|line| words(line)).collect(),
             public: list("audience").concat() == "public",
@@ -352,50 +368,4 @@ pub fn journal_match(text: &str) -> Result<Vec<Vec<(String, String)>>, SpecProbl
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec(text: &str) -> Result<FilterSpec, Vec<SpecError>> {
-        FilterSpec::parse("test", text, &|name| {
-            (name == "common.conf")
-                .then(|| "[DEFAULT]\n_daemon = \\S+\n__line = %(_daemon)s:\\s\n".to_owned())
-        })
-    }
-
-    #[test]
-    fn fills_in_options_tags_and_includes() {
-        let text = "[INCLUDES]\nbefore = common.conf\n[Definition]\n_daemon = sshd\nfailregex = ^%(__line)s%%<what>\n  \
-                    <re-<mode>>\nfailclass = 0-1:scan\njournalmatch = A=1 B=2 + C=3\n[Init]\nwhat = x<HOST>\n\
-                    mode = b\nre-b = ^b <HOST>\n";
-        let spec = spec(text).unwrap();
-        assert_eq!(spec.failregex, [r"^sshd:\s%x<HOST>", "^b <HOST>"]);
-        assert_eq!(spec.failclass, [(0, Class::Scan), (1, Class::Scan)]);
-        assert_eq!(spec.journalmatch.len(), 2);
-    }
-
-    #[test]
-    fn reports_every_problem_with_its_line() {
-        let text = "[Definition]\nfailregex = %(none)s\nfailclass = x\nmaxlines = 3\njournalmatch = x\n";
-        let problems = spec(text).unwrap_err();
-        let lines: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
-        assert_eq!(lines, [4, 2, 2, 3, 5]);
-        assert!(problems[1].to_string().starts_with("test:2: %(none)s"), "{}", problems[1]);
-    }
-
-    #[test]
-    fn a_value_that_refers_to_itself_is_an_error() {
-        for text in [
-            "[Definition]\na = %(b)s\nb = %(a)s\nfailregex = %(a)s\n",
-            "[Definition]\nfailregex = <a>\n[Init]\na = <b><b>\nb = <a><a>\n",
-        ] {
-            assert!(matches!(spec(text).unwrap_err()[0].problem, SpecProblem::Endless(_)), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_include_that_is_not_there_is_named() {
-        let problems =
-            spec("[INCLUDES]\nbefore = other.conf\n[Definition]\nfailregex = <HOST>\n").unwrap_err();
-        assert_eq!(problems[0].problem, SpecProblem::NoInclude("other.conf".to_owned()));
-    }
-}
+mod tests;

@@ -40,7 +40,9 @@ pub struct Counted {
 
 #[derive(Debug)]
 struct State {
-    counts: Vec<(u16, u32)>,
+    /// The kind of its first line and how often it came; most connections show no other.
+    first: (u16, u32),
+    others: Vec<(u16, u32)>,
     shown: u32,
     class: Class,
     user: Option<String>,
@@ -95,7 +97,8 @@ impl Connections {
             self.states.remove(&key);
         }
         let state = self.states.entry(key).or_insert_with(|| State {
-            counts: Vec::new(),
+            first: (line.kind, 0),
+            others: Vec::new(),
             shown: 0,
             class: line.class,
             user: None,
@@ -114,11 +117,11 @@ impl Connections {
         user: Option<&str>,
         when: Timestamp,
     ) {
-        let counts = vec![(shown.kind, shown.attempts)];
+        let first = (shown.kind, shown.attempts);
         let user = user.map(str::to_owned);
         self.states.insert(
             (jail, shown.connection),
-            State { counts, shown: shown.attempts, class, user, last: when },
+            State { first, others: Vec::new(), shown: shown.attempts, class, user, last: when },
         );
     }
 
@@ -149,19 +152,22 @@ impl Connections {
 
 impl State {
     fn add(&mut self, connection: u64, line: &Line<'_>) -> Counted {
-        let count = match self.counts.iter_mut().find(|(kind, _)| *kind == line.kind) {
+        let mut counts = std::iter::once(&mut self.first).chain(&mut self.others);
+        let count = match counts.find(|(kind, _)| *kind == line.kind) {
             Some((_, count)) => {
                 *count = count.saturating_add(line.attempts);
                 *count
             }
             None => {
-                self.counts.push((line.kind, line.attempts));
+                self.others.push((line.kind, line.attempts));
                 line.attempts
             }
         };
         let new_attempts = count.saturating_sub(self.shown);
         self.shown = self.shown.max(count);
-        if let Some(user) = line.user {
+        if let Some(user) = line.user
+            && self.user.as_deref() != Some(user)
+        {
             self.user = Some(user.to_owned());
         }
         // "Invalid user" is the only line that tells that the name is unknown; what follows must not forget it.

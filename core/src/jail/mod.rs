@@ -8,12 +8,14 @@ pub mod connections;
 pub mod names;
 pub mod never;
 pub mod policy;
+pub mod proxies;
 pub mod trust;
 pub mod window;
 
 use std::net::IpAddr;
 
 use crate::event::{Attempt, Class, Decision, Event, JailName, Origin, Outcome, Points, Scope};
+use crate::filter::Verdict;
 use crate::net::{Prefix, PrefixSet};
 use crate::time::{BanTime, Span, Timestamp};
 
@@ -22,6 +24,7 @@ use connections::Connections;
 use names::Names;
 use never::NeverBan;
 use policy::Policy;
+use proxies::{Known, Proxies};
 use trust::Trust;
 use window::{Failure, Windows};
 
@@ -71,6 +74,8 @@ pub struct Judge {
     pub names: Names,
     /// How often each prefix was banned before.
     pub past: PastBans,
+    /// Addresses that carry most of a web log's good traffic.
+    pub proxies: Proxies,
     trusted_proxies: PrefixSet,
 }
 
@@ -88,6 +93,7 @@ impl Judge {
             trust: Trust::default(),
             names,
             past: PastBans::default(),
+            proxies: Proxies::default(),
             trusted_proxies,
         }
     }
@@ -134,6 +140,26 @@ impl Judge {
         }
     }
 
+    /// Counts a line of a web server's log, with what the filter said of it; other lines are passed over.
+    pub fn traffic(
+        &mut self,
+        index: JailIndex,
+        line: (&[u8], &Verdict),
+        now: (Timestamp, bool),
+        changes: &mut Vec<proxies::Change>,
+    ) {
+        if let Some(jail) = self.jails.get(usize::from(index)) {
+            let known = Known { never: &self.never, trust: &self.trust };
+            self.proxies.line(&jail.name, line, now, known, changes);
+        }
+    }
+
+    /// True if a jail presumes that `addr` is a proxy and does not ban it.
+    pub fn presumes_proxy(&self, addr: IpAddr, now: Timestamp) -> bool {
+        let known = Known { never: &self.never, trust: &self.trust };
+        self.jails.iter().any(|jail| self.proxies.spares(&jail.name, addr, now, known))
+    }
+
     /// Judges one event of a jail. `when`: the time it is judged by; `mode`: see [`Mode`].
     pub fn observe(&mut self, index: JailIndex, event: &Event, when: Timestamp, mode: Mode) -> Judgement {
         let (Some(addr), Some(jail)) = (self.client(event), self.jails.get(usize::from(index))) else {
@@ -148,9 +174,24 @@ impl Judge {
                 if counted.new_attempts == 0 {
                     return Judgement::default();
                 }
-                self.failed_login((index, &jail), &counted, addr, when, mode)
+                self.failed_login((index, &jail), counted, addr, when, mode)
             }
         }
+    }
+
+    /// Counts a failure of a source that is banned already: what [`Judge::observe`] would record of it, without
+    /// the rest. `addr`: its client.
+    pub fn count_only(
+        &mut self,
+        index: JailIndex,
+        event: &Event,
+        addr: IpAddr,
+        when: Timestamp,
+    ) -> Option<connections::Counted> {
+        let Outcome::Failure { class, kind, attempts } = event.outcome else { return None };
+        let line = connections::Line { kind, attempts, class, user: event.user.as_deref() };
+        let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
+        (counted.new_attempts > 0).then_some(counted)
     }
 
     /// Reads a btmp record as sshd means it: for a name without an account it writes one record before the first
@@ -180,16 +221,17 @@ impl Judge {
         addr: IpAddr,
         when: Timestamp,
     ) -> Judgement {
-        let subject = self.subject(addr);
-        if let Some(connection) = &event.connection {
-            self.windows.forget_connection(index, subject, connections::key(addr, connection));
-            self.connections.forget(index, addr, connection);
-        }
+        // A login without a user (a web server's 302) can be forged by a request: it clears nothing.
         if let Some(user) = &event.user {
+            let subject = self.subject(addr);
+            if let Some(connection) = &event.connection {
+                self.windows.forget_connection(index, subject, connections::key(addr, connection));
+                self.connections.forget(index, addr, connection);
+            }
             self.windows.forget_user(index, subject, names::hash(user));
             self.names.logged_in(user);
+            self.trust.good_login(addr, Some(user), when);
         }
-        self.trust.good_login(addr, event.user.as_deref(), when);
         let attempt = Attempt {
             time: when,
             jail: jail.name.clone(),
@@ -206,7 +248,7 @@ impl Judge {
     fn failed_login(
         &mut self,
         (index, jail): (JailIndex, &Jail),
-        counted: &connections::Counted,
+        counted: connections::Counted,
         addr: IpAddr,
         when: Timestamp,
         mode: Mode,
@@ -218,17 +260,20 @@ impl Judge {
             points => points,
         };
         let points = each.times(counted.new_attempts);
+        let user = counted.user.as_deref().map_or(0, names::hash);
         let attempt = Attempt {
             time: when,
             jail: jail.name.clone(),
             addr,
-            user: counted.user.clone(),
+            user: counted.user,
             class: Some(class),
             points,
             tries: counted.new_attempts,
             connection: counted.shown,
         };
+        let known = Known { never: &self.never, trust: &self.trust };
         let spared = self.never.contains_addr(addr)
+            || self.proxies.spares(&jail.name, addr, when, known)
             || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
         if spared || mode == Mode::Banned {
             return Judgement { attempt: Some(attempt), decision: None };
@@ -238,7 +283,7 @@ impl Judge {
             time: when,
             points,
             tries: counted.new_attempts,
-            user: counted.user.as_deref().map_or(0, names::hash),
+            user,
             connection: counted.shown.map_or(0, |shown| shown.connection),
         };
         let sum = self.windows.add(index, subject, failure, &jail.policy);

@@ -26,25 +26,37 @@ pub enum Ended {
     Lifted,
 }
 
-/// Counts of prefixes by family and length.
-#[derive(Debug)]
-struct Lengths([[u32; 129]; 2]);
-
-impl Default for Lengths {
-    fn default() -> Lengths {
-        Lengths([[0; 129]; 2])
-    }
+/// How many prefixes there are of each length, by family; only lengths that there are, the shortest first.
+#[derive(Debug, Default)]
+struct Lengths {
+    v4: Vec<(u8, usize)>,
+    v6: Vec<(u8, usize)>,
 }
 
 impl Lengths {
-    fn of(&mut self, prefix: Prefix) -> &mut u32 {
-        &mut self.0[usize::from(prefix.is_ipv4())][usize::from(prefix.prefix_len())]
+    fn of(&mut self, prefix: Prefix) -> &mut Vec<(u8, usize)> {
+        if prefix.is_ipv4() { &mut self.v4 } else { &mut self.v6 }
     }
 
-    /// The lengths up to that of `prefix` of which there is any, the shortest first.
+    fn add(&mut self, prefix: Prefix) {
+        let counts = self.of(prefix);
+        match counts.binary_search_by_key(&prefix.prefix_len(), |(len, _)| *len) {
+            Ok(at) => counts[at].1 += 1,
+            Err(at) => counts.insert(at, (prefix.prefix_len(), 1)),
+        }
+    }
+
+    fn remove(&mut self, prefix: Prefix) {
+        self.of(prefix).retain_mut(|(len, count)| {
+            *count -= usize::from(*len == prefix.prefix_len());
+            *count > 0
+        });
+    }
+
+    /// The lengths up to that of `prefix`.
     fn up_to(&self, prefix: Prefix) -> impl Iterator<Item = u8> {
-        let counts = &self.0[usize::from(prefix.is_ipv4())];
-        (0..=prefix.prefix_len()).filter(|len| counts[usize::from(*len)] > 0)
+        let counts = if prefix.is_ipv4() { &self.v4 } else { &self.v6 };
+        counts.iter().map(|(len, _)| *len).take_while(move |len| *len <= prefix.prefix_len())
     }
 }
 
@@ -64,7 +76,7 @@ impl Ledger {
     pub fn ban(&mut self, ban: Ban) -> bool {
         let bans = self.bans.entry(ban.prefix).or_default();
         if bans.is_empty() {
-            *self.lengths.of(ban.prefix) += 1;
+            self.lengths.add(ban.prefix);
         }
         if let Some(known) = bans.iter_mut().find(|known| known.jail == ban.jail) {
             if known.until >= ban.until && known.scope == ban.scope {
@@ -91,7 +103,7 @@ impl Ledger {
             std::mem::take(bans).into_iter().partition(|ban| jail.is_none_or(|jail| *jail == ban.jail));
         if kept.is_empty() {
             self.bans.remove(&prefix);
-            *self.lengths.of(prefix) -= 1;
+            self.lengths.remove(prefix);
         } else {
             *bans = kept;
         }

@@ -15,7 +15,7 @@ use crate::control::{BanOptions, BanOrder, Reply, Request};
 use crate::logging::escape;
 use crate::store::query::Wanted;
 
-use super::{Client, Failure, Outcome, exit, offline, print};
+use super::{Client, Failure, Outcome, exit, offline, print, red};
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
@@ -97,7 +97,7 @@ fn status_text(value: &Value) -> String {
     let state = if enforcing {
         format!("protected by {}", word(&value["banaction"]))
     } else {
-        "OFF, nothing is enforced (`pillory on` switches on)".to_owned()
+        red("OFF, nothing is enforced (`pillory on` switches on)")
     };
     let uptime = Span::from_secs(value["uptime_s"].as_u64().unwrap_or(0));
     let _ = writeln!(
@@ -107,7 +107,7 @@ fn status_text(value: &Value) -> String {
         value["banned"]
     );
     for warning in value["warnings"].as_array().into_iter().flatten() {
-        let _ = writeln!(text, "warning: {}", word(warning));
+        let _ = writeln!(text, "{} {}", red("warning:"), word(warning));
     }
     for jail in value["jails"].as_array().into_iter().flatten() {
         let sources =

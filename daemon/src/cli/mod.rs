@@ -2,10 +2,12 @@
 
 mod check;
 mod client;
+mod doctor;
 mod import;
 mod offline;
 pub(crate) mod run;
 mod scan;
+mod test_filter;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -53,8 +55,25 @@ pub(crate) type Outcome = Result<u8, Failure>;
     max_term_width = 100
 )]
 struct Arguments {
+    /// Colours: if standard output is a terminal and NO_COLOR is not set, always, or never.
+    #[arg(long, global = true, value_name = "auto|always|never", default_value = "auto", value_parser = parse_color)]
+    color: anstream::ColorChoice,
     #[command(subcommand)]
     command: Command,
+}
+
+fn parse_color(text: &str) -> Result<anstream::ColorChoice, String> {
+    match text {
+        "auto" => Ok(anstream::ColorChoice::Auto),
+        "always" => Ok(anstream::ColorChoice::Always),
+        "never" => Ok(anstream::ColorChoice::Never),
+        _ => Err("use auto, always or never".to_owned()),
+    }
+}
+
+/// Marks what must not be overlooked; the colour is dropped where none is wanted.
+pub(crate) fn red(text: &str) -> String {
+    format!("\x1b[1;31m{text}\x1b[0m")
 }
 
 /// Options of every command that talks to the daemon.
@@ -98,6 +117,10 @@ enum Command {
     Import(import::Import),
     /// Print the bans in force.
     Export(import::Export),
+    /// Is it really protecting this host?
+    Doctor(doctor::Doctor),
+    /// Each line's verdict by a filter.
+    TestFilter(test_filter::TestFilter),
     /// Who attacked, how hard, who would be banned; offline, from files.
     Scan(scan::Scan),
 }
@@ -113,6 +136,7 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    arguments.color.write_global();
     let outcome = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Status(command) => command.run(),
@@ -129,6 +153,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Import(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Scan(command) => command.run(),
+        Command::TestFilter(command) => command.run(),
+        Command::Doctor(command) => command.run(),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -148,7 +174,7 @@ pub(crate) fn complain(message: &str) {
 
 /// Prints to standard output. A reader that went away (`| head`) ends the program quietly.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::new(0, "")),

@@ -20,7 +20,7 @@ use crate::actions::{self, Action, ActionError};
 use crate::control::server::Server;
 use crate::discover::{self, Places};
 use crate::engine::jails::{self, Readers};
-use crate::engine::{Engine, Input, META_OFF, Outlets, Read};
+use crate::engine::{Engine, Input, META_OFF, META_PROXIES, Outlets, Read};
 use crate::netlink::{KernelWatch, Seen};
 use crate::sources::Position;
 use crate::store::{self, query};
@@ -244,6 +244,9 @@ fn restore(db: &rusqlite::Connection, config: &Config, machine: &mut Machine) ->
     machine.restore(restored.bans, &restored.attempts, restored.last_write);
     if restored.last_write > now {
         warn!(last_write = %restored.last_write, "the clock is behind the store's last write; time stands still until it has caught up");
+    }
+    if let Some(kept) = restored.meta.get(META_PROXIES) {
+        machine.judge.proxies.restore(kept, now);
     }
     let off = match restored.meta.get(META_OFF).map(String::as_str) {
         None | Some("") => None,

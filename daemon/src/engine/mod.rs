@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 use pillory_core::event::Line;
 use pillory_core::filter::Clock;
+use pillory_core::jail::proxies::Standing;
 use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Machine, Notice, Phase, Record};
 use pillory_core::time::{Span, Timestamp};
@@ -126,6 +127,9 @@ const ROUND: usize = 64;
 
 /// Name of the setting that keeps `pillory off` over restarts: milliseconds of its end, or `on_command`.
 pub(crate) const META_OFF: &str = "off";
+
+/// Name of the setting that keeps presumed proxies over restarts.
+pub(crate) const META_PROXIES: &str = "presumed_proxies";
 
 impl Engine {
     /// An engine around a restored machine. `expected`: kinds of sources that will say that they watch.
@@ -442,6 +446,15 @@ impl Engine {
                 prefix.short()
             );
             self.warnings.insert(format!("no effect {prefix}"), text);
+        }
+        if let Notice::Proxy((jail, addr, standing, share)) = notice {
+            let text = format!("jail {jail}: {addr} ({share} %) {}", logging::proxy_words(*standing));
+            let key = format!("proxy {jail} {addr}");
+            match standing {
+                Standing::Visitor => self.warnings.remove(&key),
+                _ => self.warnings.insert(key, text),
+            };
+            self.meta.push((META_PROXIES, self.machine.judge.proxies.kept()));
         }
     }
 

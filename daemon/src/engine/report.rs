@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use pillory_core::config::OnStop;
 use pillory_core::event::Origin;
+use pillory_core::jail::never::Why;
 use pillory_core::ledger::Ban;
 use pillory_core::machine::Machine;
 use pillory_core::net::Prefix;
@@ -23,6 +24,8 @@ pub(super) fn ready(banned: usize, enforcing: bool, action: &str) {
     let line = format!("ready: {state} by {action}, {banned} banned\n");
     // Nobody may be there to read it; the daemon works all the same.
     let _ = std::io::stderr().write_all(line.as_bytes());
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
 /// The last line.
@@ -37,6 +40,7 @@ pub(super) fn stopping(banned: usize, on_stop: OnStop, action: &str) {
         ),
     };
     let _ = std::io::stderr().write_all(line.as_bytes());
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 
 fn origin(origin: Origin) -> &'static str {
@@ -130,7 +134,10 @@ impl Engine {
                 "findtime_s": known.map(|jail| jail.policy.findtime.secs()),
             })
         });
-        let never = judge.never.reasons(prefix);
+        let mut never = judge.never.reasons(prefix);
+        if judge.presumes_proxy(prefix.addr(), now) {
+            never.push((Prefix::host(prefix.addr()), Why::PresumedProxy));
+        }
         let never: Vec<Value> = never
             .iter()
             .map(|(entry, why)| json!({"prefix": entry.to_string(), "why": why.words()}))

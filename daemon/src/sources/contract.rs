@@ -2,6 +2,10 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod input;
+mod journald;
+mod rotation;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -54,7 +58,7 @@ impl Form {
                 record[4..8].copy_from_slice(&number.to_le_bytes());
                 record[8..18].copy_from_slice(b"ssh:notty\0");
                 record[44..48].copy_from_slice(b"root");
-                record[340..344].copy_from_slice(&1_767_225_600u32.to_le_bytes());
+                record[340..344].copy_from_slice(&(1_767_225_600 + number).to_le_bytes());
                 record[348..352].copy_from_slice(&[192, 0, 2, 1]);
                 record
             }

@@ -4,11 +4,15 @@
 //! readable, or the time is up. It hands out [`Batch`]es; each carries the position to resume from once the
 //! batch has been dealt with. To add a kind: one file here and one line in [`KINDS`].
 
+mod activity;
 mod btmp;
 #[cfg(test)]
 mod contract;
 mod file;
 mod follow;
+mod glob;
+mod journal;
+mod watch;
 
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -153,4 +157,4 @@ pub struct Kind {
 pub type Open = fn(&[Feed], &dyn Fn(&str) -> Option<Position>) -> Result<Box<dyn Source>, SourceError>;
 
 /// Every kind of source.
-pub const KINDS: &[Kind] = &[file::KIND, btmp::KIND];
+pub const KINDS: &[Kind] = &[file::KIND, btmp::KIND, journal::KIND];

@@ -88,3 +88,34 @@ fn a_file_that_is_no_database_is_put_aside() {
     assert!(directory.join("pillory.db.broken").exists());
     std::fs::remove_dir_all(directory).unwrap();
 }
+
+#[test]
+fn what_could_not_be_written_is_written_once_it_can_be() {
+    let directory = directory("full");
+    let (db, _) = open(&directory).unwrap();
+    // Another program's transaction stands for the full disk: a commit fails until it is over.
+    let other = rusqlite::Connection::open(directory.join(FILE)).unwrap();
+    db.busy_timeout(std::time::Duration::ZERO).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (writes_in, writes) = crossbeam_channel::unbounded();
+    let (answers_in, answers) = crossbeam_channel::unbounded();
+    let path = directory.join(FILE);
+    let writer = std::thread::spawn(move || writer::run(db, path, &writes, &answers_in));
+    let write = |number, prefix| Write {
+        number,
+        records: vec![Record::Banned(ban(prefix, Some(99)))],
+        ..Write::default()
+    };
+    writes_in.send(write(1, "192.0.2.7")).unwrap();
+    assert!(matches!(answers.recv().unwrap(), writer::Written::Failed(_)));
+    other.execute_batch("ROLLBACK").unwrap();
+    writes_in.send(write(2, "192.0.2.8")).unwrap();
+    assert!(answers.iter().any(|answer| matches!(answer, writer::Written::UpTo(2))));
+    drop(writes_in);
+    writer.join().unwrap();
+    let db = open_read_only(&directory).unwrap();
+    let restored = query::restore(&db, Timestamp::from_secs(0), Timestamp::from_secs(0)).unwrap();
+    let prefixes: Vec<String> = restored.bans.iter().map(|ban| ban.prefix.to_string()).collect();
+    assert_eq!(prefixes, ["192.0.2.7/32", "192.0.2.8/32"]);
+    std::fs::remove_dir_all(&directory).unwrap();
+}

@@ -1,11 +1,13 @@
 //! The writing side of the store, on its own thread: group commit, and recovery after trouble.
 //!
 //! The engine never waits for it. Writes queue up while a commit runs and go into the next one together. When a
-//! commit fails (disk full, say), the engine is told; what failed is replaced by a whole snapshot later on.
+//! commit fails (disk full, say), the engine is told, and what failed is tried again, in order, with what comes.
+//! Too much of it is let go; from then on only a group with a whole snapshot of the bans is written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::{Connection, Transaction, params};
 
 use pillory_core::ledger::{Ban, Ended};
@@ -38,12 +40,18 @@ pub(crate) struct Write {
 pub(crate) enum Written {
     /// Everything up to this number is durable.
     UpTo(u64),
-    /// Nothing after the last `UpTo` is; a snapshot is needed.
+    /// Nothing after the last `UpTo` is yet; a snapshot may be needed.
     Failed(StoreError),
 }
 
 /// At most so many writes share a commit, so that an answer never waits for long.
 const GROUP: usize = 4_096;
+
+/// How soon a commit that failed is tried again if nothing else comes.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// At most so many records that could not be written are kept, some 20 MiB.
+const MAX_HELD: usize = 100_000;
 
 /// Works until the engine hangs up. `answer` sends to the engine.
 pub(crate) fn run(
@@ -52,16 +60,62 @@ pub(crate) fn run(
     writes: &Receiver<Write>,
     answer: &Sender<Written>,
 ) {
-    while let Ok(first) = writes.recv() {
-        let mut group = vec![first];
-        group.extend(writes.try_iter().take(GROUP));
-        let last = group.last().map_or(0, |write| write.number);
-        let written = match commit(&mut db, &group) {
-            Ok(()) => Written::UpTo(last),
-            Err(cause) => Written::Failed(StoreError::Database { tried: "write", path: path.clone(), cause }),
+    let mut held = Held::default();
+    let mut goes_on = true;
+    while goes_on {
+        let wait = if held.group.is_empty() { Duration::MAX } else { RETRY };
+        match writes.recv_timeout(wait) {
+            Ok(write) => held.group.push(write),
+            Err(RecvTimeoutError::Timeout) => {}
+            // What failed is tried a last time.
+            Err(RecvTimeoutError::Disconnected) => goes_on = false,
+        }
+        held.group.extend(writes.try_iter().take(GROUP));
+        let Some(last) = held.group.last().map(|write| write.number) else { continue };
+        if !held.is_whole() {
+            continue;
+        }
+        let written = match commit(&mut db, &held.group) {
+            Ok(()) => {
+                held = Held::default();
+                Written::UpTo(last)
+            }
+            Err(cause) => {
+                held.bound();
+                Written::Failed(StoreError::Database { tried: "write", path: path.clone(), cause })
+            }
         };
         if answer.send(written).is_err() {
             return;
+        }
+    }
+}
+
+/// Writes that wait to be committed, oldest first.
+#[derive(Debug, Default)]
+struct Held {
+    group: Vec<Write>,
+    /// Some were let go: without a snapshot the store would lack bans.
+    lacks: bool,
+}
+
+impl Held {
+    /// True if nothing of what was let go would be missing after a commit.
+    fn is_whole(&mut self) -> bool {
+        if self.lacks && !self.group.iter().any(|write| write.snapshot.is_some()) {
+            self.bound();
+            return false;
+        }
+        true
+    }
+
+    /// Lets everything go that a snapshot, which the engine sends now and then, brings again, if it is too much.
+    fn bound(&mut self) {
+        let records: usize = self.group.iter().map(|write| write.records.len()).sum();
+        if records + self.group.len() > MAX_HELD {
+            let newest = self.group.len() / 2;
+            self.group.drain(..newest);
+            self.lacks = true;
         }
     }
 }

@@ -27,13 +27,15 @@ pub struct SceneOptions {
     pub logging: Logging,
     /// See [`SshdOptions`].
     pub use_pam: bool,
+    /// More lines for sshd's configuration: `MaxAuthTries 3`.
+    pub sshd: Vec<String>,
     /// The daemon's configuration.
     pub config: String,
 }
 
 impl Default for SceneOptions {
     fn default() -> Self {
-        SceneOptions { logging: Logging::Rsyslog, use_pam: false, config: String::new() }
+        SceneOptions { logging: Logging::Rsyslog, use_pam: false, sshd: Vec::new(), config: String::new() }
     }
 }
 
@@ -63,7 +65,7 @@ impl Scene {
         let syslog = options.logging.start(&world.server);
         let sshd = Sshd::start_with(
             &world.server,
-            &SshdOptions { use_pam: options.use_pam, ..SshdOptions::default() },
+            &SshdOptions { use_pam: options.use_pam, more: options.sshd.clone(), ..SshdOptions::default() },
         );
         let daemon = Daemon::start(&world.server, &options.config);
         Some(Scene { daemon, sshd, syslog, world, sentinels: AtomicUsize::new(0) })

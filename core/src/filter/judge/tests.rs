@@ -146,14 +146,89 @@ fn every_failregex_has_a_sample_that_needs_it() {
     assert!(idle.is_empty(), "{}", idle.join("\n"));
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+fn built_in() -> Vec<(Filter, Vec<Sample>)> {
+    let one = |name| (Filter::compile(&catalog::builtin(name).unwrap()).unwrap(), samples(name));
+    catalog::names().map(one).collect()
+}
 
-    #[test]
-    fn no_bytes_upset_a_built_in_filter(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        for name in catalog::names() {
-            let mut filter = Filter::compile(&catalog::builtin(name).unwrap()).unwrap();
-            filter.judge(&Line { bytes: &bytes, stamp: None }, &clock());
-        }
-    }
+#[test]
+fn no_bytes_upset_a_built_in_filter() {
+    let mut filters = built_in();
+    let runner = &mut proptest::test_runner::TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(500)
+    });
+    // Arbitrary bytes, alone and in the middle of a line that would match.
+    let bytes = prop::collection::vec(any::<u8>(), 0..60);
+    let shaped = (bytes, any::<prop::sample::Index>(), any::<prop::sample::Index>());
+    let filters = std::cell::RefCell::new(&mut filters);
+    runner
+        .run(&shaped, |(bytes, line, place)| {
+            for (filter, samples) in filters.borrow_mut().iter_mut() {
+                let mut text = samples[line.index(samples.len())].text.clone().into_bytes();
+                let place = place.index(text.len() + 1);
+                text.splice(place..place, bytes.iter().copied());
+                for bytes in [&bytes, &text] {
+                    filter.examine(&Line { bytes, stamp: None }, &clock());
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_long_hostile_line_is_judged() {
+    let mut filter = Filter::compile(&catalog::builtin("sshd").unwrap()).unwrap();
+    let name = " from 203.0.113.5 port 22 ssh2".repeat(2_000);
+    let line = format!("Nov 22 07:57:11 vm sshd[1]: Failed password for {name} from 192.0.2.66 port 5 ssh2");
+    let Verdict::Event(event) = filter.judge(&Line { bytes: line.as_bytes(), stamp: None }, &clock()) else {
+        panic!("a miss")
+    };
+    assert_eq!(event.addr.to_string(), "192.0.2.66");
+    assert!(event.user.unwrap().len() <= MAX_USER_BYTES);
+}
+
+#[test]
+fn the_first_of_several_matching_expressions_wins() {
+    let spec =
+        FilterSpec { failregex: vec!["b <HOST>".to_owned(), "a <HOST>".to_owned()], ..FilterSpec::default() };
+    let mut filter = Filter::compile(&spec).unwrap();
+    let finding = filter.examine(&Line { bytes: b"a 192.0.2.1 b 192.0.2.2", stamp: None }, &clock());
+    assert_eq!(finding.failregex, Some(0));
+    assert_eq!(finding.captures, [("ip4".to_owned(), "192.0.2.2".to_owned())]);
+}
+
+#[test]
+fn what_the_prefregex_captured_counts_too() {
+    let spec = FilterSpec {
+        prefregex: Some("^<F-USER>\\w+</F-USER> at <HOST>: <F-CONTENT>.+</F-CONTENT>$".to_owned()),
+        failregex: vec!["^wrong$".to_owned()],
+        ignoreregex: vec!["wrong".to_owned()],
+        ..FilterSpec::default()
+    };
+    let line = Line { bytes: b"alice at 192.0.2.1: wrong", stamp: None };
+    assert_eq!(Filter::compile(&spec).unwrap().judge(&line, &clock()), Verdict::Ignored);
+    let spec = FilterSpec { ignoreregex: Vec::new(), ..spec };
+    let Verdict::Event(event) = Filter::compile(&spec).unwrap().judge(&line, &clock()) else {
+        panic!("a miss")
+    };
+    assert_eq!((event.addr.to_string().as_str(), event.user.as_deref()), ("192.0.2.1", Some("alice")));
+}
+
+#[test]
+fn compiling_names_every_expression_that_cannot_be_used() {
+    let spec = FilterSpec {
+        name: "mine".to_owned(),
+        failregex: vec!["(?=a)<HOST>".to_owned(), "<HOST>".to_owned(), "a(".to_owned()],
+        ignoreregex: vec!["\\y".to_owned()],
+        datepattern: Some("%j".to_owned()),
+        ..FilterSpec::default()
+    };
+    let found: Vec<String> = Filter::compile(&spec).unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[1].starts_with("filter \"mine\": failregex 0: column 1: lookaround"), "{}", found[1]);
+    let spec = FilterSpec { failregex: vec!["<HOST>".to_owned(), "a".to_owned()], ..FilterSpec::default() };
+    let found = Filter::compile(&spec).unwrap_err();
+    assert!(matches!(found[..], [FilterError::NoHost { key: "failregex", index: 1, .. }]), "{found:?}");
 }

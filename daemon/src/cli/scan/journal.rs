@@ -1,5 +1,6 @@
 //! Journal files: the entries of each jail's matches, with the stamps that journald wrote.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use pillory_core::event::Line;
@@ -26,18 +27,28 @@ fn open(path: &Path) -> Result<(Journal, Option<Alone>), String> {
     if path.is_dir() {
         return Ok((Journal::open_dir(path).map_err(|error| error.to_string())?, None));
     }
-    let directory = std::env::temp_dir().join(format!("pillory-scan-{}", std::process::id()));
-    std::fs::create_dir_all(&directory)
-        .map_err(|error| format!("cannot create {}: {error}", directory.display()))?;
-    let alone = Alone(directory);
+    let alone = Alone(private_directory()?);
     let inside = alone.0.join("scanned.journal");
-    drop(std::fs::remove_file(&inside));
     if std::fs::hard_link(path, &inside).is_err() {
         std::fs::copy(path, &inside)
             .map_err(|error| format!("cannot copy it to {}: {error}", inside.display()))?;
     }
     let journal = Journal::open_dir(&alone.0).map_err(|error| error.to_string())?;
     Ok((journal, Some(alone)))
+}
+
+/// A new directory that nobody else can look into; one that somebody made beforehand is never taken.
+fn private_directory() -> Result<PathBuf, String> {
+    let mut refused = String::new();
+    for attempt in 0..16u32 {
+        let name = format!("pillory-scan-{}-{attempt}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
+            Ok(()) => return Ok(directory),
+            Err(error) => refused = format!("cannot create {}: {error}", directory.display()),
+        }
+    }
+    Err(refused)
 }
 
 fn stamp(entry: &EntryRef) -> Timestamp {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pillory_core::config::{Config, Enabled};
-use pillory_core::event::{Event, Line};
+use pillory_core::event::{Event, Line, Outcome};
 use pillory_core::filter::btmp::{self, Layout};
 use pillory_core::filter::{Clock, Filter, Verdict};
 use pillory_core::jail::names::Names;
@@ -176,6 +176,9 @@ impl Judging {
             self.swept = now;
             self.machine.sweep(now);
         }
+        if self.counted_while_banned(jail, event, now) {
+            return;
+        }
         self.machine.event(jail, event, Phase::CatchUp, now, &mut self.effects);
         for effect in self.effects.drain(..) {
             match effect {
@@ -183,10 +186,30 @@ impl Judging {
                     let subject = self.machine.judge.subject(attempt.addr);
                     self.tally.attempt(jail, subject, &attempt);
                 }
-                Effect::Record(Record::Banned(ban)) => self.tally.banned(jail, ban.prefix, ban.since),
+                Effect::Record(Record::Banned(ban)) => {
+                    self.tally.banned(jail, ban.prefix, ban.since, ban.until)
+                }
                 _ => {}
             }
         }
+    }
+}
+
+impl Judging {
+    /// The short way for most lines of a flood: a source that would be banned already is counted and no more.
+    fn counted_while_banned(&mut self, jail: JailIndex, event: &Event, now: Timestamp) -> bool {
+        let judge = &mut self.machine.judge;
+        let Some(addr) = judge.client(event) else { return false };
+        let subject = judge.subject(addr);
+        let is_failure = matches!(event.outcome, Outcome::Failure { .. });
+        if !is_failure || !self.tally.is_banned(jail, subject, now) {
+            return false;
+        }
+        let when = event.stamp.unwrap_or(now);
+        if let Some(counted) = judge.count_only(jail, event, addr, when) {
+            self.tally.failed(jail, subject, (when, counted.new_attempts), counted.user.as_deref());
+        }
+        true
     }
 }
 

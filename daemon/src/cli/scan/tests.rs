@@ -1,8 +1,14 @@
 use super::*;
 use std::io::Write;
 
+fn remove(path: &Path) {
+    std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path)).unwrap();
+    // Each has a directory of its own.
+    let _ = path.parent().map(std::fs::remove_dir);
+}
+
 fn temporary(name: &str, content: &[u8]) -> PathBuf {
-    let directory = std::env::temp_dir().join(format!("pillory-scan-test-{}", std::process::id()));
+    let directory = std::env::temp_dir().join(format!("pillory-scan-test-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join(name);
     std::fs::write(&path, content).unwrap();
@@ -16,7 +22,7 @@ fn lines_of(content: &[u8]) -> Vec<usize> {
     while let Some(piece) = pieces.lines().unwrap() {
         lengths.extend(piece.split(|b| *b == b'\n').map(<[u8]>::len));
     }
-    std::fs::remove_file(path).unwrap();
+    remove(&path);
     lengths
 }
 
@@ -38,13 +44,15 @@ fn a_packed_log_is_unpacked() {
     let path = temporary("packed.gz", &packed.finish().unwrap());
     let opened = files::open(&path).unwrap();
     assert_eq!((opened.format, opened.head.as_slice()), (Format::Text, b"one\ntwo\n".as_slice()));
-    std::fs::remove_file(path).unwrap();
+    remove(&path);
 }
 
 #[test]
 fn a_directory_is_refused_with_the_cure() {
-    let path = temporary("x", b"").with_file_name("empty");
+    let path = temporary("x", b"");
+    std::fs::remove_file(&path).unwrap();
     std::fs::create_dir_all(&path).unwrap();
     let refused = files::open(&path).err().unwrap();
+    remove(&path);
     assert!(refused.contains("directory") && refused.contains("name the files"), "{refused}");
 }

@@ -11,11 +11,12 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::glob::{self, Place};
 use super::tail::FileId;
-use super::watch::{Notice, Watcher};
-use super::{Follower, Format, stream_name};
+use super::{Follower, Format, Others, Tail, stream_name};
 use crate::clock;
+use crate::sources::activity;
+use crate::sources::glob::{self, Place};
+use crate::sources::watch::{Notice, Watcher};
 use crate::sources::{Batch, FeedId, Position, Source, SourceError, StreamStatus};
 
 /// All files are looked at so often even if nothing is told of them.
@@ -32,6 +33,9 @@ const MAX_BATCHES: usize = 8;
 
 /// Names that end so hold no plain text.
 const COMPRESSED: [&str; 6] = [".gz", ".xz", ".bz2", ".zst", ".lz4", ".Z"];
+
+/// Where each stream was left, by its name.
+type Positions<'a> = &'a dyn Fn(&str) -> Option<Position>;
 
 /// Follows the files of one format.
 pub(crate) struct Files {
@@ -64,9 +68,7 @@ struct Stream {
     watches: Vec<(FileId, i32)>,
     /// There may be something to read.
     dirty: bool,
-    /// Nothing was read of it yet, and it may be a copy of a log that is followed.
-    suspect: bool,
-    /// It is such a copy, as long as it is this file.
+    /// This file is a copy of a log that is followed.
     copy: Option<FileId>,
 }
 
@@ -76,7 +78,7 @@ impl Files {
         kind: &'static str,
         format: Format,
         wanted: &[(FeedId, String)],
-        positions: &dyn Fn(&str) -> Option<Position>,
+        positions: Positions<'_>,
     ) -> Files {
         let mut patterns: Vec<Pattern> = Vec::new();
         for (feed, text) in wanted {
@@ -112,12 +114,14 @@ impl Files {
     /// Looks up what the patterns name now, and begins and ends streams accordingly.
     ///
     /// `at_start`: the saved positions, when this is the first time.
-    fn list(&mut self, now: Instant, at_start: Option<&dyn Fn(&str) -> Option<Position>>) {
+    fn list(&mut self, now: Instant, at_start: Option<Positions<'_>>) {
         self.list_is_due = false;
         let wanted = self.expand();
-        for stream in self.streams.values_mut() {
-            stream.follower.check(now);
-            stream.feeds.clear();
+        for key in self.streams.keys().copied().collect::<Vec<u32>>() {
+            self.with(key, |stream, others| {
+                stream.feeds.clear();
+                stream.follower.check(others, now);
+            });
         }
         let mut begun: Vec<(PathBuf, Option<Position>, Vec<FeedId>)> = Vec::new();
         for (path, feeds) in wanted {
@@ -204,22 +208,23 @@ impl Files {
             stream.want(feeds);
             return;
         }
-        let given = id.and_then(|id| self.streams.values_mut().find_map(|stream| stream.follower.give(id)));
         let mut follower = if at_start {
             Follower::at_start(path, self.format, self.kind, position.as_ref())
         } else {
             Follower::appeared(path, self.format, self.kind)
         };
-        let suspect = !at_start && given.is_none();
-        match given {
-            Some(tail) if position.is_none() => follower.take(tail),
-            _ => {}
-        }
-        follower.check(now);
-        let stream =
-            Stream { follower, feeds: feeds.to_vec(), watches: Vec::new(), dirty: true, suspect, copy: None };
+        follower.check(&mut Rest(&mut self.streams), now);
+        let stream = Stream { follower, feeds: feeds.to_vec(), watches: Vec::new(), dirty: true, copy: None };
         self.streams.insert(self.next_key, stream);
         self.next_key += 1;
+    }
+
+    /// Does something with one stream while the others are at hand.
+    fn with<T>(&mut self, key: u32, act: impl FnOnce(&mut Stream, &mut Rest<'_>) -> T) -> Option<T> {
+        let mut stream = self.streams.remove(&key)?;
+        let done = act(&mut stream, &mut Rest(&mut self.streams));
+        self.streams.insert(key, stream);
+        Some(done)
     }
 
     /// Drops streams that nobody wants and that have no file left; the others keep their feeds until then.
@@ -250,32 +255,12 @@ impl Files {
                 break;
             }
             self.turn = key;
-            self.set_copies_aside(key);
-            let Some(stream) = self.streams.get_mut(&key) else { continue };
-            batches.extend(stream.next(&mut self.watcher, now));
+            let watcher = &mut self.watcher;
+            let Some(mut stream) = self.streams.remove(&key) else { continue };
+            batches.extend(stream.next(watcher, &mut Rest(&mut self.streams), now));
+            self.streams.insert(key, stream);
         }
         batches
-    }
-
-    /// If a stream's file is a copy that a truncating rotation makes of a log that is followed, it is nothing
-    /// new, and what was not read of the log is read from it by the log's own stream.
-    fn set_copies_aside(&mut self, key: u32) {
-        let Some(stream) = self.streams.get(&key) else { return };
-        let mut is_copy = stream.copy.is_some() && stream.copy == stream.follower.current();
-        if stream.suspect {
-            let Some(head) = stream.follower.first_bytes().filter(|head| !head.is_empty()) else { return };
-            let dir = stream.follower.path().parent();
-            let others = self.streams.iter().filter(|(other, _)| **other != key);
-            is_copy = others
-                .filter(|(_, other)| other.follower.path().parent() == dir)
-                .any(|(_, other)| other.follower.begins_like(&head));
-        }
-        let Some(stream) = self.streams.get_mut(&key) else { return };
-        stream.suspect = false;
-        if is_copy {
-            stream.copy = stream.follower.current();
-            stream.follower.skip_to_end();
-        }
     }
 
     fn take_notices(&mut self) {
@@ -322,12 +307,13 @@ impl Stream {
     }
 
     /// The next batch; without one the stream is clean until something happens.
-    fn next(&mut self, watcher: &mut Watcher, now: Instant) -> Option<Batch> {
-        self.follower.check(now);
+    fn next(&mut self, watcher: &mut Watcher, others: &mut Rest<'_>, now: Instant) -> Option<Batch> {
+        self.follower.check(others, now);
+        self.set_copy_aside(others);
         // A file must be watched before it is read for the last time.
         for _ in 0..4 {
             self.watch(watcher);
-            let batch = self.follower.next(&self.feeds, now);
+            let batch = self.follower.next(&self.feeds, others, now);
             if batch.is_some() {
                 return batch;
             }
@@ -337,6 +323,25 @@ impl Stream {
             }
         }
         None
+    }
+
+    /// If the file is a copy that a truncating rotation makes of a log that is followed, it is nothing new, and
+    /// what was not read of the log is read from it by the log's own stream.
+    fn set_copy_aside(&mut self, others: &Rest<'_>) {
+        if self.follower.take_new()
+            && let Some(head) = self.follower.first_bytes()
+        {
+            let path = self.follower.path();
+            if others.0.values().any(|other| other.follower.has_copy(path, &head)) {
+                self.copy = self.follower.current();
+            }
+            if head.is_empty() {
+                self.follower.set_new();
+            }
+        }
+        if self.copy.is_some() && self.copy == self.follower.current() {
+            self.follower.skip_to_end();
+        }
     }
 
     fn watch(&mut self, watcher: &mut Watcher) {
@@ -354,14 +359,35 @@ impl Stream {
     }
 }
 
+/// All streams but the one at work.
+struct Rest<'a>(&'a mut BTreeMap<u32, Stream>);
+
+impl Others for Rest<'_> {
+    fn adopt(&mut self, id: FileId) -> Option<Tail> {
+        let given =
+            self.0.values_mut().find_map(|stream| stream.follower.give(id).map(|tail| (stream, tail)));
+        given.map(|(stream, tail)| {
+            // It has its new position to tell.
+            stream.dirty = true;
+            tail
+        })
+    }
+
+    fn holds(&self, id: FileId) -> bool {
+        self.0.values().any(|stream| stream.follower.holds(id))
+    }
+}
+
 impl Source for Files {
     fn poll(&mut self, wake: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<Vec<Batch>, SourceError> {
         let mut now = clock::instant();
         let until = timeout.map(|timeout| now + timeout);
         loop {
+            self.take_notices();
             self.check_if_due(now);
             let batches = self.collect(now);
             if !batches.is_empty() {
+                activity::ring();
                 return Ok(batches);
             }
             self.watching = true;
@@ -376,8 +402,8 @@ impl Source for Files {
                 cure: "restart the daemon",
             })?;
             now = clock::instant();
-            self.take_notices();
             if woken.first() == Some(&true) {
+                self.take_notices();
                 return Ok(self.collect(now));
             }
         }
@@ -434,4 +460,37 @@ fn link_place(path: &Path) -> Option<Place> {
     use std::os::unix::ffi::OsStrExt;
     let real = path.is_symlink().then(|| fs::canonicalize(path).ok()).flatten()?;
     Some(Place { dir: real.parent()?.to_owned(), name: real.file_name()?.as_bytes().to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use super::{Files, Format, Watcher};
+    use crate::clock;
+    use crate::sources::Source;
+
+    #[test]
+    fn without_inotify_files_are_looked_at_each_second() {
+        let path = std::env::temp_dir().join(format!("pillory-blind-{}", std::process::id()));
+        let text = path.to_string_lossy().into_owned();
+        let mut files = Files::open("file", Format::Lines, &[(1, text)], &|_| None);
+        files.watcher = Watcher::blind();
+        let wake = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        let begin = clock::instant();
+        files.next_check = begin;
+        files.poll(wake.as_fd(), Some(Duration::ZERO)).unwrap();
+        assert!(files.status()[0].problem.as_ref().is_some());
+        std::fs::File::create(&path).unwrap().write_all(b"a line\n").unwrap();
+        let mut records = 0;
+        while records == 0 && begin.elapsed() < Duration::from_secs(10) {
+            let batches = files.poll(wake.as_fd(), Some(Duration::from_secs(10))).unwrap();
+            records += batches.iter().map(|batch| batch.records.len()).sum::<usize>();
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(records == 1 && begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        assert!(files.status()[0].problem.as_ref().is_some_and(|text| text.contains("max_user_watches")));
+    }
 }

@@ -12,12 +12,10 @@
 //! | any of these while the daemon was down | the same, from the saved position | the old file is searched by inode, then by content (compressed files too), then newer parts, then the log |
 
 mod files;
-mod glob;
 mod gzip;
 mod rotated;
 mod split;
 mod tail;
-mod watch;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -28,13 +26,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use self::rotated::Siblings;
-use self::tail::{Chunk, Look, Saved, Tail};
+use self::rotated::{Known, Siblings};
+use self::tail::{Chunk, Look, Saved};
 use super::{Batch, FeedId, Position, Record};
 
 pub(crate) use self::files::Files;
 pub(crate) use self::split::Format;
-pub(crate) use self::tail::FileId;
+pub(crate) use self::tail::{FileId, Tail};
 
 /// A rotated file that nobody has written to for so long is let go.
 const QUIET: Duration = Duration::from_secs(60);
@@ -42,8 +40,11 @@ const QUIET: Duration = Duration::from_secs(60);
 /// So many rotated files of one path are kept open.
 const MAX_OLD_FILES: usize = 8;
 
-/// Fewer bytes than these are alike by chance.
-const MIN_ALIKE: u64 = 32;
+/// So many reads without a record are made in one go.
+const MAX_SKIPPED: usize = 64;
+
+/// A directory that changes while it is looked at is looked at so often.
+const MAX_LISTINGS: usize = 5;
 
 /// So much of a file is read when it is seen for the first time.
 const HISTORY_BYTES: u64 = 64 * 1024 * 1024;
@@ -71,6 +72,17 @@ pub(crate) struct Follower {
     problem: Option<String>,
     /// Files were opened or let go since [`Follower::take_changed`].
     changed: bool,
+    /// What the path names was opened from its first byte on while we watched.
+    is_new: bool,
+}
+
+/// The followers of other paths: a file belongs to one of them only.
+pub(crate) trait Others {
+    /// Takes over a file that another follower has open and that its path does not name any more.
+    fn adopt(&mut self, id: FileId) -> Option<Tail>;
+
+    /// Whether another follower has this file open.
+    fn holds(&self, id: FileId) -> bool;
 }
 
 /// How a path is begun.
@@ -125,6 +137,7 @@ impl Follower {
             announce,
             problem,
             changed: true,
+            is_new: false,
         }
     }
 
@@ -161,19 +174,19 @@ impl Follower {
     /// The first bytes of what the path names; nothing if it names no file that can be read.
     pub(crate) fn first_bytes(&self) -> Option<Vec<u8>> {
         let tail = self.tails.last().filter(|tail| self.current == Some(tail.id))?;
-        tail::read_up_to(tail.file()?, 0, tail::HEAD_BYTES).ok()
+        tail.first_bytes().ok()
     }
 
-    /// Whether one of the files begins with these bytes, or these with one of the files.
-    pub(crate) fn begins_like(&self, bytes: &[u8]) -> bool {
-        self.tails.iter().any(|tail| tail.head.len >= MIN_ALIKE && tail.head.begins(bytes))
+    /// Whether a file of that name and these first bytes is a copy of the log, as a rotation makes it.
+    pub(crate) fn has_copy(&self, path: &Path, bytes: &[u8]) -> bool {
+        rotated::is_part_of(&self.path, path) && self.tails.iter().any(|tail| tail.head.is_alike(bytes))
     }
 
     /// Looks at what the path names now.
-    pub(crate) fn check(&mut self, now: Instant) {
+    pub(crate) fn check(&mut self, others: &mut dyn Others, now: Instant) {
         let looked = match self.begin.take() {
-            Some(begin) => self.begin(begin, now),
-            None => self.look_at_path(now),
+            Some(begin) => self.begin(begin, others, now),
+            None => self.look_at_path(others, now),
         };
         self.problem = match looked {
             Ok(()) if self.current.is_none() => {
@@ -184,7 +197,7 @@ impl Follower {
         };
     }
 
-    fn look_at_path(&mut self, now: Instant) -> io::Result<()> {
+    fn look_at_path(&mut self, others: &mut dyn Others, now: Instant) -> io::Result<()> {
         let status = match fs::metadata(&self.path) {
             Ok(status) => status,
             Err(error) if is_absent(&error) => {
@@ -204,12 +217,59 @@ impl Follower {
             self.current = Some(id);
             return Ok(());
         }
+        if let Some(tail) = others.adopt(id) {
+            self.announce = true;
+            self.push_current(tail);
+            return Ok(());
+        }
         if let Some(file) = open(&self.path)? {
             let mut tail = Tail::begin(file, self.format, now)?;
             tail.skip_hole()?;
+            for old in &mut self.tails {
+                old.grow_head()?;
+            }
+            if let Some(last) = self.tails.last().map(Tail::save) {
+                let parts = self.missed(&last, Some(&tail), others, now).1;
+                self.tails.extend(parts);
+            }
+            self.is_new = true;
             self.push_current(tail);
         }
         Ok(())
+    }
+
+    /// What was rotated away unseen after `last`: the file that goes on where it stopped, and newer parts.
+    fn missed(
+        &self,
+        last: &Saved,
+        new: Option<&Tail>,
+        others: &dyn Others,
+        now: Instant,
+    ) -> (Option<Tail>, Vec<Tail>) {
+        let known = Known {
+            id: &|id| new.is_some_and(|new| new.id == id) || self.holds(id) || others.holds(id),
+            content: &|head| {
+                last.head().is_alike(head) || self.tails.iter().chain(new).any(|tail| tail.is_alike(head))
+            },
+        };
+        let mut missed = (None, Vec::new());
+        for _ in 0..MAX_LISTINGS {
+            let siblings = Siblings::of(&self.path, last.real.as_deref().map(Path::new));
+            let found = siblings.find(last, self.format, now);
+            let parts = siblings.newer(found.as_ref().map(|tail| tail.id), last, &known, self.format, now);
+            missed = (found, parts);
+            if siblings.are_still_so() {
+                break;
+            }
+        }
+        // They were rotated while we watched.
+        missed.0.iter_mut().chain(&mut missed.1).for_each(|tail| tail.catchup_end = 0);
+        missed
+    }
+
+    /// Whether this file is open here.
+    pub(crate) fn holds(&self, id: FileId) -> bool {
+        self.tails.iter().any(|tail| tail.id == id)
     }
 
     fn push_current(&mut self, mut tail: Tail) {
@@ -222,7 +282,7 @@ impl Follower {
         self.changed = true;
     }
 
-    fn begin(&mut self, begin: Begin, now: Instant) -> io::Result<()> {
+    fn begin(&mut self, begin: Begin, others: &mut dyn Others, now: Instant) -> io::Result<()> {
         let here = match open(&self.path) {
             Ok(here) => here,
             Err(error) => {
@@ -230,86 +290,129 @@ impl Follower {
                 return Err(error);
             }
         };
-        match (begin, here) {
-            (Begin::Resume(places), here) => self.resume(&places, here, now),
-            (_, None) => Ok(()),
-            (Begin::Fresh, Some(file)) => {
-                self.push_current(Tail::begin(file, self.format, now)?);
-                Ok(())
-            }
-            (Begin::History, Some(file)) => {
-                let mut tail = Tail::begin(file, self.format, now)?;
-                tail.history_end = tail.size()?;
-                tail.keep_last(HISTORY_BYTES)?;
-                self.push_current(tail);
-                Ok(())
-            }
+        let file = match (&begin, here) {
+            (Begin::Resume(places), here) => return self.resume(places, here.as_ref(), others, now),
+            (_, None) => return Ok(()),
+            (_, Some(file)) => file,
+        };
+        let mut tail = match others.adopt(FileId::from(&file.metadata()?)) {
+            Some(tail) => tail,
+            None => Tail::begin(file, self.format, now)?,
+        };
+        if tail.offset == 0 && matches!(begin, Begin::History) {
+            tail.history_end = tail.size()?;
+            tail.keep_last(HISTORY_BYTES)?;
         }
+        self.is_new = matches!(begin, Begin::Fresh) && tail.offset == 0;
+        self.push_current(tail);
+        Ok(())
     }
 
     /// Opens what became of the saved files, then what was rotated since, then the log itself.
-    fn resume(&mut self, places: &Places, here: Option<File>, now: Instant) -> io::Result<()> {
-        let mut here = match here {
-            Some(file) => Some((FileId::from(&file.metadata()?), file)),
-            None => None,
-        };
-        let mut siblings: Option<Siblings> = None;
-        let mut in_place = None;
-        for (number, saved) in places.files.iter().enumerate() {
-            let is_newest = number + 1 == places.files.len();
-            if let Some((id, file)) = here.take() {
-                if id == saved.id() && tail::holds(&file, saved)? {
-                    let mut tail = Tail::resume(file, self.format, saved, now)?;
-                    tail.catchup_end = tail.size()?;
-                    in_place = Some(tail);
-                    if !is_newest || saved.fp_len > 0 {
-                        continue;
-                    }
-                } else {
-                    here = Some((id, file));
-                }
-            }
-            let siblings = siblings.get_or_insert_with(|| Siblings::of(&self.path, saved.real.as_deref()));
-            let found = if in_place.is_some() { None } else { siblings.find(saved, self.format, now) };
-            if found.is_none() && in_place.is_none() && saved.fp_len > 0 {
-                tracing::warn!(path = %self.path.display(), offset_bytes = saved.offset, "rotated file is gone; its last lines may be missing");
-            }
-            let mut parts: Vec<Tail> = Vec::new();
-            if is_newest {
-                parts = siblings.newer(found.as_ref(), saved, &self.tails, self.format, now);
-            }
-            let known = |tail: &Tail, tails: &[Tail]| tails.iter().any(|known| known.id == tail.id);
-            for tail in found.into_iter().chain(parts) {
-                if !known(&tail, &self.tails) {
-                    self.tails.push(tail);
-                }
+    fn resume(
+        &mut self,
+        places: &Places,
+        here: Option<&File>,
+        others: &dyn Others,
+        now: Instant,
+    ) -> io::Result<()> {
+        let newest = places.files.last();
+        let mut tails = Vec::new();
+        for _ in 0..MAX_LISTINGS {
+            let earlier = newest.and_then(|saved| saved.real.as_deref()).map(Path::new);
+            let siblings = Siblings::of(&self.path, earlier);
+            tails = self.recover(places, here, &siblings, others, now)?;
+            if siblings.are_still_so() {
+                break;
             }
         }
-        if in_place.is_none()
-            && let Some((_, file)) = here
-        {
-            let mut tail = Tail::begin(file, self.format, now)?;
-            tail.catchup_end = tail.size()?;
-            tail.skip_hole()?;
-            in_place = Some(tail);
+        let missing = |saved: &&Saved| saved.fp_len > 0 && !tails.iter().any(|tail| tail.head.is_of(saved));
+        for saved in places.files.iter().filter(missing) {
+            let path = self.path.display();
+            tracing::warn!(%path, offset_bytes = saved.offset, "rotated file is gone; its last lines may be missing");
         }
-        if let Some(tail) = in_place {
+        let current = if here.is_some() { tails.pop() } else { None };
+        self.tails = tails;
+        if let Some(tail) = current {
             self.push_current(tail);
         }
         self.changed = true;
         Ok(())
     }
 
+    /// The files that [`Follower::resume`] opens, oldest first; the last is `here`, if there is one.
+    fn recover(
+        &self,
+        places: &Places,
+        here: Option<&File>,
+        siblings: &Siblings,
+        others: &dyn Others,
+        now: Instant,
+    ) -> io::Result<Vec<Tail>> {
+        let here_id = here.map(|file| file.metadata().map(|status| FileId::from(&status))).transpose()?;
+        let mut tails: Vec<Tail> = Vec::new();
+        let (mut current, mut newest) = (None, None);
+        for saved in &places.files {
+            newest = None;
+            match here {
+                Some(file) if here_id == Some(saved.id()) && tail::holds(file, saved)? => {
+                    let mut tail = Tail::resume(file.try_clone()?, self.format, saved, now)?;
+                    tail.catchup_end = tail.size()?;
+                    current = Some(tail);
+                }
+                _ => {
+                    let found = siblings.find(saved, self.format, now);
+                    newest = found.as_ref().map(|tail| tail.id);
+                    tails.extend(found.filter(|tail| !others.holds(tail.id)));
+                }
+            }
+        }
+        // A file that goes on in place was not rotated, unless it was empty: then there is no telling.
+        let rotated = places.files.last().filter(|last| {
+            let in_place = current.as_ref().is_some_and(|tail| tail.id == last.id());
+            !in_place || last.fp_len == 0
+        });
+        if let (Some(file), None) = (here, &current) {
+            let mut tail = Tail::begin(file.try_clone()?, self.format, now)?;
+            tail.catchup_end = tail.size()?;
+            tail.skip_hole()?;
+            current = Some(tail);
+        }
+        if let Some(last) = rotated {
+            let known = Known {
+                id: &|id| tails.iter().chain(&current).any(|tail| tail.id == id) || others.holds(id),
+                content: &|head| {
+                    let saved = places.files.iter().any(|saved| saved.head().is_alike(head));
+                    saved || tails.iter().chain(&current).any(|tail| tail.is_alike(head))
+                },
+            };
+            let newer = siblings.newer(newest, last, &known, self.format, now);
+            tails.extend(newer);
+        }
+        tails.extend(current);
+        Ok(tails)
+    }
+
     /// The next records of the oldest file that has any.
-    pub(crate) fn next(&mut self, feeds: &[FeedId], now: Instant) -> Option<Batch> {
-        let mut at = 0;
+    pub(crate) fn next(&mut self, feeds: &[FeedId], others: &dyn Others, now: Instant) -> Option<Batch> {
+        let (mut at, mut without_records) = (0, 0);
         let mut rewritten = false;
         while let Some(tail) = self.tails.get_mut(at) {
             match tail.look(now) {
+                // A line without end, or garbage: what was skipped is worth a position only now and then.
+                Ok(Look::Records(chunk)) if chunk.records.is_empty() && without_records < MAX_SKIPPED => {
+                    without_records += 1;
+                    self.announce = true;
+                }
                 Ok(Look::Records(chunk)) => return Some(self.batch(chunk, feeds)),
+                // A rotated file that is written over is the next rotation's copy: its bytes were, or are, in
+                // the log itself, which finds there what it could not read.
+                Ok(Look::Rewritten) if self.current.is_some_and(|current| current != tail.id) => {
+                    self.drop_tail(at);
+                }
                 Ok(Look::Rewritten) if !rewritten => {
                     rewritten = true;
-                    self.begin_again(at, now);
+                    self.begin_again(at, others, now);
                 }
                 Ok(Look::Nothing) if tail.finite => self.drop_tail(at),
                 Ok(Look::Nothing | Look::Rewritten) => at += 1,
@@ -329,21 +432,30 @@ impl Follower {
     }
 
     /// A file was truncated or rewritten in place: what was not read of it stands in a copy, if in anything.
-    fn begin_again(&mut self, at: usize, now: Instant) {
+    fn begin_again(&mut self, at: usize, others: &dyn Others, now: Instant) {
         let Some(tail) = self.tails.get_mut(at) else { return };
         let (saved, catching_up) = (tail.save(), tail.offset < tail.catchup_end);
         if let Err(error) = tail.begin_again(now) {
             self.problem = Some(trouble(&self.path, &error));
         }
-        let Some(mut copy) = Siblings::of(&self.path, None).find(&saved, self.format, now) else { return };
-        if self.tails.iter().any(|known| known.id == copy.id) {
-            return;
+        let (copy, parts) = self.missed(&saved, None, others, now);
+        // The copy may have been written over a rotated file that is still open here.
+        let over = copy.as_ref().and_then(|copy| self.tails.iter().position(|tail| tail.id == copy.id));
+        let (copy, at) = match over {
+            Some(over) if self.current != copy.as_ref().map(|copy| copy.id) => {
+                self.drop_tail(over);
+                (copy, if over < at { at - 1 } else { at })
+            }
+            Some(_) => (None, at),
+            None => (copy, at),
+        };
+        for (number, mut part) in copy.into_iter().chain(parts).enumerate() {
+            if catching_up {
+                part.catchup_end = part.size().unwrap_or(0);
+            }
+            self.tails.insert(at + number, part);
+            self.changed = true;
         }
-        if !catching_up {
-            copy.catchup_end = 0;
-        }
-        self.tails.insert(at, copy);
-        self.changed = true;
     }
 
     /// Closes rotated files that nobody writes to any more. All of them are read to their ends.
@@ -369,30 +481,37 @@ impl Follower {
 
     /// Hands over a rotated file, with its place, to whoever follows it under its new name.
     pub(crate) fn give(&mut self, id: FileId) -> Option<Tail> {
-        if self.current == Some(id) {
-            return None;
-        }
         let at = self.tails.iter().position(|tail| tail.id == id)?;
+        if self.current == Some(id) {
+            let still_named = fs::metadata(&self.path).is_ok_and(|status| FileId::from(&status) == id);
+            if still_named {
+                return None;
+            }
+            self.current = None;
+        }
         self.changed = true;
         self.announce = true;
         Some(self.tails.remove(at))
     }
 
-    /// Goes on with a file that another follower has read so far.
-    pub(crate) fn take(&mut self, tail: Tail) {
-        self.begin = None;
-        self.push_current(tail);
-        self.announce = true;
+    /// Whether what the path names was opened from its first byte on while we watched; asked once.
+    pub(crate) fn take_new(&mut self) -> bool {
+        std::mem::take(&mut self.is_new)
+    }
+
+    /// Makes [`Follower::take_new`] say yes again.
+    pub(crate) fn set_new(&mut self) {
+        self.is_new = true;
     }
 
     /// Counts all that is there now as read.
     pub(crate) fn skip_to_end(&mut self) {
-        if let Some(tail) = self.tails.last_mut()
-            && let Err(error) = tail.keep_last(0)
-        {
+        let Some(tail) = self.tails.last_mut() else { return };
+        let before = tail.offset;
+        if let Err(error) = tail.keep_last(0) {
             self.problem = Some(trouble(&self.path, &error));
         }
-        self.announce = true;
+        self.announce |= tail.offset != before;
     }
 
     fn batch(&mut self, chunk: Chunk, feeds: &[FeedId]) -> Batch {

@@ -12,6 +12,9 @@ use super::tail::{FileId, Saved, Tail, changed_at, holds};
 /// So many entries of a directory are looked at.
 const MAX_ENTRIES: usize = 16 * 1024;
 
+/// So many files are opened in search of one.
+const MAX_OPENED: usize = 256;
+
 /// Which rotation of a log a file is, told by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Generation {
@@ -24,7 +27,7 @@ enum Generation {
 }
 
 /// A file beside the log.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Candidate {
     path: PathBuf,
     id: FileId,
@@ -37,26 +40,36 @@ struct Candidate {
 /// The files of the directories where a log's older parts may lie.
 #[derive(Debug)]
 pub(super) struct Siblings {
+    path: PathBuf,
+    earlier: Option<PathBuf>,
     found: Vec<Candidate>,
 }
 
 impl Siblings {
     /// Lists the directories of `path`, of the file that it links to, and of the one that it linked to
     /// `earlier`; what `path` names now is left out.
-    pub(super) fn of(path: &Path, earlier: Option<&str>) -> Siblings {
+    pub(super) fn of(path: &Path, earlier: Option<&Path>) -> Siblings {
         let mut found = Vec::new();
         let real = fs::canonicalize(path).ok();
         let own = fs::metadata(path).ok().map(|status| FileId::from(&status));
         let mut seen: Vec<&Path> = Vec::new();
-        for log in [Some(path), real.as_deref(), earlier.map(Path::new)].into_iter().flatten() {
+        for log in [Some(path), real.as_deref(), earlier].into_iter().flatten() {
             let (Some(dir), Some(name)) = (log.parent(), log.file_name()) else { continue };
-            if seen.contains(&dir) {
-                continue;
+            if !seen.contains(&dir) {
+                seen.push(dir);
+                list(dir, &name.to_string_lossy(), own, &mut found);
             }
-            seen.push(dir);
-            list(dir, &name.to_string_lossy(), own, &mut found);
         }
-        Siblings { found }
+        Siblings { path: path.to_owned(), earlier: earlier.map(Path::to_owned), found }
+    }
+
+    /// Whether nothing was renamed meanwhile, so that what was found by name is what was meant.
+    pub(super) fn are_still_so(&self) -> bool {
+        let again = Siblings::of(&self.path, self.earlier.as_deref());
+        let names = |of: &Siblings| -> Vec<(PathBuf, FileId)> {
+            of.found.iter().map(|c| (c.path.clone(), c.id)).collect()
+        };
+        names(self) == names(&again)
     }
 
     /// The file that goes on where `saved` stopped: by inode, else by content (a copy, a compressed file).
@@ -72,9 +85,9 @@ impl Siblings {
         }
         let mut others: Vec<&Candidate> =
             self.found.iter().filter(|c| c.gzip || c.size >= saved.offset).collect();
-        // Names of the log's own family first, because only few of the others are worth a look.
-        others.sort_by_key(|c| (c.generation == Generation::Unknown, c.gzip));
-        others.iter().find_map(|candidate| {
+        // Names of the log's own family first, because only so many of the others are worth a look.
+        others.sort_by_key(|c| (c.generation == Generation::Unknown, c.gzip, std::cmp::Reverse(c.mtime)));
+        others.iter().take(MAX_OPENED).find_map(|candidate| {
             if candidate.gzip {
                 open_gzip(candidate, Some(saved), format, now)
             } else {
@@ -84,29 +97,26 @@ impl Siblings {
     }
 
     /// Rotated parts of the log that are newer than the one that was found, oldest first; if none was found,
-    /// those that were written after `saved`. Parts in `known` are left out.
+    /// those that were written after `saved` was. What is known, also under another name or compressed, is
+    /// left out.
     pub(super) fn newer(
         &self,
-        found: Option<&Tail>,
+        found: Option<FileId>,
         saved: &Saved,
-        known: &[Tail],
+        known: &Known<'_>,
         format: Format,
         now: Instant,
     ) -> Vec<Tail> {
-        let is = |c: &Candidate, tail: &Tail| tail.id == c.id;
-        let base = found.and_then(|tail| self.found.iter().find(|c| is(c, tail)));
-        let mut newer: Vec<&Candidate> = self
-            .found
-            .iter()
-            .filter(|c| c.generation != Generation::Unknown)
-            .filter(|c| !known.iter().chain(found).any(|tail| is(c, tail)))
-            .filter(|c| match base.map(|base| (&base.generation, base)) {
-                Some((Generation::Index(of), _)) => matches!(c.generation, Generation::Index(n) if n < *of),
-                Some((Generation::Date(of), _)) => matches!(&c.generation, Generation::Date(n) if n > of),
-                Some((Generation::Unknown, base)) => c.mtime > base.mtime,
-                None => c.mtime > saved.mtime,
-            })
-            .collect();
+        let base = found.and_then(|id| self.found.iter().find(|c| c.id == id));
+        let is_newer = |c: &&Candidate| match base.map(|base| (&base.generation, base)) {
+            Some((Generation::Index(of), _)) => matches!(c.generation, Generation::Index(n) if n < *of),
+            Some((Generation::Date(of), _)) => matches!(&c.generation, Generation::Date(n) if n > of),
+            Some((Generation::Unknown, base)) => c.mtime > base.mtime,
+            None => c.mtime > saved.mtime,
+        };
+        // An empty part has nothing to give; most likely it is a copy that is just being made.
+        let ours = |c: &&Candidate| c.generation != Generation::Unknown && Some(c.id) != found && c.size > 0;
+        let mut newer: Vec<&Candidate> = self.found.iter().filter(ours).filter(is_newer).collect();
         newer.sort_by(|a, b| match (&a.generation, &b.generation) {
             (Generation::Index(a_n), Generation::Index(b_n)) => b_n.cmp(a_n).then(a.gzip.cmp(&b.gzip)),
             (Generation::Date(a_n), Generation::Date(b_n)) => a_n.cmp(b_n).then(a.gzip.cmp(&b.gzip)),
@@ -114,18 +124,38 @@ impl Siblings {
         });
         // While it is being compressed, a part stands there twice.
         newer.dedup_by(|next, kept| next.generation == kept.generation);
-        newer
-            .iter()
-            .filter_map(|c| {
-                if c.gzip {
-                    return open_gzip(c, None, format, now);
-                }
+        let open = |c: &Candidate| -> Option<Tail> {
+            if (known.id)(c.id) {
+                return None;
+            }
+            let tail = if c.gzip {
+                open_gzip(c, None, format, now)?
+            } else {
                 let mut tail = Tail::begin(File::open(&c.path).ok()?, format, now).ok()?;
                 tail.catchup_end = tail.size().ok()?;
-                Some(tail)
-            })
-            .collect()
+                tail
+            };
+            let head = tail.first_bytes().ok()?;
+            let is_known = head.is_empty() || (known.content)(&head);
+            (!is_known).then_some(tail)
+        };
+        newer.into_iter().filter_map(open).collect()
     }
+}
+
+/// What is followed already.
+pub(super) struct Known<'a> {
+    /// Whether somebody follows this file.
+    pub(super) id: &'a dyn Fn(FileId) -> bool,
+    /// Whether a file that begins with these bytes is a copy of one that is followed.
+    pub(super) content: &'a dyn Fn(&[u8]) -> bool,
+}
+
+/// Whether `part` is named like a rotated part of `log`.
+pub(super) fn is_part_of(log: &Path, part: &Path) -> bool {
+    let (Some(log_name), Some(part_name)) = (log.file_name(), part.file_name()) else { return false };
+    let kind = generation(&log_name.to_string_lossy(), &part_name.to_string_lossy());
+    log.parent() == part.parent() && kind != Generation::Unknown
 }
 
 fn list(dir: &Path, log: &str, own: Option<FileId>, found: &mut Vec<Candidate>) {

@@ -19,8 +19,11 @@ use crate::sources::{MAX_BATCH_BYTES, Phase};
 /// So many first bytes make a file's print.
 pub(super) const HEAD_BYTES: usize = 256;
 
-/// So many bytes before the offset are looked at again.
-const NEAR_BYTES: usize = 64;
+/// So many bytes before the offset are looked at again: at least one btmp record.
+const NEAR_BYTES: usize = 400;
+
+/// Fewer bytes than these are alike by chance.
+const MIN_ALIKE: u64 = 32;
 
 /// A file as the kernel knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +52,16 @@ impl Print {
     pub(crate) fn of(bytes: &[u8]) -> Print {
         let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         Print { len: bytes.len() as u64, hash: bytes.iter().fold(0xcbf2_9ce4_8422_2325, step) }
+    }
+
+    /// Whether bytes begin so, and not by chance.
+    pub(crate) fn is_alike(&self, bytes: &[u8]) -> bool {
+        self.len >= MIN_ALIKE && self.begins(bytes)
+    }
+
+    /// Whether it is of the same file as a saved place: that one's print may be of fewer bytes.
+    pub(crate) fn is_of(&self, saved: &Saved) -> bool {
+        self.len > saved.fp_len || *self == saved.head()
     }
 
     /// Whether these bytes begin with what the print was made of.
@@ -175,7 +188,7 @@ impl Tail {
             real: None,
             busy_at: now,
             last_size: status.len(),
-            seen: None,
+            seen: seen_empty(&status),
             finite: false,
         })
     }
@@ -255,11 +268,12 @@ impl Tail {
     /// What the kernel says to a look at the file.
     pub(crate) fn begin_again(&mut self, now: Instant) -> io::Result<()> {
         let Bytes::Plain(file) = &self.bytes else { return Ok(()) };
+        let status = file.metadata()?;
         let head = read_up_to(file, 0, 8 * 1024)?;
         self.splitter = Splitter::new(self.format, &head, false);
         self.head = Print::of(head.get(..HEAD_BYTES).unwrap_or(&head));
         (self.near, self.offset, self.history_end, self.catchup_end) = (Print::of(&[]), 0, 0, 0);
-        (self.busy_at, self.seen) = (now, None);
+        (self.busy_at, self.seen, self.mtime) = (now, seen_empty(&status), changed_at(&status));
         self.skip_hole()
     }
 
@@ -305,6 +319,10 @@ impl Tail {
         }
         if self.seen == Some(seen) {
             return Ok(Look::Nothing);
+        }
+        if self.seen.is_some() && self.head.len == 0 {
+            // It was empty, so there is no telling whether it was filled and truncated since.
+            return Ok(Look::Rewritten);
         }
         // Read a little before the offset, in the same call, to see that it is still the same file.
         let near = usize::try_from(self.near.len).unwrap_or(NEAR_BYTES);
@@ -395,13 +413,31 @@ impl Tail {
         }
     }
 
-    fn grow_head(&mut self) -> io::Result<()> {
-        if self.head.len < HEAD_BYTES as u64
-            && let Bytes::Plain(file) = &self.bytes
-        {
-            self.head = Print::of(&read_up_to(file, 0, HEAD_BYTES)?);
+    /// Makes the print of the first bytes of as many as there are by now.
+    /// # Errors
+    /// What the kernel says to a read.
+    pub(crate) fn grow_head(&mut self) -> io::Result<()> {
+        if self.head.len < HEAD_BYTES as u64 {
+            self.head = Print::of(&self.first_bytes()?);
         }
         Ok(())
+    }
+
+    /// Whether another file that begins with these bytes is a copy of this one, going by what both hold now.
+    pub(crate) fn is_alike(&self, bytes: &[u8]) -> bool {
+        let own = self.first_bytes().unwrap_or_default();
+        let len = own.len().min(bytes.len());
+        self.head.is_alike(bytes) || len as u64 >= MIN_ALIKE && own.get(..len) == bytes.get(..len)
+    }
+
+    /// The first bytes, as far as they are there.
+    /// # Errors
+    /// What the kernel says to a read.
+    pub(crate) fn first_bytes(&self) -> io::Result<Vec<u8>> {
+        match &self.bytes {
+            Bytes::Plain(file) => read_up_to(file, 0, HEAD_BYTES),
+            Bytes::Gzip(from) => Ok(from.head().get(..HEAD_BYTES).unwrap_or(from.head()).to_vec()),
+        }
     }
 
     fn remember_near(&mut self) -> io::Result<()> {
@@ -428,6 +464,11 @@ impl Tail {
             real: self.real.clone(),
         }
     }
+}
+
+/// An empty file counts as looked at, so that its first change is noticed.
+fn seen_empty(status: &Metadata) -> Option<(u64, i64)> {
+    (status.len() == 0).then(|| (0, changed_at(status)))
 }
 
 /// Nanoseconds since the epoch of a file's last change.

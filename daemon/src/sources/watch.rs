@@ -41,6 +41,12 @@ impl Watcher {
         Watcher { fd, dirs: HashMap::new(), trouble }
     }
 
+    /// A watcher as it is where the kernel has no inotify to spare.
+    #[cfg(test)]
+    pub(crate) fn blind() -> Watcher {
+        Watcher { fd: None, dirs: HashMap::new(), trouble: Some(io::Error::from_raw_os_error(24)) }
+    }
+
     /// Why the kernel does not watch all that it should; if there is a reason, callers must poll.
     pub(crate) fn trouble(&self) -> Option<&io::Error> {
         self.trouble.as_ref()

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 /// So many files may match one pattern.
-pub(super) const MAX_MATCHES: usize = 256;
+pub(crate) const MAX_MATCHES: usize = 256;
 
 /// So many entries of one directory are looked at.
 const MAX_ENTRIES: usize = 16 * 1024;
@@ -16,30 +16,30 @@ const MAX_DIRS: usize = 256;
 
 /// A directory in which something that a pattern names may appear or vanish.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) dir: PathBuf,
+pub(crate) struct Place {
+    pub(crate) dir: PathBuf,
     /// The pattern of the names that matter in it.
-    pub(super) name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
 }
 
 /// What a pattern stands for now.
 #[derive(Debug, Default)]
-pub(super) struct Expansion {
+pub(crate) struct Expansion {
     /// Paths; a pattern without wildcards gives its own path whether it exists or not.
-    pub(super) paths: Vec<PathBuf>,
+    pub(crate) paths: Vec<PathBuf>,
     /// Where to watch for changes; for a missing directory that is its nearest existing parent.
-    pub(super) places: Vec<Place>,
+    pub(crate) places: Vec<Place>,
     /// More matched than are read.
-    pub(super) is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 /// Whether a text has wildcards.
-pub(super) fn is_pattern(text: &[u8]) -> bool {
+pub(crate) fn is_pattern(text: &[u8]) -> bool {
     text.iter().any(|b| matches!(b, b'*' | b'?' | b'['))
 }
 
 /// Looks up what matches a path or pattern now.
-pub(super) fn expand(pattern: &str) -> Expansion {
+pub(crate) fn expand(pattern: &str) -> Expansion {
     let mut found = Expansion::default();
     let mut dirs = vec![PathBuf::new()];
     let mut parts = Path::new(pattern).components().peekable();
@@ -77,6 +77,14 @@ pub(super) fn expand(pattern: &str) -> Expansion {
     found
 }
 
+/// Whether a path matches a pattern, component by component.
+pub(crate) fn matches_path(pattern: &Path, path: &Path) -> bool {
+    let bytes = |part: Component<'_>| part.as_os_str().as_bytes().to_vec();
+    let (patterns, parts) = (pattern.components().map(bytes), path.components().map(bytes));
+    pattern.components().count() == path.components().count()
+        && patterns.zip(parts).all(|(pattern, part)| pattern == part || matches(&pattern, &part))
+}
+
 /// The names in a directory that match, sorted.
 fn matching(dir: &Path, pattern: &OsStr) -> Vec<std::ffi::OsString> {
     // A directory that cannot be listed has no matches; the watch on it, or on its parent, tells when it has.
@@ -88,7 +96,7 @@ fn matching(dir: &Path, pattern: &OsStr) -> Vec<std::ffi::OsString> {
 }
 
 /// Whether a name matches a pattern, in time that is bounded by the product of their lengths.
-pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     if name.first() == Some(&b'.') && pattern.first() != Some(&b'.') {
         return false;
     }

@@ -1,0 +1,187 @@
+//! What the logs say: is sshd there, are its failures understood, is a proxy in front of the web server.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::IpAddr;
+use std::path::Path;
+
+use pillory_core::event::Line;
+use pillory_core::filter::{Clock, Filter, Verdict, catalog};
+use pillory_core::net::Prefix;
+use pillory_core::time::Span;
+use sdjournal::Journal;
+
+use crate::clock;
+
+use super::{Host, Report};
+
+/// So much of the end of a log is read.
+const TAIL_BYTES: u64 = 2 * 1024 * 1024;
+
+/// So many of sshd's latest journal entries are read.
+const TAIL_ENTRIES: usize = 2_000;
+
+/// Where sshd's lines are, besides the journal.
+const AUTH_LOGS: [&str; 3] = ["/var/log/auth.log", "/var/log/secure", "/var/log/messages"];
+
+/// What sshd says when somebody fails, in any version.
+const FAILURES: [&str; 8] = [
+    "Failed password for ",
+    "Invalid user ",
+    "authentication failure; ",
+    " not allowed because ",
+    "maximum authentication attempts exceeded",
+    "Unable to negotiate with ",
+    "ROOT LOGIN REFUSED",
+    "drop connection #",
+];
+
+/// The last whole lines of a file.
+pub(super) fn tail(path: &Path) -> Vec<Vec<u8>> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let start = file.metadata()?.len().saturating_sub(TAIL_BYTES);
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        let first = if start > 0 { memchr::memchr(b'\n', &bytes).map_or(0, |end| end + 1) } else { 0 };
+        Ok(bytes.split_off(first))
+    };
+    // A log that cannot be read is as good as none; that it cannot is said by the source that wants it.
+    let bytes = read().unwrap_or_default();
+    bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
+/// Messages of sshd in the journal, the latest.
+fn journal(host: &Host) -> Vec<Vec<u8>> {
+    let places = ["/var/log/journal", "/run/log/journal"].map(|path| host.path(path));
+    let there: Vec<_> = places.into_iter().filter(|path| path.is_dir()).collect();
+    let Ok(journal) = Journal::open_dirs(&there) else { return Vec::new() };
+    let mut messages = Vec::new();
+    for name in ["sshd", "sshd-session"] {
+        let mut query = journal.query();
+        query.match_exact("_COMM", name.as_bytes()).reverse(true).limit(TAIL_ENTRIES);
+        let Ok(entries) = query.iter() else { continue };
+        let found = entries.flatten().filter_map(|entry| entry.get("MESSAGE").map(<[u8]>::to_vec));
+        messages.extend(found);
+    }
+    messages
+}
+
+/// Is sshd seen, by its process and by its lines, and does the filter understand its failures?
+pub(super) fn sshd(host: &Host, processes: &[String], report: &mut Report) {
+    let runs = processes.iter().any(|name| name == "sshd") || host.exists("/run/sshd.pid");
+    let entries = journal(host);
+    let mut places = Vec::new();
+    if !entries.is_empty() {
+        places.push("the journal".to_owned());
+        misses("the journal", &entries, report);
+    }
+    for path in AUTH_LOGS {
+        let lines: Vec<Vec<u8>> = tail(&host.path(path)).into_iter().filter(|line| is_sshd(line)).collect();
+        if !lines.is_empty() {
+            places.push(path.to_owned());
+            misses(path, &lines, report);
+        }
+    }
+    match (runs, places.is_empty()) {
+        (true, true) => report.find(
+            "sshd_silent",
+            "sshd runs, but neither the journal nor auth.log has a line of it (or they may not be read)",
+            "run it as root; set `SyslogFacility AUTH` and `LogLevel INFO` in sshd_config; start journald or rsyslog",
+        ),
+        (true, false) => report.note("sshd", format!("sshd runs and logs to {}", places.join(" and "))),
+        (false, false) => report.note("sshd", format!("sshd does not run now; it logged to {}", places.join(" and "))),
+        (false, true) => report.find(
+            "no_sshd",
+            "no sshd is seen: no process, no line",
+            "if this host has one, run `pillory doctor` as root and where it runs",
+        ),
+    }
+}
+
+fn is_sshd(line: &[u8]) -> bool {
+    memchr::memmem::find(line, b" sshd").is_some()
+}
+
+/// Failures that the filter does not understand.
+fn misses(place: &str, lines: &[Vec<u8>], report: &mut Report) {
+    let Some(mut filter) = catalog::builtin("sshd").and_then(|spec| Filter::compile(&spec).ok()) else {
+        return;
+    };
+    let clock = Clock { now: clock::now(), zone: clock::zone() };
+    let failed =
+        |line: &&Vec<u8>| FAILURES.iter().any(|words| memchr::memmem::find(line, words.as_bytes()).is_some());
+    let missed: Vec<&Vec<u8>> = lines
+        .iter()
+        .filter(failed)
+        .filter(|bytes| filter.judge(&Line { bytes, stamp: None }, &clock) == Verdict::Miss)
+        .collect();
+    if let Some(example) = missed.first() {
+        let example: String = String::from_utf8_lossy(example).chars().take(160).collect();
+        report.find(
+            "filter_misses",
+            format!(
+                "{} failures of sshd in {place} are not understood, for example: {example}",
+                missed.len()
+            ),
+            "see `pillory test-filter sshd FILE`, and report the line",
+        );
+    }
+}
+
+/// Web logs of the built-in filters.
+const WEB_LOGS: [&str; 5] = [
+    "/var/log/nginx/access.log",
+    "/var/log/apache2/access.log",
+    "/var/log/httpd/access_log",
+    "/var/log/apache2/other_vhosts_access.log",
+    "/var/log/caddy/access.log",
+];
+
+/// Fewer lines tell nothing.
+const MIN_LINES: usize = 100;
+
+/// Do most lines of a web log come from one private address?
+pub(super) fn proxy(host: &Host, report: &mut Report) {
+    for path in WEB_LOGS {
+        let lines = tail(&host.path(path));
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for line in &lines {
+            let first = line.split(|b| *b == b' ').next().and_then(|word| std::str::from_utf8(word).ok());
+            if let Some(addr) = first.and_then(|word| word.parse::<IpAddr>().ok()) {
+                *counts.entry(addr).or_default() += 1;
+            }
+        }
+        let Some((addr, count)) = counts.into_iter().max_by_key(|(_, count)| *count) else { continue };
+        if lines.len() >= MIN_LINES && count * 10 > lines.len() * 8 && is_private(addr) {
+            report.find(
+                "proxy",
+                format!(
+                    "{} % of {path} come from {addr}: a proxy stands in front",
+                    count * 100 / lines.len()
+                ),
+                format!(
+                    "set trusted_proxies = [\"{addr}\"], and let the web server log the client's address"
+                ),
+            );
+        }
+    }
+}
+
+fn is_private(addr: IpAddr) -> bool {
+    const RANGES: [&str; 7] = [
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "127.0.0.0/8",
+        "100.64.0.0/10",
+        "fc00::/7",
+        "::1/128",
+    ];
+    RANGES.iter().filter_map(|range| range.parse::<Prefix>().ok()).any(|range| range.contains_addr(addr))
+}
+
+/// A log whose last line is older than this is not written any more.
+pub(super) const STALE: Span = Span::from_secs(7 * 86_400);

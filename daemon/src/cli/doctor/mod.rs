@@ -1,0 +1,212 @@
+//! `pillory doctor`: is this host really protected? One line a finding, with the cure. Reads only.
+
+mod logs;
+mod rivals;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use pillory_core::time::Timestamp;
+
+use crate::actions::{self, ActionError};
+use crate::clock;
+use crate::control::Request;
+use crate::control::client::{ClientError, ask_once};
+use crate::engine::META_OFF;
+use crate::logging::escape;
+use crate::store::{self, query};
+
+use super::{Client, Outcome, exit, offline, print};
+
+/// `pillory doctor`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    client: Client,
+    #[command(flatten)]
+    state: offline::State,
+    /// Look at a host whose root is mounted here.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
+}
+
+/// Something that is wrong, with the cure; or something worth knowing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    /// A short name, stable for scripts.
+    id: &'static str,
+    /// What was found.
+    what: String,
+    /// What to do; empty for notes.
+    cure: String,
+}
+
+impl Finding {
+    fn new(id: &'static str, what: impl Into<String>, cure: impl Into<String>) -> Finding {
+        Finding { id, what: what.into(), cure: cure.into() }
+    }
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Report {
+    findings: Vec<Finding>,
+    notes: Vec<Finding>,
+}
+
+impl Report {
+    fn find(&mut self, id: &'static str, what: impl Into<String>, cure: impl Into<String>) {
+        self.findings.push(Finding::new(id, what, cure));
+    }
+
+    fn note(&mut self, id: &'static str, what: impl Into<String>) {
+        self.notes.push(Finding::new(id, what, ""));
+    }
+}
+
+/// The host that is looked at.
+#[derive(Debug, Clone)]
+struct Host {
+    root: PathBuf,
+    now: Timestamp,
+}
+
+impl Host {
+    /// Where a path of that host lies.
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    /// A small text file; empty if it cannot be read.
+    fn text(&self, path: &str) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.path(path)).unwrap_or_default()).into_owned()
+    }
+
+    /// Names of the processes that run there.
+    fn processes(&self) -> Vec<String> {
+        let processes = std::fs::read_dir(self.path("/proc")).into_iter().flatten().flatten();
+        let numbered = processes.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
+        let name = |path: PathBuf| std::fs::read_to_string(path.join("comm")).ok();
+        let mut names: Vec<String> =
+            numbered.filter_map(|entry| name(entry.path())).map(|name| name.trim_end().to_owned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+impl Doctor {
+    pub(crate) fn run(&self) -> Outcome {
+        let host = Host { root: self.root.clone(), now: clock::now() };
+        let mut report = Report::default();
+        self.daemon(&mut report);
+        if self.root == Path::new("/") {
+            kernel(&mut report);
+        }
+        let processes = host.processes();
+        logs::sshd(&host, &processes, &mut report);
+        logs::proxy(&host, &mut report);
+        storage::btmp(&host, &mut report);
+        storage::disk(&host, &mut report);
+        rivals::look(&host, &processes, &mut report);
+        if self.client.json {
+            print(&format!("{}\n", value(&report)))?;
+        } else {
+            print(&text(&report))?;
+        }
+        Ok(if report.findings.is_empty() { 0 } else { exit::NO })
+    }
+
+    /// Is the daemon running, and does it enforce?
+    fn daemon(&self, report: &mut Report) {
+        match ask_once(&self.client.control, &Request::Status) {
+            Ok(reply) => {
+                if reply.value["enforcing"] == false {
+                    report.find("off", "Pillory is switched off, nothing is enforced", "run `pillory on`");
+                }
+                for warning in reply.value["warnings"].as_array().into_iter().flatten() {
+                    report.find("warning", warning.as_str().unwrap_or_default(), "");
+                }
+                if reply.value["jails"].as_array().is_none_or(Vec::is_empty) {
+                    report.find("no_jail", "no jail runs", "name a logpath in /etc/pillory/pillory.toml");
+                }
+            }
+            Err(ClientError::NotAllowed { .. }) => {
+                report.find("not_root", "the daemon may not be asked by you", "run `sudo pillory doctor`");
+            }
+            Err(error) => {
+                let cure = "start it: `systemctl enable --now pillory`, or `pillory run`";
+                report.find("no_daemon", format!("no daemon runs, nobody is judged: {error}"), cure);
+                self.stored_off(report);
+            }
+        }
+    }
+
+    fn stored_off(&self, report: &mut Report) {
+        let off = store::open_read_only(&self.state.state_dir)
+            .ok()
+            .and_then(|db| query::meta(&db, META_OFF).ok().flatten());
+        if off.is_some_and(|off| !off.is_empty()) {
+            let cure = "run `pillory on`, or it enforces nothing when it starts";
+            report.find("off", "Pillory is switched off", cure);
+        }
+    }
+}
+
+/// Are we allowed to ban, and with what?
+fn kernel(report: &mut Report) {
+    match actions::best_kind() {
+        (Some(kind), refused) => {
+            for (worse, error) in refused {
+                let what = format!("{} cannot be used here: {error}", worse.name);
+                report.find("action", what, format!("{} is used instead: {}", kind.name, kind.about));
+            }
+            report.note("action", format!("bans by {}: {}", kind.name, kind.about));
+        }
+        (None, refused) => {
+            let denied = refused.iter().any(|(_, error)| matches!(error, ActionError::NotPermitted { .. }));
+            if denied {
+                let what = "may not write nftables: CAP_NET_ADMIN is missing";
+                report.find("not_permitted", what, "run it as root, or grant the capability in the unit");
+                return;
+            }
+            for (kind, error) in refused {
+                report.find(
+                    "action",
+                    format!("{}: {error}", kind.name),
+                    "use a kernel with nf_tables or routes",
+                );
+            }
+        }
+    }
+}
+
+fn value(report: &Report) -> Value {
+    let list = |findings: &[Finding]| -> Vec<Value> {
+        let value =
+            |finding: &Finding| json!({"id": finding.id, "finding": finding.what, "cure": finding.cure});
+        findings.iter().map(value).collect()
+    };
+    json!({"findings": list(&report.findings), "notes": list(&report.notes)})
+}
+
+fn text(report: &Report) -> String {
+    let line = |mark: &str, finding: &Finding| {
+        let cure = if finding.cure.is_empty() { String::new() } else { format!("; {}", finding.cure) };
+        format!("{mark} {}\n", escape(&format!("{}{cure}", finding.what)))
+    };
+    let mut text: String = report.findings.iter().map(|finding| line("!", finding)).collect();
+    text.extend(report.notes.iter().map(|note| line("-", note)));
+    if report.findings.is_empty() {
+        text.push_str("nothing is wrong\n");
+    }
+    text
+}

@@ -1,0 +1,241 @@
+//! Commands that work without a daemon, as a user runs them: what they print, and their exit status.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::lab::{Answer, Daemon, Host, World, need};
+
+/// A directory of its own, gone when dropped.
+struct Place(PathBuf);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let directory = std::env::temp_dir().join(format!("pillory-commands-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory for the test");
+        Place(directory)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).expect("a file for the test");
+        path.display().to_string()
+    }
+
+    /// Runs a command that changes nothing outside its own state directory.
+    fn run(&self, args: &[&str]) -> Answer {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pillory"));
+        command.args(args).env("TZ", "UTC").stdin(Stdio::null());
+        command.output().expect("the program starts").into()
+    }
+
+    /// The same with a state directory and no daemon.
+    fn offline(&self, args: &[&str]) -> Answer {
+        let (state, socket) = (self.0.join("state"), self.0.join("no.sock"));
+        let mut all = args.to_vec();
+        let (state, socket) = (state.display().to_string(), socket.display().to_string());
+        all.extend(["--state-dir", &state, "--control", &socket]);
+        self.run(&all)
+    }
+}
+
+const BRUTE_FORCE: &str = "\
+Nov 21 10:00:00 web sshd[100]: Invalid user oracle from 192.0.2.7 port 1000
+Nov 21 10:00:00 web sshd[100]: pam_unix(sshd:auth): check pass; user unknown
+Nov 21 10:00:00 web sshd[100]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7 
+Nov 21 10:00:02 web sshd[100]: Failed password for invalid user oracle from 192.0.2.7 port 1000 ssh2
+Nov 21 10:00:02 web sshd[100]: Connection closed by invalid user oracle 192.0.2.7 port 1000 [preauth]
+Nov 21 10:05:00 web sshd[101]: Failed password for root from 192.0.2.7 port 1001 ssh2
+Nov 21 10:06:00 web sshd[102]: Failed password for alice from 198.51.100.9 port 1002 ssh2
+Nov 21 10:06:30 web sshd[102]: Accepted password for alice from 198.51.100.9 port 1002 ssh2
+";
+
+#[test]
+fn scan_counts_attempts_and_says_who_would_be_banned() {
+    let place = Place::new("scan");
+    let log = place.write("auth.log", BRUTE_FORCE);
+    let answer = place.run(&["scan", "--json", &log]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let found = answer.json();
+    assert_eq!(found["failures"], 3);
+    assert_eq!(found["files"][0]["format"], "text");
+    assert_eq!(found["files"][0]["records"], 8);
+    assert_eq!(found["files"][0]["bytes"], BRUTE_FORCE.len());
+    let worst = &found["offenders"][0];
+    assert_eq!(worst["prefix"], "192.0.2.7/32");
+    assert_eq!(worst["failures"], 2);
+    assert_eq!(worst["users"], serde_json::json!(["oracle", "root"]));
+    assert_eq!(worst["would_ban"], true);
+    assert!(worst["would_ban_at"].as_str().is_some_and(|at| at.ends_with("-11-21T10:00:00Z")), "{worst}");
+    assert_eq!(found["offenders"][1]["would_ban"], false);
+    let text = place.run(&["scan", &log]).out;
+    assert!(text.contains("3 attempts by 2 sources, 1 good logins"), "{text}");
+}
+
+#[test]
+fn scan_reads_packed_logs_and_login_records_and_goes_on_after_what_it_cannot_read() {
+    let place = Place::new("formats");
+    let mut record = vec![0u8; 384];
+    record[0] = 6;
+    record[4..8].copy_from_slice(&77u32.to_le_bytes());
+    record[8..17].copy_from_slice(b"ssh:notty");
+    record[44..48].copy_from_slice(b"root");
+    record[76..86].copy_from_slice(b"192.0.2.66");
+    record[340..344].copy_from_slice(&1_790_000_000u32.to_le_bytes());
+    record[348..352].copy_from_slice(&[192, 0, 2, 66]);
+    let mut records = record.repeat(3);
+    records.extend_from_slice(&record[..100]);
+    let btmp = place.write("btmp", &records);
+    let answer = place.run(&["scan", "--json", &btmp, "/nowhere", &place.0.display().to_string()]);
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.err.contains("/nowhere") && answer.err.contains("directory"), "{answer:?}");
+    let found = answer.json();
+    assert_eq!((&found["files"][0]["format"], &found["files"][0]["records"]), (&"btmp".into(), &3.into()));
+    assert_eq!((&found["failures"], &found["offenders"][0]["prefix"]), (&3.into(), &"192.0.2.66/32".into()));
+}
+
+#[test]
+fn scan_of_a_log_without_failures_answers_no() {
+    let place = Place::new("nothing");
+    let log = place.write("auth.log", "\0\0\u{fffd}\nhello\n");
+    assert_eq!(place.run(&["scan", &log]).code, Some(1));
+}
+
+#[test]
+fn check_names_every_problem_with_its_line() {
+    let place = Place::new("check");
+    let bad = place.write("bad.toml", "bantime = \"10x\"\n[jail.sshd]\nmaxretry = -1\ncolour = 1\n");
+    let answer = place.run(&["check", "--config", &bad]);
+    assert_eq!(answer.code, Some(2));
+    for line in ["bad.toml:1:", "bad.toml:3:", "bad.toml:4:"] {
+        assert!(answer.err.contains(line), "{answer:?}");
+    }
+    let good = place.write("good.toml", "maxretry = 3\n");
+    assert_eq!(place.run(&["check", "--config", &good]).code, Some(0));
+    let json = place.run(&["check", "--json", "--config", &bad]).json();
+    assert_eq!(json["problems"].as_array().map(Vec::len), Some(3), "{json}");
+}
+
+#[test]
+fn test_filter_gives_each_lines_verdict_and_a_summary() {
+    let place = Place::new("filter");
+    let log = place.write("auth.log", BRUTE_FORCE);
+    let answer = place.run(&["test-filter", "--json", "--now", "1795334400", "--tz", "UTC", "sshd", &log]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let lines: Vec<Value> =
+        answer.out.lines().map(|line| serde_json::from_str(line).expect("a JSON object")).collect();
+    assert_eq!(lines.len(), 9);
+    assert_eq!(lines[0]["verdict"], "failure");
+    assert_eq!(lines[0]["prefix"], "192.0.2.7/32");
+    assert_eq!(lines[0]["class"], "unknown_user");
+    assert_eq!(lines[0]["time"], 1_795_255_200.0);
+    assert_eq!(lines[1]["verdict"], "miss");
+    assert_eq!(lines[7]["verdict"], "success");
+    assert_eq!(lines[8]["summary"]["lines"], 8);
+    assert_eq!(lines[8]["summary"]["success"], 1);
+    assert_eq!(place.run(&["test-filter", "no-such-filter", &log]).code, Some(2));
+}
+
+#[test]
+fn import_without_a_daemon_keeps_bans_for_its_start() {
+    let place = Place::new("import");
+    let list = place.write(
+        "list.txt",
+        "192.0.2.7\n198.51.100.155/24 - 12/2016. WP login attempts\n203.0.0.0/16\n127.0.0.1\nnonsense\n0.0.0.0/0\n",
+    );
+    let dry = place.offline(&["import", "--json", "--dry-run", &list]);
+    assert_eq!(dry.code, Some(0), "{dry:?}");
+    assert_eq!(place.offline(&["export"]).code, Some(69));
+    let answer = place.offline(&["import", "--json", &list]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let said = answer.json();
+    assert_eq!(said["banned"], serde_json::json!(["192.0.2.7/32"]));
+    assert_eq!((&said["changed"], &said["history_only"]), (&1.into(), &1.into()));
+    assert_eq!(said["refused"][0]["prefix"], "127.0.0.1/32");
+    assert_eq!((&said["unreadable"][0]["line"], &said["wide"][0]["line"]), (&5.into(), &3.into()));
+    assert_eq!(said["normalised"][0]["prefix"], "198.51.100.0/24");
+    assert_eq!(place.offline(&["export"]).out, "192.0.2.7\n");
+    let again = place.offline(&["import", "--json", "--ban", "--wide", &list]).json();
+    // Taking a list over again renews its bans.
+    assert_eq!((&again["changed"], &again["history_only"]), (&3.into(), &0.into()));
+    assert_eq!(place.offline(&["export"]).out, "192.0.2.7\n198.51.100.0/24\n203.0.0.0/16\n");
+    assert_eq!(place.offline(&["export", "--json"]).json().as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn import_goes_to_the_running_daemon_with_its_reasons() {
+    let Some(world) = World::new() else { return };
+    let daemon = Daemon::start(&world.server, "");
+    world.server.write("/tmp/list", "203.0.113.7 - web spam\n198.51.100.9 - 12/2016. ssh\n192.0.2.1\n");
+    let answer = daemon.ask(&["import", "/tmp/list", "--json"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let said = answer.json();
+    assert_eq!((&said["changed"], &said["history_only"]), (&1.into(), &1.into()), "{said}");
+    assert_eq!(said["refused"][0]["prefix"], "192.0.2.1/32");
+    let list = daemon.list();
+    assert_eq!(
+        (list.len(), &list[0]["reason"], &list[0]["origin"]),
+        (1, &"web spam".into(), &"import".into())
+    );
+    assert!(world.kernel().is_banned("203.0.113.7".parse().expect("an address")));
+    let history = daemon.ask_json(&["history"]);
+    let listed = history.as_array().and_then(|rows| rows.iter().find(|row| row["what"] == "listed"));
+    assert_eq!(listed.map(|row| &row["time"]), Some(&"2016-12-01T00:00:00Z".into()), "{history}");
+    assert_eq!(daemon.ask(&["export"]).out, "203.0.113.7\n");
+}
+
+#[test]
+fn off_on_and_unban_work_without_a_daemon() {
+    if !need(&["unshare", "nsenter", "ip", "nft"]) {
+        return;
+    }
+    let host = Host::server();
+    host.write("/tmp/list", "192.0.2.7\n198.51.100.0/24\n");
+    let run = |args: &[&str]| crate::lab::pillory(&host, args);
+    assert_eq!(run(&["import", "/tmp/list"]).code, Some(0));
+    let unbanned = run(&["unban", "192.0.2.7", "--json"]);
+    assert_eq!(unbanned.code, Some(0), "{unbanned:?}");
+    assert_eq!(unbanned.json()["unbanned"][0]["prefix"], "192.0.2.7/32");
+    assert_eq!(run(&["unban", "192.0.2.7"]).code, Some(1));
+    host.run("nft", &["add table inet pillory"]);
+    host.run("nft", &["add set inet pillory ban4 { type ipv4_addr; flags timeout; }"]);
+    host.run("nft", &["add element inet pillory ban4 { 203.0.113.9 timeout 1h }"]);
+    host.run("ip", &["route", "add", "blackhole", "203.0.113.77"]);
+    assert_eq!(run(&["off"]).code, Some(0));
+    assert!(!host.run("nft", &["list", "tables"]).contains("pillory"));
+    assert!(host.run("ip", &["route"]).contains("203.0.113.77"), "a foreign route stays");
+    assert_eq!(run(&["doctor"]).code, Some(1));
+    assert!(run(&["doctor"]).out.contains("switched off"));
+    let on = run(&["on"]);
+    assert_eq!(on.code, Some(0), "{on:?}");
+    assert!(on.out.contains("1 bans are kept"), "{on:?}");
+}
+
+#[test]
+fn without_rights_the_missing_privilege_is_named() {
+    let place = Place::new("rights");
+    if !rustix::process::geteuid().is_root() || Path::new("/usr/bin/setpriv").metadata().is_err() {
+        println!("skipped: needs root and setpriv");
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let state = place.0.join("state");
+    std::fs::create_dir_all(&state).expect("a directory");
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).expect("closed");
+    std::fs::set_permissions(&place.0, std::fs::Permissions::from_mode(0o755)).expect("open");
+    let program = place.0.join("pillory");
+    std::fs::copy(env!("CARGO_BIN_EXE_pillory"), &program).expect("a copy that anybody may run");
+    let mut command = Command::new("/usr/bin/setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program).arg("off");
+    command.arg("--state-dir").arg(&state).arg("--control").arg(place.0.join("no.sock"));
+    let answer: Answer = command.output().expect("setpriv starts").into();
+    assert_eq!(answer.code, Some(77), "{answer:?}");
+    assert!(answer.err.contains("root"), "{answer:?}");
+}

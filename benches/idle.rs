@@ -11,6 +11,7 @@ const JAILS: usize = 10;
 const SETTLE: Duration = Duration::from_secs(12);
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Memory and CPU time over a minute.
 pub fn measure(table: &mut Table) {
     let world = world();
     let mut config =

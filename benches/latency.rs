@@ -24,6 +24,7 @@ const FILE: &str = "[jail.sshd]\nenabled = true\nbackend = \"file\"\nlogpath = [
 const BTMP: &str = "[jail.sshd]\nenabled = true\nbackend = \"btmp\"\nlogpath = [\"/var/log/btmp\"]\n";
 const JOURNAL: &str = "[jail.sshd]\nenabled = true\nbackend = \"journal\"\n";
 
+/// Each kind of source from a line to the element, and from a real client to it.
 pub fn measure(table: &mut Table) {
     appended(table, "line in auth.log", FILE, "/var/log/auth.log", |addr| {
         generate::unknown_user(addr, 4_242).into_bytes()

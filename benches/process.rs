@@ -103,10 +103,10 @@ pub fn run(args: &[&str]) -> (Duration, Duration, std::process::Output) {
 fn cpu_of_children() -> Duration {
     let text = std::fs::read_to_string("/proc/self/stat").expect("it is there");
     let after_name = text.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<u64> = after_name.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-    // Field 3, the state, is no number; so field 16 is at 12.
-    let ticks = fields[12] + fields[13];
-    Duration::from_millis(ticks * 10)
+    // The first of these is field 3.
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks = |field: usize| fields[field - 3].parse::<u64>().expect("a number of ticks");
+    Duration::from_millis((ticks(16) + ticks(17)) * 10)
 }
 
 /// A world with a server, for measurements.

@@ -13,6 +13,7 @@ use crate::table::Table;
 const BANS: usize = 100_000;
 const CONFIG: &str = "[jail.sshd]\nenabled = true\nbackend = \"file\"\nlogpath = [\"/var/log/auth.log\"]\n";
 
+/// With an empty kernel, and with one that has kept every ban.
 pub fn measure(table: &mut Table) {
     let world = world();
     world.server.write("/var/log/auth.log", "");

@@ -194,10 +194,9 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
     if let Some(journalmatch) = &draft.journalmatch {
         spec.journalmatch.clone_from(journalmatch);
     }
-    if draft.failregex.is_some() || draft.ignoreregex.is_some() || draft.datepattern.is_some() {
-        if let Err(errors) = Filter::compile(&spec) {
-            problems.extend(errors.into_iter().map(|error| (error.to_string(), "")));
-        }
+    let is_changed = draft.failregex.is_some() || draft.ignoreregex.is_some() || draft.datepattern.is_some();
+    if is_changed && let Err(errors) = Filter::compile(&spec) {
+        problems.extend(errors.into_iter().map(|error| (error.to_string(), "")));
     }
     spec
 }

@@ -215,8 +215,8 @@ pub(crate) fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let width = right.len() + 1;
     let mut rows = vec![0usize; (left.len() + 1) * width];
-    for column in 0..width {
-        rows[column] = column;
+    for (column, cell) in rows.iter_mut().take(width).enumerate() {
+        *cell = column;
     }
     for row in 1..=left.len() {
         rows[row * width] = row;

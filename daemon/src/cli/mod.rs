@@ -5,6 +5,7 @@ mod client;
 mod doctor;
 mod import;
 mod offline;
+mod rows;
 pub(crate) mod run;
 mod scan;
 mod test_filter;
@@ -106,9 +107,9 @@ enum Command {
     /// Why a prefix is banned or not.
     Explain(client::Explain),
     /// The attempts seen, newest last.
-    Attempts(client::Rows),
+    Attempts(rows::Rows),
     /// The bans and unbans, newest last.
-    History(client::Rows),
+    History(rows::Rows),
     /// Read the configuration again.
     Reload(client::Reload),
     /// Validate a configuration; no side effect.
@@ -146,8 +147,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Off(command) => command.run(),
         Command::On(command) => command.run(),
         Command::Explain(command) => command.run(),
-        Command::Attempts(command) => command.run(&client::Table::Attempts),
-        Command::History(command) => command.run(&client::Table::History),
+        Command::Attempts(command) => command.run(&rows::Table::Attempts),
+        Command::History(command) => command.run(&rows::Table::History),
         Command::Reload(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Import(command) => command.run(),

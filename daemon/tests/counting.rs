@@ -59,9 +59,6 @@ const PLAIN: [Case; 6] = [
 const PLAIN_CONFIG: &str = "maxretry = 3\n\
     points = { bad_user = 1, unknown_user = 1, root = 1, known_user = 1, good_user = 1, probe = 1, scan = 1, penalty = 1, web = 1 }\n";
 
-/// What cannot pass yet, and why.
-const NOT_YET: [(Logging, &str); 1] = [(Logging::Journald, "there is no journal source yet")];
-
 #[test]
 fn bans_fall_at_the_attempt_that_default_points_say_from_the_log_file() {
     play_all(Logging::Rsyslog, "", &DEFAULT);
@@ -128,10 +125,6 @@ fn play_all(logging: Logging, config: &str, cases: &'static [Case]) {
 
 /// With PAM and without, at the same time.
 fn in_two_worlds(logging: Logging, config: &str, sshd: &[&str], test: impl Fn(&Scene) + Sync) {
-    if let Some((_, why)) = NOT_YET.iter().find(|(not_yet, _)| *not_yet == logging) {
-        say_skipped(why);
-        return;
-    }
     let scenes = [false, true].map(|use_pam| {
         let sshd = sshd.iter().map(ToString::to_string).collect();
         Scene::with(&SceneOptions { logging, use_pam, sshd, config: config.to_owned() })

@@ -156,8 +156,9 @@ fn refusal(never: &NeverBan, prefix: Prefix, caller: Option<IpAddr>) -> Option<S
         return Some("you yourself come from there".to_owned());
     }
     let reasons = never.reasons(prefix);
-    reasons.first().map(|(entry, why)| match *entry == prefix {
-        true => format!("it is {}", why.words()),
-        false => format!("it holds {}, {}", entry.short(), why.words()),
+    reasons.first().map(|(entry, why)| match (*entry == prefix, entry.contains(prefix)) {
+        (true, _) => format!("it is {}", why.words()),
+        (_, true) => format!("it belongs to {}, {}", entry.short(), why.words()),
+        _ => format!("it holds {}, {}", entry.short(), why.words()),
     })
 }

@@ -107,6 +107,22 @@ fn fixed(config: &Config) -> Vec<(Prefix, Why)> {
     ignored.chain(config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy))).collect()
 }
 
+/// The last good answer to each question: who is never banned must not hang on a moment's trouble.
+#[derive(Debug, Default)]
+struct LastGood {
+    addresses: Vec<IpAddr>,
+    gateways: Vec<IpAddr>,
+    resolvers: Vec<IpAddr>,
+    connections: Connections,
+}
+
+fn refresh<T, E: std::fmt::Display>(last: &mut T, what: &'static str, answer: Result<T, E>) {
+    match answer {
+        Ok(new) => *last = new,
+        Err(error) => warn!(what, %error, "cannot be read; the last answer stands"),
+    }
+}
+
 /// Reads the facts; lives on its own thread after the first reading.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -118,6 +134,7 @@ pub(crate) struct Reader {
     logins: HashSet<(IpAddr, u16)>,
     routing: Option<HostFacts>,
     sockets: Option<SockDiag>,
+    last: LastGood,
     passwd_changed: Option<std::time::SystemTime>,
 }
 
@@ -147,6 +164,7 @@ impl Reader {
             logins: HashSet::new(),
             routing,
             sockets,
+            last: LastGood::default(),
             passwd_changed: None,
         };
         Ok((reader, asker))
@@ -162,20 +180,27 @@ impl Reader {
         let named = self.names.known();
         never.extend(named.addresses.iter().map(|(_, addr)| (Prefix::host(*addr), Why::Ignoreip)));
         let unresolved = named.problems.clone();
-        if let Some(routing) = &mut self.routing {
-            let host = |why: Why| move |addr: IpAddr| (Prefix::host(addr), why);
-            never.extend(routing.addresses().unwrap_or_default().into_iter().map(host(Why::Own)));
-            never.extend(routing.gateways().unwrap_or_default().into_iter().map(host(Why::Gateway)));
-        }
-        let resolvers = resolvers(Path::new(RESOLV_CONF)).unwrap_or_default();
-        never.extend(resolvers.into_iter().map(|addr| (Prefix::host(addr), Why::Resolver)));
-        let connections =
-            self.sockets.as_mut().and_then(|sockets| Connections::read(sockets).ok()).unwrap_or_default();
-        never.extend(
-            self.sessions(&connections.inbound).into_iter().map(|addr| (Prefix::host(addr), Why::Session)),
-        );
-        let talks_to = connections.outbound.iter().map(|peer| peer.addr).collect();
+        self.ask_kernel();
+        let host = |why: Why| move |addr: &IpAddr| (Prefix::host(*addr), why);
+        never.extend(self.last.addresses.iter().map(host(Why::Own)));
+        never.extend(self.last.gateways.iter().map(host(Why::Gateway)));
+        never.extend(self.last.resolvers.iter().map(host(Why::Resolver)));
+        let inbound = self.last.connections.inbound.clone();
+        never.extend(self.sessions(&inbound).iter().map(host(Why::Session)));
+        let talks_to = self.last.connections.outbound.iter().map(|peer| peer.addr).collect();
         Facts { never, talks_to, accounts: self.new_accounts(), unresolved }
+    }
+
+    fn ask_kernel(&mut self) {
+        let last = &mut self.last;
+        if let Some(routing) = &mut self.routing {
+            refresh(&mut last.addresses, "addresses of this host", routing.addresses());
+            refresh(&mut last.gateways, "default gateways", routing.gateways());
+        }
+        refresh(&mut last.resolvers, RESOLV_CONF, resolvers(Path::new(RESOLV_CONF)));
+        if let Some(sockets) = &mut self.sockets {
+            refresh(&mut last.connections, "socket table", Connections::read(sockets));
+        }
     }
 
     /// Far ends of the connections that belong to an authenticated session.

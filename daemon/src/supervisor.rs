@@ -73,14 +73,18 @@ fn open(feeds: &[Feed], positions: &HashMap<String, Position>) -> Vec<(&'static 
     all
 }
 
+/// How late the engine may hear that a quiet source is in trouble, or is well again.
+const STATUS_EVERY: Duration = Duration::from_secs(2);
+
 /// Hands a source's batches to the engine until told to stop.
 fn read(kind: &'static str, mut source: Box<dyn Source>, reads: &Sender<Read>, wake: &Wake) {
     let mut said_watching = false;
     let mut status = Vec::new();
     while !wake.is_raised() {
-        // Until everything that was there has been read, the source must come back to say so.
-        let timeout = (!said_watching).then_some(Duration::from_millis(1));
-        match source.poll(wake.as_fd(), timeout) {
+        // Until everything that was there has been read, the source must come back to say so; later now and then,
+        // for a log that is gone has no records to come back with.
+        let timeout = if said_watching { STATUS_EVERY } else { Duration::from_millis(1) };
+        match source.poll(wake.as_fd(), Some(timeout)) {
             Ok(batches) => {
                 for batch in batches {
                     if reads.send(Read::Batch(batch)).is_err() {

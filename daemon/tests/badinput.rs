@@ -202,6 +202,23 @@ fn a_missing_log_is_said_and_waited_for() {
     assert_still_bans(&world, &daemon);
 }
 
+#[test]
+fn a_log_that_vanishes_while_it_is_watched_is_said() {
+    let Some((_world, server)) = quiet_server() else { return };
+    server.write("/var/log/other", "");
+    let daemon = Daemon::start(&server, SECOND_JAIL);
+    std::fs::remove_file(server.path("/var/log/other")).expect("it is removed");
+    daemon
+        .wait_for(SOON, "a warning", || warns(&daemon, &["/var/log/other", "does not exist"]).then_some(()));
+    std::fs::create_dir(server.path("/var/log/other")).expect("a directory is made");
+    daemon
+        .wait_for(SOON, "a warning", || warns(&daemon, &["/var/log/other", "is a directory"]).then_some(()));
+    std::fs::remove_dir(server.path("/var/log/other")).expect("it is removed");
+    server.append("/var/log/other", failed_lines(5000, 3, "root", "198.51.100.8"));
+    daemon.wait_for(SOON, "the ban from the new log", || daemon.lists("198.51.100.8/32").then_some(()));
+    daemon.wait_for(SOON, "the warning to go", || (!warns(&daemon, &["/var/log/other"])).then_some(()));
+}
+
 /// As root, but bound by file modes like everybody.
 fn without_override() -> DaemonOptions {
     let through = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"];

@@ -10,6 +10,7 @@ mod badinput;
 mod commands;
 mod counting;
 mod docs;
+mod edges;
 mod first_ban;
 mod friends;
 mod harness;

@@ -191,12 +191,14 @@ impl Held {
 }
 
 /// What the store's trouble means for the exit status.
-fn failed(error: &StoreError) -> Failure {
+pub(super) fn failed(error: &StoreError) -> Failure {
     use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
     let denied = match error {
         StoreError::Directory { cause, .. } => cause.kind() == std::io::ErrorKind::PermissionDenied,
         StoreError::Database { cause, .. } => {
-            matches!(cause.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
+            // What root cannot open is no matter of rights.
+            !rustix::process::geteuid().is_root()
+                && matches!(cause.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
         }
         StoreError::Newer { .. } => false,
     };

@@ -28,7 +28,7 @@ use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
 use crate::{clock, facts, kernel, logging};
 
-use super::{Failure, Outcome, exit};
+use super::{Failure, Outcome, exit, offline};
 
 /// Arguments of `pillory run`.
 #[derive(Debug, clap::Args)]
@@ -116,9 +116,10 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let config = load_config(arguments.config.as_deref())?;
     let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
     let _only_one = hold_namespace(arguments.dry_run)?;
-    let (db, broken) =
-        store::open(&arguments.state_dir).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+    store::create_private(&arguments.state_dir).map_err(|error| offline::failed(&error))?;
+    // The lock first: a store that another daemon writes is not looked at, and never taken for broken.
     let _lock = hold_state(&arguments.state_dir)?;
+    let (db, broken) = store::open(&arguments.state_dir).map_err(|error| offline::failed(&error))?;
     if let Some(broken) = broken {
         warn!(reason = %broken, "the store was broken");
     }
@@ -135,15 +136,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     prepare(action.as_mut(), &mut machine, &readers)?;
     say_what_runs(&active, action.name(), &arguments.state_dir);
 
-    let server = Server::bind(&arguments.control, &arguments.state_dir).map_err(|error| {
-        Failure::new(
-            exit::NO,
-            format!(
-                "cannot listen at {}: {error}; choose another place with --control",
-                arguments.control.display()
-            ),
-        )
-    })?;
+    let server = Server::bind(&arguments.control, &arguments.state_dir)
+        .map_err(|error| cannot_listen(&arguments.control, &error))?;
     let threads = Threads {
         server,
         db,
@@ -154,6 +148,16 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     };
     let setup = Setup { config, config_file: arguments.config.clone(), on_stop, zone: clock::zone() };
     threads.run(machine, readers, setup, restored)
+}
+
+fn cannot_listen(control: &Path, error: &std::io::Error) -> Failure {
+    use std::io::ErrorKind::{AddrInUse, PermissionDenied};
+    let (code, cure) = match error.kind() {
+        AddrInUse => (exit::TAKEN, "stop it, or choose another place with --control"),
+        PermissionDenied => (exit::NOT_PERMITTED, "run it as root, or choose another place with --control"),
+        _ => (exit::NO, "choose another place with --control"),
+    };
+    Failure::new(code, format!("cannot listen at {}: {error}; {cure}", control.display()))
 }
 
 /// One daemon a network namespace: an abstract socket guards it.

@@ -1,7 +1,7 @@
 //! The daemon's side of the control socket: one thread that accepts, one short-lived thread a client.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,15 +33,28 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Listens at `path`; a socket file that nobody answers at is replaced.
+    /// Listens at `path`; a socket file that nobody answers at is replaced, anything else stays as it is.
     /// # Errors
-    /// The system's, from making the directory or the socket.
+    /// The system's, from making the directory or the socket; `AddrInUse` if a daemon answers there,
+    /// `AlreadyExists` if something is there that is no socket.
     pub(crate) fn bind(path: &Path, state_dir: &Path) -> std::io::Result<Server> {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
         match std::fs::symlink_metadata(path) {
-            Ok(_) if UnixStream::connect(path).is_ok() => return Err(std::io::ErrorKind::AddrInUse.into()),
+            // A mistyped --control must not cost anybody a file.
+            Ok(status) if !status.file_type().is_socket() => {
+                return Err(std::io::Error::new(
+                    std::io::ErrorKind::AlreadyExists,
+                    "something that is no socket is there",
+                ));
+            }
+            Ok(_) if UnixStream::connect(path).is_ok() => {
+                return Err(std::io::Error::new(
+                    std::io::ErrorKind::AddrInUse,
+                    "another pillory answers there",
+                ));
+            }
             Ok(_) => std::fs::remove_file(path)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

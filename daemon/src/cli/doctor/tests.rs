@@ -91,3 +91,12 @@ fn who_rotates_btmp_is_named() {
     assert_eq!(report.findings, []);
     assert!(report.notes.iter().any(|note| note.what.contains("/etc/logrotate.d/btmp")), "{report:?}");
 }
+
+#[test]
+fn a_fifo_where_a_log_should_be_is_not_waited_for() {
+    let made = host("fifo", &[("/var/log/auth.log", LINE)]);
+    let path = made.0.path("/var/log/auth.log");
+    std::fs::remove_file(&path).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert_eq!(logs::tail(&path), Vec::<Vec<u8>>::new());
+}

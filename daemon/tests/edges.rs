@@ -1,0 +1,53 @@
+//! What the daemon finds where its own files and names should be.
+
+use crate::lab::{CONTROL, Daemon, Host, Running, SOON, STATE_DIR, World, binary, quiet_server, wait_for};
+
+/// A daemon that refuses to run: its exit code and what it said.
+#[track_caller]
+fn refusal(server: &Host, before: &[&str], args: &[&str]) -> (Option<i32>, String) {
+    let mut words = before.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    words.push(binary().display().to_string());
+    let mut command = server.command(&words[0]);
+    command.args(&words[1..]).arg("run").args(args);
+    let mut running = Running::start("a daemon", command);
+    let code = running.wait(SOON);
+    // The pipe is read by a thread of its own, which may be a moment behind.
+    wait_for(SOON, "a word about it", || running.errors().contains("pillory: ").then_some(()));
+    (code, running.errors())
+}
+
+#[test]
+fn a_file_where_the_control_socket_should_be_is_left_alone() {
+    let Some((world, server)) = quiet_server() else { return };
+    server.write("/run/precious", "keep me");
+    let (code, said) = refusal(&server, &[], &["--state-dir", STATE_DIR, "--control", "/run/precious"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("/run/precious") && said.contains("no socket"), "{said}");
+    assert_eq!(server.read("/run/precious"), "keep me");
+    drop(world);
+}
+
+#[test]
+fn a_control_socket_that_another_daemon_answers_at_is_refused_with_75() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    let other = ["--dry-run", "--state-dir", "/var/lib/other", "--control", CONTROL];
+    let (code, said) = refusal(&server, &[], &other);
+    assert_eq!(code, Some(75), "{said}");
+    assert_eq!(daemon.ask(&["list"]).code, Some(0), "the first one still answers");
+}
+
+#[test]
+fn files_that_may_not_be_written_are_named_and_refused_with_77() {
+    let Some(world) = World::with(&["setpriv"]) else { return };
+    let server = &world.server;
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
+    let (code, said) = refusal(server, &nobody, &["--dry-run", "--state-dir", STATE_DIR]);
+    assert_eq!(code, Some(77), "{said}");
+    assert!(said.contains(STATE_DIR) && said.contains("root"), "{said}");
+    std::os::unix::fs::chown(server.path(STATE_DIR), Some(65534), Some(65534)).expect("it is given away");
+    let (code, said) =
+        refusal(server, &nobody, &["--dry-run", "--state-dir", STATE_DIR, "--control", "/run/own.sock"]);
+    assert_eq!(code, Some(77), "{said}");
+    assert!(said.contains("/run/own.sock"), "{said}");
+}

@@ -241,6 +241,26 @@ pub enum Origin {
     Fleet,
 }
 
+impl Origin {
+    /// Every origin with its name in JSON and in the store.
+    pub const ALL: [(Origin, &'static str); 4] = [
+        (Origin::Local, "local"),
+        (Origin::Manual, "manual"),
+        (Origin::Import, "import"),
+        (Origin::Fleet, "fleet"),
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Origin::ALL.iter().find(|(origin, _)| *origin == self).map_or("local", |(_, name)| name)
+    }
+
+    /// The origin of that name.
+    pub fn from_name(name: &str) -> Option<Origin> {
+        Origin::ALL.iter().find(|(_, known)| *known == name).map(|(origin, _)| *origin)
+    }
+}
+
 /// Which traffic of a banned prefix is dropped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,7 +5,6 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use pillory_core::config::OnStop;
-use pillory_core::event::Origin;
 use pillory_core::jail::never::Why;
 use pillory_core::ledger::Ban;
 use pillory_core::machine::Machine;
@@ -43,15 +42,6 @@ pub(super) fn stopping(banned: usize, on_stop: OnStop, action: &str) {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 
-fn origin(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Local => "local",
-        Origin::Manual => "manual",
-        Origin::Import => "import",
-        Origin::Fleet => "fleet",
-    }
-}
-
 /// A ban as `list --json` shows it.
 pub(crate) fn ban_value(ban: &Ban) -> Value {
     json!({
@@ -61,7 +51,7 @@ pub(crate) fn ban_value(ban: &Ban) -> Value {
         "until": ban.until.timestamp().map(stamp),
         "failures": ban.failures,
         "reason": ban.reason,
-        "origin": origin(ban.origin),
+        "origin": ban.origin.name(),
     })
 }
 

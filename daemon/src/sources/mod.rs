@@ -12,6 +12,7 @@ mod file;
 mod follow;
 mod glob;
 mod journal;
+mod read;
 mod watch;
 
 use std::ops::Range;

@@ -152,24 +152,6 @@ fn scope_text(scope: &Scope) -> String {
     }
 }
 
-fn origin_text(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Local => "local",
-        Origin::Manual => "manual",
-        Origin::Import => "import",
-        Origin::Fleet => "fleet",
-    }
-}
-
-fn origin_of(text: &str) -> Origin {
-    match text {
-        "manual" => Origin::Manual,
-        "import" => Origin::Import,
-        "fleet" => Origin::Fleet,
-        _ => Origin::Local,
-    }
-}
-
 /// Rows that cannot be read (edited by hand, say) are skipped: better a ban less than no start.
 fn ban_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Ban>> {
     let (prefix, jail): (String, String) = (row.get("prefix")?, row.get("jail")?);
@@ -183,7 +165,7 @@ fn ban_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Ban>> {
         until: End::from_option(row.get::<_, Option<i64>>("until")?.map(Timestamp::from_millis)),
         failures: row.get("failures")?,
         reason: row.get("reason")?,
-        origin: origin_of(&origin),
+        origin: Origin::from_name(&origin).unwrap_or(Origin::Local),
         scope: JailName::new(&scope).map_or(Scope::All, Scope::Ports),
     }))
 }

@@ -16,7 +16,7 @@ use pillory_core::time::{Span, Timestamp};
 
 use crate::sources::Position;
 
-use super::{StoreError, origin_text, scope_text};
+use super::{StoreError, scope_text};
 
 /// One unit of work; all its parts are one transaction.
 #[derive(Debug, Default)]
@@ -204,7 +204,7 @@ fn keep_ban(transaction: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
         ban.until.timestamp().map(Timestamp::millis),
         ban.failures,
         ban.reason,
-        origin_text(ban.origin),
+        ban.origin.name(),
         scope_text(&ban.scope),
     ])?;
     Ok(())
@@ -225,7 +225,7 @@ fn keep_history(
         ban.until.timestamp().map(Timestamp::millis),
         ban.failures,
         ban.reason,
-        origin_text(ban.origin),
+        ban.origin.name(),
     ])?;
     Ok(())
 }

@@ -7,10 +7,12 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+
+use crate::sources::read::read_up_to;
 
 use super::gzip::Gunzip;
 use super::split::{Cut, Format, Splitter};
@@ -474,24 +476,6 @@ fn seen_empty(status: &Metadata) -> Option<(u64, i64)> {
 /// Nanoseconds since the epoch of a file's last change.
 pub(super) fn changed_at(status: &Metadata) -> i64 {
     status.mtime().saturating_mul(1_000_000_000).saturating_add(status.mtime_nsec())
-}
-
-/// Reads at most `len` bytes from `offset` on; fewer only at the end of the file.
-/// # Errors
-/// What the kernel says to a read.
-pub(super) fn read_up_to(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }
 
 /// Whether a file holds what a saved place says: the first bytes, and those right before the offset.

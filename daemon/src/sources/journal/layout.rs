@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use crate::sources::read::read_up_to;
+
 use super::unpack;
 
 /// An object of another kind, or one that is larger than this, is no part of a sound file.
@@ -254,18 +256,8 @@ impl JournalFile {
     }
 
     fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(len).map_err(|_| damaged("an object is too large"))?];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.file.read_at(rest, offset + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+        let len = usize::try_from(len).map_err(|_| damaged("an object is too large"))?;
+        read_up_to(&self.file, offset, len)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The systemd journal, read from its files; journald is never talked to.
 //!
 //! journald writes through a memory map, of which the kernel tells nothing; journald itself makes inotify fire
-//! 250 to 400 ms later. So the count of entries in each header is looked at every 10 ms while something goes
-//! on (an entry that a feed wanted, or another source's records, in the last seconds), and at each notice and
-//! every few seconds otherwise. A position is the number of entries read of each file, by the file's own id:
-//! exact through rotation, renaming and steps of the clock.
+//! 250 to 500 ms later. So the count of entries in each header is looked at every 10 ms while something goes on
+//! (in the last seconds an entry that a feed wanted, another source's records, or a start of sshd), and at each
+//! notice and every few seconds otherwise. A position is the number of entries read of each file, by the
+//! file's own id: exact through rotation, renaming and steps of the clock.
 
 mod entries;
 mod layout;
@@ -38,17 +38,33 @@ const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// The same where inotify is of no use.
 const POLL_EVERY: Duration = Duration::from_millis(250);
 
+/// How often directories are listed even if nothing is told of them.
+const LIST_EVERY: Duration = Duration::from_secs(30);
+
 /// Logs that get the same lines as the journal, but whose writes the kernel tells of at once.
 const COMPANIONS: [&str; 3] = ["/var/log/auth.log", "/var/log/secure", "/var/log/btmp"];
+
+/// Programs that are started for each connection, so for each login that will be in the journal soon: sshd
+/// starts itself again, since OpenSSH 9.8 its session process.
+const HERALDS: [&str; 5] = [
+    "/usr/sbin/sshd",
+    "/usr/lib/openssh/sshd-session",
+    "/usr/libexec/openssh/sshd-session",
+    "/usr/lib/ssh/sshd-session",
+    "/usr/libexec/sshd-session",
+];
 
 /// Reads all journals that feeds want.
 struct Journal {
     streams: Vec<Stream>,
     watcher: Watcher,
+    /// The host's own journal is among them.
+    is_own: bool,
     /// Watches on files that only tell that something goes on.
     companions: Vec<i32>,
     lively_until: Instant,
     next_check: Instant,
+    next_list: Instant,
     list_is_due: bool,
     watching: bool,
 }
@@ -75,11 +91,7 @@ fn open(
         }
     }
     let now = clock::instant();
-    let mut watcher = Watcher::new();
-    let mut companions = Vec::new();
-    if wanted.iter().any(|(directory, _)| directory.is_none()) {
-        companions.extend(COMPANIONS.iter().filter_map(|path| watcher.add_path(Path::new(path))));
-    }
+    let is_own = wanted.iter().any(|(directory, _)| directory.is_none());
     let streams = wanted.into_iter().map(|(directory, matches)| {
         let name =
             directory.map_or_else(|| "journal:".to_owned(), |path| format!("journal:{}", path.display()));
@@ -89,10 +101,12 @@ fn open(
     });
     let mut journal = Journal {
         streams: streams.collect(),
-        watcher,
-        companions,
+        watcher: Watcher::new(),
+        is_own,
+        companions: Vec::new(),
         lively_until: now,
         next_check: now + CHECK_EVERY,
+        next_list: now + LIST_EVERY,
         list_is_due: false,
         watching: false,
     };
@@ -121,6 +135,16 @@ impl Journal {
     /// Looks up which files there are.
     fn list(&mut self) {
         self.list_is_due = false;
+        if self.is_own {
+            let watcher = &mut self.watcher;
+            let mut watches: Vec<i32> =
+                COMPANIONS.iter().filter_map(|path| watcher.add_written(Path::new(path))).collect();
+            watches.extend(HERALDS.iter().filter_map(|path| watcher.add_started(Path::new(path))));
+            for stale in self.companions.iter().filter(|watch| !watches.contains(watch)) {
+                watcher.remove(*stale);
+            }
+            self.companions = watches;
+        }
         // What appears between a listing and the first watch on its directory is seen by listing again.
         for _ in 0..4 {
             let places = self.streams.iter_mut().flat_map(Stream::list).collect::<Vec<_>>();
@@ -168,7 +192,10 @@ impl Journal {
         }
         if now >= self.next_check {
             self.next_check = now + if self.watcher.trouble().is_some() { POLL_EVERY } else { CHECK_EVERY };
-            self.list_is_due = true;
+            if now >= self.next_list {
+                self.next_list = now + LIST_EVERY;
+                self.list_is_due = true;
+            }
         }
     }
 }

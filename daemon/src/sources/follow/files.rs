@@ -17,7 +17,7 @@ use crate::clock;
 use crate::sources::activity;
 use crate::sources::glob::{self, Place};
 use crate::sources::watch::{Notice, Watcher};
-use crate::sources::{Batch, FeedId, Position, Source, SourceError, StreamStatus};
+use crate::sources::{Batch, FeedId, Phase, Position, Source, SourceError, StreamStatus};
 
 /// All files are looked at so often even if nothing is told of them.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -387,7 +387,9 @@ impl Source for Files {
             self.check_if_due(now);
             let batches = self.collect(now);
             if !batches.is_empty() {
-                activity::ring();
+                if batches.iter().any(|batch| batch.phase == Phase::Live && !batch.records.is_empty()) {
+                    activity::ring();
+                }
                 return Ok(batches);
             }
             self.watching = true;

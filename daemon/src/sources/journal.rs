@@ -8,6 +8,7 @@
 
 mod entries;
 mod layout;
+mod places;
 mod stream;
 mod unpack;
 
@@ -65,6 +66,8 @@ struct Journal {
     lively_until: Instant,
     next_check: Instant,
     next_list: Instant,
+    /// How long to wait before files that could not be read yet are tried again; doubled each time.
+    patience: Duration,
     list_is_due: bool,
     watching: bool,
 }
@@ -107,6 +110,7 @@ fn open(
         lively_until: now,
         next_check: now + CHECK_EVERY,
         next_list: now + LIST_EVERY,
+        patience: LOOK_EVERY,
         list_is_due: false,
         watching: false,
     };
@@ -161,6 +165,12 @@ impl Journal {
                 break;
             }
         }
+        if self.streams.iter().any(Stream::is_unripe) {
+            self.next_list = clock::instant() + self.patience;
+            self.patience = (self.patience * 2).min(LIST_EVERY);
+        } else {
+            self.patience = LOOK_EVERY;
+        }
     }
 
     fn collect(&mut self) -> Vec<Batch> {
@@ -184,18 +194,21 @@ impl Journal {
             match notice {
                 Notice::File(watch) if self.companions.contains(&watch) => hint = true,
                 Notice::File(_) => {}
-                Notice::Dir(..) | Notice::Everything => self.list_is_due = true,
+                Notice::Dir(..) | Notice::Everything => {
+                    (self.list_is_due, self.patience) = (true, LOOK_EVERY);
+                }
             }
         }
         if hint {
             self.lively_until = now + LIVELY;
         }
+        let blind = self.watcher.trouble().is_some();
+        if now >= self.next_list {
+            self.next_list = now + if blind { POLL_EVERY } else { LIST_EVERY };
+            self.list_is_due = true;
+        }
         if now >= self.next_check {
-            self.next_check = now + if self.watcher.trouble().is_some() { POLL_EVERY } else { CHECK_EVERY };
-            if now >= self.next_list {
-                self.next_list = now + LIST_EVERY;
-                self.list_is_due = true;
-            }
+            self.next_check = now + if blind { POLL_EVERY } else { CHECK_EVERY };
         }
     }
 }
@@ -215,7 +228,7 @@ impl Source for Journal {
                 return Ok(Vec::new());
             }
             let look = if now < self.lively_until { now + LOOK_EVERY } else { self.next_check };
-            let next = look.min(self.next_check).min(until.unwrap_or(look));
+            let next = look.min(self.next_check).min(self.next_list).min(until.unwrap_or(look));
             let others: Vec<BorrowedFd<'_>> = [wake].into_iter().chain(activity::listen()).collect();
             let woken = self.watcher.wait(&others, Some(next), now).map_err(|cause| SourceError {
                 tried: "wait for",

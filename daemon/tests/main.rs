@@ -15,6 +15,7 @@ mod first_ban;
 mod friends;
 mod harness;
 mod ignoreip_names;
+mod journal;
 mod lab;
 mod log;
 mod nullroute;

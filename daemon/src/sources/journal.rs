@@ -1,13 +1,14 @@
 //! The systemd journal, read from its files; journald is never talked to.
 //!
 //! journald writes through a memory map, of which the kernel tells nothing; journald itself makes inotify fire
-//! 250 to 400 ms later. So the count of entries in each header is looked at every 10 ms while something goes
-//! on (an entry that a feed wanted, or another source's records, in the last seconds), and at each notice and
-//! every few seconds otherwise. A position is the number of entries read of each file, by the file's own id:
-//! exact through rotation, renaming and steps of the clock.
+//! 250 to 500 ms later. So the count of entries in each header is looked at every 10 ms while something goes on
+//! (in the last seconds an entry that a feed wanted, another source's records, or a start of sshd), and at each
+//! notice and every few seconds otherwise. A position is the number of entries read of each file, by the
+//! file's own id: exact through rotation, renaming and steps of the clock.
 
 mod entries;
 mod layout;
+mod places;
 mod stream;
 mod unpack;
 
@@ -38,17 +39,35 @@ const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// The same where inotify is of no use.
 const POLL_EVERY: Duration = Duration::from_millis(250);
 
+/// How often directories are listed even if nothing is told of them.
+const LIST_EVERY: Duration = Duration::from_secs(30);
+
 /// Logs that get the same lines as the journal, but whose writes the kernel tells of at once.
 const COMPANIONS: [&str; 3] = ["/var/log/auth.log", "/var/log/secure", "/var/log/btmp"];
+
+/// Programs that are started for each connection, so for each login that will be in the journal soon: sshd
+/// starts itself again, since OpenSSH 9.8 its session process.
+const HERALDS: [&str; 5] = [
+    "/usr/sbin/sshd",
+    "/usr/lib/openssh/sshd-session",
+    "/usr/libexec/openssh/sshd-session",
+    "/usr/lib/ssh/sshd-session",
+    "/usr/libexec/sshd-session",
+];
 
 /// Reads all journals that feeds want.
 struct Journal {
     streams: Vec<Stream>,
     watcher: Watcher,
+    /// The host's own journal is among them.
+    is_own: bool,
     /// Watches on files that only tell that something goes on.
     companions: Vec<i32>,
     lively_until: Instant,
     next_check: Instant,
+    next_list: Instant,
+    /// How long to wait before files that could not be read yet are tried again; doubled each time.
+    patience: Duration,
     list_is_due: bool,
     watching: bool,
 }
@@ -75,11 +94,7 @@ fn open(
         }
     }
     let now = clock::instant();
-    let mut watcher = Watcher::new();
-    let mut companions = Vec::new();
-    if wanted.iter().any(|(directory, _)| directory.is_none()) {
-        companions.extend(COMPANIONS.iter().filter_map(|path| watcher.add_path(Path::new(path))));
-    }
+    let is_own = wanted.iter().any(|(directory, _)| directory.is_none());
     let streams = wanted.into_iter().map(|(directory, matches)| {
         let name =
             directory.map_or_else(|| "journal:".to_owned(), |path| format!("journal:{}", path.display()));
@@ -89,10 +104,13 @@ fn open(
     });
     let mut journal = Journal {
         streams: streams.collect(),
-        watcher,
-        companions,
+        watcher: Watcher::new(),
+        is_own,
+        companions: Vec::new(),
         lively_until: now,
         next_check: now + CHECK_EVERY,
+        next_list: now + LIST_EVERY,
+        patience: LOOK_EVERY,
         list_is_due: false,
         watching: false,
     };
@@ -121,6 +139,16 @@ impl Journal {
     /// Looks up which files there are.
     fn list(&mut self) {
         self.list_is_due = false;
+        if self.is_own {
+            let watcher = &mut self.watcher;
+            let mut watches: Vec<i32> =
+                COMPANIONS.iter().filter_map(|path| watcher.add_written(Path::new(path))).collect();
+            watches.extend(HERALDS.iter().filter_map(|path| watcher.add_started(Path::new(path))));
+            for stale in self.companions.iter().filter(|watch| !watches.contains(watch)) {
+                watcher.remove(*stale);
+            }
+            self.companions = watches;
+        }
         // What appears between a listing and the first watch on its directory is seen by listing again.
         for _ in 0..4 {
             let places = self.streams.iter_mut().flat_map(Stream::list).collect::<Vec<_>>();
@@ -136,6 +164,12 @@ impl Journal {
             if watches.iter().all(|watch| known.contains(watch)) {
                 break;
             }
+        }
+        if self.streams.iter().any(Stream::is_unripe) {
+            self.next_list = clock::instant() + self.patience;
+            self.patience = (self.patience * 2).min(LIST_EVERY);
+        } else {
+            self.patience = LOOK_EVERY;
         }
     }
 
@@ -160,15 +194,21 @@ impl Journal {
             match notice {
                 Notice::File(watch) if self.companions.contains(&watch) => hint = true,
                 Notice::File(_) => {}
-                Notice::Dir(..) | Notice::Everything => self.list_is_due = true,
+                Notice::Dir(..) | Notice::Everything => {
+                    (self.list_is_due, self.patience) = (true, LOOK_EVERY);
+                }
             }
         }
         if hint {
             self.lively_until = now + LIVELY;
         }
-        if now >= self.next_check {
-            self.next_check = now + if self.watcher.trouble().is_some() { POLL_EVERY } else { CHECK_EVERY };
+        let blind = self.watcher.trouble().is_some();
+        if now >= self.next_list {
+            self.next_list = now + if blind { POLL_EVERY } else { LIST_EVERY };
             self.list_is_due = true;
+        }
+        if now >= self.next_check {
+            self.next_check = now + if blind { POLL_EVERY } else { CHECK_EVERY };
         }
     }
 }
@@ -188,7 +228,7 @@ impl Source for Journal {
                 return Ok(Vec::new());
             }
             let look = if now < self.lively_until { now + LOOK_EVERY } else { self.next_check };
-            let next = look.min(self.next_check).min(until.unwrap_or(look));
+            let next = look.min(self.next_check).min(self.next_list).min(until.unwrap_or(look));
             let others: Vec<BorrowedFd<'_>> = [wake].into_iter().chain(activity::listen()).collect();
             let woken = self.watcher.wait(&others, Some(next), now).map_err(|cause| SourceError {
                 tried: "wait for",

@@ -75,9 +75,14 @@ impl Watcher {
         Some(watch)
     }
 
-    /// Watches a file by its path for being written to; for files that others map into memory.
-    pub(crate) fn add_path(&mut self, path: &Path) -> Option<i32> {
+    /// Watches a file by its path for being written to.
+    pub(crate) fn add_written(&mut self, path: &Path) -> Option<i32> {
         self.add(path, WatchFlags::MODIFY)
+    }
+
+    /// Watches a program by its path for being started.
+    pub(crate) fn add_started(&mut self, path: &Path) -> Option<i32> {
+        self.add(path, WatchFlags::OPEN)
     }
 
     fn add(&mut self, path: &Path, flags: WatchFlags) -> Option<i32> {
@@ -172,5 +177,24 @@ fn timespec(time: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Notice, Watcher};
+    use crate::clock;
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn a_program_that_is_started_is_noticed() {
+        let path = std::env::temp_dir().join(format!("pillory-started-{}", std::process::id()));
+        std::fs::copy("/bin/true", &path).unwrap();
+        let mut watcher = Watcher::new();
+        let watch = watcher.add_started(&path).unwrap();
+        std::process::Command::new(&path).status().unwrap();
+        watcher.wait(&[], Some(clock::instant()), clock::instant()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(watcher.notices().first(), Some(&Notice::File(watch)));
     }
 }

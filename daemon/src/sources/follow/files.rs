@@ -11,13 +11,14 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::tail::FileId;
-use super::{Follower, Format, Others, Tail, stream_name};
+use super::place::FileId;
+use super::stream::{Rest, Stream};
+use super::{Follower, Format, stream_name};
 use crate::clock;
 use crate::sources::activity;
 use crate::sources::glob::{self, Place};
 use crate::sources::watch::{Notice, Watcher};
-use crate::sources::{Batch, FeedId, Position, Source, SourceError, StreamStatus};
+use crate::sources::{Batch, FeedId, Phase, Position, Source, SourceError, StreamStatus};
 
 /// All files are looked at so often even if nothing is told of them.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -60,16 +61,6 @@ struct Pattern {
     feeds: Vec<FeedId>,
     is_cut: bool,
     matches_any: bool,
-}
-
-struct Stream {
-    follower: Follower,
-    feeds: Vec<FeedId>,
-    watches: Vec<(FileId, i32)>,
-    /// There may be something to read.
-    dirty: bool,
-    /// This file is a copy of a log that is followed.
-    copy: Option<FileId>,
 }
 
 impl Files {
@@ -297,87 +288,6 @@ impl Files {
     }
 }
 
-impl Stream {
-    fn want(&mut self, feeds: &[FeedId]) {
-        for feed in feeds {
-            if !self.feeds.contains(feed) {
-                self.feeds.push(*feed);
-            }
-        }
-    }
-
-    /// The next batch; without one the stream is clean until something happens.
-    fn next(&mut self, watcher: &mut Watcher, others: &mut Rest<'_>, now: Instant) -> Option<Batch> {
-        self.follower.check(others, now);
-        self.set_copy_aside(others);
-        // A file must be watched before it is read for the last time.
-        for _ in 0..4 {
-            self.watch(watcher);
-            let batch = self.follower.next(&self.feeds, others, now);
-            if batch.is_some() {
-                return batch;
-            }
-            if !self.follower.has_changed() {
-                self.dirty = false;
-                break;
-            }
-        }
-        None
-    }
-
-    /// If the file is a copy that a truncating rotation makes of a log that is followed, it is nothing new, and
-    /// what was not read of the log is read from it by the log's own stream.
-    fn set_copy_aside(&mut self, others: &Rest<'_>) {
-        if self.follower.take_new()
-            && let Some(head) = self.follower.first_bytes()
-        {
-            let path = self.follower.path();
-            if others.0.values().any(|other| other.follower.has_copy(path, &head)) {
-                self.copy = self.follower.current();
-            }
-            if head.is_empty() {
-                self.follower.set_new();
-            }
-        }
-        if self.copy.is_some() && self.copy == self.follower.current() {
-            self.follower.skip_to_end();
-        }
-    }
-
-    fn watch(&mut self, watcher: &mut Watcher) {
-        if !self.follower.take_changed() {
-            return;
-        }
-        let mut watches = Vec::new();
-        for (id, file) in self.follower.files() {
-            watches.extend(watcher.add_file(file).map(|watch| (id, watch)));
-        }
-        for (_, stale) in self.watches.iter().filter(|(_, old)| !watches.iter().any(|(_, new)| new == old)) {
-            watcher.remove(*stale);
-        }
-        self.watches = watches;
-    }
-}
-
-/// All streams but the one at work.
-struct Rest<'a>(&'a mut BTreeMap<u32, Stream>);
-
-impl Others for Rest<'_> {
-    fn adopt(&mut self, id: FileId) -> Option<Tail> {
-        let given =
-            self.0.values_mut().find_map(|stream| stream.follower.give(id).map(|tail| (stream, tail)));
-        given.map(|(stream, tail)| {
-            // It has its new position to tell.
-            stream.dirty = true;
-            tail
-        })
-    }
-
-    fn holds(&self, id: FileId) -> bool {
-        self.0.values().any(|stream| stream.follower.holds(id))
-    }
-}
-
 impl Source for Files {
     fn poll(&mut self, wake: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<Vec<Batch>, SourceError> {
         let mut now = clock::instant();
@@ -387,7 +297,9 @@ impl Source for Files {
             self.check_if_due(now);
             let batches = self.collect(now);
             if !batches.is_empty() {
-                activity::ring();
+                if batches.iter().any(|batch| batch.phase == Phase::Live && !batch.records.is_empty()) {
+                    activity::ring();
+                }
                 return Ok(batches);
             }
             self.watching = true;

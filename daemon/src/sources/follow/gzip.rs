@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 
-use super::tail::{HEAD_BYTES, Print};
+use super::place::{HEAD_BYTES, Print};
 
 /// A gzip file that is being unpacked; holds the bytes that nobody has used yet.
 pub(crate) struct Gunzip {

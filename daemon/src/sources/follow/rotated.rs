@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::gzip::Gunzip;
+use super::place::{FileId, Saved, changed_at, holds};
 use super::split::Format;
-use super::tail::{FileId, Saved, Tail, changed_at, holds};
+use super::tail::Tail;
 
 /// So many entries of a directory are looked at.
 const MAX_ENTRIES: usize = 16 * 1024;

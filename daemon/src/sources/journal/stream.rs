@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pillory_core::time::{Span, Timestamp};
-use serde::{Deserialize, Serialize};
 
 use super::entries::{Matches, Reader};
 use super::layout::{Entry, JournalFile};
+use super::places::{Places, id_text, short_id};
 use crate::clock;
 use crate::sources::glob::{self, Place};
 use crate::sources::watch::Watcher;
@@ -33,27 +33,6 @@ const FRESH: Span = Span::from_secs(10);
 /// The last entries that were handed out are known again in another file: a journal that moves from memory to
 /// disk is copied there.
 const MAX_RECENT: usize = 8192;
-
-/// What the position string holds: how many entries of each file were read, by the file's id. Of files that
-/// are complete, and read to the end, only the first digits of their ids are kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Places {
-    files: BTreeMap<String, u64>,
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    done: BTreeSet<String>,
-    /// Entries before this number were there before anything was ever read; only while they are being read.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    history: BTreeMap<String, u64>,
-}
-
-fn id_text(id: u128) -> String {
-    format!("{id:032x}")
-}
-
-/// Ids are random, so that few digits are enough to tell a host's files apart.
-fn short_id(id: u128) -> String {
-    id_text(id).get(..10).unwrap_or_default().to_owned()
-}
 
 /// One file that is not read to its end for good.
 struct Open {
@@ -93,6 +72,8 @@ pub(super) struct Stream {
     /// A position is to be told even if no record comes with it.
     announce: bool,
     dropped_watches: Vec<i32>,
+    /// A file could not be read yet.
+    is_unripe: bool,
     problem: Option<String>,
 }
 
@@ -124,6 +105,7 @@ impl Stream {
             starting: true,
             started_at: clock::now(),
             dropped_watches: Vec::new(),
+            is_unripe: false,
             problem: None,
         }
     }
@@ -146,6 +128,11 @@ impl Stream {
             .unwrap_or_default()
     }
 
+    /// Whether a file could not be read yet, so that listing again soon may help.
+    pub(super) fn is_unripe(&self) -> bool {
+        self.is_unripe
+    }
+
     /// What is wrong, and what to do.
     pub(super) fn problem(&self) -> Option<String> {
         self.problem.clone()
@@ -155,7 +142,7 @@ impl Stream {
     pub(super) fn list(&mut self) -> Vec<Place> {
         let mut places = Vec::new();
         let mut listed = BTreeSet::new();
-        self.problem = None;
+        (self.problem, self.is_unripe) = (None, false);
         for directory in self.directories.clone() {
             let found = glob::expand(&directory.join("*.journal*").to_string_lossy());
             let mut dirs: BTreeSet<&Path> = found.places.iter().map(|place| place.dir.as_path()).collect();
@@ -212,10 +199,10 @@ impl Stream {
         let file = File::open(&path)?;
         let (file, header) = match JournalFile::new(path.clone(), file) {
             Ok(opened) => opened,
-            // It is being made just now, or damaged: tried again with the next change.
+            // It is being made just now, of which nobody tells when it is done; or it is damaged.
             Err(error) => {
-                tracing::debug!(path = %path.display(), %error, "journal file cannot be read yet");
-                return Ok(());
+                self.is_unripe = true;
+                return Err(error);
             }
         };
         if let Some(open) = self.files.iter_mut().find(|open| open.id == header.id) {

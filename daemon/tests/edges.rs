@@ -1,6 +1,6 @@
 //! What the daemon finds where its own files and names should be.
 
-use crate::lab::{CONTROL, Daemon, Host, Running, SOON, STATE_DIR, World, binary, quiet_server, wait_for};
+use crate::lab::{CONTROL, Daemon, Host, Running, SOON, STATE_DIR, World, binary, failed_lines, pillory, quiet_server, wait_for};
 
 /// A daemon that refuses to run: its exit code and what it said.
 #[track_caller]
@@ -50,4 +50,18 @@ fn files_that_may_not_be_written_are_named_and_refused_with_77() {
         refusal(server, &nobody, &["--dry-run", "--state-dir", STATE_DIR, "--control", "/run/own.sock"]);
     assert_eq!(code, Some(77), "{said}");
     assert!(said.contains("/run/own.sock"), "{said}");
+}
+
+#[test]
+fn off_without_a_daemon_lifts_the_bans_even_if_it_cannot_be_remembered() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    server.append("/var/log/auth.log", failed_lines(9000, 3, "root", "198.51.100.7"));
+    daemon.wait_for(SOON, "the ban", || (!world.kernel().banned().is_empty()).then_some(()));
+    daemon.stop();
+    server.run("mount", &["-t", "tmpfs", "-o", "ro", "none", STATE_DIR]);
+    let answer = pillory(&server, &["off", "--control", CONTROL]);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    assert!(answer.err.contains(STATE_DIR) && answer.err.contains("lifted"), "{answer:?}");
+    assert!(world.kernel().nft_json().is_none());
 }

@@ -170,3 +170,28 @@ fn a_route_that_somebody_deletes_is_healed_within_a_second() {
         (routes(&scene.world) == [PREFIX]).then_some(())
     });
 }
+
+#[test]
+fn a_refused_route_is_warned_about_until_it_is_there() {
+    let Some(scene) = Scene::new(CONFIG) else { return };
+    let server = &scene.world.server;
+    let foreign = ["route", "add", "unreachable", "198.51.100.50/32"];
+    server.run("ip", &foreign);
+    attack(&scene, 5000, "198.51.100.50");
+    let refused = || {
+        let warnings = scene.daemon.status()["warnings"].clone();
+        warnings.as_array().is_some_and(|all| all.iter().any(|one| one.to_string().contains("198.51.100.50")))
+    };
+    scene.daemon.wait_for(SOON, "a warning", || refused().then_some(()));
+    // Another ban, which the kernel takes, does not hide that one.
+    attack(&scene, 5100, BANNED);
+    scene.wait_banned(PREFIX);
+    let unbanned = scene.daemon.ask(&["unban", BANNED]);
+    assert_eq!(unbanned.code, Some(0), "{unbanned:?}");
+    assert!(refused(), "{}", scene.daemon.status());
+    server.run("ip", &["route", "del", "unreachable", "198.51.100.50/32"]);
+    let added = scene.daemon.ask(&["ban", "198.51.100.9"]);
+    assert_eq!(added.code, Some(0), "{added:?}");
+    scene.wait_banned("198.51.100.50/32");
+    scene.daemon.wait_for(SOON, "the warning to go", || (!refused()).then_some(()));
+}

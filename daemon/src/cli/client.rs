@@ -213,11 +213,17 @@ impl std::str::FromStr for JailArgument {
 }
 
 pub(super) fn parse_bantime(text: &str) -> Result<BanTime, String> {
-    BanTime::parse(text).map_err(|error| error.to_string())
+    match BanTime::parse(text).map_err(|error| error.to_string())? {
+        BanTime::For(span) if span.millis() == 0 => Err(NO_TIME.to_owned()),
+        bantime => Ok(bantime),
+    }
 }
 
+const NO_TIME: &str = "this is no time at all; write for example \"1d\"";
+
 fn parse_span(text: &str) -> Result<Span, String> {
-    Span::parse(text).map_err(|error| error.to_string())
+    let span = Span::parse(text).map_err(|error| error.to_string())?;
+    if span.millis() == 0 { Err(NO_TIME.to_owned()) } else { Ok(span) }
 }
 
 /// The prefixes named; every one that is none is a problem, all of them reported at once.

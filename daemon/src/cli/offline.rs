@@ -52,15 +52,27 @@ impl State {
 
     /// Lifts everything and enforces nothing until `on`.
     pub(super) fn off(&self, span: Option<Span>, gone: &str) -> Result<Reply, Failure> {
-        let mut held = self.hold(gone)?;
         let until = span.map(|span| clock::now() + span);
         let kept = until.map_or_else(|| "on_command".to_owned(), |until| until.millis().to_string());
         // The kernel last: if it refuses, at least no daemon that starts will enforce.
-        held.write(Write { meta: vec![(META_OFF, kept)], ..Write::default() }, self)?;
+        let remembered = self.hold(gone).and_then(|mut held| {
+            held.write(Write { meta: vec![(META_OFF, kept)], ..Write::default() }, self)?;
+            Ok(held)
+        });
+        if let Err(failure) = &remembered
+            && failure.exit == exit::TAKEN
+        {
+            return remembered.map(|_| Reply::say(exit::TAKEN, ""));
+        }
         let mut lifted = 0;
         for mut action in kernel_actions()? {
             lifted += action.remove_all().map_err(|error| refused(&error))?;
         }
+        // Whoever is locked out is let in, whatever became of the disk.
+        let _held = remembered.map_err(|failure| {
+            let said = format!("{lifted} bans lifted from the kernel, but a daemon that starts will enforce again");
+            Failure::new(failure.exit, format!("{}\npillory: {said}", failure.message))
+        })?;
         Ok(Reply::say(
             0,
             format!(

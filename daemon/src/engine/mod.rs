@@ -111,6 +111,8 @@ pub(crate) struct Engine {
     watching: Vec<&'static str>,
     warnings: HashMap<String, String>,
     off_until: Option<Timestamp>,
+    /// The kernel refused something: after so many of the next changes that it takes, look whether all is there.
+    read_backs: u8,
     started: clock::Stopwatch,
     last_sweep: Timestamp,
     last_forget: Timestamp,
@@ -120,6 +122,9 @@ pub(crate) struct Engine {
 }
 
 const SWEEP_EVERY: Span = Span::from_secs(60);
+/// The first look finds what was refused and orders it again, the second one that it is there now.
+const READ_BACKS: u8 = 2;
+
 const VERIFY_EVERY: Span = Span::from_secs(30);
 
 /// At most so many inputs are taken in one round, so that effects do not wait for ever.
@@ -161,6 +166,7 @@ impl Engine {
             watching: Vec::new(),
             warnings: HashMap::new(),
             off_until: None,
+            read_backs: 0,
             started: clock::Stopwatch::start(),
             last_sweep: now,
             last_forget: Timestamp::default(),
@@ -281,7 +287,10 @@ impl Engine {
         match answer {
             Answer::Applied(number, cut) => {
                 self.jobs_done = number;
-                self.warnings.remove("kernel");
+                if self.read_backs > 0 {
+                    self.read_backs -= 1;
+                    self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
+                }
                 if cut > 0 {
                     info!(sockets = cut, "connections of banned sources cut");
                 }
@@ -291,6 +300,7 @@ impl Engine {
                 self.jobs_done = number;
                 error!(error = %reason, action = self.action, "the kernel refused a change");
                 self.warnings.insert("kernel".into(), reason.to_string());
+                self.read_backs = READ_BACKS;
                 for pending in &mut self.pending {
                     if pending.job <= number {
                         pending.answer = Reply::say(1, format!("kept, but the kernel refused: {reason}"));
@@ -309,7 +319,12 @@ impl Engine {
                         "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`"
                     );
                 }
-                if !changes.is_empty() {
+                if changes.is_empty() {
+                    // Only what was read back shows that nothing lacks: one change that the kernel takes says
+                    // nothing of one that it refused before.
+                    self.warnings.remove("kernel");
+                    self.read_backs = 0;
+                } else {
                     self.apply(changes);
                 }
             }

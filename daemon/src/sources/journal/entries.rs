@@ -8,6 +8,7 @@ use crate::sources::{FeedId, MAX_LINE_BYTES};
 
 /// The fields that make a line.
 const FIELDS: [&[u8]; 6] = [b"_HOSTNAME", b"SYSLOG_IDENTIFIER", b"_COMM", b"_PID", b"SYSLOG_PID", b"MESSAGE"];
+const COMM: usize = 2;
 const MESSAGE: usize = 5;
 
 /// So many shared values are remembered per file; more are looked up again.
@@ -23,8 +24,17 @@ pub(super) struct Matches {
     feeds: Vec<(FeedId, Vec<Alternative>)>,
 }
 
-/// For each field the pairs of which one must be there.
-type Alternative = Vec<Vec<usize>>;
+/// What an entry must have of one field.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// The pairs of which one must be there.
+    pairs: Vec<usize>,
+    /// The pairs that stand in for a missing `_COMM`: journald reads it from the process, which may have ended
+    /// before; the kernel vouches for `_UID` all the same.
+    stand_ins: Vec<usize>,
+}
+
+type Alternative = Vec<Wanted>;
 
 impl Matches {
     /// Adds a feed: an entry is for it if any alternative has, for each of its fields, one of its pairs.
@@ -32,15 +42,22 @@ impl Matches {
     pub(super) fn add(&mut self, feed: FeedId, alternatives: &[Vec<(String, String)>]) {
         let mut compiled = Vec::new();
         for pairs in alternatives {
-            let mut fields: Vec<(&str, Vec<usize>)> = Vec::new();
+            let has_uid = pairs.iter().any(|(field, _)| field == "_UID");
+            let mut fields: Vec<(&str, Wanted)> = Vec::new();
             for (field, value) in pairs {
                 let number = self.number_of(field, value);
-                match fields.iter_mut().find(|(name, _)| name == field) {
-                    Some((_, numbers)) => numbers.push(number),
-                    None => fields.push((field, vec![number])),
+                let stand_in =
+                    (has_uid && field == "_COMM").then(|| self.number_of("SYSLOG_IDENTIFIER", value));
+                let at = fields.iter().position(|(name, _)| name == field).unwrap_or_else(|| {
+                    fields.push((field, Wanted::default()));
+                    fields.len() - 1
+                });
+                if let Some((_, wanted)) = fields.get_mut(at) {
+                    wanted.pairs.push(number);
+                    wanted.stand_ins.extend(stand_in);
                 }
             }
-            compiled.push(fields.into_iter().map(|(_, numbers)| numbers).collect());
+            compiled.push(fields.into_iter().map(|(_, wanted)| wanted).collect());
         }
         if compiled.is_empty() {
             compiled.push(Vec::new());
@@ -61,9 +78,10 @@ impl Matches {
         self.feeds.iter().map(|(feed, _)| *feed)
     }
 
-    fn wanting(&self, held: &[usize]) -> Vec<FeedId> {
+    fn wanting(&self, held: &[usize], has_comm: bool) -> Vec<FeedId> {
+        let any = |numbers: &[usize]| numbers.iter().any(|number| held.contains(number));
         let has = |alternative: &Alternative| {
-            alternative.iter().all(|numbers| numbers.iter().any(|number| held.contains(number)))
+            alternative.iter().all(|wanted| any(&wanted.pairs) || !has_comm && any(&wanted.stand_ins))
         };
         self.feeds.iter().filter(|(_, any)| any.iter().any(has)).map(|(feed, _)| *feed).collect()
     }
@@ -117,7 +135,7 @@ impl Reader {
                 None => {}
             }
         }
-        let feeds = matches.wanting(&held);
+        let feeds = matches.wanting(&held, fields[COMM].is_some());
         if feeds.is_empty() {
             return Ok(feeds);
         }

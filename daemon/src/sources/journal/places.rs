@@ -11,6 +11,10 @@ pub(super) struct Places {
     pub(super) files: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) done: BTreeSet<String>,
+    /// The last entry read of each file: when, and its key. In a file that nobody knows it is found again if
+    /// journald copied it there: what stands before it was read, too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) last: BTreeMap<String, (u64, u64)>,
     /// Entries before this number were there before anything was ever read; only while they are being read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) history: BTreeMap<String, u64>,

@@ -46,6 +46,8 @@ struct Open {
     n_entries: u64,
     /// The next entry, if it was looked at.
     next: Option<Entry>,
+    /// The last entry that was read: when, and its key.
+    last: Option<(u64, u64)>,
     /// Entries before this number were there before anything was ever read.
     history_end: u64,
     /// Entries before this number were there when the daemon started.
@@ -74,6 +76,8 @@ pub(super) struct Stream {
     dropped_watches: Vec<i32>,
     /// A file could not be read yet.
     is_unripe: bool,
+    /// Files that were said to be left out.
+    warned: BTreeSet<(PathBuf, u64)>,
     problem: Option<String>,
 }
 
@@ -106,6 +110,7 @@ impl Stream {
             started_at: clock::now(),
             dropped_watches: Vec::new(),
             is_unripe: false,
+            warned: BTreeSet::new(),
             problem: None,
         }
     }
@@ -155,6 +160,7 @@ impl Stream {
             places.extend(found.places);
         }
         self.done.retain(|known, _| listed.contains(known));
+        self.warned.retain(|known| listed.contains(known));
         // A file that was vacuumed away is of no use once it is read.
         let dropped = &mut self.dropped_watches;
         self.files.retain(|open| {
@@ -188,6 +194,10 @@ impl Stream {
                 && let Err(error) = self.take_up(entry.path(), is_final, entry.ino())
             {
                 self.problem = Some(trouble(&entry.path(), &error));
+                if error.kind() != io::ErrorKind::PermissionDenied && self.warned.insert(known.clone()) {
+                    let path = entry.path();
+                    tracing::warn!(path = %path.display(), %error, "journal file is left out; it is tried again");
+                }
             }
             listed.insert(known);
         }
@@ -219,6 +229,7 @@ impl Stream {
             read: 0,
             n_entries: header.n_entries,
             next: None,
+            last: None,
             history_end: 0,
             start_end: if self.starting { header.n_entries } else { 0 },
             is_final,
@@ -242,8 +253,15 @@ impl Stream {
         let n_entries = open.n_entries;
         match &self.saved {
             Some(saved) if saved.done.contains(&short_id(open.id)) => n_entries,
-            // A file that is not known was made since.
-            Some(saved) => saved.files.get(&id_text(open.id)).copied().unwrap_or(0),
+            Some(saved) => match saved.files.get(&id_text(open.id)) {
+                Some(read) => {
+                    open.last = saved.last.get(&id_text(open.id)).copied();
+                    *read
+                }
+                // A file that is not known was made since; what was copied into it was read where it came from.
+                None if self.starting => copied(open, saved),
+                None => 0,
+            },
             None if self.starting => {
                 let since =
                     u64::try_from((self.started_at - HISTORY).millis()).unwrap_or(0).saturating_mul(1000);
@@ -322,6 +340,7 @@ impl Stream {
         let Some(open) = self.files.get_mut(at) else { return };
         open.next = None;
         open.read += 1;
+        open.last = Some((entry.realtime, entry.key));
         let begin = bytes.len();
         let feeds = match open.reader.read(&open.file, entry, &self.matches, bytes) {
             Ok(feeds) => feeds,
@@ -364,8 +383,9 @@ impl Stream {
         let done = self.done.values().map(|id| short_id(*id)).collect();
         let in_history = self.files.iter().filter(|open| open.read < open.history_end);
         let history = in_history.map(|open| (id_text(open.id), open.history_end)).collect();
+        let last = self.files.iter().filter_map(|open| Some((id_text(open.id), open.last?))).collect();
         // Numbers and text always have a JSON form.
-        Position(serde_json::to_string(&Places { files, done, history }).unwrap_or_default())
+        Position(serde_json::to_string(&Places { files, done, last, history }).unwrap_or_default())
     }
 }
 
@@ -377,6 +397,9 @@ impl Open {
                 Err(error) => {
                     tracing::debug!(path = %self.file.path.display(), entry = self.read, %error, "journal entry cannot be found");
                     if self.is_final {
+                        let lost = self.n_entries - self.read;
+                        let path = self.file.path.display();
+                        tracing::warn!(%path, %error, lost, "journal file is damaged; its last entries are left out");
                         self.read = self.n_entries;
                     }
                 }
@@ -384,6 +407,26 @@ impl Open {
         }
         self.next
     }
+}
+
+/// How many entries at the beginning of a file were read in the file from which they were copied.
+fn copied(open: &mut Open, saved: &Places) -> u64 {
+    let mut read = 0;
+    for (realtime, key) in saved.last.values() {
+        let mut at = open.file.first_since(*realtime, open.n_entries).unwrap_or(open.n_entries);
+        while let Some(entry) =
+            (at < open.n_entries).then(|| open.file.entry(at, open.n_entries).ok()).flatten()
+        {
+            at += 1;
+            if entry.key == *key {
+                read = read.max(at);
+            }
+            if entry.realtime > *realtime {
+                break;
+            }
+        }
+    }
+    read
 }
 
 fn stamp(entry: &Entry) -> Timestamp {

@@ -29,8 +29,8 @@ pub(crate) struct Rows {
     /// Go on with new ones as they come.
     #[arg(short, long)]
     follow: bool,
-    /// At most so many, the newest.
-    #[arg(short = 'n', value_name = "N", default_value_t = 50, value_parser = parse_count)]
+    /// At most so many, the newest; 0 gives all.
+    #[arg(short = 'n', value_name = "N", default_value_t = 50)]
     last: usize,
     /// Not before: `2026-01-02`, `2026-01-02T03:04:05`, or how long ago, `2h`.
     #[arg(long, value_name = "T", value_parser = parse_moment)]
@@ -49,14 +49,6 @@ pub(crate) struct Rows {
     jail: Option<String>,
     #[command(flatten)]
     client: Client,
-}
-
-/// How many rows: the store takes 0 for all there are, which nobody means who writes it.
-fn parse_count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err("write a number from 1 on".to_owned()),
-    }
 }
 
 /// A point in time as people write it: a date, a date and time (local), RFC 3339, or a span back from now.

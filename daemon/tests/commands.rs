@@ -243,11 +243,9 @@ fn without_rights_the_missing_privilege_is_named() {
 #[test]
 fn no_time_at_all_is_refused() {
     let place = Place::new("nothing");
-    for args in [
-        &["ban", "192.0.2.7", "--for", "0"][..],
-        &["off", "--for", "0s"],
-        &["import", "--for", "0", "-"],
-    ] {
+    for args in
+        [&["ban", "192.0.2.7", "--for", "0"][..], &["off", "--for", "0s"], &["import", "--for", "0", "-"]]
+    {
         let answer = place.run(args);
         assert_eq!(answer.code, Some(2), "{args:?}: {answer:?}");
     }

@@ -1,6 +1,9 @@
 //! What the daemon finds where its own files and names should be.
 
-use crate::lab::{CONTROL, Daemon, Host, Running, SOON, STATE_DIR, World, binary, failed_lines, pillory, quiet_server, wait_for};
+use crate::lab::{
+    CONTROL, Daemon, Host, Running, SOON, STATE_DIR, World, binary, failed_lines, pillory, quiet_server,
+    wait_for,
+};
 
 /// A daemon that refuses to run: its exit code and what it said.
 #[track_caller]

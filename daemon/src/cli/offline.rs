@@ -70,7 +70,8 @@ impl State {
         }
         // Whoever is locked out is let in, whatever became of the disk.
         let _held = remembered.map_err(|failure| {
-            let said = format!("{lifted} bans lifted from the kernel, but a daemon that starts will enforce again");
+            let said =
+                format!("{lifted} bans lifted from the kernel, but a daemon that starts will enforce again");
             Failure::new(failure.exit, format!("{}\npillory: {said}", failure.message))
         })?;
         Ok(Reply::say(

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use crate::event::{Attempt, Decision, Event, JailName, Line, Origin, Outcome, Scope};
 use crate::filter::{Clock, Filter, Verdict, btmp};
 use crate::jail::never::NeverBan;
+use crate::jail::replay::PastBan;
 use crate::jail::{JailIndex, Judge, Mode, proxies};
 use crate::ledger::{Ban, Change, Ended, Installed, Ledger, Projection};
 use crate::net::Prefix;
@@ -465,23 +466,15 @@ impl Machine {
         installed.keys().cloned().map(Change::Remove).collect()
     }
 
-    /// Takes over the ledger as it was kept: bans in force first, then counted attempts in order of time.
+    /// Takes over the ledger as it was kept: bans in force, counted attempts, and what became of bans, both in
+    /// order of time.
     /// `last_write`: when the store was last written; time never goes behind it. Tells nobody.
-    pub fn restore(&mut self, bans: Vec<Ban>, attempts: &[Attempt], last_write: Timestamp) {
+    pub fn restore(&mut self, bans: Vec<Ban>, attempts: &[Attempt], past: &[PastBan], last_write: Timestamp) {
         self.now(last_write);
         for ban in bans {
             self.ledger.ban(ban);
         }
-        for attempt in attempts {
-            match attempt.class {
-                Some(_) => self.judge.remember(attempt),
-                None if attempt.user.is_none() => {}
-                None => self.judge.trust.good_login(attempt.addr, attempt.user.as_deref(), attempt.time),
-            }
-            if let (None, Some(user)) = (attempt.class, &attempt.user) {
-                self.judge.names.logged_in(user);
-            }
-        }
+        self.judge.replay(attempts, past);
         self.projection.rebuild(&self.ledger, &self.judge.never);
     }
 

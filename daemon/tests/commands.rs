@@ -241,7 +241,7 @@ fn without_rights_the_missing_privilege_is_named() {
 }
 
 #[test]
-fn a_ban_of_no_time_is_refused() {
+fn no_time_at_all_is_refused() {
     let place = Place::new("nothing");
     for args in
         [&["ban", "192.0.2.7", "--for", "0"][..], &["off", "--for", "0s"], &["import", "--for", "0", "-"]]

@@ -240,3 +240,33 @@ fn on_stop_lift_takes_everything_out_of_the_kernel_and_the_next_start_puts_it_ba
     scene.daemon = Daemon::start(&scene.world.server, "");
     assert_eq!(scene.world.attacker(BANNED).banner(SHORT), None);
 }
+
+#[test]
+fn what_was_forgiven_stays_forgiven_over_a_restart() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    server.append(LOG, failed_lines(6000, 3, "root", BANNED));
+    daemon.wait_for(SOON, "the ban", || daemon.lists(PREFIX).then_some(()));
+    assert_eq!(daemon.ask(&["unban", BANNED]).code, Some(0));
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.counted(BANNED), (0.0, 0));
+    server.append(LOG, failed_line(6100, "alice", BANNED));
+    daemon.wait_for(SOON, "one attempt", || (daemon.counted(BANNED) == (1.0, 1)).then_some(()));
+    assert!(!daemon.lists(PREFIX));
+}
+
+#[test]
+fn what_a_ban_used_up_does_not_count_again_after_a_restart() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let config = "bantime = \"2s\"\n";
+    let daemon = Daemon::start(&server, config);
+    // Two more come in while it is banned; they are noted and count for nothing.
+    server.append(LOG, failed_lines(6000, 5, "root", BANNED));
+    daemon.wait_for(SOON, "five attempts", || (daemon.attempts_of(BANNED) == 5).then_some(()));
+    daemon.wait_for(SOON, "the end of the ban", || (!daemon.lists(PREFIX)).then_some(()));
+    assert_eq!(daemon.counted(BANNED), (0.0, 0));
+    daemon.stop();
+    let daemon = Daemon::start(&server, config);
+    assert_eq!(daemon.counted(BANNED), (0.0, 0));
+}

@@ -9,6 +9,7 @@ pub mod names;
 pub mod never;
 pub mod policy;
 pub mod proxies;
+pub mod replay;
 pub mod trust;
 pub mod window;
 
@@ -326,31 +327,6 @@ impl Judge {
             origin: Origin::Local,
             scope: Scope::All,
         }
-    }
-
-    /// Puts an attempt from the store back into its window, as it was counted; decides nothing.
-    ///
-    /// Attempts of jails that are no more, and of sources that are never banned, are passed over.
-    pub fn remember(&mut self, attempt: &Attempt) {
-        let position = self.jails.iter().position(|jail| jail.name == attempt.jail);
-        let Some(index) = position.and_then(|at| JailIndex::try_from(at).ok()) else { return };
-        let Some(class) = attempt.class else { return };
-        if let Some(shown) = &attempt.connection {
-            self.connections.remember(index, shown, class, attempt.user.as_deref(), attempt.time);
-        }
-        if self.never.contains_addr(attempt.addr) {
-            return;
-        }
-        let failure = Failure {
-            time: attempt.time,
-            points: attempt.points,
-            tries: attempt.tries,
-            user: attempt.user.as_deref().map_or(0, names::hash),
-            connection: attempt.connection.map_or(0, |shown| shown.connection),
-        };
-        let subject = self.subject(attempt.addr);
-        let policy = &self.jails[usize::from(index)].policy;
-        self.windows.add(index, subject, failure, policy);
     }
 
     /// Forgets the counts of `prefix` in one jail or in all: it was banned or unbanned by hand.

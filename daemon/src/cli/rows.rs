@@ -29,7 +29,7 @@ pub(crate) struct Rows {
     /// Go on with new ones as they come.
     #[arg(short, long)]
     follow: bool,
-    /// At most so many, the newest; 0 for all.
+    /// At most so many, the newest; 0 gives all.
     #[arg(short = 'n', value_name = "N", default_value_t = 50)]
     last: usize,
     /// Not before: `2026-01-02`, `2026-01-02T03:04:05`, or how long ago, `2h`.

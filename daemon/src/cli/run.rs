@@ -127,12 +127,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let active = discover::active_jails(&config, &Places::host());
     let (mut machine, readers) = jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
         .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
-    let restored = restore(&db, &config, &mut machine)?;
-    learn_from_wtmp(&mut machine);
     let (mut reader, asker) = facts::Reader::new(&config)
         .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
     let first_facts = reader.read();
     machine.set_never(pillory_core::jail::never::NeverBan::new(first_facts.never), &mut Vec::new());
+    // Who is never banned comes first: nothing is counted for them.
+    let restored = restore(&db, &config, &mut machine)?;
+    learn_from_wtmp(&mut machine);
     prepare(action.as_mut(), &mut machine, &readers)?;
     say_what_runs(&active, action.name(), &arguments.state_dir);
 
@@ -245,7 +246,7 @@ fn restore(db: &rusqlite::Connection, config: &Config, machine: &mut Machine) ->
     for (prefix, when) in &restored.past_bans {
         machine.judge.past.began(*prefix, *when);
     }
-    machine.restore(restored.bans, &restored.attempts, restored.last_write);
+    machine.restore(restored.bans, &restored.attempts, &restored.turns, restored.last_write);
     if restored.last_write > now {
         warn!(last_write = %restored.last_write, "the clock is behind the store's last write; time stands still until it has caught up");
     }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use rusqlite::{Connection, ToSql};
 use serde::Serialize;
 
-use pillory_core::event::Attempt;
+use pillory_core::event::{Attempt, JailName};
+use pillory_core::jail::replay::{PastBan, Turn};
 use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
 use pillory_core::time::Timestamp;
@@ -21,6 +22,8 @@ pub(crate) struct Restored {
     pub(crate) attempts: Vec<Attempt>,
     /// Prefixes with the begins of their local bans, in order.
     pub(crate) past_bans: Vec<(Prefix, Timestamp)>,
+    /// What became of bans, in order of time.
+    pub(crate) turns: Vec<PastBan>,
     /// Resume positions by stream.
     pub(crate) positions: HashMap<String, String>,
     /// Settings that the program itself keeps.
@@ -50,6 +53,7 @@ pub(crate) fn restore(
         let (prefix, time) = row?;
         restored.past_bans.extend(prefix.parse().ok().map(|prefix| (prefix, Timestamp::from_millis(time))));
     }
+    restored.turns = turns(db, failures_since)?;
     restored.positions = pairs(db, "SELECT stream, position FROM positions")?;
     restored.meta = pairs(db, "SELECT key, value FROM meta")?;
     let last: Option<i64> = db.query_row(
@@ -59,6 +63,25 @@ pub(crate) fn restore(
     )?;
     restored.last_write = Timestamp::from_millis(last.unwrap_or(0));
     Ok(restored)
+}
+
+/// What became of bans since `since`, and the bans that lasted longer.
+fn turns(db: &Connection, since: Timestamp) -> rusqlite::Result<Vec<PastBan>> {
+    let mut rows = db.prepare(
+        "SELECT time, prefix, jail, what FROM history WHERE (what IN ('unban', 'expire') AND time > ?1)
+            OR (what = 'ban' AND origin = 'local' AND (until IS NULL OR until > ?1)) ORDER BY time, id",
+    )?;
+    let found = rows.query_map([since.millis()], |row| {
+        let (prefix, jail, what): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        let (Ok(prefix), Ok(jail)) = (prefix.parse(), JailName::new(&jail)) else { return Ok(None) };
+        let turn = match what.as_str() {
+            "ban" => Turn::Began,
+            "unban" => Turn::Lifted,
+            _ => Turn::Expired,
+        };
+        Ok(Some(PastBan { time: Timestamp::from_millis(row.get(0)?), prefix, jail, turn }))
+    })?;
+    found.filter_map(Result::transpose).collect()
 }
 
 /// Every ban that is kept.

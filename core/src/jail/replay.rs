@@ -1,0 +1,115 @@
+//! What was counted before a restart, counted again: attempts, and the turns that emptied windows since.
+
+use std::collections::HashSet;
+
+use crate::event::{Attempt, JailName};
+use crate::net::Prefix;
+use crate::time::Timestamp;
+
+use super::window::Failure;
+use super::{JailIndex, Judge, names};
+
+/// What became of a ban.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It began: what was counted for it is used up, and nothing more counts while it lasts.
+    Began,
+    /// It was lifted: whatever was counted for the source is forgiven.
+    Lifted,
+    /// Its time was over.
+    Expired,
+}
+
+/// One line of the history of bans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastBan {
+    /// When it happened.
+    pub time: Timestamp,
+    /// Who was banned.
+    pub prefix: Prefix,
+    /// For which jail.
+    pub jail: JailName,
+    /// What happened.
+    pub turn: Turn,
+}
+
+impl Judge {
+    /// Brings the windows to where they stood: attempts and good logins with what became of bans in between.
+    ///
+    /// `attempts` and `past` are in order of time. Decides nothing. Attempts of jails that are no more, and of
+    /// sources that are never banned, are passed over.
+    pub fn replay(&mut self, attempts: &[Attempt], past: &[PastBan]) {
+        let mut banned: HashSet<(Prefix, &JailName)> = HashSet::new();
+        let mut turns = past.iter().peekable();
+        for attempt in attempts {
+            // A ban begins at the time of the attempt that brought it about, so that one comes before it.
+            while let Some(turn) = turns.next_if(|turn| turn.time < attempt.time) {
+                self.turn(turn, &mut banned);
+            }
+            match attempt.class {
+                Some(_) => {
+                    let counts = !banned.contains(&(self.subject(attempt.addr), &attempt.jail));
+                    self.remember(attempt, counts);
+                }
+                None => self.remember_login(attempt),
+            }
+        }
+        turns.for_each(|turn| self.turn(turn, &mut banned));
+    }
+
+    fn turn<'p>(&mut self, past: &'p PastBan, banned: &mut HashSet<(Prefix, &'p JailName)>) {
+        match past.turn {
+            Turn::Began => {
+                banned.insert((past.prefix, &past.jail));
+                if let Some(index) = self.index_of(&past.jail) {
+                    let failures = self.windows.take(index, past.prefix);
+                    self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
+                }
+            }
+            Turn::Lifted => {
+                banned.remove(&(past.prefix, &past.jail));
+                self.forget(past.prefix, None);
+            }
+            Turn::Expired => {
+                banned.remove(&(past.prefix, &past.jail));
+            }
+        }
+    }
+
+    fn index_of(&self, jail: &JailName) -> Option<JailIndex> {
+        let position = self.jails.iter().position(|known| known.name == *jail);
+        position.and_then(|at| JailIndex::try_from(at).ok())
+    }
+
+    /// A good login clears what its source had counted for that user, as it did when it was seen.
+    fn remember_login(&mut self, attempt: &Attempt) {
+        let Some(user) = &attempt.user else { return };
+        if let Some(index) = self.index_of(&attempt.jail) {
+            self.windows.forget_user(index, self.subject(attempt.addr), names::hash(user));
+        }
+        self.names.logged_in(user);
+        self.trust.good_login(attempt.addr, Some(user), attempt.time);
+    }
+
+    /// Puts an attempt back into its window, as it was counted, unless its source was banned then.
+    fn remember(&mut self, attempt: &Attempt, counts: bool) {
+        let (Some(index), Some(class)) = (self.index_of(&attempt.jail), attempt.class) else { return };
+        if let Some(shown) = &attempt.connection {
+            self.connections.remember(index, shown, class, attempt.user.as_deref(), attempt.time);
+        }
+        if !counts || self.never.contains_addr(attempt.addr) {
+            return;
+        }
+        let failure = Failure {
+            time: attempt.time,
+            points: attempt.points,
+            tries: attempt.tries,
+            user: attempt.user.as_deref().map_or(0, names::hash),
+            connection: attempt.connection.map_or(0, |shown| shown.connection),
+        };
+        let subject = self.subject(attempt.addr);
+        if let Some(jail) = self.jails.get(usize::from(index)) {
+            self.windows.add(index, subject, failure, &jail.policy);
+        }
+    }
+}

@@ -68,3 +68,13 @@ fn off_without_a_daemon_lifts_the_bans_even_if_it_cannot_be_remembered() {
     assert!(answer.err.contains(STATE_DIR) && answer.err.contains("lifted"), "{answer:?}");
     assert!(world.kernel().nft_json().is_none());
 }
+
+#[test]
+fn a_forced_ban_of_who_is_never_banned_says_that_it_stays_out_of_the_kernel() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "ignoreip = \"198.51.100.200\"\n");
+    let answer = daemon.ask(&["ban", "--force", "198.51.100.200"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    assert!(answer.out.contains("listed in ignoreip, and that is never shut out"), "{answer:?}");
+    assert!(world.kernel().banned().is_empty());
+}

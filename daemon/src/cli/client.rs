@@ -275,6 +275,14 @@ impl Ban {
             for prefix in value["banned"].as_array().into_iter().flatten() {
                 let _ = writeln!(text, "banned {} for {}", word(prefix), self.bantime);
             }
+            for kept in value["never_banned"].as_array().into_iter().flatten() {
+                let _ = writeln!(
+                    text,
+                    "but {}: {}, and that is never shut out in the kernel",
+                    word(&kept["prefix"]),
+                    word(&kept["why"])
+                );
+            }
             if value["unchanged"].as_u64().is_some_and(|count| count > 0) {
                 let _ = writeln!(text, "{} of them were banned at least as long already", value["unchanged"]);
             }

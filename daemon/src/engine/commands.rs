@@ -78,6 +78,15 @@ impl Engine {
             sort_orders(orders, options, &self.machine.judge.never, (&jail, origin), now);
         let prefixes: Vec<String> = bans.iter().map(|ban| ban.prefix.to_string()).collect();
         let (asked, history_only) = (bans.len(), listed.len());
+        // Who is never banned stays out of the kernel, forced or not; say so.
+        let never = &self.machine.judge.never;
+        let kept_out: Vec<_> = bans
+            .iter()
+            .filter_map(|ban| {
+                Some(json!({"prefix": ban.prefix.to_string(), "why": refusal(never, ban.prefix, None)?}))
+            })
+            .filter(|kept| kept["prefix"] != "0.0.0.0/0" && kept["prefix"] != "::/0")
+            .collect();
         let mut changed = asked;
         if !options.dry_run {
             changed = self.machine.ban_all(bans, &mut self.effects);
@@ -85,7 +94,7 @@ impl Engine {
         }
         let exit = u8::from(!refused.is_empty() && !options.import);
         let value = json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed,
-            "history_only": history_only, "refused": refused});
+            "history_only": history_only, "refused": refused, "never_banned": kept_out});
         Reply { exit, message: String::new(), value }
     }
 

@@ -78,3 +78,21 @@ fn a_forced_ban_of_who_is_never_banned_says_that_it_stays_out_of_the_kernel() {
     assert!(answer.out.contains("listed in ignoreip, and that is never shut out"), "{answer:?}");
     assert!(world.kernel().banned().is_empty());
 }
+
+#[test]
+fn another_users_claim_of_the_namespace_does_not_keep_the_daemon_from_starting() {
+    let Some(world) = World::with(&["setpriv", "python3"]) else { return };
+    let host = &world.server;
+    let claim = "import socket, time\ns = socket.socket(socket.AF_UNIX)\ns.bind('\\0pillory')\ns.listen(1)\nprint('held', flush=True)\ntime.sleep(60)";
+    let mut command = host.command("setpriv");
+    command.args(["--reuid=65534", "--clear-groups", "--", "python3", "-c", claim]);
+    let mut holder = command.stdout(std::process::Stdio::piped()).spawn().expect("python3 starts");
+    let mut said = String::new();
+    let out = holder.stdout.take().expect("standard output is piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut said).expect("it speaks");
+    assert_eq!(said, "held\n");
+    let daemon = Daemon::start(host, "");
+    assert!(daemon.errors().contains("another user holds the name"), "{}", daemon.errors());
+    holder.kill().expect("it can be ended");
+    holder.wait().expect("it ends");
+}

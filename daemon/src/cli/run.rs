@@ -170,11 +170,32 @@ fn hold_namespace(dry_run: bool) -> Result<Option<UnixListener>, Failure> {
         .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
     match UnixListener::bind_addr(&address) {
         Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && is_held_by_others() => {
+            // An abstract name has no permissions: whoever takes it first must not keep the daemon from starting.
+            warn!("another user holds the name that guards the network namespace; going on without it");
+            Ok(None)
+        }
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Failure::new(
             exit::TAKEN,
             "another pillory runs in this network namespace; stop it first (it would fight over the same table)",
         )),
         Err(error) => Err(Failure::new(exit::NO, format!("cannot claim the network namespace: {error}"))),
+    }
+}
+
+/// True if the guarding name is held by a user who is neither root nor ours, so by no daemon.
+fn is_held_by_others() -> bool {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+    let holder = || -> rustix::io::Result<rustix::net::UCred> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &SocketAddrUnix::new_abstract_name(b"pillory")?)?;
+        rustix::net::sockopt::socket_peercred(&socket)
+    };
+    match holder() {
+        Ok(holder) => !holder.uid.is_root() && holder.uid != rustix::process::geteuid(),
+        // Bound but nobody listens: a daemon always does.
+        Err(error) => error == rustix::io::Errno::CONNREFUSED,
     }
 }
 

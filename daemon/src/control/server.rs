@@ -75,6 +75,11 @@ impl Server {
                 let Ok(stream) = stream else { continue };
                 if clients.fetch_add(1, Ordering::SeqCst) >= MAX_CLIENTS {
                     clients.fetch_sub(1, Ordering::SeqCst);
+                    // A client that went away needs no answer.
+                    drop(answer(
+                        &stream,
+                        &Reply::say(75, format!("{MAX_CLIENTS} clients are connected already; try again")),
+                    ));
                     continue;
                 }
                 let (clients, state_dir) = (Arc::clone(&clients), &self.state_dir);

@@ -36,10 +36,10 @@ impl Engine {
                     until = until.map(|until| until.to_string()),
                     "switched off by command; nothing is enforced until `pillory on`"
                 );
-                Reply::say(
-                    0,
-                    "off: every ban is lifted from the kernel and nothing is enforced until `pillory on`",
-                )
+                let end = until.map_or_else(String::new, |until| format!(" or {until}"));
+                let said =
+                    "off: every ban is lifted from the kernel and nothing is enforced until `pillory on`";
+                Reply::say(0, format!("{said}{end}"))
             }
             Request::On => {
                 self.set_off(None);

@@ -10,7 +10,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Verdict;
-use crate::event::{Class, Connection, Event, Outcome};
+use crate::event::{Class, Connection, Event, Outcome, UserName};
 use crate::net::canonical;
 use crate::time::Timestamp;
 
@@ -167,7 +167,7 @@ fn event(layout: Layout, record: &[u8], kind: i16, outcome: impl FnOnce(Option<&
     }
     let Some(addr) = layout.addr(record) else { return Verdict::Miss };
     let user = record.get(USER..USER + USER_BYTES).map(until_nul).filter(|user| !user.is_empty());
-    let user = user.map(|user| String::from_utf8_lossy(user).into_owned());
+    let user = user.map(|user| UserName::from(String::from_utf8_lossy(user)));
     let pid = layout.pid(record);
     Verdict::Event(Event {
         stamp: layout.stamp(record),

@@ -14,7 +14,7 @@ use super::failregex::PatternError;
 use super::header::{self, Header};
 use super::program::{Captured, Program};
 use super::{Clock, ConnectionKey, FilterSpec, Verdict};
-use crate::event::{Class, Connection, Event, Line, MAX_USER_BYTES, Outcome};
+use crate::event::{Class, Connection, Event, Line, MAX_USER_BYTES, Outcome, UserName};
 use crate::time::Timestamp;
 
 /// Why a filter cannot be compiled.
@@ -99,7 +99,7 @@ struct Match {
     /// The address, from the rules or from the prefregex; nothing if what stands there is none.
     addr: Option<IpAddr>,
     /// The user, from the rules or from the prefregex.
-    user: Option<String>,
+    user: Option<UserName>,
 }
 
 impl Filter {
@@ -369,13 +369,12 @@ fn unfold(text: &[u8], unfolded: &mut Vec<u8>) -> Option<u32> {
 }
 
 /// The user as text; nothing if it is empty.
-fn user(text: &[u8], place: &Range<usize>) -> Option<String> {
+fn user(text: &[u8], place: &Range<usize>) -> Option<UserName> {
     let shown = text.get(place.clone()).filter(|shown| !shown.is_empty())?;
-    let mut name = lossy(&shown[..shown.len().min(MAX_USER_BYTES)]);
+    let name = String::from_utf8_lossy(&shown[..shown.len().min(MAX_USER_BYTES)]);
     // Replacement characters are longer than the bytes they stand for.
     let end = (0..=MAX_USER_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-    name.truncate(end);
-    Some(name)
+    Some(UserName::from(&name[..end]))
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -6,7 +6,7 @@
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
-use crate::event::{Class, Connection, Shown};
+use crate::event::{Class, Connection, Shown, UserName};
 use crate::hash::FastMap;
 use crate::time::{Span, Timestamp};
 
@@ -22,7 +22,7 @@ pub struct Line<'a> {
     /// Its class by the filter.
     pub class: Class,
     /// The user it names.
-    pub user: Option<&'a str>,
+    pub user: Option<&'a UserName>,
 }
 
 /// What a line adds to its connection.
@@ -33,7 +33,7 @@ pub struct Counted {
     /// The connection's gravest class so far: a PAM line does not take back `Invalid user`.
     pub class: Class,
     /// The user of this line, or else of an earlier line of the connection.
-    pub user: Option<String>,
+    pub user: Option<UserName>,
     /// What the connection has shown now; nothing if the line is tied to none.
     pub shown: Option<Shown>,
 }
@@ -45,7 +45,7 @@ struct State {
     others: Vec<(u16, u32)>,
     shown: u32,
     class: Class,
-    user: Option<String>,
+    user: Option<UserName>,
     last: Timestamp,
 }
 
@@ -86,7 +86,7 @@ impl Connections {
     ) -> Counted {
         let tied = connection.filter(|connection| connection.pid.is_some() || connection.port.is_some());
         let Some(connection) = tied else {
-            let user = line.user.map(str::to_owned);
+            let user = line.user.cloned();
             return Counted { new_attempts: line.attempts, class: line.class, user, shown: None };
         };
         if self.states.len() >= MAX_CONNECTIONS {
@@ -114,11 +114,10 @@ impl Connections {
         jail: JailIndex,
         shown: &Shown,
         class: Class,
-        user: Option<&str>,
+        user: Option<UserName>,
         when: Timestamp,
     ) {
         let first = (shown.kind, shown.attempts);
-        let user = user.map(str::to_owned);
         self.states.insert(
             (jail, shown.connection),
             State { first, others: Vec::new(), shown: shown.attempts, class, user, last: when },
@@ -166,16 +165,18 @@ impl State {
         let new_attempts = count.saturating_sub(self.shown);
         self.shown = self.shown.max(count);
         if let Some(user) = line.user
-            && self.user.as_deref() != Some(user)
+            && self.user.as_ref() != Some(user)
         {
-            self.user = Some(user.to_owned());
+            self.user = Some(user.clone());
         }
         // "Invalid user" is the only line that tells that the name is unknown; what follows must not forget it.
         if self.class != Class::UnknownUser || line.class == Class::Root {
             self.class = line.class;
         }
         let shown = Shown { connection, kind: line.kind, attempts: self.shown };
-        Counted { new_attempts, class: self.class, user: self.user.clone(), shown: Some(shown) }
+        // The line's user is at hand; reading back what was just written to a new state waits for memory.
+        let user = line.user.or(self.user.as_ref()).cloned();
+        Counted { new_attempts, class: self.class, user, shown: Some(shown) }
     }
 }
 
@@ -226,7 +227,8 @@ mod tests {
     fn an_unknown_name_stays_unknown_when_the_pam_line_follows() {
         let mut connections = Connections::default();
         let connection = Connection { host: 0, pid: Some(7), port: None };
-        let invalid = Line { kind: 0, attempts: 1, class: Class::UnknownUser, user: Some("bob") };
+        let bob = UserName::from("bob");
+        let invalid = Line { kind: 0, attempts: 1, class: Class::UnknownUser, user: Some(&bob) };
         let pam = Line { kind: 1, attempts: 2, class: Class::KnownUser, user: None };
         connections.count(0, ADDR, Some(&connection), &invalid, Timestamp::from_secs(1));
         let counted = connections.count(0, ADDR, Some(&connection), &pam, Timestamp::from_secs(2));

@@ -169,7 +169,7 @@ impl Judge {
         match event.outcome {
             Outcome::Success => self.good_login(index, &jail, event, addr, when),
             Outcome::Failure { class, kind, attempts } => {
-                let line = connections::Line { kind, attempts, class, user: event.user.as_deref() };
+                let line = connections::Line { kind, attempts, class, user: event.user.as_ref() };
                 let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
                 if counted.new_attempts == 0 {
                     return Judgement::default();
@@ -189,7 +189,7 @@ impl Judge {
         when: Timestamp,
     ) -> Option<connections::Counted> {
         let Outcome::Failure { class, kind, attempts } = event.outcome else { return None };
-        let line = connections::Line { kind, attempts, class, user: event.user.as_deref() };
+        let line = connections::Line { kind, attempts, class, user: event.user.as_ref() };
         let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
         (counted.new_attempts > 0).then_some(counted)
     }
@@ -336,7 +336,7 @@ impl Judge {
         let Some(index) = position.and_then(|at| JailIndex::try_from(at).ok()) else { return };
         let Some(class) = attempt.class else { return };
         if let Some(shown) = &attempt.connection {
-            self.connections.remember(index, shown, class, attempt.user.as_deref(), attempt.time);
+            self.connections.remember(index, shown, class, attempt.user.clone(), attempt.time);
         }
         if self.never.contains_addr(attempt.addr) {
             return;

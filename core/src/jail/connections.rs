@@ -93,17 +93,18 @@ impl Connections {
             self.forget_older_half();
         }
         let key = (jail, key(addr, connection));
-        if self.states.get(&key).is_some_and(|state| now.since(state.last) > IDLE) {
-            self.states.remove(&key);
-        }
-        let state = self.states.entry(key).or_insert_with(|| State {
+        let new = || State {
             first: (line.kind, 0),
             others: Vec::new(),
             shown: 0,
             class: line.class,
             user: None,
             last: now,
-        });
+        };
+        let state = self.states.entry(key).or_insert_with(new);
+        if now.since(state.last) > IDLE {
+            *state = new();
+        }
         state.last = now;
         state.add(key.1, line)
     }
@@ -125,8 +126,9 @@ impl Connections {
     }
 
     /// True if a line of this connection was counted lately.
-    pub fn knows(&self, jail: JailIndex, addr: IpAddr, connection: &Connection) -> bool {
-        self.states.contains_key(&(jail, key(addr, connection)))
+    pub fn knows(&self, jail: JailIndex, addr: IpAddr, connection: &Connection, now: Timestamp) -> bool {
+        let state = self.states.get(&(jail, key(addr, connection)));
+        state.is_some_and(|state| now.since(state.last) <= IDLE)
     }
 
     /// Forgets a connection: it ended in a good login.
@@ -137,7 +139,8 @@ impl Connections {
     /// Forgets connections that have been silent.
     pub fn sweep(&mut self, now: Timestamp) {
         self.states.retain(|_, state| now.since(state.last) <= IDLE);
-        self.states.shrink_to(self.states.len() * 2);
+        // Most come back: a table that shrinks at once is built anew until the next time.
+        self.states.shrink_to(self.states.len() * 8);
     }
 
     fn forget_older_half(&mut self) {
@@ -221,6 +224,8 @@ mod tests {
             connections.count(0, ADDR, Some(&connection), &line, Timestamp::from_secs(secs)).new_attempts
         };
         assert_eq!((at(0), at(10_000)), (1, 1));
+        let knows = |secs| connections.knows(0, ADDR, &connection, Timestamp::from_secs(secs));
+        assert_eq!((knows(10_001), knows(20_000)), (true, false));
     }
 
     #[test]

@@ -135,7 +135,9 @@ impl Layout {
             [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] => literal()?,
             // An IPv4 address stands in the first word. So would an IPv6 address that ends in twelve zero bytes:
             // then the text tells.
-            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] if literal() != Some(v6) => {
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+                if !host.contains(&b':') || literal() != Some(v6) =>
+            {
                 IpAddr::V4(Ipv4Addr::new(a, b, c, d))
             }
             _ => v6,

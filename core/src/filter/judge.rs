@@ -176,7 +176,26 @@ impl Filter {
 
     /// Judges one line. Allocates nothing for lines that do not match.
     pub fn judge(&mut self, line: &Line<'_>, clock: &Clock) -> Verdict {
-        self.run(line, clock, None)
+        let usual = self.usual_date(line);
+        self.run(line, usual.as_ref(), clock, None)
+    }
+
+    /// Judges one line whose usual stamp was looked for before with [`Filter::find_date`], for all its filters at once.
+    pub fn judge_dated(&mut self, line: &Line<'_>, usual: Option<&Found>, clock: &Clock) -> Verdict {
+        self.run(line, usual, clock, None)
+    }
+
+    /// The date of a line in one of the usual forms. A source that records the time itself hands out messages
+    /// without a date.
+    pub fn find_date(line: &Line<'_>) -> Option<Found> {
+        match line.stamp {
+            Some(_) => None,
+            None => datepattern::find(trim_line_end(line.bytes)),
+        }
+    }
+
+    fn usual_date(&self, line: &Line<'_>) -> Option<Found> {
+        if self.dates.is_none() { Filter::find_date(line) } else { None }
     }
 
     /// Judges one line and tells what led to the verdict.
@@ -189,29 +208,34 @@ impl Filter {
             date: None,
             stamp: line.stamp,
         };
-        finding.verdict = self.run(line, clock, Some(&mut finding));
+        let usual = self.usual_date(line);
+        finding.verdict = self.run(line, usual.as_ref(), clock, Some(&mut finding));
         finding
     }
 
-    fn run(&mut self, line: &Line<'_>, clock: &Clock, mut trace: Option<&mut Finding>) -> Verdict {
+    fn run(
+        &mut self,
+        line: &Line<'_>,
+        usual: Option<&Found>,
+        clock: &Clock,
+        mut trace: Option<&mut Finding>,
+    ) -> Verdict {
         let bytes = trim_line_end(line.bytes);
-        // A source that records the time itself hands out messages without a date.
-        let found = match (&mut self.dates, line.stamp) {
-            (_, Some(_)) => None,
-            (None, None) => datepattern::find(bytes),
-            (Some(dates), None) => dates.find(bytes),
+        let own = match &mut self.dates {
+            Some(dates) if line.stamp.is_none() => dates.find(bytes),
+            _ => None,
         };
+        let found = if self.dates.is_some() { own.as_ref() } else { usual };
         if let Some(trace) = trace.as_deref_mut() {
-            trace.date = found.as_ref().map(|found| found.range.clone());
-            trace.stamp = line.stamp.or_else(|| self.calendar.resolve(found.as_ref()?.date, clock));
+            trace.date = found.map(|found| found.range.clone());
+            trace.stamp = line.stamp.or_else(|| self.calendar.resolve(found?.date, clock));
         }
         let mut cut = std::mem::take(&mut self.cut);
-        let text = without_date(bytes, found.as_ref(), &mut cut);
+        let text = without_date(bytes, found, &mut cut);
         let mut unfolded = std::mem::take(&mut self.unfolded);
         let times = unfold(text, &mut unfolded);
         let text = if times.is_some() { &unfolded } else { text };
-        let stamp =
-            |calendar: &mut Calendar| line.stamp.or_else(|| calendar.resolve(found.as_ref()?.date, clock));
+        let stamp = |calendar: &mut Calendar| line.stamp.or_else(|| calendar.resolve(found?.date, clock));
         let verdict = self.judge_text(text, times.unwrap_or(1), stamp, trace);
         self.cut = cut;
         self.unfolded = unfolded;

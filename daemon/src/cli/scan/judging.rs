@@ -159,9 +159,10 @@ impl Judging {
 
     /// Judges a line for these jails.
     pub(super) fn line(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
+        let date = Filter::find_date(line);
         for at in jails {
             let Some(jail) = self.jails.get_mut(*at) else { continue };
-            if let Verdict::Event(event) = jail.filter.judge(line, clock) {
+            if let Verdict::Event(event) = jail.filter.judge_dated(line, date.as_ref(), clock) {
                 self.event(*at, &event);
             }
         }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::net::Prefix;
 use crate::time::{End, Timestamp};
@@ -154,7 +155,7 @@ pub struct Event {
     /// Who did it: canonical, parsed by code, never a name.
     pub addr: IpAddr,
     /// The user as the line shows it; hostile text, at most [`MAX_USER_BYTES`] long.
-    pub user: Option<String>,
+    pub user: Option<UserName>,
     /// Failure or success.
     pub outcome: Outcome,
     /// The connection, where the line tells.
@@ -163,6 +164,10 @@ pub struct Event {
     /// machine before it, so only those count that a trusted proxy wrote. Empty if the line has no such field.
     pub forwarded: Vec<IpAddr>,
 }
+
+/// A user's name as it was tried. Names of up to 23 bytes, nearly all, lie in the value itself: one is copied several
+/// times for each line of a flood.
+pub type UserName = SmolStr;
 
 /// Longer user names are cut; no system has longer ones.
 pub const MAX_USER_BYTES: usize = 256;
@@ -177,7 +182,7 @@ pub struct Attempt {
     /// The source's single address.
     pub addr: IpAddr,
     /// The user that was tried.
-    pub user: Option<String>,
+    pub user: Option<UserName>,
     /// Its class after the jail has looked at the user; nothing for a good login.
     pub class: Option<Class>,
     /// Points of all its tries together.

@@ -191,7 +191,7 @@ impl Machine {
                 event
             }
             Extractor::Btmp(layout) => match btmp::failed_login(*layout, line.bytes) {
-                Verdict::Event(event) => self.judge.login_record(jail, event),
+                Verdict::Event(event) => self.judge.login_record(jail, event, clock.now),
                 _ => return,
             },
         };

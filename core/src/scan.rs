@@ -268,7 +268,7 @@ mod tests {
             time: Timestamp::from_secs(secs),
             jail: JailName::new("sshd").unwrap(),
             addr: addr.parse().unwrap(),
-            user: Some(user.to_owned()),
+            user: Some(user.into()),
             class: Some(Class::KnownUser),
             points: Points(100),
             tries,

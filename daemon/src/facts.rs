@@ -20,7 +20,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use tracing::warn;
 
 use pillory_core::config::Config;
-use pillory_core::event::Event;
+use pillory_core::event::{Event, UserName};
 use pillory_core::filter::{Verdict, btmp};
 use pillory_core::jail::never::Why;
 use pillory_core::net::Prefix;
@@ -303,7 +303,7 @@ fn login_records(path: &Path) -> Vec<Event> {
 const MAX_WTMP_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Good logins that wtmp remembers from places outside: where from, who, when.
-pub(crate) fn good_logins(wtmp: &Path) -> Vec<(IpAddr, Option<String>, Timestamp)> {
+pub(crate) fn good_logins(wtmp: &Path) -> Vec<(IpAddr, Option<UserName>, Timestamp)> {
     let logins = login_records(wtmp).into_iter();
     logins.filter_map(|event| Some((event.addr, event.user, event.stamp?))).collect()
 }

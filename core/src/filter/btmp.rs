@@ -10,7 +10,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Verdict;
-use crate::event::{Class, Connection, Event, Outcome};
+use crate::event::{Class, Connection, Event, Outcome, UserName};
 use crate::net::canonical;
 use crate::time::Timestamp;
 
@@ -135,7 +135,9 @@ impl Layout {
             [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] => literal()?,
             // An IPv4 address stands in the first word. So would an IPv6 address that ends in twelve zero bytes:
             // then the text tells.
-            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] if literal() != Some(v6) => {
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+                if !host.contains(&b':') || literal() != Some(v6) =>
+            {
                 IpAddr::V4(Ipv4Addr::new(a, b, c, d))
             }
             _ => v6,
@@ -167,7 +169,7 @@ fn event(layout: Layout, record: &[u8], kind: i16, outcome: impl FnOnce(Option<&
     }
     let Some(addr) = layout.addr(record) else { return Verdict::Miss };
     let user = record.get(USER..USER + USER_BYTES).map(until_nul).filter(|user| !user.is_empty());
-    let user = user.map(|user| String::from_utf8_lossy(user).into_owned());
+    let user = user.map(|user| UserName::from(String::from_utf8_lossy(user)));
     let pid = layout.pid(record);
     Verdict::Event(Event {
         stamp: layout.stamp(record),

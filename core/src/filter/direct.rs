@@ -244,7 +244,11 @@ impl Walk<'_> {
         let mut window = self.text.get(first..(last + 1).min(self.text.len()))?;
         loop {
             let offset = memchr::memrchr(*word.first()?, window)?;
-            if self.text[first + offset..].starts_with(word) {
+            // Nearly always the second byte tells: that is cheaper than to call for a comparison.
+            let next = (self.text.get(first + offset + 1), word.get(1));
+            if next.1.is_none_or(|wanted| next.0 == Some(wanted))
+                && self.text[first + offset..].starts_with(word)
+            {
                 return Some(first + offset);
             }
             window = &window[..offset];

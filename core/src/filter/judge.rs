@@ -14,7 +14,7 @@ use super::failregex::PatternError;
 use super::header::{self, Header};
 use super::program::{Captured, Program};
 use super::{Clock, ConnectionKey, FilterSpec, Verdict};
-use crate::event::{Class, Connection, Event, Line, MAX_USER_BYTES, Outcome};
+use crate::event::{Class, Connection, Event, Line, MAX_USER_BYTES, Outcome, UserName};
 use crate::time::Timestamp;
 
 /// Why a filter cannot be compiled.
@@ -99,7 +99,7 @@ struct Match {
     /// The address, from the rules or from the prefregex; nothing if what stands there is none.
     addr: Option<IpAddr>,
     /// The user, from the rules or from the prefregex.
-    user: Option<String>,
+    user: Option<UserName>,
 }
 
 impl Filter {
@@ -176,7 +176,26 @@ impl Filter {
 
     /// Judges one line. Allocates nothing for lines that do not match.
     pub fn judge(&mut self, line: &Line<'_>, clock: &Clock) -> Verdict {
-        self.run(line, clock, None)
+        let usual = self.usual_date(line);
+        self.run(line, usual.as_ref(), clock, None)
+    }
+
+    /// Judges one line whose usual stamp was looked for before with [`Filter::find_date`], for all its filters at once.
+    pub fn judge_dated(&mut self, line: &Line<'_>, usual: Option<&Found>, clock: &Clock) -> Verdict {
+        self.run(line, usual, clock, None)
+    }
+
+    /// The date of a line in one of the usual forms. A source that records the time itself hands out messages
+    /// without a date.
+    pub fn find_date(line: &Line<'_>) -> Option<Found> {
+        match line.stamp {
+            Some(_) => None,
+            None => datepattern::find(trim_line_end(line.bytes)),
+        }
+    }
+
+    fn usual_date(&self, line: &Line<'_>) -> Option<Found> {
+        if self.dates.is_none() { Filter::find_date(line) } else { None }
     }
 
     /// Judges one line and tells what led to the verdict.
@@ -189,29 +208,34 @@ impl Filter {
             date: None,
             stamp: line.stamp,
         };
-        finding.verdict = self.run(line, clock, Some(&mut finding));
+        let usual = self.usual_date(line);
+        finding.verdict = self.run(line, usual.as_ref(), clock, Some(&mut finding));
         finding
     }
 
-    fn run(&mut self, line: &Line<'_>, clock: &Clock, mut trace: Option<&mut Finding>) -> Verdict {
+    fn run(
+        &mut self,
+        line: &Line<'_>,
+        usual: Option<&Found>,
+        clock: &Clock,
+        mut trace: Option<&mut Finding>,
+    ) -> Verdict {
         let bytes = trim_line_end(line.bytes);
-        // A source that records the time itself hands out messages without a date.
-        let found = match (&mut self.dates, line.stamp) {
-            (_, Some(_)) => None,
-            (None, None) => datepattern::find(bytes),
-            (Some(dates), None) => dates.find(bytes),
+        let own = match &mut self.dates {
+            Some(dates) if line.stamp.is_none() => dates.find(bytes),
+            _ => None,
         };
+        let found = if self.dates.is_some() { own.as_ref() } else { usual };
         if let Some(trace) = trace.as_deref_mut() {
-            trace.date = found.as_ref().map(|found| found.range.clone());
-            trace.stamp = line.stamp.or_else(|| self.calendar.resolve(found.as_ref()?.date, clock));
+            trace.date = found.map(|found| found.range.clone());
+            trace.stamp = line.stamp.or_else(|| self.calendar.resolve(found?.date, clock));
         }
         let mut cut = std::mem::take(&mut self.cut);
-        let text = without_date(bytes, found.as_ref(), &mut cut);
+        let text = without_date(bytes, found, &mut cut);
         let mut unfolded = std::mem::take(&mut self.unfolded);
         let times = unfold(text, &mut unfolded);
         let text = if times.is_some() { &unfolded } else { text };
-        let stamp =
-            |calendar: &mut Calendar| line.stamp.or_else(|| calendar.resolve(found.as_ref()?.date, clock));
+        let stamp = |calendar: &mut Calendar| line.stamp.or_else(|| calendar.resolve(found?.date, clock));
         let verdict = self.judge_text(text, times.unwrap_or(1), stamp, trace);
         self.cut = cut;
         self.unfolded = unfolded;
@@ -369,13 +393,12 @@ fn unfold(text: &[u8], unfolded: &mut Vec<u8>) -> Option<u32> {
 }
 
 /// The user as text; nothing if it is empty.
-fn user(text: &[u8], place: &Range<usize>) -> Option<String> {
+fn user(text: &[u8], place: &Range<usize>) -> Option<UserName> {
     let shown = text.get(place.clone()).filter(|shown| !shown.is_empty())?;
-    let mut name = lossy(&shown[..shown.len().min(MAX_USER_BYTES)]);
+    let name = String::from_utf8_lossy(&shown[..shown.len().min(MAX_USER_BYTES)]);
     // Replacement characters are longer than the bytes they stand for.
     let end = (0..=MAX_USER_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-    name.truncate(end);
-    Some(name)
+    Some(UserName::from(&name[..end]))
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -6,7 +6,7 @@
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
-use crate::event::{Class, Connection, Shown};
+use crate::event::{Class, Connection, Shown, UserName};
 use crate::hash::FastMap;
 use crate::time::{Span, Timestamp};
 
@@ -22,7 +22,7 @@ pub struct Line<'a> {
     /// Its class by the filter.
     pub class: Class,
     /// The user it names.
-    pub user: Option<&'a str>,
+    pub user: Option<&'a UserName>,
 }
 
 /// What a line adds to its connection.
@@ -33,7 +33,7 @@ pub struct Counted {
     /// The connection's gravest class so far: a PAM line does not take back `Invalid user`.
     pub class: Class,
     /// The user of this line, or else of an earlier line of the connection.
-    pub user: Option<String>,
+    pub user: Option<UserName>,
     /// What the connection has shown now; nothing if the line is tied to none.
     pub shown: Option<Shown>,
 }
@@ -45,7 +45,7 @@ struct State {
     others: Vec<(u16, u32)>,
     shown: u32,
     class: Class,
-    user: Option<String>,
+    user: Option<UserName>,
     last: Timestamp,
 }
 
@@ -86,24 +86,25 @@ impl Connections {
     ) -> Counted {
         let tied = connection.filter(|connection| connection.pid.is_some() || connection.port.is_some());
         let Some(connection) = tied else {
-            let user = line.user.map(str::to_owned);
+            let user = line.user.cloned();
             return Counted { new_attempts: line.attempts, class: line.class, user, shown: None };
         };
         if self.states.len() >= MAX_CONNECTIONS {
             self.forget_older_half();
         }
         let key = (jail, key(addr, connection));
-        if self.states.get(&key).is_some_and(|state| now.since(state.last) > IDLE) {
-            self.states.remove(&key);
-        }
-        let state = self.states.entry(key).or_insert_with(|| State {
+        let new = || State {
             first: (line.kind, 0),
             others: Vec::new(),
             shown: 0,
             class: line.class,
             user: None,
             last: now,
-        });
+        };
+        let state = self.states.entry(key).or_insert_with(new);
+        if now.since(state.last) > IDLE {
+            *state = new();
+        }
         state.last = now;
         state.add(key.1, line)
     }
@@ -114,11 +115,10 @@ impl Connections {
         jail: JailIndex,
         shown: &Shown,
         class: Class,
-        user: Option<&str>,
+        user: Option<UserName>,
         when: Timestamp,
     ) {
         let first = (shown.kind, shown.attempts);
-        let user = user.map(str::to_owned);
         self.states.insert(
             (jail, shown.connection),
             State { first, others: Vec::new(), shown: shown.attempts, class, user, last: when },
@@ -126,8 +126,9 @@ impl Connections {
     }
 
     /// True if a line of this connection was counted lately.
-    pub fn knows(&self, jail: JailIndex, addr: IpAddr, connection: &Connection) -> bool {
-        self.states.contains_key(&(jail, key(addr, connection)))
+    pub fn knows(&self, jail: JailIndex, addr: IpAddr, connection: &Connection, now: Timestamp) -> bool {
+        let state = self.states.get(&(jail, key(addr, connection)));
+        state.is_some_and(|state| now.since(state.last) <= IDLE)
     }
 
     /// Forgets a connection: it ended in a good login.
@@ -138,7 +139,8 @@ impl Connections {
     /// Forgets connections that have been silent.
     pub fn sweep(&mut self, now: Timestamp) {
         self.states.retain(|_, state| now.since(state.last) <= IDLE);
-        self.states.shrink_to(self.states.len() * 2);
+        // Most come back: a table that shrinks at once is built anew until the next time.
+        self.states.shrink_to(self.states.len() * 8);
     }
 
     fn forget_older_half(&mut self) {
@@ -166,16 +168,18 @@ impl State {
         let new_attempts = count.saturating_sub(self.shown);
         self.shown = self.shown.max(count);
         if let Some(user) = line.user
-            && self.user.as_deref() != Some(user)
+            && self.user.as_ref() != Some(user)
         {
-            self.user = Some(user.to_owned());
+            self.user = Some(user.clone());
         }
         // "Invalid user" is the only line that tells that the name is unknown; what follows must not forget it.
         if self.class != Class::UnknownUser || line.class == Class::Root {
             self.class = line.class;
         }
         let shown = Shown { connection, kind: line.kind, attempts: self.shown };
-        Counted { new_attempts, class: self.class, user: self.user.clone(), shown: Some(shown) }
+        // The line's user is at hand; reading back what was just written to a new state waits for memory.
+        let user = line.user.or(self.user.as_ref()).cloned();
+        Counted { new_attempts, class: self.class, user, shown: Some(shown) }
     }
 }
 
@@ -220,13 +224,16 @@ mod tests {
             connections.count(0, ADDR, Some(&connection), &line, Timestamp::from_secs(secs)).new_attempts
         };
         assert_eq!((at(0), at(10_000)), (1, 1));
+        let knows = |secs| connections.knows(0, ADDR, &connection, Timestamp::from_secs(secs));
+        assert_eq!((knows(10_001), knows(20_000)), (true, false));
     }
 
     #[test]
     fn an_unknown_name_stays_unknown_when_the_pam_line_follows() {
         let mut connections = Connections::default();
         let connection = Connection { host: 0, pid: Some(7), port: None };
-        let invalid = Line { kind: 0, attempts: 1, class: Class::UnknownUser, user: Some("bob") };
+        let bob = UserName::from("bob");
+        let invalid = Line { kind: 0, attempts: 1, class: Class::UnknownUser, user: Some(&bob) };
         let pam = Line { kind: 1, attempts: 2, class: Class::KnownUser, user: None };
         connections.count(0, ADDR, Some(&connection), &invalid, Timestamp::from_secs(1));
         let counted = connections.count(0, ADDR, Some(&connection), &pam, Timestamp::from_secs(2));

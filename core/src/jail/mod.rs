@@ -170,7 +170,7 @@ impl Judge {
         match event.outcome {
             Outcome::Success => self.good_login(index, &jail, event, addr, when),
             Outcome::Failure { class, kind, attempts } => {
-                let line = connections::Line { kind, attempts, class, user: event.user.as_deref() };
+                let line = connections::Line { kind, attempts, class, user: event.user.as_ref() };
                 let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
                 if counted.new_attempts == 0 {
                     return Judgement::default();
@@ -190,7 +190,7 @@ impl Judge {
         when: Timestamp,
     ) -> Option<connections::Counted> {
         let Outcome::Failure { class, kind, attempts } = event.outcome else { return None };
-        let line = connections::Line { kind, attempts, class, user: event.user.as_deref() };
+        let line = connections::Line { kind, attempts, class, user: event.user.as_ref() };
         let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
         (counted.new_attempts > 0).then_some(counted)
     }
@@ -199,8 +199,9 @@ impl Judge {
     /// password and one for each password; for an account one for each password.
     ///
     /// So the first record of a connection for such a name becomes a kind of its own, `Invalid user` in effect.
-    pub fn login_record(&self, index: JailIndex, mut event: Event) -> Event {
+    pub fn login_record(&self, index: JailIndex, mut event: Event, now: Timestamp) -> Event {
         let unknown = event.user.as_deref().is_none_or(|user| user != "root" && !self.names.is_account(user));
+        let when = event.stamp.unwrap_or(now).min(now);
         if let Outcome::Failure { class, kind, .. } = &mut event.outcome
             && unknown
         {
@@ -208,7 +209,7 @@ impl Judge {
             let first = event
                 .connection
                 .as_ref()
-                .is_some_and(|connection| !self.connections.knows(index, event.addr, connection));
+                .is_some_and(|connection| !self.connections.knows(index, event.addr, connection, when));
             *kind = u16::from(!first);
         }
         event
@@ -359,11 +360,16 @@ impl Judge {
             .map_or_else(Vec::new, |jail| self.windows.at_least(index, jail.policy.maxretry))
     }
 
+    /// Drops connections that have been silent, a part of [`Judge::sweep`]: the fewer are kept, the faster each line.
+    pub fn sweep_connections(&mut self, now: Timestamp) {
+        self.connections.sweep(now);
+    }
+
     /// Drops what is too old to matter. Call it now and then, at least once a minute.
     pub fn sweep(&mut self, now: Timestamp) {
         let findtimes: Vec<Span> = self.jails.iter().map(|jail| jail.policy.findtime).collect();
         self.windows.sweep(now, &findtimes);
-        self.connections.sweep(now);
+        self.sweep_connections(now);
         self.trust.sweep(now);
         self.past.sweep(now);
     }

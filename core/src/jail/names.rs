@@ -203,8 +203,9 @@ impl Names {
         }
         let known = self.logged_in.iter().chain(&self.good_users);
         known.into_iter().any(|account| {
-            let allowed = if account.chars().count() >= 6 { 2 } else { 1 };
-            account.len().abs_diff(user.len()) <= 8 && distance(account, user) <= allowed
+            let letters = account.chars().count();
+            let allowed = if letters >= 6 { 2 } else { 1 };
+            letters.abs_diff(user.chars().count()) <= allowed && distance(account, user) <= allowed
         })
     }
 }

@@ -95,7 +95,7 @@ impl Judge {
     fn remember(&mut self, attempt: &Attempt, counts: bool) {
         let (Some(index), Some(class)) = (self.index_of(&attempt.jail), attempt.class) else { return };
         if let Some(shown) = &attempt.connection {
-            self.connections.remember(index, shown, class, attempt.user.as_deref(), attempt.time);
+            self.connections.remember(index, shown, class, attempt.user.clone(), attempt.time);
         }
         if !counts || self.never.contains_addr(attempt.addr) {
             return;

@@ -13,7 +13,7 @@ fn failure(addr: &str, user: &str, class: Class, pid: u32) -> Event {
     Event {
         stamp: None,
         addr: addr.parse().unwrap(),
-        user: Some(user.to_owned()),
+        user: Some(user.into()),
         outcome: Outcome::Failure { class, kind: 0, attempts: 1 },
         forwarded: Vec::new(),
         connection: Some(Connection { host: 0, pid: Some(pid), port: None }),

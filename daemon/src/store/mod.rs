@@ -187,7 +187,7 @@ fn attempt_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Attempt>> {
         time: Timestamp::from_millis(row.get("time")?),
         jail,
         addr,
-        user: row.get("user")?,
+        user: row.get::<_, Option<String>>("user")?.map(Into::into),
         class: class.as_deref().and_then(Class::from_name),
         points: Points(row.get("points")?),
         tries: row.get("tries")?,

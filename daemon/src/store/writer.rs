@@ -162,7 +162,7 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
                 attempt.time.millis(),
                 attempt.jail.as_str(),
                 attempt.addr.to_string(),
-                attempt.user,
+                attempt.user.as_deref(),
                 attempt.class.map(pillory_core::event::Class::name),
                 attempt.points.0,
                 attempt.tries,

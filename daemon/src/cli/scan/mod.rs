@@ -87,7 +87,9 @@ impl Scan {
         let names = judging.names();
         let tally = &mut judging.tally;
         if self.json {
-            print(&format!("{}\n", report::json(&scanned, tally, &names)))?;
+            let json = report::json(&scanned, tally, &names);
+            let json = json.map_err(|error| Failure::new(exit::NO, format!("cannot write JSON: {error}")))?;
+            print(&(json + "\n"))?;
         } else {
             print(&report::text(&scanned, tally, &names, &clock::zone()))?;
         }

@@ -3,8 +3,11 @@
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use pillory_core::jail::JailIndex;
+use pillory_core::net::Prefix;
 use pillory_core::scan::{Source, Tally, busiest};
 use pillory_core::time::{Span, Timestamp};
 
@@ -19,9 +22,40 @@ const NETWORKS: usize = 5;
 const USERS: usize = 12;
 const COLUMNS: usize = 80;
 
+/// The JSON, its keys in the order of the alphabet. A scan may tell of millions of sources: they are written as they
+/// are read, without a tree of values first.
+#[derive(Serialize)]
+struct Report<'a> {
+    busiest_ten_minutes: Option<Value>,
+    failures: u64,
+    files: Vec<Value>,
+    first: Option<Value>,
+    last: Option<Value>,
+    networks: Vec<Value>,
+    offenders: Vec<Offender<'a>>,
+    peak_per_minute: u64,
+    successes: u64,
+}
+
+#[derive(Serialize)]
+struct Offender<'a> {
+    failures: u64,
+    first: Value,
+    jail: Option<&'a str>,
+    last: Value,
+    prefix: Prefix,
+    users: Vec<&'a str>,
+    would_ban: bool,
+    would_ban_at: Option<Value>,
+}
+
 /// As the interface describes it.
-pub(super) fn json(scanned: &[Scanned], tally: &mut Tally, names: &[String]) -> Value {
-    let files: Vec<Value> = scanned
+pub(super) fn json(
+    scanned: &[Scanned],
+    tally: &mut Tally,
+    names: &[String],
+) -> Result<String, serde_json::Error> {
+    let files = scanned
         .iter()
         .map(|file| {
             json!({"path": file.path.display().to_string(), "format": file.format, "records": file.records,
@@ -29,39 +63,31 @@ pub(super) fn json(scanned: &[Scanned], tally: &mut Tally, names: &[String]) -> 
         })
         .collect();
     let minutes = tally.minutes();
-    let offenders: Vec<Value> = tally
-        .sources()
-        .into_iter()
-        .map(|(jail, prefix, source)| {
-            json!({
-                "prefix": prefix.to_string(),
-                "jail": names.get(usize::from(jail)),
-                "failures": source.failures,
-                "users": source.users.iter().map(|user| tally.user(*user)).collect::<Vec<_>>(),
-                "first": stamp(source.first),
-                "last": stamp(source.last),
-                "would_ban": source.would_ban_at.is_some(),
-                "would_ban_at": source.would_ban_at.map(stamp),
-            })
-        })
-        .collect();
-    let networks: Vec<Value> = tally
-        .networks()
-        .into_iter()
-        .map(|(net, failures, sources)| json!({"prefix": net.to_string(), "failures": failures, "sources": sources}))
-        .collect();
+    let tally = &*tally;
+    let offender = |(jail, prefix, source): (JailIndex, Prefix, &Source)| Offender {
+        failures: source.failures,
+        first: stamp(source.first),
+        jail: names.get(usize::from(jail)).map(String::as_str),
+        last: stamp(source.last),
+        prefix,
+        users: source.users.iter().map(|user| tally.user(*user)).collect(),
+        would_ban: source.would_ban_at.is_some(),
+        would_ban_at: source.would_ban_at.map(stamp),
+    };
+    let network = |(net, failures, sources): (Prefix, u64, usize)| json!({"prefix": net.to_string(), "failures": failures, "sources": sources});
     let ten = busiest(&minutes, 10);
-    json!({
-        "files": files,
-        "failures": tally.failures(),
-        "successes": tally.successes(),
-        "first": tally.span().map(|(first, _)| stamp(first)),
-        "last": tally.span().map(|(_, last)| stamp(last)),
-        "peak_per_minute": busiest(&minutes, 1).map_or(0, |(_, count)| count),
-        "busiest_ten_minutes": ten.map(|(minute, count)| json!({
-            "from": stamp(Timestamp::from_secs(minute * 60)), "per_second": count as f64 / 600.0})),
-        "networks": networks,
-        "offenders": offenders,
+    serde_json::to_string(&Report {
+        busiest_ten_minutes: ten.map(|(minute, count)| {
+            json!({"from": stamp(Timestamp::from_secs(minute * 60)), "per_second": count as f64 / 600.0})
+        }),
+        failures: tally.failures(),
+        files,
+        first: tally.span().map(|(first, _)| stamp(first)),
+        last: tally.span().map(|(_, last)| stamp(last)),
+        networks: tally.networks().into_iter().map(network).collect(),
+        offenders: tally.sources().into_iter().map(offender).collect(),
+        peak_per_minute: busiest(&minutes, 1).map_or(0, |(_, count)| count),
+        successes: tally.successes(),
     })
 }
 

@@ -366,6 +366,8 @@ fn a_full_disk_keeps_no_ban_from_the_kernel() {
     });
     assert!(daemon.lists(PREFIX));
     daemon.wait_for(SOON, "a warning", || warns(&daemon, &["disk"]).then_some(()));
+    let answer = daemon.ask(&["ban", "198.51.100.9", "--for", "1h"]);
+    assert!(answer.err.contains("not on disk"), "{answer:?}");
     // Once there is room again, what was missed is written.
     drop(file);
     std::fs::remove_file(server.path(format!("{STATE_DIR}/filler"))).expect("it is removed");

@@ -59,6 +59,9 @@ impl Client {
         } else {
             print(&text(&reply.value))?;
         }
+        if !reply.message.is_empty() && reply.value["message"].is_null() {
+            super::complain(&reply.message);
+        }
         Ok(reply.exit)
     }
 }

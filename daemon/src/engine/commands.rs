@@ -55,7 +55,13 @@ impl Engine {
     }
 
     /// Answers a client once everything that was done so far is durable and in the kernel.
-    pub(super) fn answer(&mut self, reply: Sender<Reply>, answer: Reply) {
+    pub(super) fn answer(&mut self, reply: Sender<Reply>, mut answer: Reply) {
+        if self.writes > self.writes_done
+            && answer.message.is_empty()
+            && let Some(trouble) = self.warnings.get("store")
+        {
+            answer.message = format!("in the kernel, but not on disk, so a crash would lose it: {trouble}");
+        }
         // The answer goes out once its effects are durable and in the kernel; at once if there are none under way.
         self.pending.push(Pending { job: self.jobs, write: self.writes, reply, answer });
         if self.warnings.contains_key("store") {

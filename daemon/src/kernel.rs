@@ -54,21 +54,30 @@ pub(crate) fn run(
     while let Some(job) = held.take().or_else(|| jobs.recv().ok()) {
         let said = match job {
             Job::Apply(first, changes) => {
-                let mut number = first;
-                let mut all = changes;
+                let mut group = vec![(first, changes)];
                 for next in jobs.try_iter() {
                     match next {
-                        Job::Apply(later, changes) => {
-                            number = later;
-                            all.extend(changes);
-                        }
+                        Job::Apply(number, changes) => group.push((number, changes)),
                         other => {
                             held = Some(other);
                             break;
                         }
                     }
                 }
-                apply(action.as_mut(), &ports, number, &all, sockets.as_mut())
+                let last = group.last().map_or(first, |(number, _)| *number);
+                let all: Vec<Change> = group.iter().flat_map(|(_, changes)| changes).cloned().collect();
+                let said = apply(action.as_mut(), &ports, last, &all, sockets.as_mut());
+                if matches!(said, Answer::Failed(..)) && group.len() > 1 {
+                    // One by one, so that an order is not blamed for what another one asked.
+                    for (number, changes) in group {
+                        let said = apply(action.as_mut(), &ports, number, &changes, sockets.as_mut());
+                        if answer.send(said).is_err() {
+                            return action;
+                        }
+                    }
+                    continue;
+                }
+                said
             }
             Job::Prepare(new) => {
                 let is_new = new != ports;

@@ -297,12 +297,12 @@ impl Engine {
                 self.answer_pending();
             }
             Answer::Failed(number, reason) => {
-                self.jobs_done = number;
+                let before = std::mem::replace(&mut self.jobs_done, number);
                 error!(error = %reason, action = self.action, "the kernel refused a change");
                 self.warnings.insert("kernel".into(), reason.to_string());
                 self.read_backs = READ_BACKS;
                 for pending in &mut self.pending {
-                    if pending.job <= number {
+                    if (before + 1..=number).contains(&pending.job) {
                         pending.answer = Reply::say(1, format!("kept, but the kernel refused: {reason}"));
                     }
                 }

@@ -6,6 +6,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Attempt, Decision, Event, JailName, Line, Origin, Outcome, Scope};
 use crate::filter::{Clock, Filter, Verdict, btmp};
 use crate::jail::never::NeverBan;
@@ -40,7 +42,7 @@ pub enum Effect {
 }
 
 /// What the store keeps.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Record {
     /// A counted attempt or a good login.
     Attempt(Attempt),
@@ -476,6 +478,24 @@ impl Machine {
         }
         self.judge.replay(attempts, past);
         self.projection.rebuild(&self.ledger, &self.judge.never);
+    }
+
+    /// Takes over what is in the kernel where nothing else is known: each element is a ban of its own until its end,
+    /// or for a day if the kernel knows none. What is never banned is left out. Returns how many; tells nobody.
+    pub fn adopt_installed(&mut self, installed: &Installed, now: Timestamp) -> usize {
+        let now = self.now(now);
+        let Ok(jail) = JailName::new("kernel") else { return 0 };
+        let before = self.ledger.len();
+        for (element, end) in
+            installed.iter().filter(|(element, _)| !self.judge.never.overlaps(element.prefix))
+        {
+            let until = end.unwrap_or(End::At(now + Span::from_secs(86_400)));
+            let told = ("found in the kernel, not in the store".to_owned(), Origin::Manual);
+            let ban = Machine::manual_ban(element.prefix, jail.clone(), now, until, told);
+            self.ledger.ban(Ban { scope: element.scope.clone(), ..ban });
+        }
+        self.projection.rebuild(&self.ledger, &self.judge.never);
+        self.ledger.len() - before
     }
 
     /// A ban by hand or from a list, not yet taken over.

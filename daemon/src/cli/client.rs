@@ -40,10 +40,12 @@ impl Client {
     pub(super) fn ask_or_else(
         &self,
         request: &Request,
-        offline: impl FnOnce(&str) -> Result<Reply, Failure>,
+        offline: impl FnOnce(&offline::Gone) -> Result<Reply, Failure>,
     ) -> Result<Reply, Failure> {
         match ask_once(&self.control, request) {
-            Err(error @ ClientError::Unreachable { .. }) => offline(&error.to_string()),
+            Err(error @ ClientError::Unreachable { .. }) => {
+                offline(&offline::Gone { why: error.to_string(), control: self.control.clone() })
+            }
             Err(error) => Err(error.into()),
             Ok(reply) if reply.exit != 0 && reply.value.is_null() => {
                 Err(Failure::new(reply.exit, reply.message))
@@ -327,7 +329,7 @@ impl Unban {
         let request = Request::Unban { prefixes, jail };
         let reply = self.client.ask_or_else(&request, |gone| match &request {
             Request::Unban { prefixes, jail } => self.state.unban(prefixes.as_deref(), jail.as_ref(), gone),
-            _ => Err(Failure::new(exit::UNREACHABLE, gone)),
+            _ => Err(Failure::new(exit::UNREACHABLE, &gone.why)),
         })?;
         self.client.show(&reply, |value| {
             let lifted = value["unbanned"].as_array().map_or(&[][..], Vec::as_slice);

@@ -54,22 +54,10 @@ impl Engine {
         self.answer(reply, answer);
     }
 
-    /// Answers a client once everything that was done so far is durable and in the kernel.
-    pub(super) fn answer(&mut self, reply: Sender<Reply>, mut answer: Reply) {
-        if self.writes > self.writes_done
-            && answer.message.is_empty()
-            && let Some(trouble) = self.warnings.get("store")
-        {
-            answer.message = format!("in the kernel, but not on disk, so a crash would lose it: {trouble}");
-        }
-        // The answer goes out once its effects are durable and in the kernel; at once if there are none under way.
+    /// Answers a client once everything that was done so far is in the kernel and its fate on disk is known; at once
+    /// if nothing is under way.
+    pub(super) fn answer(&mut self, reply: Sender<Reply>, answer: Reply) {
         self.pending.push(Pending { job: self.jobs, write: self.writes, reply, answer });
-        if self.warnings.contains_key("store") {
-            // Bans go on in the kernel; a client must not wait for a disk that is full.
-            if let Some(pending) = self.pending.last_mut() {
-                pending.write = self.writes_done;
-            }
-        }
         self.answer_pending();
     }
 

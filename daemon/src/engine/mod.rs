@@ -9,6 +9,7 @@ pub(crate) mod jails;
 mod reload;
 pub(crate) mod report;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::control::{Reply, server::Order};
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::sources::{self, Batch, Position, StreamStatus};
+use crate::store::StoreError;
 use crate::store::writer::{Write, Written};
 use crate::supervisor::SourceOrder;
 use crate::{clock, logging};
@@ -101,7 +103,7 @@ pub(crate) struct Engine {
     positions: HashMap<Arc<str>, Position>,
     known_positions: HashMap<String, Position>,
     reloading: Option<reload::Reloading>,
-    meta: Vec<(&'static str, String)>,
+    meta: Vec<(Cow<'static, str>, String)>,
     jobs: u64,
     jobs_done: u64,
     writes: u64,
@@ -342,12 +344,36 @@ impl Engine {
                 if self.warnings.remove("store").is_some() {
                     info!("the store can be written again");
                 }
-                self.answer_pending();
             }
-            Written::Failed(reason) => {
-                if self.warnings.insert("store".into(), reason.to_string()).is_none() {
-                    error!(error = %reason, "the store cannot be written; bans go on in the kernel");
-                }
+            Written::Aside(number, path, trouble) => {
+                let aside = format!("kept in {} until the disk takes it", path.display());
+                self.unwritten(&trouble, &format!("{aside}; a reboot before that loses it"));
+                self.tell_pending(number, &format!("in the kernel, but not on disk; {aside}: {trouble}"));
+            }
+            Written::Failed(number, trouble) => {
+                self.unwritten(&trouble, "nothing is remembered over a restart until the disk takes it");
+                let said = format!("in the kernel, but not on disk, so a crash would lose it: {trouble}");
+                self.tell_pending(number, &said);
+            }
+            Written::Lacks => self.write_snapshot(),
+        }
+        self.answer_pending();
+    }
+
+    /// The store cannot be written: bans go on, and `status` says so.
+    pub(crate) fn unwritten(&mut self, trouble: &StoreError, means: &str) {
+        let text = format!("{trouble}; bans go on in the kernel, and {means}");
+        if self.warnings.insert("store".into(), text).is_none() {
+            error!(error = %trouble, means, "the store cannot be written; bans go on in the kernel");
+        }
+    }
+
+    /// The fate of the writes up to `number` is known: whoever waits for one of them is told this.
+    fn tell_pending(&mut self, number: u64, said: &str) {
+        let before = std::mem::replace(&mut self.writes_done, number);
+        for pending in &mut self.pending {
+            if (before + 1..=number).contains(&pending.write) && pending.answer.message.is_empty() {
+                pending.answer.message = said.to_owned();
             }
         }
     }
@@ -381,9 +407,6 @@ impl Engine {
                 self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
             } else if self.machine.is_enforcing() {
                 self.tell_kernel(Job::Verify(self.machine.projection().points()));
-            }
-            if self.warnings.contains_key("store") {
-                self.write_snapshot();
             }
         }
     }
@@ -448,9 +471,16 @@ impl Engine {
         }
     }
 
+    /// Writes all that a store that begins anew must know.
     fn write_snapshot(&mut self) {
         let bans = self.machine.ledger.iter().cloned().collect();
-        self.write(Write { snapshot: Some(bans), ..Write::default() });
+        let known = self.known_positions.iter();
+        let positions = known.map(|(stream, at)| (stream.as_str().into(), at.clone())).collect();
+        let meta = vec![
+            (META_OFF.into(), self.off_kept()),
+            (META_PROXIES.into(), self.machine.judge.proxies.kept()),
+        ];
+        self.write(Write { snapshot: Some(bans), positions, meta, ..Write::default() });
     }
 
     fn say(&mut self, notice: &Notice) {
@@ -469,7 +499,7 @@ impl Engine {
                 Standing::Visitor => self.warnings.remove(&key),
                 _ => self.warnings.insert(key, text),
             };
-            self.meta.push((META_PROXIES, self.machine.judge.proxies.kept()));
+            self.meta.push((META_PROXIES.into(), self.machine.judge.proxies.kept()));
         }
     }
 
@@ -498,7 +528,6 @@ impl Engine {
             match inputs.recv_timeout(Duration::from_millis(200)) {
                 Ok(Input::Kernel(answer)) => self.kernel(answer),
                 Ok(Input::Store(written)) => self.stored(written),
-                _ if self.warnings.contains_key("store") => break,
                 _ => {}
             }
         }
@@ -509,11 +538,15 @@ impl Engine {
         let now = clock::now();
         self.off_until = off.flatten();
         self.machine.set_enforcing(off.is_none(), now, &mut self.effects);
-        let kept = match off {
-            None => String::new(),
-            Some(None) => "on_command".to_owned(),
-            Some(Some(until)) => until.millis().to_string(),
-        };
-        self.meta.push((META_OFF, kept));
+        self.meta.push((META_OFF.into(), self.off_kept()));
+    }
+
+    /// What [`META_OFF`] keeps.
+    fn off_kept(&self) -> String {
+        match self.off_until {
+            _ if self.machine.is_enforcing() => String::new(),
+            None => "on_command".to_owned(),
+            Some(until) => until.millis().to_string(),
+        }
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! One thread writes ([`writer`]); what belongs together (a line's position and what was derived from it) is
 //! one transaction. Readers ([`query`]) open their own read-only connection, so nobody waits for the writer.
+//! What the disk does not take waits beside the control socket ([`spill`]); [`keeper`] holds all of it together.
 
+pub(crate) mod keeper;
 pub(crate) mod query;
+mod spill;
 pub(crate) mod writer;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -60,6 +64,21 @@ pub(crate) enum StoreError {
         #[source]
         cause: std::io::Error,
     },
+    /// The lock could not be opened.
+    #[error("cannot open {}: {cause}", .path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Another process has the lock.
+    #[error("another pillory uses the state directory {}; stop it, or choose another --state-dir", .directory.display())]
+    Taken {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Written by a newer Pillory.
     #[error("{} was written by a newer version (tables {found}, this program knows {SCHEMA_VERSION}); update, or choose another --state-dir", .path.display())]
     Newer {
@@ -70,14 +89,63 @@ pub(crate) enum StoreError {
     },
 }
 
+impl StoreError {
+    /// True if the disk is to blame, and no missing right: it is full, read-only or broken, which may pass.
+    pub(crate) fn is_the_disks(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
+        match self {
+            StoreError::Directory { cause, .. } | StoreError::Lock { cause, .. } => is_the_disks(cause),
+            StoreError::Database { path, cause, .. } => match cause.sqlite_error_code() {
+                Some(DiskFull | SystemIoFailure) => true,
+                Some(CannotOpen | ReadOnly) => path.parent().is_some_and(takes_nothing),
+                _ => false,
+            },
+            StoreError::Taken { .. } | StoreError::Newer { .. } => false,
+        }
+    }
+}
+
+fn is_the_disks(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::IO))
+}
+
+/// True if the file system of this directory is read-only or has no room for a file.
+fn takes_nothing(directory: &Path) -> bool {
+    let Ok(state) = rustix::fs::statvfs(directory) else { return false };
+    let is_read_only = state.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+    // Some file systems count no files.
+    is_read_only || state.f_bavail == 0 || (state.f_files > 0 && state.f_favail == 0)
+}
+
+/// One daemon a state directory: a lock that ends with the process.
+/// # Errors
+/// [`StoreError::Lock`], [`StoreError::Taken`].
+pub(crate) fn lock(directory: &Path) -> Result<OwnedFd, StoreError> {
+    let path = directory.join("lock");
+    let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file: OwnedFd = match open {
+        // Where no file can be made or written, one that is there can be locked, or the directory itself.
+        Err(error) if is_the_disks(&error) => {
+            std::fs::File::open(if path.exists() { &path } else { directory })
+        }
+        open => open,
+    }
+    .map_err(|cause| StoreError::Lock { path, cause })?
+    .into();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map(|()| file)
+        .map_err(|_| StoreError::Taken { directory: directory.to_owned() })
+}
+
 /// Opens (and creates) the store in `directory` for writing.
 ///
 /// A file that is no database any more is put aside as `pillory.db.broken` and a new one begun; the second
 /// value says so.
 /// # Errors
 /// [`StoreError`].
-pub(crate) fn open(directory: &Path) -> Result<(Connection, Option<String>), StoreError> {
-    create_private(directory)?;
+fn open(directory: &Path) -> Result<(Connection, Option<String>), StoreError> {
     let path = directory.join(FILE);
     match open_file(&path) {
         Err(StoreError::Database { cause, .. }) if is_broken(&cause) => {
@@ -104,7 +172,7 @@ pub(crate) fn open(directory: &Path) -> Result<(Connection, Option<String>), Sto
 /// Makes the state directory, closed to others, if it is not there.
 /// # Errors
 /// [`StoreError::Directory`].
-pub(crate) fn create_private(directory: &Path) -> Result<(), StoreError> {
+fn create_private(directory: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(directory);
     made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })

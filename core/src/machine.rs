@@ -321,7 +321,7 @@ impl Machine {
     pub fn ban_all(&mut self, bans: Vec<Ban>, out: &mut Vec<Effect>) -> usize {
         let mut dirty = BTreeSet::new();
         for ban in bans {
-            if self.ledger.ban(ban.clone()) {
+            if let Some(ban) = self.ledger.ban(ban) {
                 dirty.insert(ban.prefix);
                 out.push(Effect::Record(Record::Banned(ban.clone())));
                 out.push(Effect::Say(Notice::Banned(ban)));
@@ -506,6 +506,6 @@ impl Machine {
         until: End,
         (reason, origin): (String, Origin),
     ) -> Ban {
-        Ban { prefix, jail, since, until, failures: 0, reason, origin, scope: Scope::All }
+        Ban { prefix, jail, since, until, failures: 0, reason, origin, scope: Scope::All, forced: false }
     }
 }

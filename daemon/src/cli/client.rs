@@ -180,7 +180,11 @@ fn ban_line(ban: &Value) -> String {
         "{prefix:<39} {:<14} {left:<16} {} ({})\n",
         word(&ban["jail"]),
         word(&ban["reason"]),
-        word(&ban["origin"])
+        if ban["forced"] == true {
+            format!("{}, forced", word(&ban["origin"]))
+        } else {
+            word(&ban["origin"])
+        }
     )
 }
 
@@ -199,7 +203,7 @@ pub(crate) struct Ban {
     /// Why; shown by `list` and `explain`.
     #[arg(long, default_value = "by hand")]
     reason: String,
-    /// Ban even what would lock the owner out.
+    /// Ban even who is never banned and what would lock the owner out.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -281,11 +285,14 @@ impl Ban {
                 let _ = writeln!(text, "banned {} for {}", word(prefix), self.bantime);
             }
             for kept in value["never_banned"].as_array().into_iter().flatten() {
+                let prefix = kept["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok());
+                let short = prefix.map_or_else(|| word(&kept["prefix"]), Prefix::short);
                 let _ = writeln!(
                     text,
-                    "but {}: {}, and that is never shut out in the kernel",
-                    word(&kept["prefix"]),
-                    word(&kept["why"])
+                    "{} {short}: {}; forced all the same: {}; `pillory unban {short}` lifts it",
+                    red("warning:"),
+                    word(&kept["why"]),
+                    word(&kept["does"])
                 );
             }
             if value["unchanged"].as_u64().is_some_and(|count| count > 0) {

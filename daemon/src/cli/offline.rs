@@ -150,7 +150,7 @@ impl State {
         if !options.dry_run {
             let mut held = self.hold(gone)?;
             let mut ledger = held.ledger(self)?;
-            let new: Vec<Ban> = sorted.bans.into_iter().filter(|ban| ledger.ban(ban.clone())).collect();
+            let new: Vec<Ban> = sorted.bans.into_iter().filter_map(|ban| ledger.ban(ban)).collect();
             changed = new.len();
             let bans = new.into_iter().map(Record::Banned);
             let records = bans.chain(sorted.listed.into_iter().map(Record::Listed)).collect();

@@ -243,10 +243,12 @@ fn copy_from(memory: &Connection, path: &Path) -> rusqlite::Result<i64> {
     name = format!("file:{name}?mode=ro{}", if log == 0 { "&immutable=1" } else { "" });
     memory.execute("ATTACH ?1 AS old", [name])?;
     let found: i64 = memory.query_row("PRAGMA old.user_version", [], |row| row.get(0))?;
-    if found == SCHEMA_VERSION {
-        let copy: String = ["meta", "positions", "bans", "history", "attempts"]
-            .map(|table| format!("INSERT INTO main.{table} SELECT * FROM old.{table};"))
-            .concat();
+    if (1..=SCHEMA_VERSION).contains(&found) {
+        let unforced = if found == 1 { ", 0" } else { "" };
+        let copy: String =
+            [("meta", ""), ("positions", ""), ("bans", unforced), ("history", ""), ("attempts", "")]
+                .map(|(table, more)| format!("INSERT INTO main.{table} SELECT *{more} FROM old.{table};"))
+                .concat();
         let copied = memory.execute_batch(&format!("BEGIN; {copy} COMMIT;"));
         if copied.is_err() {
             memory.execute_batch("ROLLBACK;")?;

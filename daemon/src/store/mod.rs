@@ -22,13 +22,14 @@ use pillory_core::time::{End, Timestamp};
 pub(crate) const FILE: &str = "pillory.db";
 
 /// Version of the tables; `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE positions(stream TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE bans(prefix TEXT NOT NULL, jail TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER,
     failures INTEGER NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL, scope TEXT NOT NULL,
+    forced INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY(prefix, jail)) WITHOUT ROWID;
 CREATE TABLE history(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, what TEXT NOT NULL, prefix TEXT NOT NULL,
     jail TEXT NOT NULL, until INTEGER, failures INTEGER NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL);
@@ -40,6 +41,9 @@ CREATE TABLE attempts(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, jail TEXT N
 CREATE INDEX attempts_time ON attempts(time);
 CREATE INDEX attempts_addr ON attempts(addr);
 ";
+
+/// What makes version 2 of version 1.
+const FORCED: &str = "ALTER TABLE bans ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;";
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +196,10 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed("read"))?;
     match found {
         SCHEMA_VERSION => {}
+        1 => {
+            let change = format!("BEGIN; {FORCED} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+            connection.execute_batch(&change).map_err(failed("change tables of"))?;
+        }
         0 => {
             let create = format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
             connection.execute_batch(&create).map_err(failed("create tables in"))?;
@@ -235,6 +243,8 @@ fn ban_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Ban>> {
         reason: row.get("reason")?,
         origin: Origin::from_name(&origin).unwrap_or(Origin::Local),
         scope: JailName::new(&scope).map_or(Scope::All, Scope::Ports),
+        // Who only reads may meet tables of before the column.
+        forced: row.get("forced").unwrap_or(false),
     }))
 }
 

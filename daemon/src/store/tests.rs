@@ -25,6 +25,7 @@ fn ban(prefix: &str, until: Option<i64>) -> Ban {
         reason: "5 failures".into(),
         origin: Origin::Local,
         scope: Scope::All,
+        forced: false,
     }
 }
 
@@ -46,7 +47,8 @@ fn what_was_written_is_restored() {
     let directory = directory("restore");
     std::fs::create_dir_all(&directory).unwrap();
     let (mut db, _) = open(&directory).unwrap();
-    let limited = Ban { scope: Scope::Ports(JailName::new("sshd").unwrap()), ..ban("192.0.2.8", None) };
+    let limited =
+        Ban { forced: true, scope: Scope::Ports(JailName::new("sshd").unwrap()), ..ban("192.0.2.8", None) };
     let records = vec![
         Record::Banned(ban("192.0.2.7", Some(99))),
         Record::Banned(limited.clone()),
@@ -81,6 +83,26 @@ fn what_was_written_is_restored() {
     );
     let last = query::attempts(&db, &Wanted { last: 1, ..Wanted::default() }).unwrap();
     assert_eq!(last[0].1, attempt(20, "192.0.2.9"));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn bans_of_before_they_could_be_forced_are_kept() {
+    let directory = directory("older");
+    std::fs::create_dir_all(&directory).unwrap();
+    let old = SCHEMA.replace("    forced INTEGER NOT NULL DEFAULT 0,\n", "");
+    assert_ne!(old, SCHEMA);
+    let db = Connection::open(directory.join(FILE)).unwrap();
+    db.execute_batch(&format!("{old} PRAGMA user_version = 1;")).unwrap();
+    db.execute_batch(
+        "INSERT INTO bans VALUES ('192.0.2.7/32', 'sshd', 10000, 99000, 5, '5 failures', 'local', '')",
+    )
+    .unwrap();
+    let expected = [ban("192.0.2.7", Some(99))];
+    assert_eq!(query::bans(&db).unwrap(), expected);
+    drop(db);
+    let (db, _) = open(&directory).unwrap();
+    assert_eq!(query::bans(&db).unwrap(), expected);
     std::fs::remove_dir_all(directory).unwrap();
 }
 

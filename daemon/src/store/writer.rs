@@ -235,7 +235,7 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
 }
 
 fn keep_ban(transaction: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     transaction.prepare_cached(sql)?.execute(params![
         ban.prefix.to_string(),
         ban.jail.as_str(),
@@ -245,6 +245,7 @@ fn keep_ban(transaction: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
         ban.reason,
         ban.origin.name(),
         scope_text(&ban.scope),
+        ban.forced,
     ])?;
     Ok(())
 }

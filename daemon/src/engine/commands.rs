@@ -16,7 +16,7 @@ use pillory_core::time::{End, Timestamp};
 use crate::clock;
 use crate::control::{BanOptions, BanOrder, Reply, Request};
 
-use super::{Engine, Pending, report};
+use super::{Engine, report};
 
 impl Engine {
     pub(super) fn order(&mut self, request: Request, reply: Sender<Reply>) {
@@ -52,13 +52,6 @@ impl Engine {
         };
         self.flush();
         self.answer(reply, answer);
-    }
-
-    /// Answers a client once everything that was done so far is in the kernel and its fate on disk is known; at once
-    /// if nothing is under way.
-    pub(super) fn answer(&mut self, reply: Sender<Reply>, answer: Reply) {
-        self.pending.push(Pending { job: self.jobs, write: self.writes, reply, answer });
-        self.answer_pending();
     }
 
     fn ban(&mut self, orders: Vec<BanOrder>, options: &BanOptions) -> Reply {

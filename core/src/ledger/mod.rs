@@ -75,7 +75,8 @@ impl Ledger {
     /// at least as long already in the same scope: a failure while banned never lengthens a ban, a decision by hand
     /// may. One that is forced stays forced, and forcing shortens no ban.
     pub fn ban(&mut self, mut ban: Ban) -> Option<Ban> {
-        let bans = self.bans.entry(ban.prefix).or_default();
+        // Nearly always one jail bans a prefix; a growing vector would begin with room for four.
+        let bans = self.bans.entry(ban.prefix).or_insert_with(|| Vec::with_capacity(1));
         if bans.is_empty() {
             self.lengths.add(ban.prefix);
         }

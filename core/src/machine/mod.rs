@@ -199,7 +199,7 @@ impl Machine {
             self.ledger.ban(ban);
         }
         self.judge.replay(attempts, past);
-        self.projection.rebuild(&self.ledger, &self.judge.never);
+        self.projection = Projection::of(&self.ledger, &self.judge.never);
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod query;
 mod spill;
 pub(crate) mod writer;
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -228,10 +229,25 @@ fn scope_text(scope: &Scope) -> String {
     }
 }
 
+/// Names of jails as rows bring them, each kept once: there are few, and rows by the hundred thousand.
+#[derive(Debug, Default)]
+struct JailNames(HashMap<String, JailName>);
+
+impl JailNames {
+    fn of(&mut self, text: &str) -> Option<JailName> {
+        if let Some(known) = self.0.get(text) {
+            return Some(known.clone());
+        }
+        let name = JailName::new(text).ok()?;
+        self.0.insert(text.to_owned(), name.clone());
+        Some(name)
+    }
+}
+
 /// Rows that cannot be read (edited by hand, say) are skipped: better a ban less than no start.
-fn ban_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Ban>> {
+fn ban_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Option<Ban>> {
     let (prefix, jail): (String, String) = (row.get("prefix")?, row.get("jail")?);
-    let (Ok(prefix), Ok(jail)) = (prefix.parse(), JailName::new(&jail)) else { return Ok(None) };
+    let (Ok(prefix), Some(jail)) = (prefix.parse(), jails.of(&jail)) else { return Ok(None) };
     let scope: String = row.get("scope")?;
     let origin: String = row.get("origin")?;
     Ok(Some(Decision {
@@ -242,7 +258,7 @@ fn ban_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Ban>> {
         failures: row.get("failures")?,
         reason: row.get("reason")?,
         origin: Origin::from_name(&origin).unwrap_or(Origin::Local),
-        scope: JailName::new(&scope).map_or(Scope::All, Scope::Ports),
+        scope: jails.of(&scope).map_or(Scope::All, Scope::Ports),
         // Who only reads may meet tables of before the column.
         forced: row.get("forced").unwrap_or(false),
     }))
@@ -257,9 +273,9 @@ fn shown_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Shown>> {
     }))
 }
 
-fn attempt_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Attempt>> {
+fn attempt_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Option<Attempt>> {
     let (addr, jail): (String, String) = (row.get("addr")?, row.get("jail")?);
-    let (Ok(addr), Ok(jail)) = (addr.parse(), JailName::new(&jail)) else { return Ok(None) };
+    let (Ok(addr), Some(jail)) = (addr.parse(), jails.of(&jail)) else { return Ok(None) };
     let class: Option<String> = row.get("class")?;
     Ok(Some(Attempt {
         time: Timestamp::from_millis(row.get("time")?),

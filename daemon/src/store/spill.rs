@@ -142,10 +142,9 @@ impl Spill {
             Some(file) => file,
             None => self.create()?,
         };
-        let written = file.write_all(&text);
-        if written.is_err() {
-            file.set_len(self.bytes)?;
-        } else {
+        // What was written in part is taken back; reading ends before it in any case.
+        let written = file.write_all(&text).or_else(|error| file.set_len(self.bytes).and(Err(error)));
+        if written.is_ok() {
             self.bytes = bytes;
         }
         self.file = Some(file).filter(|_| self.bytes > 0);

@@ -295,4 +295,7 @@ pub struct Decision {
     pub origin: Origin,
     /// Which traffic.
     pub scope: Scope,
+    /// Somebody insisted: it holds for who is never banned, too.
+    #[serde(default)]
+    pub forced: bool,
 }

@@ -70,13 +70,29 @@ fn off_without_a_daemon_lifts_the_bans_even_if_it_cannot_be_remembered() {
 }
 
 #[test]
-fn a_forced_ban_of_who_is_never_banned_says_that_it_stays_out_of_the_kernel() {
+fn a_forced_ban_shuts_out_who_is_never_banned_until_it_is_lifted() {
     let Some((world, server)) = quiet_server() else { return };
-    let daemon = Daemon::start(&server, "ignoreip = \"198.51.100.200\"\n");
+    let config = "ignoreip = \"198.51.100.200\"\n";
+    let daemon = Daemon::start(&server, config);
+    let refused = daemon.ask(&["ban", "198.51.100.200"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
     let answer = daemon.ask(&["ban", "--force", "198.51.100.200"]);
     assert_eq!(answer.code, Some(0), "{answer:?}");
-    assert!(answer.out.contains("listed in ignoreip, and that is never shut out"), "{answer:?}");
-    assert!(world.kernel().banned().is_empty());
+    for words in
+        ["listed in ignoreip", "whoever comes from there is shut out", "pillory unban 198.51.100.200"]
+    {
+        assert!(answer.out.contains(words), "{answer:?}");
+    }
+    let banned = || world.kernel().banned().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(banned(), ["198.51.100.200/32"]);
+    assert!(daemon.ask(&["list"]).out.contains("(manual, forced)"));
+    assert!(daemon.ask(&["explain", "198.51.100.200"]).out.contains("(manual, forced)"));
+    daemon.kill();
+    let daemon = Daemon::start(&server, config);
+    assert_eq!(daemon.ban_of("198.51.100.200/32").expect("it is listed")["forced"], true);
+    assert_eq!(banned(), ["198.51.100.200/32"]);
+    assert_eq!(daemon.ask(&["unban", "198.51.100.200"]).code, Some(0));
+    assert!(banned().is_empty());
 }
 
 #[test]

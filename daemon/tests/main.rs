@@ -9,6 +9,7 @@
 mod badinput;
 mod commands;
 mod counting;
+mod disk;
 mod docs;
 mod edges;
 mod first_ban;

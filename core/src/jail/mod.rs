@@ -327,6 +327,7 @@ impl Judge {
             reason,
             origin: Origin::Local,
             scope: Scope::All,
+            forced: false,
         }
     }
 

@@ -31,6 +31,18 @@ pub enum Why {
 }
 
 impl Why {
+    /// What a forced ban does to it, in words.
+    pub fn when_banned(self) -> &'static str {
+        match self {
+            Why::Reserved | Why::Own => "what runs on this host may no longer reach itself by it",
+            Why::Gateway => "what the gateway itself sends is dropped, its answers to neighbours included",
+            Why::Resolver => "names can no longer be looked up there",
+            Why::TrustedProxy | Why::PresumedProxy => "everybody who comes through it is shut out",
+            Why::Ignoreip => "whoever comes from there is shut out",
+            Why::Session => "the session is cut",
+        }
+    }
+
     /// In words, as `explain` and refusals say it.
     pub fn words(self) -> &'static str {
         match self {
@@ -82,6 +94,19 @@ impl NeverBan {
     /// What is left of `prefix` once everything that is never banned is taken out.
     pub fn subtract(&self, prefix: Prefix) -> Vec<Prefix> {
         if self.set.overlaps(prefix) { prefix.without(self.set.prefixes()) } else { vec![prefix] }
+    }
+
+    /// What of `prefix` is never banned.
+    pub fn intersect(&self, prefix: Prefix) -> Vec<Prefix> {
+        if !self.set.overlaps(prefix) {
+            return Vec::new();
+        }
+        let entries = self.set.prefixes().iter().filter(|entry| entry.overlaps(prefix));
+        let mut inside: Vec<Prefix> =
+            entries.map(|entry| if entry.contains(prefix) { prefix } else { *entry }).collect();
+        // Sorted by address and then by length: what an entry holds follows it.
+        inside.dedup_by(|later, earlier| earlier.contains(*later));
+        inside
     }
 
     /// Every entry that shares an address with `prefix`, with its reason.

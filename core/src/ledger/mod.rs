@@ -71,17 +71,24 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Takes over a ban. Returns false, and changes nothing, if the same jail bans the same prefix at least as
-    /// long already in the same scope: a failure while banned never lengthens a ban, a decision by hand may.
-    pub fn ban(&mut self, ban: Ban) -> bool {
-        let bans = self.bans.entry(ban.prefix).or_default();
+    /// Takes over a ban and returns it as it stands now. Nothing, and no change, if the same jail bans the same prefix
+    /// at least as long already in the same scope: a failure while banned never lengthens a ban, a decision by hand
+    /// may. One that is forced stays forced, and forcing shortens no ban.
+    pub fn ban(&mut self, mut ban: Ban) -> Option<Ban> {
+        // Nearly always one jail bans a prefix; a growing vector would begin with room for four.
+        let bans = self.bans.entry(ban.prefix).or_insert_with(|| Vec::with_capacity(1));
         if bans.is_empty() {
             self.lengths.add(ban.prefix);
         }
         if let Some(known) = bans.iter_mut().find(|known| known.jail == ban.jail) {
-            if known.until >= ban.until && known.scope == ban.scope {
-                return false;
+            let forces = ban.forced && !known.forced;
+            if known.until >= ban.until && known.scope == ban.scope && !forces {
+                return None;
             }
+            if forces {
+                ban.until = ban.until.max(known.until);
+            }
+            ban.forced |= known.forced;
             if let End::At(at) = known.until {
                 self.ends.remove(&(at, known.prefix, known.jail.clone()));
             }
@@ -91,9 +98,9 @@ impl Ledger {
             self.count += 1;
         }
         if let End::At(at) = ban.until {
-            self.ends.insert((at, ban.prefix, ban.jail));
+            self.ends.insert((at, ban.prefix, ban.jail.clone()));
         }
-        true
+        Some(ban)
     }
 
     /// Takes out the bans of exactly `prefix`, of one jail or of all; returns them.

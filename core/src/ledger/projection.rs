@@ -63,8 +63,7 @@ impl Projection {
             self.update_point(*prefix, ledger.of(*prefix), never, &mut before);
         }
         if dirty.iter().any(|prefix| is_net(*prefix, never)) {
-            let wanted = flatten(ledger.iter().filter(|ban| is_net(ban.prefix, never)), never);
-            self.replace_nets(wanted, &mut before);
+            self.replace_nets(nets(ledger, never), &mut before);
         }
         self.changes_since(before)
     }
@@ -90,14 +89,15 @@ impl Projection {
         for prefix in points {
             projection.update_point(prefix, ledger.of(prefix), never, &mut Before::default());
         }
-        projection.nets = flatten(ledger.iter().filter(|ban| is_net(ban.prefix, never)), never);
+        projection.nets = nets(ledger, never);
         projection
     }
 
     fn update_point(&mut self, prefix: Prefix, bans: &[Ban], never: &NeverBan, before: &mut Before) {
         self.scopes.extend(bans.iter().map(|ban| ban.scope.clone()));
         for scope in &self.scopes {
-            let of_scope = bans.iter().filter(|ban| ban.scope == *scope && !never.overlaps(prefix));
+            let counts = |ban: &&Ban| ban.scope == *scope && (ban.forced || !never.overlaps(prefix));
+            let of_scope = bans.iter().filter(counts);
             let element = Element { scope: scope.clone(), prefix };
             before.entry(element.clone()).or_insert_with(|| self.end_of(&element));
             match of_scope.map(|ban| ban.until).max() {
@@ -186,8 +186,19 @@ fn same_end(left: End, right: End) -> bool {
     }
 }
 
-/// Disjoint pieces per scope, each with the latest end of the bans over it, minus the never-ban set.
-fn flatten<'a>(bans: impl Iterator<Item = &'a Ban>, never: &NeverBan) -> BTreeMap<Element, End> {
+/// The pieces of all networks: of any ban outside the never-ban set, of forced ones also inside.
+fn nets(ledger: &Ledger, never: &NeverBan) -> BTreeMap<Element, End> {
+    let all = || ledger.iter().filter(|ban| is_net(ban.prefix, never));
+    let mut pieces = flatten(all(), |piece| never.subtract(piece));
+    pieces.extend(flatten(all().filter(|ban| ban.forced), |piece| never.intersect(piece)));
+    pieces
+}
+
+/// Disjoint pieces per scope, each with the latest end of the bans over it; `part`: what of a piece counts.
+fn flatten<'a>(
+    bans: impl Iterator<Item = &'a Ban>,
+    part: impl Fn(Prefix) -> Vec<Prefix>,
+) -> BTreeMap<Element, End> {
     let mut latest: BTreeMap<(Scope, Prefix), End> = BTreeMap::new();
     for ban in bans {
         let end = latest.entry((ban.scope.clone(), ban.prefix)).or_insert(ban.until);
@@ -206,7 +217,7 @@ fn flatten<'a>(bans: impl Iterator<Item = &'a Ban>, never: &NeverBan) -> BTreeMa
             continue;
         }
         let inside: Vec<Prefix> = taken.range(prefix..=Prefix::host(prefix.last_addr())).copied().collect();
-        for piece in prefix.without(&inside).into_iter().flat_map(|piece| never.subtract(piece)) {
+        for piece in prefix.without(&inside).into_iter().flat_map(&part) {
             pieces.insert(Element { scope: scope.clone(), prefix: piece }, end);
         }
         taken.insert(prefix);

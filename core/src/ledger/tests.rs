@@ -18,6 +18,7 @@ fn ban(text: &str, jail: &str, until: i64) -> Ban {
         reason: String::new(),
         origin: Origin::Local,
         scope: Scope::All,
+        forced: false,
     }
 }
 
@@ -36,9 +37,19 @@ fn a_second_jail_keeps_the_address_banned_when_the_first_lets_go() {
 #[test]
 fn a_shorter_ban_does_not_shorten_nor_a_repeated_one_lengthen() {
     let mut ledger = Ledger::default();
-    assert!(ledger.ban(ban("192.0.2.7", "sshd", 100)));
-    assert!(!ledger.ban(ban("192.0.2.7", "sshd", 90)));
+    assert!(ledger.ban(ban("192.0.2.7", "sshd", 100)).is_some());
+    assert!(ledger.ban(ban("192.0.2.7", "sshd", 90)).is_none());
     assert_eq!(ledger.next_end(), Some(Timestamp::from_secs(100)));
+}
+
+#[test]
+fn forcing_a_ban_changes_it_and_shortens_it_not() {
+    let forced = |until| Ban { forced: true, ..ban("192.0.2.7", "sshd", until) };
+    let mut ledger = Ledger::default();
+    ledger.ban(ban("192.0.2.7", "sshd", 100));
+    assert_eq!(ledger.ban(forced(90)), Some(forced(100)));
+    assert_eq!(ledger.ban(forced(100)), None);
+    assert_eq!(ledger.ban(ban("192.0.2.7", "sshd", 110)), Some(forced(110)));
 }
 
 #[test]
@@ -53,14 +64,27 @@ fn bans_end_in_order_of_their_ends() {
     assert_eq!(ledger.len(), 1);
 }
 
+#[test]
+fn a_forced_network_holds_who_is_never_banned_and_another_leaves_them_out() {
+    let never = NeverBan::new(vec![("2001:db8::7".parse().unwrap(), Why::Session)]);
+    let spared: IpAddr = "2001:db8::7".parse().unwrap();
+    let mut ledger = Ledger::default();
+    ledger.ban(ban("2001:db8::/64", "sshd", 100));
+    assert_eq!(as_told(&Projection::of(&ledger, &never), spared, &Scope::All), None);
+    ledger.ban(Ban { forced: true, ..ban("2001:db8::/64", "manual", 50) });
+    let projection = Projection::of(&ledger, &never);
+    assert_eq!(as_told(&projection, spared, &Scope::All), Some(End::At(Timestamp::from_secs(50))));
+    let other = "2001:db8::8".parse().unwrap();
+    assert_eq!(as_told(&projection, other, &Scope::All), Some(End::At(Timestamp::from_secs(100))));
+}
+
 /// What the kernel would do to `addr` in `scope` by the meaning of bans: the latest end of all that cover it.
 fn meaning(ledger: &Ledger, never: &NeverBan, addr: IpAddr, scope: &Scope) -> Option<End> {
-    if never.contains_addr(addr) {
-        return None;
-    }
+    let counts = |ban: &&Ban| ban.forced || !never.contains_addr(addr);
     ledger
         .iter()
         .filter(|ban| ban.scope == *scope && ban.prefix.contains_addr(addr))
+        .filter(counts)
         .map(|ban| ban.until)
         .max()
 }
@@ -88,11 +112,12 @@ fn any_jail() -> impl Strategy<Value = JailName> {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let ban =
-        (any_prefix(), any_jail(), 0i64..200, any::<bool>()).prop_map(|(prefix, jail, until, limited)| {
+    let ban = (any_prefix(), any_jail(), 0i64..200, any::<bool>(), prop::bool::weighted(0.3)).prop_map(
+        |(prefix, jail, until, limited, forced)| {
             let scope = if limited { Scope::Ports(jail.clone()) } else { Scope::All };
-            Step::Ban(Ban { prefix, scope, jail, ..self::ban("192.0.2.1", "x", until) })
-        });
+            Step::Ban(Ban { prefix, scope, jail, forced, ..self::ban("192.0.2.1", "x", until) })
+        },
+    );
     prop_oneof![
         6 => ban,
         2 => (any_prefix(), prop::option::of(any_jail())).prop_map(|(prefix, jail)| Step::Unban(prefix, jail)),

@@ -40,10 +40,12 @@ impl Client {
     pub(super) fn ask_or_else(
         &self,
         request: &Request,
-        offline: impl FnOnce(&str) -> Result<Reply, Failure>,
+        offline: impl FnOnce(&offline::Gone) -> Result<Reply, Failure>,
     ) -> Result<Reply, Failure> {
         match ask_once(&self.control, request) {
-            Err(error @ ClientError::Unreachable { .. }) => offline(&error.to_string()),
+            Err(error @ ClientError::Unreachable { .. }) => {
+                offline(&offline::Gone { why: error.to_string(), control: self.control.clone() })
+            }
             Err(error) => Err(error.into()),
             Ok(reply) if reply.exit != 0 && reply.value.is_null() => {
                 Err(Failure::new(reply.exit, reply.message))
@@ -178,7 +180,11 @@ fn ban_line(ban: &Value) -> String {
         "{prefix:<39} {:<14} {left:<16} {} ({})\n",
         word(&ban["jail"]),
         word(&ban["reason"]),
-        word(&ban["origin"])
+        if ban["forced"] == true {
+            format!("{}, forced", word(&ban["origin"]))
+        } else {
+            word(&ban["origin"])
+        }
     )
 }
 
@@ -197,7 +203,7 @@ pub(crate) struct Ban {
     /// Why; shown by `list` and `explain`.
     #[arg(long, default_value = "by hand")]
     reason: String,
-    /// Ban even what would lock the owner out.
+    /// Ban even who is never banned and what would lock the owner out.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -279,11 +285,14 @@ impl Ban {
                 let _ = writeln!(text, "banned {} for {}", word(prefix), self.bantime);
             }
             for kept in value["never_banned"].as_array().into_iter().flatten() {
+                let prefix = kept["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok());
+                let short = prefix.map_or_else(|| word(&kept["prefix"]), Prefix::short);
                 let _ = writeln!(
                     text,
-                    "but {}: {}, and that is never shut out in the kernel",
-                    word(&kept["prefix"]),
-                    word(&kept["why"])
+                    "{} {short}: {}; forced all the same: {}; `pillory unban {short}` lifts it",
+                    red("warning:"),
+                    word(&kept["why"]),
+                    word(&kept["does"])
                 );
             }
             if value["unchanged"].as_u64().is_some_and(|count| count > 0) {
@@ -327,7 +336,7 @@ impl Unban {
         let request = Request::Unban { prefixes, jail };
         let reply = self.client.ask_or_else(&request, |gone| match &request {
             Request::Unban { prefixes, jail } => self.state.unban(prefixes.as_deref(), jail.as_ref(), gone),
-            _ => Err(Failure::new(exit::UNREACHABLE, gone)),
+            _ => Err(Failure::new(exit::UNREACHABLE, &gone.why)),
         })?;
         self.client.show(&reply, |value| {
             let lifted = value["unbanned"].as_array().map_or(&[][..], Vec::as_slice);

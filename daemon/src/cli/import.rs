@@ -87,7 +87,7 @@ impl Import {
         let request = Request::Ban(std::mem::take(&mut gathered.orders), options);
         let reply = self.client.ask_or_else(&request, |gone| match request.clone() {
             Request::Ban(orders, options) => self.state.import(orders, &options, gone),
-            _ => Err(Failure::new(exit::UNREACHABLE, gone)),
+            _ => Err(Failure::new(exit::UNREACHABLE, &gone.why)),
         })?;
         let reply = gathered.add_to(reply);
         let message = reply.message.clone();

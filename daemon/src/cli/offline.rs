@@ -1,10 +1,8 @@
 //! `off`, `on`, `unban` and `import` where no daemon answers: the store is edited under the state lock, and what must
 //! go at once is taken out of the kernel.
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use rusqlite::Connection;
 use serde_json::json;
 
 use pillory_core::event::{JailName, Origin, Scope};
@@ -18,11 +16,12 @@ use crate::actions::{self, Action, ActionError};
 use crate::control::{BanOptions, BanOrder, Reply};
 use crate::engine::META_OFF;
 use crate::engine::commands::sort_orders;
-use crate::store::writer::{self, Write};
+use crate::store::keeper::Store;
+use crate::store::writer::Write;
 use crate::store::{self, StoreError, query};
 use crate::{clock, facts};
 
-use super::run::{hold_state, load_config, refused};
+use super::run::{load_config, refused};
 use super::{Failure, exit};
 
 /// Where the state is, for commands that work without a daemon too.
@@ -33,30 +32,34 @@ pub(crate) struct State {
     pub(crate) state_dir: PathBuf,
 }
 
-/// The store with the lock that keeps a daemon out.
-struct Held {
-    db: Connection,
-    _lock: OwnedFd,
+/// That no daemon answers.
+#[derive(Debug)]
+pub(super) struct Gone {
+    /// Why, in words; said where the offline way is barred too.
+    pub(super) why: String,
+    /// The socket that was tried.
+    pub(super) control: PathBuf,
 }
 
+/// The store, open for a command; it keeps a daemon out.
+struct Held(Store);
+
 impl State {
-    /// Opens the store for writing. `gone`: why no daemon could be asked; said where the offline way is barred too.
-    fn hold(&self, gone: &str) -> Result<Held, Failure> {
-        let both =
-            |failure: Failure| Failure::new(failure.exit, format!("{gone}\npillory: {}", failure.message));
-        store::create_private(&self.state_dir).map_err(|error| both(failed(&error)))?;
-        let lock = hold_state(&self.state_dir).map_err(both)?;
-        let (db, _) = store::open(&self.state_dir).map_err(|error| both(failed(&error)))?;
-        Ok(Held { db, _lock: lock })
+    /// Opens the store for writing.
+    fn hold(&self, gone: &Gone) -> Result<Held, Failure> {
+        Store::open_offline(&self.state_dir, &gone.control).map(Held).map_err(|error| {
+            let failure = failed(&error);
+            Failure::new(failure.exit, format!("{}\npillory: {}", gone.why, failure.message))
+        })
     }
 
     /// Lifts everything and enforces nothing until `on`.
-    pub(super) fn off(&self, span: Option<Span>, gone: &str) -> Result<Reply, Failure> {
+    pub(super) fn off(&self, span: Option<Span>, gone: &Gone) -> Result<Reply, Failure> {
         let until = span.map(|span| clock::now() + span);
         let kept = until.map_or_else(|| "on_command".to_owned(), |until| until.millis().to_string());
         // The kernel last: if it refuses, at least no daemon that starts will enforce.
         let remembered = self.hold(gone).and_then(|mut held| {
-            held.write(Write { meta: vec![(META_OFF, kept)], ..Write::default() }, self)?;
+            held.write(Write { meta: vec![(META_OFF.into(), kept)], ..Write::default() })?;
             Ok(held)
         });
         if let Err(failure) = &remembered
@@ -83,9 +86,9 @@ impl State {
     }
 
     /// Lets the daemon enforce again when it starts.
-    pub(super) fn on(&self, gone: &str) -> Result<Reply, Failure> {
+    pub(super) fn on(&self, gone: &Gone) -> Result<Reply, Failure> {
         let mut held = self.hold(gone)?;
-        held.write(Write { meta: vec![(META_OFF, String::new())], ..Write::default() }, self)?;
+        held.write(Write { meta: vec![(META_OFF.into(), String::new())], ..Write::default() })?;
         let bans = held.bans(self)?.len();
         Ok(Reply::say(0, format!("on: {bans} bans are kept; no daemon runs, start it to enforce them")))
     }
@@ -95,7 +98,7 @@ impl State {
         &self,
         prefixes: Option<&[Prefix]>,
         jail: Option<&JailName>,
-        gone: &str,
+        gone: &Gone,
     ) -> Result<Reply, Failure> {
         let mut held = self.hold(gone)?;
         let now = clock::now();
@@ -106,7 +109,7 @@ impl State {
         };
         let lifted: Vec<Ban> = all.iter().flat_map(|prefix| ledger.unban(*prefix, jail)).collect();
         let records = lifted.iter().map(|ban| Record::Ended(ban.clone(), Ended::Lifted, now)).collect();
-        held.write(Write { records, ..Write::default() }, self)?;
+        held.write(Write { records, ..Write::default() })?;
         if prefixes.is_none() && jail.is_none() {
             for mut action in kernel_actions()? {
                 action.remove_all().map_err(|error| refused(&error))?;
@@ -127,7 +130,7 @@ impl State {
         &self,
         orders: Vec<BanOrder>,
         options: &BanOptions,
-        gone: &str,
+        gone: &Gone,
     ) -> Result<Reply, Failure> {
         let now = clock::now();
         let config = load_config(None)?;
@@ -147,11 +150,11 @@ impl State {
         if !options.dry_run {
             let mut held = self.hold(gone)?;
             let mut ledger = held.ledger(self)?;
-            let new: Vec<Ban> = sorted.bans.into_iter().filter(|ban| ledger.ban(ban.clone())).collect();
+            let new: Vec<Ban> = sorted.bans.into_iter().filter_map(|ban| ledger.ban(ban)).collect();
             changed = new.len();
             let bans = new.into_iter().map(Record::Banned);
             let records = bans.chain(sorted.listed.into_iter().map(Record::Listed)).collect();
-            held.write(Write { records, ..Write::default() }, self)?;
+            held.write(Write { records, ..Write::default() })?;
         }
         let value = json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed,
             "history_only": history_only, "refused": sorted.refused});
@@ -160,14 +163,14 @@ impl State {
     }
 
     /// The bans in force, read without a daemon.
-    pub(super) fn bans_in_force(&self, gone: &str) -> Result<Vec<Ban>, Failure> {
+    pub(super) fn bans_in_force(&self, gone: &Gone) -> Result<Vec<Ban>, Failure> {
         let path = self.state_dir.join(store::FILE);
         if let Err(error) = std::fs::metadata(&path) {
             let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
             let code = if denied { exit::NOT_PERMITTED } else { exit::UNREACHABLE };
             return Err(Failure::new(
                 code,
-                format!("{gone}\npillory: cannot read {}: {error}", path.display()),
+                format!("{}\npillory: cannot read {}: {error}", gone.why, path.display()),
             ));
         }
         let db = store::open_read_only(&self.state_dir).map_err(|error| failed(&error))?;
@@ -182,15 +185,14 @@ impl State {
 }
 
 impl Held {
-    fn write(&mut self, write: Write, state: &State) -> Result<(), Failure> {
-        writer::commit(&mut self.db, &[write]).map_err(|cause| {
-            failed(&StoreError::Database { tried: "write", path: state.state_dir.join(store::FILE), cause })
-        })
+    fn write(&mut self, write: Write) -> Result<(), Failure> {
+        self.0.commit(&[write]).map_err(|error| failed(&error))
     }
 
     fn bans(&self, state: &State) -> Result<Vec<Ban>, Failure> {
         let now = clock::now();
-        let bans = query::bans(&self.db).map_err(|cause| failed(&state.unreadable(cause)))?;
+        let bans = self.0.db().map_or_else(|| Ok(Vec::new()), query::bans);
+        let bans = bans.map_err(|cause| failed(&state.unreadable(cause)))?;
         Ok(bans.into_iter().filter(|ban| !ban.until.is_over(now)).collect())
     }
 
@@ -207,12 +209,15 @@ impl Held {
 pub(super) fn failed(error: &StoreError) -> Failure {
     use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
     let denied = match error {
-        StoreError::Directory { cause, .. } => cause.kind() == std::io::ErrorKind::PermissionDenied,
+        StoreError::Directory { cause, .. } | StoreError::Lock { cause, .. } => {
+            cause.kind() == std::io::ErrorKind::PermissionDenied
+        }
         StoreError::Database { cause, .. } => {
             // What root cannot open is no matter of rights.
             !rustix::process::geteuid().is_root()
                 && matches!(cause.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
         }
+        StoreError::Taken { .. } => return Failure::new(exit::TAKEN, error.to_string()),
         StoreError::Newer { .. } => false,
     };
     let (code, cure) = if denied { (exit::NOT_PERMITTED, "; run it as root") } else { (exit::NO, "") };

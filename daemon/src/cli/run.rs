@@ -1,7 +1,7 @@
 //! `pillory run`: sets everything up in order, says what it does, and runs the engine.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ use crate::engine::jails::{self, Readers};
 use crate::engine::{Engine, Input, META_OFF, META_PROXIES, Outlets, Read};
 use crate::netlink::{KernelWatch, Seen};
 use crate::sources::Position;
-use crate::store::{self, query};
+use crate::store::keeper::{self, Started};
+use crate::store::{StoreError, writer};
 use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
 use crate::{clock, facts, kernel, logging};
@@ -116,13 +117,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let config = load_config(arguments.config.as_deref())?;
     let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
     let _only_one = hold_namespace(arguments.dry_run)?;
-    store::create_private(&arguments.state_dir).map_err(|error| offline::failed(&error))?;
-    // The lock first: a store that another daemon writes is not looked at, and never taken for broken.
-    let _lock = hold_state(&arguments.state_dir)?;
-    let (db, broken) = store::open(&arguments.state_dir).map_err(|error| offline::failed(&error))?;
-    if let Some(broken) = broken {
-        warn!(reason = %broken, "the store was broken");
-    }
+    let mut store =
+        keeper::start(&arguments.state_dir, &arguments.control).map_err(|error| offline::failed(&error))?;
     let mut action = open_action(if arguments.dry_run { "dryrun" } else { &config.banaction })?;
     let active = discover::active_jails(&config, &Places::host());
     let (mut machine, readers) = jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
@@ -132,21 +128,15 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let first_facts = reader.read();
     machine.set_never(pillory_core::jail::never::NeverBan::new(first_facts.never), &mut Vec::new());
     // Who is never banned comes first: nothing is counted for them.
-    let restored = restore(&db, &config, &mut machine)?;
+    let restored = restore(&mut store, &config, &mut machine)?;
     learn_from_wtmp(&mut machine);
-    prepare(action.as_mut(), &mut machine, &readers)?;
+    prepare(action.as_mut(), &mut machine, &readers, store.unread.as_ref())?;
     say_what_runs(&active, action.name(), &arguments.state_dir);
 
     let server = Server::bind(&arguments.control, &arguments.state_dir)
         .map_err(|error| cannot_listen(&arguments.control, &error))?;
-    let threads = Threads {
-        server,
-        db,
-        action,
-        control: arguments.control.clone(),
-        state_dir: arguments.state_dir.clone(),
-        facts: (reader, asker),
-    };
+    let threads =
+        Threads { server, store, action, control: arguments.control.clone(), facts: (reader, asker) };
     let setup = Setup { config, config_file: arguments.config.clone(), on_stop, zone: clock::zone() };
     threads.run(machine, readers, setup, restored)
 }
@@ -199,30 +189,6 @@ fn is_held_by_others() -> bool {
     }
 }
 
-/// One daemon a state directory: a lock that ends with the process.
-pub(super) fn hold_state(directory: &Path) -> Result<OwnedFd, Failure> {
-    let path = directory.join("lock");
-    let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file: OwnedFd = open
-        .map_err(|error| {
-            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-            let (code, cure) =
-                if denied { (exit::NOT_PERMITTED, "; run it as root") } else { (exit::NO, "") };
-            Failure::new(code, format!("cannot open {}: {error}{cure}", path.display()))
-        })?
-        .into();
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(_) => Err(Failure::new(
-            exit::TAKEN,
-            format!(
-                "another pillory uses the state directory {}; stop it, or choose another --state-dir",
-                directory.display()
-            ),
-        )),
-    }
-}
-
 pub(super) fn refused(error: &ActionError) -> Failure {
     let code = if matches!(error, ActionError::NotPermitted { .. }) { exit::NOT_PERMITTED } else { exit::NO };
     Failure::new(code, error.to_string())
@@ -258,12 +224,13 @@ struct Restored {
     off: Option<Option<Timestamp>>,
 }
 
-fn restore(db: &rusqlite::Connection, config: &Config, machine: &mut Machine) -> Result<Restored, Failure> {
+fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Result<Restored, Failure> {
     let now = clock::now();
     let longest =
         config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
-    let restored = query::restore(db, now - longest, now - trust::MEMORY)
-        .map_err(|error| Failure::new(exit::NO, format!("cannot read the store: {error}")))?;
+    let restored = store
+        .restore(now - longest, now - trust::MEMORY)
+        .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
     for (prefix, when) in &restored.past_bans {
         machine.judge.past.began(*prefix, *when);
     }
@@ -304,7 +271,14 @@ fn learn_from_wtmp(machine: &mut Machine) {
 }
 
 /// Brings the kernel to the ledger: reads, compares, changes the difference in one go.
-fn prepare(action: &mut dyn Action, machine: &mut Machine, readers: &Readers) -> Result<(), Failure> {
+///
+/// `unread`: why the store could not be read. Then what is ours in the kernel is all that is known, and stays.
+fn prepare(
+    action: &mut dyn Action,
+    machine: &mut Machine,
+    readers: &Readers,
+    unread: Option<&StoreError>,
+) -> Result<(), Failure> {
     let failed = |error: ActionError| refused(&error);
     if !machine.is_enforcing() {
         action.remove_all().map_err(failed)?;
@@ -312,6 +286,10 @@ fn prepare(action: &mut dyn Action, machine: &mut Machine, readers: &Readers) ->
     action.prepare(&readers.ports).map_err(failed)?;
     let now = clock::now();
     let installed = action.installed(now).map_err(failed)?;
+    if let Some(error) = unread {
+        let adopted = machine.adopt_installed(&installed, now);
+        warn!(%error, adopted, "the store cannot be read; the bans in the kernel stay");
+    }
     let changes = machine.reconcile(&installed, now);
     info!(
         in_kernel = installed.len(),
@@ -338,16 +316,15 @@ fn say_what_runs(active: &[discover::ActiveJail], action: &str, state_dir: &Path
 /// Everything that gets a thread.
 struct Threads {
     server: Server,
-    db: rusqlite::Connection,
+    store: Started,
     action: Box<dyn Action>,
     control: PathBuf,
-    state_dir: PathBuf,
     facts: (facts::Reader, facts::Asker),
 }
 
 impl Threads {
     fn run(self, machine: Machine, readers: Readers, setup: Setup, restored: Restored) -> Outcome {
-        let Threads { server, db, action, control, state_dir, facts: (facts_reader, asker) } = self;
+        let Threads { server, store, action, control, facts: (facts_reader, asker) } = self;
         let (reads_in, reads) = bounded::<Read>(16);
         let (inputs_in, inputs) = unbounded::<Input>();
         let (jobs_in, jobs) = unbounded();
@@ -364,6 +341,11 @@ impl Threads {
         let outlets = Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in };
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume(restored.off, restored.positions, start);
+        let lacks = store.unread.is_some();
+        if let Some(trouble) = &store.trouble {
+            engine.unwritten(trouble, "nothing is remembered over a restart until the disk takes it");
+        }
+        let (store, spilled) = (store.store, store.spilled);
         std::thread::scope(|scope| {
             let kernel_thread = scope.spawn(|| {
                 let (answers, answered) = unbounded();
@@ -378,8 +360,7 @@ impl Threads {
             let (stored_in, stored) = unbounded();
             let back = inputs_in.clone();
             scope.spawn(move || forward(&stored, &back, Input::Store));
-            let path = state_dir.join(store::FILE);
-            scope.spawn(move || store::writer::run(db, path, &writes, &stored_in));
+            scope.spawn(move || writer::run(store, spilled, lacks, &writes, &stored_in));
             let (orders_in, orders) = unbounded();
             let back = inputs_in.clone();
             scope.spawn(move || forward(&orders, &back, Input::Order));

@@ -16,7 +16,7 @@ use pillory_core::time::{End, Timestamp};
 use crate::clock;
 use crate::control::{BanOptions, BanOrder, Reply, Request};
 
-use super::{Engine, Pending, report};
+use super::{Engine, report};
 
 impl Engine {
     pub(super) fn order(&mut self, request: Request, reply: Sender<Reply>) {
@@ -54,25 +54,6 @@ impl Engine {
         self.answer(reply, answer);
     }
 
-    /// Answers a client once everything that was done so far is durable and in the kernel.
-    pub(super) fn answer(&mut self, reply: Sender<Reply>, mut answer: Reply) {
-        if self.writes > self.writes_done
-            && answer.message.is_empty()
-            && let Some(trouble) = self.warnings.get("store")
-        {
-            answer.message = format!("in the kernel, but not on disk, so a crash would lose it: {trouble}");
-        }
-        // The answer goes out once its effects are durable and in the kernel; at once if there are none under way.
-        self.pending.push(Pending { job: self.jobs, write: self.writes, reply, answer });
-        if self.warnings.contains_key("store") {
-            // Bans go on in the kernel; a client must not wait for a disk that is full.
-            if let Some(pending) = self.pending.last_mut() {
-                pending.write = self.writes_done;
-            }
-        }
-        self.answer_pending();
-    }
-
     fn ban(&mut self, orders: Vec<BanOrder>, options: &BanOptions) -> Reply {
         let now = clock::now();
         let (default_jail, origin) =
@@ -84,15 +65,10 @@ impl Engine {
             sort_orders(orders, options, &self.machine.judge.never, (&jail, origin), now);
         let prefixes: Vec<String> = bans.iter().map(|ban| ban.prefix.to_string()).collect();
         let (asked, history_only) = (bans.len(), listed.len());
-        // Who is never banned stays out of the kernel, forced or not; say so.
+        // Whoever insists on banning who is never banned hears what that does.
         let never = &self.machine.judge.never;
-        let kept_out: Vec<_> = bans
-            .iter()
-            .filter_map(|ban| {
-                Some(json!({"prefix": ban.prefix.to_string(), "why": refusal(never, ban.prefix, None)?}))
-            })
-            .filter(|kept| kept["prefix"] != "0.0.0.0/0" && kept["prefix"] != "::/0")
-            .collect();
+        let forced = bans.iter().filter(|ban| ban.forced);
+        let insisted: Vec<_> = forced.filter_map(|ban| insisted(never, ban.prefix)).collect();
         let mut changed = asked;
         if !options.dry_run {
             changed = self.machine.ban_all(bans, &mut self.effects);
@@ -100,7 +76,7 @@ impl Engine {
         }
         let exit = u8::from(!refused.is_empty() && !options.import);
         let value = json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed,
-            "history_only": history_only, "refused": refused, "never_banned": kept_out});
+            "history_only": history_only, "refused": refused, "never_banned": insisted});
         Reply { exit, message: String::new(), value }
     }
 
@@ -157,9 +133,20 @@ pub(crate) fn sort_orders(
             Some(at) => (End::At(at), &mut sorted.listed),
             None => (options.bantime.end(now), &mut sorted.bans),
         };
-        list.push(Machine::manual_ban(order.prefix, jail.clone(), since, until, (order.reason, origin)));
+        let told = (order.reason, origin);
+        let ban = Machine::manual_ban(order.prefix, jail.clone(), since, until, told);
+        list.push(Ban { forced: options.force, ..ban });
     }
     sorted
+}
+
+/// Who of `prefix` is never banned unless somebody insists, and what insisting does, if there is anybody.
+fn insisted(never: &NeverBan, prefix: Prefix) -> Option<serde_json::Value> {
+    let why = refusal(never, prefix, None)?;
+    let mut does: Vec<&str> = never.reasons(prefix).iter().map(|(_, why)| why.when_banned()).collect();
+    does.sort_unstable();
+    does.dedup();
+    Some(json!({"prefix": prefix.to_string(), "why": why, "does": does.join("; ")}))
 }
 
 /// Why a ban of `prefix` would lock the owner out, if it would.

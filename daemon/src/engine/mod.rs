@@ -4,33 +4,35 @@
 //! [`Input`]s through an unbounded one, so that the engine never waits for somebody who waits for it.
 //! After each round all effects leave together: one kernel job, one store transaction with the positions.
 
+mod answers;
 pub(crate) mod commands;
+mod effects;
 pub(crate) mod jails;
 mod reload;
 pub(crate) mod report;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use pillory_core::event::Line;
 use pillory_core::filter::Clock;
-use pillory_core::jail::proxies::Standing;
-use pillory_core::ledger::Change;
-use pillory_core::machine::{Effect, Machine, Notice, Phase, Record};
+use pillory_core::machine::{Effect, Machine, Phase};
 use pillory_core::time::{Span, Timestamp};
 
-use crate::control::{Reply, server::Order};
+use crate::clock;
+use crate::control::server::Order;
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::sources::{self, Batch, Position, StreamStatus};
 use crate::store::writer::{Write, Written};
 use crate::supervisor::SourceOrder;
-use crate::{clock, logging};
 
+use answers::Pending;
 use jails::{Facts, Readers};
 
 /// What a source thread sends.
@@ -80,15 +82,6 @@ pub(crate) struct Outlets {
     pub(crate) sources: Sender<SourceOrder>,
 }
 
-/// A command whose answer waits until its effects are durable and in the kernel.
-#[derive(Debug)]
-struct Pending {
-    job: u64,
-    write: u64,
-    reply: Sender<Reply>,
-    answer: Reply,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -101,7 +94,7 @@ pub(crate) struct Engine {
     positions: HashMap<Arc<str>, Position>,
     known_positions: HashMap<String, Position>,
     reloading: Option<reload::Reloading>,
-    meta: Vec<(&'static str, String)>,
+    meta: Vec<(Cow<'static, str>, String)>,
     jobs: u64,
     jobs_done: u64,
     writes: u64,
@@ -122,8 +115,6 @@ pub(crate) struct Engine {
 }
 
 const SWEEP_EVERY: Span = Span::from_secs(60);
-/// The first look finds what was refused and orders it again, the second one that it is there now.
-const READ_BACKS: u8 = 2;
 
 const VERIFY_EVERY: Span = Span::from_secs(30);
 
@@ -283,87 +274,6 @@ impl Engine {
         self.machine.set_never(pillory_core::jail::never::NeverBan::new(facts.never), &mut self.effects);
     }
 
-    fn kernel(&mut self, answer: Answer) {
-        match answer {
-            Answer::Applied(number, cut) => {
-                self.jobs_done = number;
-                if self.read_backs > 0 {
-                    self.read_backs -= 1;
-                    self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
-                }
-                if cut > 0 {
-                    info!(sockets = cut, "connections of banned sources cut");
-                }
-                self.answer_pending();
-            }
-            Answer::Failed(number, reason) => {
-                let before = std::mem::replace(&mut self.jobs_done, number);
-                error!(error = %reason, action = self.action, "the kernel refused a change");
-                self.warnings.insert("kernel".into(), reason.to_string());
-                self.read_backs = READ_BACKS;
-                for pending in &mut self.pending {
-                    if (before + 1..=number).contains(&pending.job) {
-                        pending.answer = Reply::say(1, format!("kept, but the kernel refused: {reason}"));
-                    }
-                }
-                self.answer_pending();
-            }
-            Answer::Installed(installed, mended) => {
-                let changes = self.machine.reconcile(&installed, clock::now());
-                let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
-                let surplus = changes.len() - missing;
-                if self.ready && (mended || !changes.is_empty()) && self.machine.is_enforcing() {
-                    warn!(
-                        missing,
-                        surplus,
-                        "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`"
-                    );
-                }
-                if changes.is_empty() {
-                    // Only what was read back shows that nothing lacks: one change that the kernel takes says
-                    // nothing of one that it refused before.
-                    self.warnings.remove("kernel");
-                    self.read_backs = 0;
-                } else {
-                    self.apply(changes);
-                }
-            }
-            Answer::Unreadable(reason) => {
-                error!(error = %reason, action = self.action, "cannot read the kernel");
-                self.warnings.insert("kernel".into(), reason.to_string());
-            }
-        }
-    }
-
-    fn stored(&mut self, written: Written) {
-        match written {
-            Written::UpTo(number) => {
-                self.writes_done = number;
-                if self.warnings.remove("store").is_some() {
-                    info!("the store can be written again");
-                }
-                self.answer_pending();
-            }
-            Written::Failed(reason) => {
-                if self.warnings.insert("store".into(), reason.to_string()).is_none() {
-                    error!(error = %reason, "the store cannot be written; bans go on in the kernel");
-                }
-            }
-        }
-    }
-
-    fn answer_pending(&mut self) {
-        let (jobs, writes) = (self.jobs_done, self.writes_done);
-        let (done, waiting): (Vec<Pending>, Vec<Pending>) = std::mem::take(&mut self.pending)
-            .into_iter()
-            .partition(|pending| pending.job <= jobs && pending.write <= writes);
-        self.pending = waiting;
-        for pending in done {
-            // The client may have gone; its command is done all the same.
-            drop(pending.reply.send(pending.answer));
-        }
-    }
-
     fn housekeeping(&mut self) {
         let now = clock::now();
         if self.off_until.is_some_and(|until| until <= now) {
@@ -382,94 +292,6 @@ impl Engine {
             } else if self.machine.is_enforcing() {
                 self.tell_kernel(Job::Verify(self.machine.projection().points()));
             }
-            if self.warnings.contains_key("store") {
-                self.write_snapshot();
-            }
-        }
-    }
-
-    /// Carries out all effects of the round: one kernel job, one transaction, and then the log.
-    fn flush(&mut self) {
-        let mut changes = Vec::new();
-        let mut records = Vec::new();
-        let mut notices = Vec::new();
-        for effect in std::mem::take(&mut self.effects) {
-            match effect {
-                Effect::Kernel(change) => changes.push(change),
-                Effect::Record(record) => records.push(record),
-                Effect::Say(notice) => notices.push(notice),
-                // Its far end joins the never-ban set at once.
-                Effect::LoggedIn(addr, port) => self.outlets.facts.logged_in(addr, port),
-            }
-        }
-        // The kernel first: it never waits for the disk.
-        if !changes.is_empty() {
-            self.apply(changes);
-        }
-        self.write_records(records);
-        // The log last: whoever reads it slowly must not hold back a ban.
-        for notice in &notices {
-            self.say(notice);
-        }
-    }
-
-    fn write_records(&mut self, records: Vec<Record>) {
-        let now = clock::now();
-        let forget = now.since(self.last_forget) >= crate::store::writer::FORGET_EVERY;
-        if records.is_empty() && self.positions.is_empty() && self.meta.is_empty() && !forget {
-            return;
-        }
-        let mut write = Write { records, meta: std::mem::take(&mut self.meta), ..Write::default() };
-        write.positions = self.positions.drain().collect();
-        if forget {
-            self.last_forget = now;
-            write.forget_before = Some(now - self.setup.config.retention);
-        }
-        self.write(write);
-    }
-
-    fn apply(&mut self, changes: Vec<Change>) {
-        self.jobs += 1;
-        self.tell_kernel(Job::Apply(self.jobs, changes));
-    }
-
-    fn tell_kernel(&mut self, job: Job) {
-        if self.outlets.kernel.send(job).is_err() && !self.stopping {
-            error!("the kernel thread has ended; restart the daemon");
-            self.warnings.insert("kernel".into(), "the kernel thread has ended; restart the daemon".into());
-        }
-    }
-
-    fn write(&mut self, mut write: Write) {
-        self.writes += 1;
-        write.number = self.writes;
-        if self.outlets.store.send(write).is_err() && !self.stopping {
-            self.warnings.insert("store".into(), "the store thread has ended; restart the daemon".into());
-        }
-    }
-
-    fn write_snapshot(&mut self) {
-        let bans = self.machine.ledger.iter().cloned().collect();
-        self.write(Write { snapshot: Some(bans), ..Write::default() });
-    }
-
-    fn say(&mut self, notice: &Notice) {
-        logging::notice(notice, self.action);
-        if let Notice::NoEffect(jail, prefix) = notice {
-            let text = format!(
-                "jail {jail}: ban of {} has no effect (proxy?); if it is a proxy, list it in trusted_proxies",
-                prefix.short()
-            );
-            self.warnings.insert(format!("no effect {prefix}"), text);
-        }
-        if let Notice::Proxy((jail, addr, standing, share)) = notice {
-            let text = format!("jail {jail}: {addr} ({share} %) {}", logging::proxy_words(*standing));
-            let key = format!("proxy {jail} {addr}");
-            match standing {
-                Standing::Visitor => self.warnings.remove(&key),
-                _ => self.warnings.insert(key, text),
-            };
-            self.meta.push((META_PROXIES, self.machine.judge.proxies.kept()));
         }
     }
 
@@ -498,22 +320,9 @@ impl Engine {
             match inputs.recv_timeout(Duration::from_millis(200)) {
                 Ok(Input::Kernel(answer)) => self.kernel(answer),
                 Ok(Input::Store(written)) => self.stored(written),
-                _ if self.warnings.contains_key("store") => break,
                 _ => {}
             }
         }
         report::stopping(self.machine.ledger.len(), self.setup.on_stop, self.action);
-    }
-
-    fn set_off(&mut self, off: Option<Option<Timestamp>>) {
-        let now = clock::now();
-        self.off_until = off.flatten();
-        self.machine.set_enforcing(off.is_none(), now, &mut self.effects);
-        let kept = match off {
-            None => String::new(),
-            Some(None) => "on_command".to_owned(),
-            Some(Some(until)) => until.millis().to_string(),
-        };
-        self.meta.push((META_OFF, kept));
     }
 }

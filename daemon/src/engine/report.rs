@@ -52,6 +52,7 @@ pub(crate) fn ban_value(ban: &Ban) -> Value {
         "failures": ban.failures,
         "reason": ban.reason,
         "origin": ban.origin.name(),
+        "forced": ban.forced,
     })
 }
 

@@ -2,10 +2,15 @@
 //!
 //! One thread writes ([`writer`]); what belongs together (a line's position and what was derived from it) is
 //! one transaction. Readers ([`query`]) open their own read-only connection, so nobody waits for the writer.
+//! What the disk does not take waits beside the control socket ([`spill`]); [`keeper`] holds all of it together.
 
+pub(crate) mod keeper;
 pub(crate) mod query;
+mod spill;
 pub(crate) mod writer;
 
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -18,13 +23,14 @@ use pillory_core::time::{End, Timestamp};
 pub(crate) const FILE: &str = "pillory.db";
 
 /// Version of the tables; `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE positions(stream TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE bans(prefix TEXT NOT NULL, jail TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER,
     failures INTEGER NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL, scope TEXT NOT NULL,
+    forced INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY(prefix, jail)) WITHOUT ROWID;
 CREATE TABLE history(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, what TEXT NOT NULL, prefix TEXT NOT NULL,
     jail TEXT NOT NULL, until INTEGER, failures INTEGER NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL);
@@ -36,6 +42,9 @@ CREATE TABLE attempts(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, jail TEXT N
 CREATE INDEX attempts_time ON attempts(time);
 CREATE INDEX attempts_addr ON attempts(addr);
 ";
+
+/// What makes version 2 of version 1.
+const FORCED: &str = "ALTER TABLE bans ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;";
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +69,21 @@ pub(crate) enum StoreError {
         #[source]
         cause: std::io::Error,
     },
+    /// The lock could not be opened.
+    #[error("cannot open {}: {cause}", .path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Another process has the lock.
+    #[error("another pillory uses the state directory {}; stop it, or choose another --state-dir", .directory.display())]
+    Taken {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Written by a newer Pillory.
     #[error("{} was written by a newer version (tables {found}, this program knows {SCHEMA_VERSION}); update, or choose another --state-dir", .path.display())]
     Newer {
@@ -70,14 +94,63 @@ pub(crate) enum StoreError {
     },
 }
 
+impl StoreError {
+    /// True if the disk is to blame, and no missing right: it is full, read-only or broken, which may pass.
+    pub(crate) fn is_the_disks(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
+        match self {
+            StoreError::Directory { cause, .. } | StoreError::Lock { cause, .. } => is_the_disks(cause),
+            StoreError::Database { path, cause, .. } => match cause.sqlite_error_code() {
+                Some(DiskFull | SystemIoFailure) => true,
+                Some(CannotOpen | ReadOnly) => path.parent().is_some_and(takes_nothing),
+                _ => false,
+            },
+            StoreError::Taken { .. } | StoreError::Newer { .. } => false,
+        }
+    }
+}
+
+fn is_the_disks(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::IO))
+}
+
+/// True if the file system of this directory is read-only or has no room for a file.
+fn takes_nothing(directory: &Path) -> bool {
+    let Ok(state) = rustix::fs::statvfs(directory) else { return false };
+    let is_read_only = state.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+    // Some file systems count no files.
+    is_read_only || state.f_bavail == 0 || (state.f_files > 0 && state.f_favail == 0)
+}
+
+/// One daemon a state directory: a lock that ends with the process.
+/// # Errors
+/// [`StoreError::Lock`], [`StoreError::Taken`].
+pub(crate) fn lock(directory: &Path) -> Result<OwnedFd, StoreError> {
+    let path = directory.join("lock");
+    let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file: OwnedFd = match open {
+        // Where no file can be made or written, one that is there can be locked, or the directory itself.
+        Err(error) if is_the_disks(&error) => {
+            std::fs::File::open(if path.exists() { &path } else { directory })
+        }
+        open => open,
+    }
+    .map_err(|cause| StoreError::Lock { path, cause })?
+    .into();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map(|()| file)
+        .map_err(|_| StoreError::Taken { directory: directory.to_owned() })
+}
+
 /// Opens (and creates) the store in `directory` for writing.
 ///
 /// A file that is no database any more is put aside as `pillory.db.broken` and a new one begun; the second
 /// value says so.
 /// # Errors
 /// [`StoreError`].
-pub(crate) fn open(directory: &Path) -> Result<(Connection, Option<String>), StoreError> {
-    create_private(directory)?;
+fn open(directory: &Path) -> Result<(Connection, Option<String>), StoreError> {
     let path = directory.join(FILE);
     match open_file(&path) {
         Err(StoreError::Database { cause, .. }) if is_broken(&cause) => {
@@ -104,7 +177,7 @@ pub(crate) fn open(directory: &Path) -> Result<(Connection, Option<String>), Sto
 /// Makes the state directory, closed to others, if it is not there.
 /// # Errors
 /// [`StoreError::Directory`].
-pub(crate) fn create_private(directory: &Path) -> Result<(), StoreError> {
+fn create_private(directory: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(directory);
     made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })
@@ -124,6 +197,10 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed("read"))?;
     match found {
         SCHEMA_VERSION => {}
+        1 => {
+            let change = format!("BEGIN; {FORCED} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+            connection.execute_batch(&change).map_err(failed("change tables of"))?;
+        }
         0 => {
             let create = format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
             connection.execute_batch(&create).map_err(failed("create tables in"))?;
@@ -152,10 +229,25 @@ fn scope_text(scope: &Scope) -> String {
     }
 }
 
+/// Names of jails as rows bring them, each kept once: there are few, and rows by the hundred thousand.
+#[derive(Debug, Default)]
+struct JailNames(HashMap<String, JailName>);
+
+impl JailNames {
+    fn of(&mut self, text: &str) -> Option<JailName> {
+        if let Some(known) = self.0.get(text) {
+            return Some(known.clone());
+        }
+        let name = JailName::new(text).ok()?;
+        self.0.insert(text.to_owned(), name.clone());
+        Some(name)
+    }
+}
+
 /// Rows that cannot be read (edited by hand, say) are skipped: better a ban less than no start.
-fn ban_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Ban>> {
+fn ban_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Option<Ban>> {
     let (prefix, jail): (String, String) = (row.get("prefix")?, row.get("jail")?);
-    let (Ok(prefix), Ok(jail)) = (prefix.parse(), JailName::new(&jail)) else { return Ok(None) };
+    let (Ok(prefix), Some(jail)) = (prefix.parse(), jails.of(&jail)) else { return Ok(None) };
     let scope: String = row.get("scope")?;
     let origin: String = row.get("origin")?;
     Ok(Some(Decision {
@@ -166,7 +258,9 @@ fn ban_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Ban>> {
         failures: row.get("failures")?,
         reason: row.get("reason")?,
         origin: Origin::from_name(&origin).unwrap_or(Origin::Local),
-        scope: JailName::new(&scope).map_or(Scope::All, Scope::Ports),
+        scope: jails.of(&scope).map_or(Scope::All, Scope::Ports),
+        // Who only reads may meet tables of before the column.
+        forced: row.get("forced").unwrap_or(false),
     }))
 }
 
@@ -179,9 +273,9 @@ fn shown_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Shown>> {
     }))
 }
 
-fn attempt_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Attempt>> {
+fn attempt_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Option<Attempt>> {
     let (addr, jail): (String, String) = (row.get("addr")?, row.get("jail")?);
-    let (Ok(addr), Ok(jail)) = (addr.parse(), JailName::new(&jail)) else { return Ok(None) };
+    let (Ok(addr), Some(jail)) = (addr.parse(), jails.of(&jail)) else { return Ok(None) };
     let class: Option<String> = row.get("class")?;
     Ok(Some(Attempt {
         time: Timestamp::from_millis(row.get("time")?),

@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
+use crossbeam_channel::{Receiver, Sender};
+
 use super::*;
 use pillory_core::ledger::Ended;
 use pillory_core::machine::Record;
 use query::Wanted;
-use writer::{Write, commit};
+use writer::{Write, Written, commit};
 
 fn directory(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("pillory-store-{name}-{}", std::process::id()));
@@ -23,6 +25,7 @@ fn ban(prefix: &str, until: Option<i64>) -> Ban {
         reason: "5 failures".into(),
         origin: Origin::Local,
         scope: Scope::All,
+        forced: false,
     }
 }
 
@@ -42,8 +45,10 @@ fn attempt(secs: i64, addr: &str) -> Attempt {
 #[test]
 fn what_was_written_is_restored() {
     let directory = directory("restore");
+    std::fs::create_dir_all(&directory).unwrap();
     let (mut db, _) = open(&directory).unwrap();
-    let limited = Ban { scope: Scope::Ports(JailName::new("sshd").unwrap()), ..ban("192.0.2.8", None) };
+    let limited =
+        Ban { forced: true, scope: Scope::Ports(JailName::new("sshd").unwrap()), ..ban("192.0.2.8", None) };
     let records = vec![
         Record::Banned(ban("192.0.2.7", Some(99))),
         Record::Banned(limited.clone()),
@@ -53,8 +58,11 @@ fn what_was_written_is_restored() {
         Record::Attempt(attempt(20, "192.0.2.9")),
     ];
     let positions = vec![(Arc::from("file:/var/log/auth.log"), crate::sources::Position("here".into()))];
-    commit(&mut db, &[Write { records, positions, meta: vec![("off", "yes".into())], ..Write::default() }])
-        .unwrap();
+    commit(
+        &mut db,
+        &[Write { records, positions, meta: vec![("off".into(), "yes".into())], ..Write::default() }],
+    )
+    .unwrap();
     drop(db);
     let db = open_read_only(&directory).unwrap();
     let restored = query::restore(&db, Timestamp::from_secs(6), Timestamp::from_secs(0)).unwrap();
@@ -79,6 +87,26 @@ fn what_was_written_is_restored() {
 }
 
 #[test]
+fn bans_of_before_they_could_be_forced_are_kept() {
+    let directory = directory("older");
+    std::fs::create_dir_all(&directory).unwrap();
+    let old = SCHEMA.replace("    forced INTEGER NOT NULL DEFAULT 0,\n", "");
+    assert_ne!(old, SCHEMA);
+    let db = Connection::open(directory.join(FILE)).unwrap();
+    db.execute_batch(&format!("{old} PRAGMA user_version = 1;")).unwrap();
+    db.execute_batch(
+        "INSERT INTO bans VALUES ('192.0.2.7/32', 'sshd', 10000, 99000, 5, '5 failures', 'local', '')",
+    )
+    .unwrap();
+    let expected = [ban("192.0.2.7", Some(99))];
+    assert_eq!(query::bans(&db).unwrap(), expected);
+    drop(db);
+    let (db, _) = open(&directory).unwrap();
+    assert_eq!(query::bans(&db).unwrap(), expected);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn a_file_that_is_no_database_is_put_aside() {
     let directory = directory("broken");
     std::fs::create_dir_all(&directory).unwrap();
@@ -89,33 +117,129 @@ fn a_file_that_is_no_database_is_put_aside() {
     std::fs::remove_dir_all(directory).unwrap();
 }
 
+/// A store whose commits fail, as on a full disk, until the other program's transaction is over.
+struct Stuck {
+    directory: PathBuf,
+    other: Connection,
+    writes: Sender<Write>,
+    answers: Receiver<Written>,
+    writer: std::thread::JoinHandle<()>,
+}
+
+impl Stuck {
+    fn new(directory: &Path) -> Stuck {
+        let started = keeper::start(directory, &directory.join("socket")).unwrap();
+        let other = Connection::open(directory.join(FILE)).unwrap();
+        started.store.db().unwrap().busy_timeout(std::time::Duration::ZERO).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let (writes, taken) = crossbeam_channel::unbounded();
+        let (told, answers) = crossbeam_channel::unbounded();
+        let work = move || writer::run(started.store, started.spilled, false, &taken, &told);
+        let writer = std::thread::spawn(work);
+        Stuck { directory: directory.to_owned(), other, writes, answers, writer }
+    }
+
+    fn write(&self, number: u64, record: Record) -> Written {
+        self.writes.send(Write { number, records: vec![record], ..Write::default() }).unwrap();
+        self.answers.recv().unwrap()
+    }
+
+    /// Ends the daemon, and only then lets the disk take something.
+    fn crash(self) -> PathBuf {
+        drop(self.writes);
+        self.writer.join().unwrap();
+        self.other.execute_batch("ROLLBACK").unwrap();
+        self.directory
+    }
+}
+
+fn banned(directory: &Path) -> Vec<String> {
+    let mut started = keeper::start(directory, &directory.join("socket")).unwrap();
+    let restored = started.restore(Timestamp::default(), Timestamp::default()).unwrap();
+    restored.bans.iter().map(|ban| ban.prefix.short()).collect()
+}
+
 #[test]
 fn what_could_not_be_written_is_written_once_it_can_be() {
     let directory = directory("full");
-    let (db, _) = open(&directory).unwrap();
-    // Another program's transaction stands for the full disk: a commit fails until it is over.
-    let other = rusqlite::Connection::open(directory.join(FILE)).unwrap();
-    db.busy_timeout(std::time::Duration::ZERO).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let (writes_in, writes) = crossbeam_channel::unbounded();
-    let (answers_in, answers) = crossbeam_channel::unbounded();
-    let path = directory.join(FILE);
-    let writer = std::thread::spawn(move || writer::run(db, path, &writes, &answers_in));
-    let write = |number, prefix| Write {
-        number,
-        records: vec![Record::Banned(ban(prefix, Some(99)))],
-        ..Write::default()
-    };
-    writes_in.send(write(1, "192.0.2.7")).unwrap();
-    assert!(matches!(answers.recv().unwrap(), writer::Written::Failed(_)));
-    other.execute_batch("ROLLBACK").unwrap();
-    writes_in.send(write(2, "192.0.2.8")).unwrap();
-    assert!(answers.iter().any(|answer| matches!(answer, writer::Written::UpTo(2))));
-    drop(writes_in);
-    writer.join().unwrap();
+    let stuck = Stuck::new(&directory);
+    let first = stuck.write(1, Record::Banned(ban("192.0.2.7", Some(99))));
+    assert!(matches!(first, Written::Aside(1, ..)), "{first:?}");
+    stuck.other.execute_batch("ROLLBACK").unwrap();
+    stuck
+        .writes
+        .send(Write {
+            number: 2,
+            records: vec![Record::Banned(ban("192.0.2.8", Some(99)))],
+            ..Write::default()
+        })
+        .unwrap();
+    assert!(stuck.answers.iter().any(|answer| matches!(answer, Written::UpTo(2))));
+    drop(stuck.writes);
+    stuck.writer.join().unwrap();
+    assert!(!directory.join("socket.unwritten").exists());
+    assert_eq!(banned(&directory), ["192.0.2.7", "192.0.2.8"]);
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn what_lies_beside_the_store_is_taken_over_once() {
+    let directory = directory("spill");
+    let stuck = Stuck::new(&directory);
+    stuck.write(1, Record::Banned(ban("192.0.2.7", Some(99))));
+    stuck.write(2, Record::Banned(ban("192.0.2.8", Some(99))));
+    stuck.write(3, Record::Ended(ban("192.0.2.7", Some(99)), Ended::Lifted, Timestamp::from_secs(50)));
+    stuck.write(4, Record::Attempt(attempt(60, "192.0.2.9")));
+    let directory = stuck.crash();
+    let spill = directory.join("socket.unwritten");
+    let text = std::fs::read(&spill).unwrap();
+    // The crash came in the middle of a line.
+    std::fs::write(&spill, [text.as_slice(), b"{\"records\":[{\"Ban"].concat()).unwrap();
+    assert_eq!(banned(&directory), ["192.0.2.8"]);
+    assert!(!spill.exists());
+    // And as if the crash had come between the commit and the end of the file.
+    std::fs::write(&spill, text).unwrap();
+    assert_eq!(banned(&directory), ["192.0.2.8"]);
     let db = open_read_only(&directory).unwrap();
-    let restored = query::restore(&db, Timestamp::from_secs(0), Timestamp::from_secs(0)).unwrap();
-    let prefixes: Vec<String> = restored.bans.iter().map(|ban| ban.prefix.to_string()).collect();
-    assert_eq!(prefixes, ["192.0.2.7/32", "192.0.2.8/32"]);
+    assert_eq!(query::attempts(&db, &Wanted::default()).unwrap().len(), 1);
+    assert_eq!(query::history(&db, &Wanted::default()).unwrap().len(), 3);
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn what_others_could_have_put_beside_the_store_is_not_believed() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = directory("foreign");
+    let stuck = Stuck::new(&directory);
+    stuck.write(1, Record::Banned(ban("192.0.2.7", Some(99))));
+    let directory = stuck.crash();
+    let spill = directory.join("socket.unwritten");
+    std::fs::set_permissions(&spill, std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(banned(&directory), [""; 0]);
+    // That it is not for another store's daemon either is seen by its first line.
+    std::fs::set_permissions(&spill, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let text = std::fs::read_to_string(&spill).unwrap();
+    std::fs::write(&spill, text.replacen("pillory-store-foreign", "pillory-store-other", 1)).unwrap();
+    assert_eq!(banned(&directory), [""; 0]);
+    std::fs::write(&spill, text).unwrap();
+    assert_eq!(banned(&directory), ["192.0.2.7"]);
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn a_store_that_is_removed_is_made_anew_with_a_snapshot() {
+    let directory = directory("removed");
+    let stuck = Stuck::new(&directory);
+    stuck.other.execute_batch("ROLLBACK").unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    let asked = stuck.write(1, Record::Banned(ban("192.0.2.7", Some(99))));
+    assert!(matches!(asked, Written::Lacks), "{asked:?}");
+    let bans = vec![ban("192.0.2.7", Some(99)), ban("192.0.2.6", Some(99))];
+    stuck.writes.send(Write { number: 2, snapshot: Some(bans), ..Write::default() }).unwrap();
+    let done = stuck.answers.recv().unwrap();
+    assert!(matches!(done, Written::UpTo(2)), "{done:?}");
+    drop(stuck.writes);
+    stuck.writer.join().unwrap();
+    assert_eq!(banned(&directory), ["192.0.2.6", "192.0.2.7"]);
     std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -1,14 +1,18 @@
 //! The writing side of the store, on its own thread: group commit, and recovery after trouble.
 //!
 //! The engine never waits for it. Writes queue up while a commit runs and go into the next one together. When a
-//! commit fails (disk full, say), the engine is told, and what failed is tried again, in order, with what comes.
-//! Too much of it is let go; from then on only a group with a whole snapshot of the bans is written.
+//! commit fails (disk full, say), the writes are set aside in the spill, the engine is told, and what failed is
+//! tried again, in order, with what comes. Too much of it is let go, and the file may be removed by somebody; then the
+//! engine is asked for a snapshot of all bans, and without one nothing is committed.
 
+use std::borrow::Cow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::{Connection, Transaction, params};
+use tracing::warn;
 
 use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::Record;
@@ -16,6 +20,7 @@ use pillory_core::time::{Span, Timestamp};
 
 use crate::sources::Position;
 
+use super::keeper::Store;
 use super::{StoreError, scope_text};
 
 /// One unit of work; all its parts are one transaction.
@@ -28,7 +33,7 @@ pub(crate) struct Write {
     /// Where streams stand after it.
     pub(crate) positions: Vec<(Arc<str>, Position)>,
     /// Settings to keep.
-    pub(crate) meta: Vec<(&'static str, String)>,
+    pub(crate) meta: Vec<(Cow<'static, str>, String)>,
     /// Replaces every ban in force; used to recover.
     pub(crate) snapshot: Option<Vec<Ban>>,
     /// Attempts and history older than this are deleted.
@@ -40,8 +45,12 @@ pub(crate) struct Write {
 pub(crate) enum Written {
     /// Everything up to this number is durable.
     UpTo(u64),
-    /// Nothing after the last `UpTo` is yet; a snapshot may be needed.
-    Failed(StoreError),
+    /// Everything up to this number is kept, what is not on disk in this file: it outlives a crash and no reboot.
+    Aside(u64, PathBuf, StoreError),
+    /// Of what came up to this number something is kept in memory only.
+    Failed(u64, StoreError),
+    /// Nothing is written before a snapshot comes.
+    Lacks,
 }
 
 /// At most so many writes share a commit, so that an answer never waits for long.
@@ -53,17 +62,22 @@ const RETRY: Duration = Duration::from_secs(1);
 /// At most so many records that could not be written are kept, some 20 MiB.
 const MAX_HELD: usize = 100_000;
 
-/// Works until the engine hangs up. `answer` sends to the engine.
+/// How often the file is looked for if nothing is written.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Works until the engine hangs up. `spilled`: what an earlier daemon set aside. `lacks`: what the store holds is not
+/// known. `answer` sends to the engine.
 pub(crate) fn run(
-    mut db: Connection,
-    path: std::path::PathBuf,
+    mut store: Store,
+    spilled: Vec<Write>,
+    lacks: bool,
     writes: &Receiver<Write>,
     answer: &Sender<Written>,
 ) {
-    let mut held = Held::default();
+    let mut held = Held { aside: spilled.len(), group: spilled, lacks, has_asked: false };
     let mut goes_on = true;
     while goes_on {
-        let wait = if held.group.is_empty() { Duration::MAX } else { RETRY };
+        let wait = if held.group.is_empty() { LOOK_EVERY } else { RETRY };
         match writes.recv_timeout(wait) {
             Ok(write) => held.group.push(write),
             Err(RecvTimeoutError::Timeout) => {}
@@ -71,22 +85,16 @@ pub(crate) fn run(
             Err(RecvTimeoutError::Disconnected) => goes_on = false,
         }
         held.group.extend(writes.try_iter().take(GROUP));
-        let Some(last) = held.group.last().map(|write| write.number) else { continue };
-        if !held.is_whole() {
-            continue;
+        if store.is_gone() {
+            warn!(path = %store.path().display(), "the store was removed while running; it is made anew with all bans in force, what was tried before is lost");
+            held.lacks = true;
         }
-        let written = match commit(&mut db, &held.group) {
-            Ok(()) => {
-                held = Held::default();
-                Written::UpTo(last)
+        let written = held.write(&mut store);
+        let asked = held.asks().then_some(Written::Lacks);
+        for told in written.into_iter().chain(asked) {
+            if answer.send(told).is_err() {
+                return;
             }
-            Err(cause) => {
-                held.bound();
-                Written::Failed(StoreError::Database { tried: "write", path: path.clone(), cause })
-            }
-        };
-        if answer.send(written).is_err() {
-            return;
         }
     }
 }
@@ -95,27 +103,55 @@ pub(crate) fn run(
 #[derive(Debug, Default)]
 struct Held {
     group: Vec<Write>,
-    /// Some were let go: without a snapshot the store would lack bans.
+    /// So many of them, the oldest, were set aside.
+    aside: usize,
+    /// Something was let go: without a snapshot the store would lack bans.
     lacks: bool,
+    /// The engine knows that.
+    has_asked: bool,
 }
 
 impl Held {
-    /// True if nothing of what was let go would be missing after a commit.
-    fn is_whole(&mut self) -> bool {
-        if self.lacks && !self.group.iter().any(|write| write.snapshot.is_some()) {
-            self.bound();
-            return false;
+    /// Writes everything, or sets it aside.
+    fn write(&mut self, store: &mut Store) -> Option<Written> {
+        let last = self.group.last()?.number;
+        let committed = self.is_whole().then(|| store.commit(&self.group));
+        if let Some(Ok(())) = committed {
+            *self = Held::default();
+            return Some(Written::UpTo(last));
         }
-        true
+        let kept = store.set_aside(self.group.get(self.aside..).unwrap_or_default());
+        if kept.is_ok() {
+            self.aside = self.group.len();
+        }
+        self.bound();
+        // What waits for a snapshot is answered after it.
+        let trouble = committed?.err()?;
+        Some(match kept {
+            Ok(()) => Written::Aside(last, store.spill_path().to_owned(), trouble),
+            Err(_) => Written::Failed(last, trouble),
+        })
     }
 
-    /// Lets everything go that a snapshot, which the engine sends now and then, brings again, if it is too much.
+    /// True if nothing of what was let go would be missing after a commit.
+    fn is_whole(&self) -> bool {
+        !self.lacks || self.group.iter().any(|write| write.snapshot.is_some())
+    }
+
+    /// True once whenever a snapshot is needed.
+    fn asks(&mut self) -> bool {
+        let needs = !self.is_whole();
+        needs && !std::mem::replace(&mut self.has_asked, needs)
+    }
+
+    /// Lets everything go that a snapshot brings again, if it is too much.
     fn bound(&mut self) {
         let records: usize = self.group.iter().map(|write| write.records.len()).sum();
         if records + self.group.len() > MAX_HELD {
             let newest = self.group.len() / 2;
-            self.group.drain(..newest);
-            self.lacks = true;
+            self.has_asked &= !self.group.drain(..newest).any(|write| write.snapshot.is_some());
+            self.aside = self.aside.saturating_sub(newest);
+            self.lacks |= newest > 0;
         }
     }
 }
@@ -123,7 +159,10 @@ impl Held {
 /// Writes a group as one transaction.
 /// # Errors
 /// SQLite's; then nothing of the group was written.
-pub(crate) fn commit(db: &mut Connection, group: &[Write]) -> rusqlite::Result<()> {
+pub(crate) fn commit<'a>(
+    db: &mut Connection,
+    group: impl IntoIterator<Item = &'a Write>,
+) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
     for write in group {
         if let Some(bans) = &write.snapshot {
@@ -196,7 +235,7 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
 }
 
 fn keep_ban(transaction: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     transaction.prepare_cached(sql)?.execute(params![
         ban.prefix.to_string(),
         ban.jail.as_str(),
@@ -206,6 +245,7 @@ fn keep_ban(transaction: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
         ban.reason,
         ban.origin.name(),
         scope_text(&ban.scope),
+        ban.forced,
     ])?;
     Ok(())
 }

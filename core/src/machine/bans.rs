@@ -1,0 +1,170 @@
+//! Bans taken over, lifted and ended, and the kernel kept to them.
+
+use std::collections::BTreeSet;
+
+use crate::event::{JailName, Origin, Scope};
+use crate::jail::never::NeverBan;
+use crate::ledger::{Ban, Change, Ended, Installed};
+use crate::net::Prefix;
+use crate::time::{End, Span, Timestamp};
+
+use super::{Effect, Machine, Notice, Record};
+
+impl Machine {
+    /// Takes over a ban, whoever decided it. Returns false if it changes nothing.
+    pub fn ban(&mut self, ban: Ban, out: &mut Vec<Effect>) -> bool {
+        self.ban_all(vec![ban], out) == 1
+    }
+
+    /// Takes over many bans at once; returns how many changed something.
+    pub fn ban_all(&mut self, bans: Vec<Ban>, out: &mut Vec<Effect>) -> usize {
+        let mut dirty = BTreeSet::new();
+        for ban in bans {
+            if let Some(ban) = self.ledger.ban(ban) {
+                dirty.insert(ban.prefix);
+                out.push(Effect::Record(Record::Banned(ban.clone())));
+                out.push(Effect::Say(Notice::Banned(ban)));
+            }
+        }
+        let changed = dirty.len();
+        self.project(&dirty, out);
+        changed
+    }
+
+    /// Lifts the bans of these prefixes, or every ban if there are none given; of one jail or of all.
+    pub fn unban(
+        &mut self,
+        prefixes: Option<&[Prefix]>,
+        jail: Option<&JailName>,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) -> Vec<Ban> {
+        let all: Vec<Prefix>;
+        let prefixes = match prefixes {
+            Some(prefixes) => prefixes,
+            None => {
+                all = self.ledger.iter().map(|ban| ban.prefix).collect::<BTreeSet<_>>().into_iter().collect();
+                &all
+            }
+        };
+        let mut gone = Vec::new();
+        for prefix in prefixes {
+            gone.extend(self.ledger.unban(*prefix, jail));
+            self.judge.forget(*prefix, jail);
+        }
+        let now = self.now(now);
+        self.ended(&gone, Ended::Lifted, now, out);
+        gone
+    }
+
+    /// Ends bans whose time is over and forgets what is too old. Call it at [`Machine::next_deadline`].
+    pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let now = self.now(now);
+        let gone = self.ledger.expire(now);
+        self.ended(&gone, Ended::Expired, now, out);
+    }
+
+    /// Forgets what is too old in the windows; some work, once a minute is enough.
+    pub fn sweep(&mut self, now: Timestamp) {
+        let now = self.now(now);
+        self.judge.sweep(now);
+    }
+
+    /// When [`Machine::tick`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.ledger.next_end()
+    }
+
+    pub(super) fn ended(&mut self, gone: &[Ban], how: Ended, now: Timestamp, out: &mut Vec<Effect>) {
+        let mut dirty = BTreeSet::new();
+        for ban in gone {
+            dirty.insert(ban.prefix);
+            self.after_ban.remove(&ban.prefix);
+            out.push(Effect::Record(Record::Ended(ban.clone(), how, now)));
+            out.push(Effect::Say(Notice::Ended(ban.clone(), how)));
+        }
+        self.project(&dirty, out);
+    }
+
+    fn project(&mut self, dirty: &BTreeSet<Prefix>, out: &mut Vec<Effect>) {
+        if dirty.is_empty() {
+            return;
+        }
+        let changes = self.projection.update(dirty, &self.ledger, &self.judge.never);
+        if self.enforcing {
+            out.extend(changes.into_iter().map(Effect::Kernel));
+        }
+    }
+
+    /// Replaces the never-ban set; the kernel loses at once what is in it now.
+    pub fn set_never(&mut self, never: NeverBan, out: &mut Vec<Effect>) {
+        if never == self.judge.never {
+            return;
+        }
+        let old: BTreeSet<Prefix> = self.judge.never.entries().iter().map(|(prefix, _)| *prefix).collect();
+        let new: BTreeSet<Prefix> = never.entries().iter().map(|(prefix, _)| *prefix).collect();
+        let touches_bans =
+            old.symmetric_difference(&new).any(|prefix| !self.ledger.overlapping(*prefix).is_empty());
+        self.judge.never = never;
+        if touches_bans {
+            let changes = self.projection.rebuild(&self.ledger, &self.judge.never);
+            if self.enforcing {
+                out.extend(changes.into_iter().map(Effect::Kernel));
+            }
+        }
+    }
+
+    /// Switches enforcement on or off; off takes everything out of the kernel, the ledger stays.
+    pub fn set_enforcing(&mut self, enforcing: bool, now: Timestamp, out: &mut Vec<Effect>) {
+        if enforcing == self.enforcing {
+            return;
+        }
+        let now = self.now(now);
+        self.enforcing = enforcing;
+        let live = self.projection.elements().filter(|(_, end)| !end.is_over(now));
+        out.extend(live.map(|(element, end)| {
+            Effect::Kernel(match enforcing {
+                true => Change::Set(element.clone(), end),
+                false => Change::Remove(element.clone()),
+            })
+        }));
+    }
+
+    /// What must change in a kernel that holds `installed`.
+    pub fn reconcile(&mut self, installed: &Installed, now: Timestamp) -> Vec<Change> {
+        let now = self.now(now);
+        if self.enforcing {
+            return self.projection.reconcile(installed, now);
+        }
+        installed.keys().cloned().map(Change::Remove).collect()
+    }
+
+    /// Takes over what is in the kernel where nothing else is known: each element is a ban of its own until its end,
+    /// or for a day if the kernel knows none. What is never banned is left out. Returns how many; tells nobody.
+    pub fn adopt_installed(&mut self, installed: &Installed, now: Timestamp) -> usize {
+        let now = self.now(now);
+        let Ok(jail) = JailName::new("kernel") else { return 0 };
+        let before = self.ledger.len();
+        for (element, end) in
+            installed.iter().filter(|(element, _)| !self.judge.never.overlaps(element.prefix))
+        {
+            let until = end.unwrap_or(End::At(now + Span::from_secs(86_400)));
+            let told = ("found in the kernel, not in the store".to_owned(), Origin::Manual);
+            let ban = Machine::manual_ban(element.prefix, jail.clone(), now, until, told);
+            self.ledger.ban(Ban { scope: element.scope.clone(), ..ban });
+        }
+        self.projection.rebuild(&self.ledger, &self.judge.never);
+        self.ledger.len() - before
+    }
+
+    /// A ban by hand or from a list, not yet taken over.
+    pub fn manual_ban(
+        prefix: Prefix,
+        jail: JailName,
+        since: Timestamp,
+        until: End,
+        (reason, origin): (String, Origin),
+    ) -> Ban {
+        Ban { prefix, jail, since, until, failures: 0, reason, origin, scope: Scope::All, forced: false }
+    }
+}

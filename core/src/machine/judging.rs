@@ -1,0 +1,161 @@
+//! Lines and events judged: what is counted, what is recorded, and who is banned for it.
+
+use crate::event::{Decision, Event, JailName, Line, Outcome, Scope};
+use crate::filter::{Clock, Verdict, btmp};
+use crate::jail::{JailIndex, Mode};
+use crate::ledger::Ban;
+use crate::net::Prefix;
+use crate::time::{Span, Timestamp};
+
+use super::{Effect, Extractor, Machine, Notice, Phase, Record, ScopeRule};
+
+/// A stamp further off than this is doubted. Source: fail2ban 1.0, log times more than 60 s off.
+const STAMP_TOLERANCE_S: u64 = 60;
+
+/// So many attempts this long after a ban began show that it has no effect.
+const NO_EFFECT: (u32, Span) = (3, Span::from_secs(30));
+
+impl Machine {
+    /// Judges one record for one jail, by the reader of that number.
+    pub fn line(
+        &mut self,
+        (jail, reader): (JailIndex, usize),
+        line: &Line<'_>,
+        phase: Phase,
+        clock: &Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        let at = usize::from(jail);
+        let Some(extractor) = self.extractors.get_mut(at).and_then(|readers| readers.get_mut(reader)) else {
+            return;
+        };
+        if let Some(counters) = self.counters.get_mut(at) {
+            counters.lines += 1;
+        }
+        let event = match extractor {
+            Extractor::Text(filter) => {
+                let verdict = filter.judge(line, clock);
+                let mut changes = Vec::new();
+                let now = (clock.now, phase == Phase::Live);
+                self.judge.traffic(jail, (line.bytes, &verdict), now, &mut changes);
+                out.extend(changes.into_iter().map(|change| Effect::Say(Notice::Proxy(change))));
+                let Verdict::Event(event) = verdict else { return };
+                event
+            }
+            Extractor::Btmp(layout) => match btmp::failed_login(*layout, line.bytes) {
+                Verdict::Event(event) => self.judge.login_record(jail, event, clock.now),
+                _ => return,
+            },
+        };
+        self.event(jail, &event, phase, clock.now, out);
+    }
+
+    /// Judges one event of a jail.
+    pub fn event(
+        &mut self,
+        jail: JailIndex,
+        event: &Event,
+        phase: Phase,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let now = self.now(now);
+        if let (Phase::Live, Some(stamp)) = (phase, event.stamp) {
+            self.doubt_stamp(jail, stamp, now, out);
+        }
+        let Some(when) = judged_at(phase, event.stamp, now) else { return };
+        let Some(name) = self.judge.jails().get(usize::from(jail)).map(|jail| jail.name.clone()) else {
+            return;
+        };
+        let subject = self.judge.client(event).map(|addr| self.judge.subject(addr));
+        let banned = subject.is_some_and(|subject| self.ledger.is_banned(subject, &name));
+        let mode = match phase {
+            _ if banned => Mode::Banned,
+            Phase::History => Mode::Learn,
+            Phase::CatchUp | Phase::Live => Mode::Judge,
+        };
+        let judgement = self.judge.observe(jail, event, when, mode);
+        if let Some(attempt) = judgement.attempt {
+            if let Some(counters) = self.counters.get_mut(usize::from(jail)) {
+                match event.outcome {
+                    Outcome::Failure { .. } => counters.failures += u64::from(attempt.tries),
+                    Outcome::Success => counters.successes += 1,
+                }
+            }
+            if event.outcome == Outcome::Success && event.user.is_some() {
+                let port = event.connection.as_ref().and_then(|connection| connection.port);
+                out.push(Effect::LoggedIn(attempt.addr, port));
+            }
+            if let Some(subject) = subject.filter(|_| banned && phase == Phase::Live) {
+                self.seen_although_banned(&name, subject, now, out);
+            }
+            out.push(Effect::Record(Record::Attempt(attempt)));
+        }
+        if let Some(decision) = judgement.decision {
+            self.ban_by_jail(jail, decision, now, out);
+        }
+    }
+
+    /// A service whose clock or zone is off is said once a jail.
+    fn doubt_stamp(&mut self, jail: JailIndex, stamp: Timestamp, now: Timestamp, out: &mut Vec<Effect>) {
+        let off = stamp.since(now).secs().max(now.since(stamp).secs());
+        let Some(warned) = self.stamp_warned.get_mut(usize::from(jail)) else { return };
+        if off > STAMP_TOLERANCE_S && !std::mem::replace(warned, true) {
+            let seconds = (stamp.millis() - now.millis()) / 1000;
+            let name = self.judge.jails().get(usize::from(jail)).map(|jail| jail.name.clone());
+            out.extend(name.map(|name| Effect::Say(Notice::StampOff(name, seconds))));
+        }
+    }
+
+    fn seen_although_banned(
+        &mut self,
+        jail: &JailName,
+        subject: Prefix,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let long_ago = |ban: &&Ban| ban.jail == *jail && now.since(ban.since) >= NO_EFFECT.1;
+        if !self.enforcing || !self.ledger.covering(subject).iter().any(long_ago) {
+            return;
+        }
+        let count = self.after_ban.entry(subject).or_default();
+        *count += 1;
+        if *count == NO_EFFECT.0 {
+            out.push(Effect::Say(Notice::NoEffect(jail.clone(), subject)));
+        }
+    }
+
+    fn ban_by_jail(
+        &mut self,
+        jail: JailIndex,
+        mut decision: Decision,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let talks = || self.talks_to.iter().any(|addr| decision.prefix.contains_addr(*addr));
+        let limited = match self.limit_to_ports {
+            ScopeRule::All => false,
+            ScopeRule::Ports => true,
+            ScopeRule::Auto => talks(),
+        };
+        if limited {
+            decision.scope = Scope::Ports(decision.jail.clone());
+        }
+        self.judge.past.began(decision.prefix, decision.since);
+        if let Some(counters) = self.counters.get_mut(usize::from(jail)) {
+            counters.bans += 1;
+        }
+        if !decision.until.is_over(now) {
+            self.ban(decision, out);
+        }
+    }
+}
+
+/// By which time an event is judged; nothing if it is history without a stamp.
+fn judged_at(phase: Phase, stamp: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    match phase {
+        Phase::Live => Some(now),
+        Phase::CatchUp => Some(stamp.unwrap_or(now).min(now)),
+        Phase::History => stamp.map(|stamp| stamp.min(now)),
+    }
+}

@@ -1,0 +1,207 @@
+//! The whole of Pillory's judgement as one state machine: lines and commands in, [`Effect`]s out.
+//!
+//! It composes filters, jails and the ledger. It does no I/O and reads no clock: `now` comes in with every call,
+//! and what the world shall do comes out as values. The daemon's engine carries them out.
+
+mod bans;
+mod judging;
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Attempt, JailName, Origin};
+use crate::filter::{Filter, btmp};
+use crate::jail::replay::PastBan;
+use crate::jail::{JailIndex, Judge, proxies};
+use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
+use crate::net::Prefix;
+use crate::time::Timestamp;
+
+/// How a line relates to the daemon's life; decides by which clock it is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Read before anything was ever read from its stream: teaches, bans nobody.
+    History,
+    /// Written while the daemon was down: judged by its own stamp, clipped to now.
+    CatchUp,
+    /// Written now: judged by the time of arrival.
+    Live,
+}
+
+/// What the edges must do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Tell the kernel.
+    Kernel(Change),
+    /// Keep in the store, in the same transaction as the position of the line that caused it.
+    Record(Record),
+    /// Tell people.
+    Say(Notice),
+    /// Somebody logged in from this address and port: as long as the connection lasts it is a session.
+    LoggedIn(IpAddr, Option<u16>),
+}
+
+/// What the store keeps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// A counted attempt or a good login.
+    Attempt(Attempt),
+    /// A ban began, or its end changed.
+    Banned(Ban),
+    /// A ban ended.
+    Ended(Ban, Ended, Timestamp),
+    /// Stood on an imported list too long ago to be banned for it; history only, at the time of `since`.
+    Listed(Ban),
+}
+
+/// What people are told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// A ban began.
+    Banned(Ban),
+    /// A ban ended.
+    Ended(Ban, Ended),
+    /// A line's stamp is this many seconds off the time of its arrival; said once a jail.
+    StampOff(JailName, i64),
+    /// Lines still come from an address that has been banned for a while.
+    NoEffect(JailName, Prefix),
+    /// An address that carries most of a web log's good traffic is taken for something else than before.
+    Proxy(proxies::Change),
+}
+
+/// How a jail reads records.
+#[derive(Debug)]
+pub enum Extractor {
+    /// Text lines through a filter.
+    Text(Box<Filter>),
+    /// Login records of a btmp file.
+    Btmp(btmp::Layout),
+}
+
+/// Live counters of a jail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records that the jail was given.
+    pub lines: u64,
+    /// Attempts that it counted.
+    pub failures: u64,
+    /// Good logins that it saw.
+    pub successes: u64,
+    /// Bans that it made.
+    pub bans: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Machine {
+    extractors: Vec<Vec<Extractor>>,
+    /// The counting; public so that the daemon can ask it.
+    pub judge: Judge,
+    /// The bans in force.
+    pub ledger: Ledger,
+    projection: Projection,
+    enforcing: bool,
+    limit_to_ports: ScopeRule,
+    counters: Vec<Counters>,
+    stamp_warned: Vec<bool>,
+    after_ban: HashMap<Prefix, u32>,
+    talks_to: HashSet<IpAddr>,
+    now: Timestamp,
+}
+
+/// Which traffic of a banned source is dropped (`scope`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScopeRule {
+    /// All of it.
+    All,
+    /// What goes to the jail's ports.
+    Ports,
+    /// All, but only the jail's ports for an address that this host itself talks to.
+    Auto,
+}
+
+impl Machine {
+    /// A machine with nothing counted and nobody banned. `extractors`: for each jail of the judge, its readers.
+    pub fn new(judge: Judge, extractors: Vec<Vec<Extractor>>, limit_to_ports: ScopeRule) -> Machine {
+        let jails = judge.jails().len();
+        Machine {
+            extractors,
+            judge,
+            ledger: Ledger::default(),
+            projection: Projection::default(),
+            enforcing: true,
+            limit_to_ports,
+            counters: vec![Counters::default(); jails],
+            stamp_warned: vec![false; jails],
+            after_ban: HashMap::new(),
+            talks_to: HashSet::new(),
+            now: Timestamp::default(),
+        }
+    }
+
+    /// The time that stands: it never steps back.
+    pub fn now(&mut self, clock: Timestamp) -> Timestamp {
+        self.now = self.now.max(clock);
+        self.now
+    }
+
+    /// Counters of a jail.
+    pub fn counters(&self, jail: JailIndex) -> Counters {
+        self.counters.get(usize::from(jail)).copied().unwrap_or_default()
+    }
+
+    /// What the kernel shall hold.
+    pub fn projection(&self) -> &Projection {
+        &self.projection
+    }
+
+    /// True unless switched off.
+    pub fn is_enforcing(&self) -> bool {
+        self.enforcing
+    }
+
+    /// Replaces the addresses that this host itself has connections to.
+    pub fn set_talks_to(&mut self, addresses: HashSet<IpAddr>) {
+        self.talks_to = addresses;
+    }
+
+    /// Takes over the jails and settings of a machine that was built from a new configuration. Counts and bans
+    /// of jails that stay are kept; bans that a removed jail made are lifted.
+    pub fn adopt(&mut self, new: Machine, now: Timestamp, out: &mut Vec<Effect>) {
+        let old: Vec<JailName> = self.judge.jails().iter().map(|jail| jail.name.clone()).collect();
+        let counters = |jail: &JailName| {
+            old.iter().position(|name| name == jail).and_then(|at| self.counters.get(at)).copied()
+        };
+        self.counters =
+            new.judge.jails().iter().map(|jail| counters(&jail.name).unwrap_or_default()).collect();
+        self.stamp_warned = new.stamp_warned;
+        self.extractors = new.extractors;
+        self.limit_to_ports = new.limit_to_ports;
+        self.judge.adopt(new.judge);
+        let names: HashSet<&JailName> = self.judge.jails().iter().map(|jail| &jail.name).collect();
+        let orphans =
+            self.ledger.iter().filter(|ban| ban.origin == Origin::Local && !names.contains(&ban.jail));
+        let orphans: Vec<(Prefix, JailName)> = orphans.map(|ban| (ban.prefix, ban.jail.clone())).collect();
+        let gone: Vec<Ban> =
+            orphans.iter().flat_map(|(prefix, jail)| self.ledger.unban(*prefix, Some(jail))).collect();
+        let now = self.now(now);
+        self.ended(&gone, Ended::Lifted, now, out);
+    }
+
+    /// Takes over the ledger as it was kept: bans in force, counted attempts, and what became of bans, both in
+    /// order of time.
+    /// `last_write`: when the store was last written; time never goes behind it. Tells nobody.
+    pub fn restore(&mut self, bans: Vec<Ban>, attempts: &[Attempt], past: &[PastBan], last_write: Timestamp) {
+        self.now(last_write);
+        for ban in bans {
+            self.ledger.ban(ban);
+        }
+        self.judge.replay(attempts, past);
+        self.projection = Projection::of(&self.ledger, &self.judge.never);
+    }
+}
+
+#[cfg(test)]
+mod tests;

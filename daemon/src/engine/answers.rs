@@ -1,0 +1,140 @@
+//! What the kernel and the store answer, and the clients that wait for it.
+
+use crossbeam_channel::Sender;
+use tracing::{error, info, warn};
+
+use pillory_core::ledger::Change;
+
+use crate::clock;
+use crate::control::Reply;
+use crate::kernel::{Answer, Job};
+use crate::store::StoreError;
+use crate::store::writer::Written;
+
+use super::Engine;
+
+/// A command whose answer waits until its effects are durable and in the kernel.
+#[derive(Debug)]
+pub(super) struct Pending {
+    job: u64,
+    write: u64,
+    reply: Sender<Reply>,
+    answer: Reply,
+}
+
+/// The first look finds what was refused and orders it again, the second one that it is there now.
+const READ_BACKS: u8 = 2;
+
+impl Engine {
+    /// Answers a client once everything that was done so far is in the kernel and its fate on disk is known; at once
+    /// if nothing is under way.
+    pub(super) fn answer(&mut self, reply: Sender<Reply>, answer: Reply) {
+        self.pending.push(Pending { job: self.jobs, write: self.writes, reply, answer });
+        self.answer_pending();
+    }
+
+    pub(super) fn kernel(&mut self, answer: Answer) {
+        match answer {
+            Answer::Applied(number, cut) => {
+                self.jobs_done = number;
+                if self.read_backs > 0 {
+                    self.read_backs -= 1;
+                    self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
+                }
+                if cut > 0 {
+                    info!(sockets = cut, "connections of banned sources cut");
+                }
+                self.answer_pending();
+            }
+            Answer::Failed(number, reason) => {
+                let before = std::mem::replace(&mut self.jobs_done, number);
+                error!(error = %reason, action = self.action, "the kernel refused a change");
+                self.warnings.insert("kernel".into(), reason.to_string());
+                self.read_backs = READ_BACKS;
+                for pending in &mut self.pending {
+                    if (before + 1..=number).contains(&pending.job) {
+                        pending.answer = Reply::say(1, format!("kept, but the kernel refused: {reason}"));
+                    }
+                }
+                self.answer_pending();
+            }
+            Answer::Installed(installed, mended) => {
+                let changes = self.machine.reconcile(&installed, clock::now());
+                let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
+                let surplus = changes.len() - missing;
+                if self.ready && (mended || !changes.is_empty()) && self.machine.is_enforcing() {
+                    warn!(
+                        missing,
+                        surplus,
+                        "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`"
+                    );
+                }
+                if changes.is_empty() {
+                    // Only what was read back shows that nothing lacks: one change that the kernel takes says
+                    // nothing of one that it refused before.
+                    self.warnings.remove("kernel");
+                    self.read_backs = 0;
+                } else {
+                    self.apply(changes);
+                }
+            }
+            Answer::Unreadable(reason) => {
+                error!(error = %reason, action = self.action, "cannot read the kernel");
+                self.warnings.insert("kernel".into(), reason.to_string());
+            }
+        }
+    }
+
+    pub(super) fn stored(&mut self, written: Written) {
+        match written {
+            Written::UpTo(number) => {
+                self.writes_done = number;
+                if self.warnings.remove("store").is_some() {
+                    info!("the store can be written again");
+                }
+            }
+            Written::Aside(number, path, trouble) => {
+                let aside = format!("kept in {} until the disk takes it", path.display());
+                self.unwritten(&trouble, &format!("{aside}; a reboot before that loses it"));
+                self.tell_pending(number, &format!("in the kernel, but not on disk; {aside}: {trouble}"));
+            }
+            Written::Failed(number, trouble) => {
+                self.unwritten(&trouble, "nothing is remembered over a restart until the disk takes it");
+                let said = format!("in the kernel, but not on disk, so a crash would lose it: {trouble}");
+                self.tell_pending(number, &said);
+            }
+            Written::Lacks => self.write_snapshot(),
+        }
+        self.answer_pending();
+    }
+
+    /// The store cannot be written: bans go on, and `status` says so.
+    pub(crate) fn unwritten(&mut self, trouble: &StoreError, means: &str) {
+        let text = format!("{trouble}; bans go on in the kernel, and {means}");
+        if self.warnings.insert("store".into(), text).is_none() {
+            error!(error = %trouble, means, "the store cannot be written; bans go on in the kernel");
+        }
+    }
+
+    /// The fate of the writes up to `number` is known: whoever waits for one of them is told this.
+    fn tell_pending(&mut self, number: u64, said: &str) {
+        let before = std::mem::replace(&mut self.writes_done, number);
+        for pending in &mut self.pending {
+            if (before + 1..=number).contains(&pending.write) && pending.answer.message.is_empty() {
+                pending.answer.message = said.to_owned();
+            }
+        }
+    }
+
+    pub(super) fn answer_pending(&mut self) {
+        let (jobs, writes) = (self.jobs_done, self.writes_done);
+        let (done, waiting): (Vec<Pending>, Vec<Pending>) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|pending| pending.job <= jobs && pending.write <= writes);
+        self.pending = waiting;
+        for pending in done {
+            // The client may have gone; its command is done all the same.
+            drop(pending.reply.send(pending.answer));
+        }
+    }
+}

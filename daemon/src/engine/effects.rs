@@ -1,0 +1,124 @@
+//! What the machine's effects become: kernel jobs, writes to the store, lines of the log.
+
+use tracing::error;
+
+use pillory_core::jail::proxies::Standing;
+use pillory_core::ledger::Change;
+use pillory_core::machine::{Effect, Notice, Record};
+use pillory_core::time::Timestamp;
+
+use crate::kernel::Job;
+use crate::store::writer::Write;
+use crate::{clock, logging};
+
+use super::{Engine, META_OFF, META_PROXIES};
+
+impl Engine {
+    /// Carries out all effects of the round: one kernel job, one transaction, and then the log.
+    pub(super) fn flush(&mut self) {
+        let mut changes = Vec::new();
+        let mut records = Vec::new();
+        let mut notices = Vec::new();
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Kernel(change) => changes.push(change),
+                Effect::Record(record) => records.push(record),
+                Effect::Say(notice) => notices.push(notice),
+                // Its far end joins the never-ban set at once.
+                Effect::LoggedIn(addr, port) => self.outlets.facts.logged_in(addr, port),
+            }
+        }
+        // The kernel first: it never waits for the disk.
+        if !changes.is_empty() {
+            self.apply(changes);
+        }
+        self.write_records(records);
+        // The log last: whoever reads it slowly must not hold back a ban.
+        for notice in &notices {
+            self.say(notice);
+        }
+    }
+
+    fn write_records(&mut self, records: Vec<Record>) {
+        let now = clock::now();
+        let forget = now.since(self.last_forget) >= crate::store::writer::FORGET_EVERY;
+        if records.is_empty() && self.positions.is_empty() && self.meta.is_empty() && !forget {
+            return;
+        }
+        let mut write = Write { records, meta: std::mem::take(&mut self.meta), ..Write::default() };
+        write.positions = self.positions.drain().collect();
+        if forget {
+            self.last_forget = now;
+            write.forget_before = Some(now - self.setup.config.retention);
+        }
+        self.write(write);
+    }
+
+    pub(super) fn apply(&mut self, changes: Vec<Change>) {
+        self.jobs += 1;
+        self.tell_kernel(Job::Apply(self.jobs, changes));
+    }
+
+    pub(super) fn tell_kernel(&mut self, job: Job) {
+        if self.outlets.kernel.send(job).is_err() && !self.stopping {
+            error!("the kernel thread has ended; restart the daemon");
+            self.warnings.insert("kernel".into(), "the kernel thread has ended; restart the daemon".into());
+        }
+    }
+
+    fn write(&mut self, mut write: Write) {
+        self.writes += 1;
+        write.number = self.writes;
+        if self.outlets.store.send(write).is_err() && !self.stopping {
+            self.warnings.insert("store".into(), "the store thread has ended; restart the daemon".into());
+        }
+    }
+
+    /// Writes all that a store that begins anew must know.
+    pub(super) fn write_snapshot(&mut self) {
+        let bans = self.machine.ledger.iter().cloned().collect();
+        let known = self.known_positions.iter();
+        let positions = known.map(|(stream, at)| (stream.as_str().into(), at.clone())).collect();
+        let meta = vec![
+            (META_OFF.into(), self.off_kept()),
+            (META_PROXIES.into(), self.machine.judge.proxies.kept()),
+        ];
+        self.write(Write { snapshot: Some(bans), positions, meta, ..Write::default() });
+    }
+
+    fn say(&mut self, notice: &Notice) {
+        logging::notice(notice, self.action);
+        if let Notice::NoEffect(jail, prefix) = notice {
+            let text = format!(
+                "jail {jail}: ban of {} has no effect (proxy?); if it is a proxy, list it in trusted_proxies",
+                prefix.short()
+            );
+            self.warnings.insert(format!("no effect {prefix}"), text);
+        }
+        if let Notice::Proxy((jail, addr, standing, share)) = notice {
+            let text = format!("jail {jail}: {addr} ({share} %) {}", logging::proxy_words(*standing));
+            let key = format!("proxy {jail} {addr}");
+            match standing {
+                Standing::Visitor => self.warnings.remove(&key),
+                _ => self.warnings.insert(key, text),
+            };
+            self.meta.push((META_PROXIES.into(), self.machine.judge.proxies.kept()));
+        }
+    }
+
+    pub(super) fn set_off(&mut self, off: Option<Option<Timestamp>>) {
+        let now = clock::now();
+        self.off_until = off.flatten();
+        self.machine.set_enforcing(off.is_none(), now, &mut self.effects);
+        self.meta.push((META_OFF.into(), self.off_kept()));
+    }
+
+    /// What [`META_OFF`] keeps.
+    fn off_kept(&self) -> String {
+        match self.off_until {
+            _ if self.machine.is_enforcing() => String::new(),
+            None => "on_command".to_owned(),
+            Some(until) => until.millis().to_string(),
+        }
+    }
+}

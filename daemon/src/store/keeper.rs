@@ -1,0 +1,260 @@
+//! The store as the daemon keeps it: the open database, the lock of its directory, and what to do when the disk
+//! takes nothing or somebody takes the file away.
+//!
+//! A disk that is full, read-only or broken keeps nobody from being banned: the daemon then starts from a copy in
+//! memory, writes to the [`Spill`], and opens the database as soon as the disk lets it.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use tracing::warn;
+
+use pillory_core::time::Timestamp;
+
+use super::query::{self, Restored};
+use super::spill::{META_SPILLED, Spill};
+use super::writer::{Write, commit};
+use super::{FILE, SCHEMA, SCHEMA_VERSION, StoreError, create_private, lock, open};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Store {
+    directory: PathBuf,
+    lock: Option<OwnedFd>,
+    open: Option<Open>,
+    spill: Spill,
+}
+
+/// The database, and device and inode of its file.
+#[derive(Debug)]
+struct Open {
+    db: Connection,
+    file: (u64, u64),
+}
+
+/// What a daemon starts with.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// The store.
+    pub(crate) store: Store,
+    /// The copy in memory, if the store takes nothing now.
+    copy: Option<Connection>,
+    /// What an earlier daemon kept beside the store and what is not in it yet.
+    pub(crate) spilled: Vec<Write>,
+    /// Why the store takes nothing now.
+    pub(crate) trouble: Option<StoreError>,
+    /// Why nothing is known of what it holds.
+    pub(crate) unread: Option<StoreError>,
+}
+
+impl Started {
+    /// Reads what was kept; a disk that cannot be read is noted, and nothing is known then.
+    /// # Errors
+    /// [`StoreError`], for what is not the disk's fault.
+    pub(crate) fn restore(
+        &mut self,
+        failures_since: Timestamp,
+        logins_since: Timestamp,
+    ) -> Result<Restored, StoreError> {
+        let db = self.copy.as_ref().or(self.store.db());
+        let restored =
+            db.map_or_else(|| Ok(Restored::default()), |db| query::restore(db, failures_since, logins_since));
+        restored.or_else(|cause| {
+            let error = self.store.failed("read", cause);
+            if !error.is_the_disks() {
+                return Err(error);
+            }
+            self.unread = Some(error);
+            Ok(Restored::default())
+        })
+    }
+}
+
+/// Opens the store for a daemon, on a disk that takes nothing too.
+/// # Errors
+/// [`StoreError`], for what is not the disk's fault.
+pub(crate) fn start(directory: &Path, control: &Path) -> Result<Started, StoreError> {
+    let mut store = Store::at(directory, control);
+    let spilled = store.spill.read();
+    let trouble = match store.take_over(&spilled) {
+        Ok(()) => return Ok(Started { store, copy: None, spilled: Vec::new(), trouble: None, unread: None }),
+        Err(trouble) if trouble.is_the_disks() => trouble,
+        Err(other) => return Err(other),
+    };
+    if store.lock.is_none() && directory.is_dir() {
+        store.lock = Some(lock(directory)?);
+    }
+    let (copy, unread) = copy(directory, &spilled)?;
+    Ok(Started { store, copy: Some(copy), spilled, trouble: Some(trouble), unread })
+}
+
+impl Store {
+    /// The store of `directory`; nothing is opened yet.
+    fn at(directory: &Path, control: &Path) -> Store {
+        let spill = Spill::beside(control, directory);
+        Store { directory: directory.to_owned(), lock: None, open: None, spill }
+    }
+
+    /// Opens it for a command that edits it where no daemon runs.
+    /// # Errors
+    /// [`StoreError`], also if the disk takes nothing.
+    pub(crate) fn open_offline(directory: &Path, control: &Path) -> Result<Store, StoreError> {
+        let mut store = Store::at(directory, control);
+        let spilled = store.spill.read();
+        store.take_over(&spilled).map(|()| store)
+    }
+
+    /// The database, if it is open.
+    pub(crate) fn db(&self) -> Option<&Connection> {
+        self.open.as_ref().map(|open| &open.db)
+    }
+
+    /// The file that keeps what the store cannot take.
+    pub(crate) fn spill_path(&self) -> &Path {
+        self.spill.path()
+    }
+
+    /// Opens it and brings what lay beside it in.
+    fn take_over(&mut self, spilled: &[Write]) -> Result<(), StoreError> {
+        let db = &self.opened()?.db;
+        let known = query::meta(db, META_SPILLED).map_err(|cause| self.failed("read", cause))?;
+        if spilled.is_empty() || known.as_deref() == self.spill.id() {
+            return self.clear_spill();
+        }
+        warn!(writes = spilled.len(), "what was kept beside the store is taken over");
+        self.commit(spilled)
+    }
+
+    fn opened(&mut self) -> Result<&mut Open, StoreError> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.open_anew()?,
+        };
+        Ok(self.open.insert(open))
+    }
+
+    fn open_anew(&mut self) -> Result<Open, StoreError> {
+        create_private(&self.directory)?;
+        if self.lock.is_none() {
+            self.lock = Some(lock(&self.directory)?);
+        }
+        let (db, broken) = open(&self.directory)?;
+        if let Some(broken) = broken {
+            warn!(reason = %broken, "the store was broken");
+        }
+        let path = self.path();
+        let file = identity(&path).map_err(|cause| StoreError::Directory { path, cause })?;
+        Ok(Open { db, file })
+    }
+
+    /// Writes a group as one transaction. What lay beside the store is taken to be part of it.
+    /// # Errors
+    /// [`StoreError`]; then nothing of the group was written.
+    pub(crate) fn commit(&mut self, group: &[Write]) -> Result<(), StoreError> {
+        let mark = self
+            .spill
+            .id()
+            .map(|id| Write { meta: vec![(META_SPILLED.into(), id.to_owned())], ..Write::default() });
+        let db = &mut self.opened()?.db;
+        if let Err(cause) = commit(db, group.iter().chain(&mark)) {
+            if cause.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) {
+                // Once opened for reading only, it stays so, whatever becomes of the disk.
+                self.open = None;
+            }
+            return Err(self.failed("write", cause));
+        }
+        self.clear_spill()
+    }
+
+    fn clear_spill(&mut self) -> Result<(), StoreError> {
+        if let Err(error) = self.spill.clear() {
+            // The store knows that it has it.
+            warn!(path = %self.spill.path().display(), %error, "cannot remove what the store has taken over");
+        }
+        Ok(())
+    }
+
+    /// Keeps writes beside the store.
+    /// # Errors
+    /// The system's.
+    pub(crate) fn set_aside(&mut self, writes: &[Write]) -> std::io::Result<()> {
+        self.spill.append(writes)
+    }
+
+    /// True, once, if somebody removed or replaced the file since it was opened; it is opened anew at the next write.
+    pub(crate) fn is_gone(&mut self) -> bool {
+        let Some(open) = &self.open else { return false };
+        let is_gone = match identity(&self.path()) {
+            Ok(found) => found != open.file,
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        if is_gone {
+            // The lock may have gone with the directory.
+            (self.open, self.lock) = (None, None);
+        }
+        is_gone
+    }
+
+    /// The database file.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.join(FILE)
+    }
+
+    fn failed(&self, tried: &'static str, cause: rusqlite::Error) -> StoreError {
+        StoreError::Database { tried, path: self.path(), cause }
+    }
+}
+
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|status| (status.dev(), status.ino()))
+}
+
+/// What a store on a disk that takes nothing holds, with what lay beside it, in memory; and why that is not known.
+fn copy(directory: &Path, spilled: &[Write]) -> Result<(Connection, Option<StoreError>), StoreError> {
+    let path = directory.join(FILE);
+    let failed = |tried| {
+        let path = path.clone();
+        move |cause| StoreError::Database { tried, path, cause }
+    };
+    let mut memory = Connection::open_in_memory().map_err(failed("copy"))?;
+    memory.execute_batch(SCHEMA).map_err(failed("copy"))?;
+    let unread = match path.try_exists() {
+        Ok(false) => None,
+        _ => match copy_from(&memory, &path).map_err(failed("read")) {
+            Ok(SCHEMA_VERSION) => None,
+            Ok(found) if found > SCHEMA_VERSION => return Err(StoreError::Newer { path, found }),
+            // The disk was full before there were tables.
+            Ok(_) => None,
+            Err(unread) => Some(unread),
+        },
+    };
+    commit(&mut memory, spilled).map_err(failed("copy"))?;
+    Ok((memory, unread))
+}
+
+/// Copies every table; returns their version.
+fn copy_from(memory: &Connection, path: &Path) -> rusqlite::Result<i64> {
+    let mut name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    // With a log of changes an ordinary reader is needed. Without one, nothing can be made that it would need, and
+    // nothing changes under a reader: this process has the lock.
+    let log = std::fs::metadata(format!("{}-wal", path.display())).map_or(0, |status| status.len());
+    name = format!("file:{name}?mode=ro{}", if log == 0 { "&immutable=1" } else { "" });
+    memory.execute("ATTACH ?1 AS old", [name])?;
+    let found: i64 = memory.query_row("PRAGMA old.user_version", [], |row| row.get(0))?;
+    if (1..=SCHEMA_VERSION).contains(&found) {
+        let unforced = if found == 1 { ", 0" } else { "" };
+        let copy: String =
+            [("meta", ""), ("positions", ""), ("bans", unforced), ("history", ""), ("attempts", "")]
+                .map(|(table, more)| format!("INSERT INTO main.{table} SELECT *{more} FROM old.{table};"))
+                .concat();
+        let copied = memory.execute_batch(&format!("BEGIN; {copy} COMMIT;"));
+        if copied.is_err() {
+            memory.execute_batch("ROLLBACK;")?;
+        }
+        copied?;
+    }
+    memory.execute_batch("DETACH old;")?;
+    Ok(found)
+}

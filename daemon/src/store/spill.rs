@@ -1,0 +1,209 @@
+//! What the store cannot take: kept beside the control socket, in a file of its own, until the store has it.
+//!
+//! `/run` lies in memory on nearly every host, so it takes bytes when the disk takes none, outlives a daemon that is
+//! killed, and is gone after a reboot, like the bans in the kernel. The first line names the store and the file; every
+//! other one is a write. The store keeps the name of the last file it took over, so none counts twice.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use pillory_core::ledger::Ban;
+use pillory_core::machine::Record;
+
+use crate::clock;
+use crate::sources::Position;
+
+use super::writer::Write;
+
+/// Name of the setting that keeps which file was taken over last.
+pub(super) const META_SPILLED: &str = "spilled";
+
+/// The file grows no further than this. Beyond half of it attempts are left out: bans are worth more.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The first line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Head {
+    state_dir: PathBuf,
+    id: String,
+}
+
+impl Head {
+    /// Of a file that nobody has taken over yet.
+    fn new(state_dir: &Path) -> Head {
+        let id = format!("{}-{}", clock::now().millis(), std::process::id());
+        Head { state_dir: state_dir.to_owned(), id }
+    }
+}
+
+/// Any other line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    records: Vec<Record>,
+    positions: Vec<(String, String)>,
+    meta: Vec<(String, String)>,
+    snapshot: Option<Vec<Ban>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Spill {
+    path: PathBuf,
+    head: Head,
+    file: Option<File>,
+    bytes: u64,
+}
+
+impl Spill {
+    /// The file of the store in `state_dir`, beside the socket at `control`. Touches nothing.
+    pub(super) fn beside(control: &Path, state_dir: &Path) -> Spill {
+        let mut path = control.as_os_str().to_owned();
+        path.push(".unwritten");
+        Spill { path: path.into(), head: Head::new(state_dir), file: None, bytes: 0 }
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its name, once there is a file.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.file.is_some().then_some(self.head.id.as_str())
+    }
+
+    /// What an earlier daemon left there; from now on it is added to.
+    pub(super) fn read(&mut self) -> Vec<Write> {
+        match self.try_read() {
+            Ok(writes) => writes,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                warn!(path = %self.path.display(), %error, "what was kept beside the store cannot be used");
+                Vec::new()
+            }
+        }
+    }
+
+    fn try_read(&mut self) -> std::io::Result<Vec<Write>> {
+        let mut options = OpenOptions::new();
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        let file = options.read(true).append(true).custom_flags(flags).open(&self.path)?;
+        let status = file.metadata()?;
+        // The socket may lie where others write.
+        let own = status.is_file() && status.uid() == rustix::process::geteuid().as_raw();
+        if !own || status.mode() & 0o022 != 0 {
+            return Err(Error::new(ErrorKind::PermissionDenied, "it is not ours alone"));
+        }
+        let mut lines = BufReader::new(&file);
+        let mut line = String::new();
+        let mut good = lines.read_line(&mut line)?;
+        let head: Head = serde_json::from_str(&line)?;
+        if head.state_dir != self.head.state_dir {
+            return Err(Error::other(format!("it belongs to {}", head.state_dir.display())));
+        }
+        let mut writes = Vec::new();
+        loop {
+            line.clear();
+            let bytes = lines.read_line(&mut line)?;
+            // Only the last line can be cut off, by a crash; nobody was told that it is kept.
+            let Ok(entry) = serde_json::from_str::<Entry>(&line) else { break };
+            good += bytes;
+            writes.push(entry.into());
+        }
+        file.set_len(good as u64)?;
+        (self.head, self.bytes, self.file) = (head, good as u64, Some(file));
+        Ok(writes)
+    }
+
+    /// Adds writes; all or none.
+    /// # Errors
+    /// The system's; `StorageFull` if the file is as large as it may be.
+    pub(super) fn append(&mut self, writes: &[Write]) -> std::io::Result<()> {
+        let mut text = Vec::new();
+        if self.file.is_none() {
+            serde_json::to_writer(&mut text, &self.head)?;
+            text.push(b'\n');
+        }
+        for write in writes {
+            serde_json::to_writer(&mut text, &Entry::of(write, self.bytes < MAX_BYTES / 2))?;
+            text.push(b'\n');
+        }
+        let bytes = self.bytes + text.len() as u64;
+        if bytes > MAX_BYTES {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.create()?,
+        };
+        // What was written in part is taken back; reading ends before it in any case.
+        let written = file.write_all(&text).or_else(|error| file.set_len(self.bytes).and(Err(error)));
+        if written.is_ok() {
+            self.bytes = bytes;
+        }
+        self.file = Some(file).filter(|_| self.bytes > 0);
+        written
+    }
+
+    fn create(&self) -> std::io::Result<File> {
+        remove(&self.path)?;
+        OpenOptions::new().append(true).create_new(true).mode(0o600).open(&self.path)
+    }
+
+    /// Takes the file away: the store has everything.
+    /// # Errors
+    /// The system's.
+    pub(super) fn clear(&mut self) -> std::io::Result<()> {
+        if self.file.take().is_none() {
+            return Ok(());
+        }
+        (self.head, self.bytes) = (Head::new(&self.head.state_dir), 0);
+        remove(&self.path)
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl Entry {
+    fn of(write: &Write, with_attempts: bool) -> Entry {
+        let records = write.records.iter();
+        let wanted = |record: &&Record| with_attempts || !matches!(record, Record::Attempt(_));
+        Entry {
+            records: records.filter(wanted).cloned().collect(),
+            positions: write
+                .positions
+                .iter()
+                .map(|(stream, at)| (stream.to_string(), at.0.clone()))
+                .collect(),
+            meta: write.meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
+            snapshot: write.snapshot.clone(),
+        }
+    }
+}
+
+impl From<Entry> for Write {
+    fn from(entry: Entry) -> Write {
+        Write {
+            records: entry.records,
+            positions: entry
+                .positions
+                .into_iter()
+                .map(|(stream, at)| (stream.into(), Position(at)))
+                .collect(),
+            meta: entry.meta.into_iter().map(|(key, value)| (key.into(), value)).collect(),
+            snapshot: entry.snapshot,
+            ..Write::default()
+        }
+    }
+}

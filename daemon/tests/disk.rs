@@ -1,0 +1,187 @@
+//! A disk that is full, read-only, or loses the state: bans go on, and nothing that was ordered is lost.
+
+use std::fs::File;
+use std::io::Write;
+
+use crate::lab::{CONTROL, Daemon, Host, SOON, STATE_DIR, World, failed_lines, quiet_server};
+
+const LOG: &str = "/var/log/auth.log";
+const FIRST: &str = "198.51.100.7/32";
+const SECOND: &str = "198.51.100.8/32";
+
+/// A server whose state directory is a disk of its own.
+fn small_disk() -> Option<(World, Host)> {
+    let (world, server) = quiet_server()?;
+    server.run("mount", &["-t", "tmpfs", "-o", "size=1m", "small", STATE_DIR]);
+    Some((world, server))
+}
+
+fn fill(server: &Host) {
+    let mut file = File::create(server.path(format!("{STATE_DIR}/filler"))).expect("it opens");
+    while file.write_all(&[b'x'; 4096]).is_ok() {}
+}
+
+fn make_room(server: &Host) {
+    std::fs::remove_file(server.path(format!("{STATE_DIR}/filler"))).expect("it is removed");
+}
+
+fn warns(daemon: &Daemon) -> bool {
+    let warnings = daemon.status()["warnings"].to_string();
+    warnings.contains(STATE_DIR) && warnings.contains("bans go on in the kernel")
+}
+
+fn wait_until_it_warns(daemon: &Daemon, expected: bool) {
+    daemon.wait_for(SOON, "the warning to come or go", || (warns(daemon) == expected).then_some(()));
+}
+
+/// The prefixes listed, which have to be those in the kernel.
+#[track_caller]
+fn banned(world: &World, daemon: &Daemon) -> Vec<String> {
+    let mut listed: Vec<String> =
+        daemon.list().iter().map(|ban| ban["prefix"].as_str().expect("a prefix").to_owned()).collect();
+    let mut shut_out: Vec<String> = world.kernel().banned().iter().map(ToString::to_string).collect();
+    listed.sort();
+    shut_out.sort();
+    assert_eq!(listed, shut_out);
+    listed
+}
+
+#[test]
+fn what_was_ordered_on_a_full_disk_outlives_a_crash() {
+    let Some((world, server)) = small_disk() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", FIRST, "--for", "1h"]).code, Some(0));
+    fill(&server);
+    // The first order that meets the full disk is answered like all later ones.
+    let answer = daemon.ask(&["ban", SECOND, "--for", "1h", "--reason", "by me"]);
+    assert!(answer.code == Some(0) && answer.err.contains("not on disk"), "{answer:?}");
+    let answer = daemon.ask(&["unban", FIRST]);
+    assert!(answer.code == Some(0) && answer.err.contains("not on disk"), "{answer:?}");
+    assert!(warns(&daemon));
+    let before = daemon.ban_of(SECOND);
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [SECOND]);
+    assert_eq!(daemon.ban_of(SECOND), before);
+    assert!(warns(&daemon), "{}", daemon.errors());
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [SECOND]);
+    make_room(&server);
+    wait_until_it_warns(&daemon, false);
+    // Now the store knows it, and nothing lies beside it.
+    assert!(!server.path(format!("{CONTROL}.unwritten")).exists());
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [SECOND]);
+}
+
+#[test]
+fn off_on_a_full_disk_outlives_a_crash() {
+    let Some((world, server)) = small_disk() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", FIRST, "--for", "1h"]).code, Some(0));
+    fill(&server);
+    assert_eq!(daemon.ask(&["off"]).code, Some(0));
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert!(world.kernel().banned().is_empty());
+    assert_eq!(daemon.ask(&["on"]).code, Some(0));
+    assert_eq!(banned(&world, &daemon), [FIRST]);
+}
+
+#[test]
+fn a_daemon_starts_and_bans_on_a_disk_that_was_full_before() {
+    let Some((world, server)) = small_disk() else { return };
+    fill(&server);
+    let daemon = Daemon::start(&server, "");
+    assert!(warns(&daemon), "{}", daemon.errors());
+    server.append(LOG, failed_lines(9000, 3, "root", "198.51.100.7"));
+    daemon.wait_for(SOON, "the ban", || daemon.lists(FIRST).then_some(()));
+    make_room(&server);
+    wait_until_it_warns(&daemon, false);
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [FIRST]);
+    assert_eq!(daemon.attempts_of("198.51.100.7"), 3);
+}
+
+#[test]
+fn a_store_that_was_closed_well_is_read_on_a_full_and_on_a_read_only_disk() {
+    let Some((world, server)) = small_disk() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", FIRST, "--for", "1h"]).code, Some(0));
+    assert_eq!(daemon.stop().0, Some(0));
+    fill(&server);
+    let daemon = Daemon::start(&server, "");
+    assert!(warns(&daemon), "{}", daemon.errors());
+    assert_eq!(banned(&world, &daemon), [FIRST]);
+    assert_eq!(daemon.stop().0, Some(0));
+    make_room(&server);
+    server.run("mount", &["-o", "remount,ro", STATE_DIR]);
+    let daemon = Daemon::start(&server, "");
+    assert!(warns(&daemon), "{}", daemon.errors());
+    assert_eq!(daemon.ask(&["ban", SECOND, "--for", "1h"]).code, Some(0));
+    assert_eq!(daemon.ask(&["unban", FIRST]).code, Some(0));
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [SECOND]);
+    server.run("mount", &["-o", "remount,rw", STATE_DIR]);
+    wait_until_it_warns(&daemon, false);
+    assert_eq!(daemon.stop().0, Some(0));
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [SECOND]);
+}
+
+#[test]
+fn bans_in_the_kernel_stay_if_the_store_cannot_be_read() {
+    let Some((world, server)) = small_disk() else { return };
+    let daemon = Daemon::start(&server, "ignoreip = \"198.51.100.20\"\n");
+    assert_eq!(daemon.ask(&["ban", FIRST, SECOND, "--for", "1h"]).code, Some(0));
+    daemon.kill();
+    world.kernel().nft("add element inet pillory ban4 { 198.51.100.20 timeout 1h }");
+    // Without this file the log of changes cannot be read where nothing can be made.
+    std::fs::remove_file(server.path(format!("{STATE_DIR}/pillory.db-shm"))).expect("it is removed");
+    server.run("mount", &["-o", "remount,ro", STATE_DIR]);
+    let daemon = Daemon::start(&server, "ignoreip = \"198.51.100.20\"\n");
+    assert_eq!(banned(&world, &daemon), [FIRST, SECOND]);
+    let ban = daemon.ban_of(FIRST).expect("it is listed");
+    assert_eq!(ban["reason"], "found in the kernel, not in the store", "{ban}");
+    server.run("mount", &["-o", "remount,rw", STATE_DIR]);
+    wait_until_it_warns(&daemon, false);
+    daemon.kill();
+    world.kernel().nft("flush ruleset");
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [FIRST, SECOND]);
+}
+
+#[test]
+fn an_element_that_a_readable_store_does_not_know_is_removed() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", FIRST, "--for", "1h"]).code, Some(0));
+    daemon.kill();
+    // As if an old ruleset had been loaded.
+    world.kernel().nft("add element inet pillory ban4 { 198.51.100.8 timeout 1h }");
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [FIRST]);
+}
+
+#[test]
+fn a_store_removed_while_the_daemon_runs_is_made_anew() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", FIRST, "--for", "1h"]).code, Some(0));
+    server.append(LOG, failed_lines(9000, 1, "root", "198.51.100.9"));
+    daemon.wait_for(SOON, "the attempt", || (daemon.attempts_of("198.51.100.9") == 1).then_some(()));
+    std::fs::remove_dir_all(server.path(STATE_DIR)).expect("it is removed");
+    assert_eq!(daemon.ask(&["ban", SECOND, "--for", "1h"]).code, Some(0));
+    assert!(daemon.errors().contains("was removed while running"), "{}", daemon.errors());
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [FIRST, SECOND]);
+    // Where the log was read up to is known again: no line is taken for new or for history.
+    server.append(LOG, failed_lines(9100, 3, "root", "198.51.100.10"));
+    daemon.wait_for(SOON, "a ban", || daemon.lists("198.51.100.10/32").then_some(()));
+    assert!(!daemon.errors().contains("would have banned"), "{}", daemon.errors());
+}

@@ -2,7 +2,7 @@
 //! go at once is taken out of the kernel.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -122,15 +122,17 @@ impl State {
         Ok(Reply { exit: u8::from(lifted.is_empty()), message: "no daemon runs".to_owned(), value })
     }
 
-    /// Takes bans over from a list into the store; the daemon enforces them when it starts.
+    /// Takes bans over from a list into the store; the daemon enforces them when it starts. `config`: whose
+    /// `ignoreip` holds; nothing means that of the default place.
     pub(super) fn import(
         &self,
         orders: Vec<BanOrder>,
         options: &BanOptions,
+        config: Option<&Path>,
         gone: &str,
     ) -> Result<Reply, Failure> {
         let now = clock::now();
-        let config = load_config(None)?;
+        let config = load_config(config)?;
         let never = NeverBan::new(
             facts::read_once(&config)
                 .map_err(|error| {

@@ -124,6 +124,21 @@ fn check_names_every_problem_with_its_line() {
 }
 
 #[test]
+fn a_configuration_that_is_no_regular_file_is_refused_at_once() {
+    let place = Place::new("check-kinds");
+    let fifo = place.0.join("fifo").display().to_string();
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo starts").success());
+    for path in [fifo.as_str(), "/dev/zero", "/proc", &place.0.display().to_string()] {
+        let answer = place.run(&["check", "--config", path]);
+        assert_eq!(answer.code, Some(2), "{path}: {answer:?}");
+        assert!(answer.err.contains(path) && answer.err.contains("--config"), "{path}: {answer:?}");
+    }
+    let link = place.0.join("link");
+    std::os::unix::fs::symlink(place.write("good.toml", "maxretry = 3\n"), &link).expect("a link");
+    assert_eq!(place.run(&["check", "--config", &link.display().to_string()]).code, Some(0));
+}
+
+#[test]
 fn test_filter_gives_each_lines_verdict_and_a_summary() {
     let place = Place::new("filter");
     let log = place.write("auth.log", BRUTE_FORCE);

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+pub(crate) mod configfile;
 mod doctor;
 mod import;
 mod offline;

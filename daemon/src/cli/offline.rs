@@ -22,7 +22,8 @@ use crate::store::writer::{self, Write};
 use crate::store::{self, StoreError, query};
 use crate::{clock, facts};
 
-use super::run::{hold_state, load_config, refused};
+use super::configfile::load_config;
+use super::run::{hold_state, refused};
 use super::{Failure, exit};
 
 /// Where the state is, for commands that work without a daemon too.

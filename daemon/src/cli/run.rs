@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tracing::{info, warn};
 
-use pillory_core::config::{Config, OnStop, Problem, raw, resolve};
+use pillory_core::config::{Config, OnStop};
 use pillory_core::jail::trust;
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
@@ -28,6 +28,7 @@ use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
 use crate::{clock, facts, kernel, logging};
 
+use super::configfile::{DEFAULT_CONFIG, load_config};
 use super::{Failure, Outcome, exit, offline};
 
 /// Arguments of `pillory run`.
@@ -72,42 +73,6 @@ pub(crate) struct Setup {
     pub(crate) on_stop: OnStop,
     /// The zone of stamps that carry none.
     pub(crate) zone: jiff::tz::TimeZone,
-}
-
-/// Where the configuration is if nobody says otherwise.
-pub(crate) const DEFAULT_CONFIG: &str = "/etc/pillory/pillory.toml";
-
-/// Reads the configuration: of `file`, or of the default place if there is one, or the built-in one.
-/// # Errors
-/// Every problem, one a line, with exit status 2.
-pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
-    read_config(file).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Failure::new(exit::USAGE, lines.join("\npillory: "))
-    })
-}
-
-/// The same with the problems one by one.
-/// # Errors
-/// Every problem.
-pub(crate) fn read_config(file: Option<&Path>) -> Result<Config, Vec<Problem>> {
-    let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes);
-            raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => {
-            Ok(resolve::default_config())
-        }
-        Err(error) => Err(vec![Problem {
-            file: path.display().to_string(),
-            line: 0,
-            jail: None,
-            what: format!("cannot read the configuration: {error}"),
-            cure: "name another file with --config".to_owned(),
-        }]),
-    }
 }
 
 /// Runs the daemon until it is told to stop.

@@ -78,6 +78,9 @@ pub(crate) struct Setup {
 /// Runs the daemon until it is told to stop.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     logging::start(arguments.log_format);
+    if let Some(problem) = clock::zone_problem() {
+        warn!(reason = problem, "the time zone cannot be used; stamps that carry none are taken for UTC");
+    }
     let config = load_config(arguments.config.as_deref())?;
     let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
     let _only_one = hold_namespace(arguments.dry_run)?;

@@ -236,6 +236,21 @@ fn import_goes_to_the_running_daemon_with_its_reasons() {
 }
 
 #[test]
+fn doctor_finds_what_another_tool_left_in_the_kernel_and_the_daemon_able_to_ban() {
+    let Some(world) = World::new() else { return };
+    let daemon = Daemon::start(&world.server, "");
+    let ids = || -> Vec<String> {
+        let findings = daemon.ask(&["doctor", "--json"]).json()["findings"].as_array().cloned();
+        findings.iter().flatten().filter_map(|found| found["id"].as_str().map(str::to_owned)).collect()
+    };
+    let before = ids();
+    world.kernel().nft("add table inet f2b-table");
+    let after: Vec<String> = ids().into_iter().filter(|id| !before.contains(id)).collect();
+    assert_eq!(after, ["rival_bans"], "before: {before:?}");
+    assert!(!before.contains(&"daemon_not_permitted".to_owned()));
+}
+
+#[test]
 fn off_on_and_unban_work_without_a_daemon() {
     if !need(&["unshare", "nsenter", "ip", "nft"]) {
         return;

@@ -22,5 +22,6 @@ mod nullroute;
 mod proxies;
 mod restart;
 mod rotation;
+mod scope;
 mod sockets;
 mod unban;

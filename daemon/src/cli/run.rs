@@ -26,7 +26,7 @@ use crate::sources::Position;
 use crate::store::{self, query};
 use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
-use crate::{clock, facts, kernel, logging};
+use crate::{clock, facts, kernel, logging, ports};
 
 use super::configfile::{DEFAULT_CONFIG, load_config};
 use super::{Failure, Outcome, exit, offline};
@@ -93,8 +93,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     let mut action = open_action(if arguments.dry_run { "dryrun" } else { &config.banaction })?;
     let active = discover::active_jails(&config, &Places::host());
-    let (mut machine, readers) = jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
-        .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
+    let (mut machine, mut readers) =
+        jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
+            .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
     let (mut reader, asker) = facts::Reader::new(&config)
         .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
     let first_facts = reader.read();
@@ -102,6 +103,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     // Who is never banned comes first: nothing is counted for them.
     let restored = restore(&db, &config, &mut machine)?;
     learn_from_wtmp(&mut machine);
+    ports::add_left_over(&mut readers.ports, &machine.ledger);
     prepare(action.as_mut(), &mut machine, &readers)?;
     say_what_runs(&active, action.name(), &arguments.state_dir);
 

@@ -152,9 +152,9 @@ fn cut(sockets: &mut SockDiag, ports: &JailPorts, changes: &[Change], now: Times
             let holds = |port: &Port, local: u16| {
                 port.protocol == TCP && (port.range.0..=port.range.1).contains(&local)
             };
-            count += said(
-                sockets.destroy(&limited, |socket| ports.iter().any(|port| holds(port, socket.local.port()))),
-            );
+            count += said(sockets.destroy(&limited, |socket| {
+                ports.is_empty() || ports.iter().any(|port| holds(port, socket.local.port()))
+            }));
         }
     }
     count

@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use pillory_core::config::JailConfig;
+use pillory_core::event::Scope;
+use pillory_core::ledger::Ledger;
 
 use crate::actions::Port;
 use crate::discover::ActiveJail;
@@ -43,6 +45,17 @@ pub(crate) fn of_jails(active: &[ActiveJail]) -> (JailPorts, Vec<String>) {
         .iter()
         .map(|jail| (jail.config.name.clone(), of_jail(&jail.config, &owners, &services, &mut unknown)));
     (ports.collect(), unknown)
+}
+
+/// Adds jails that do not run and left bans on their ports, which nobody knows any more: such a ban holds for all.
+pub(crate) fn add_left_over(ports: &mut JailPorts, ledger: &Ledger) {
+    for ban in ledger.iter() {
+        if let Scope::Ports(jail) = &ban.scope
+            && !ports.iter().any(|(known, _)| known == jail)
+        {
+            ports.push((jail.clone(), Vec::new()));
+        }
+    }
 }
 
 fn of_jail(

@@ -294,6 +294,19 @@ fn every_problem_of_a_bad_configuration_is_said_at_once_with_its_line() {
 }
 
 #[test]
+fn a_time_zone_that_cannot_be_read_is_said_and_utc_is_taken() {
+    let Some((world, server)) = quiet_server() else { return };
+    server.run("mkfifo", &["/var/log/fifo"]);
+    for zone in ["/dev/zero", "/var/log/fifo", ":/dev/zero", "Atlantis/Poseidonis"] {
+        let options = DaemonOptions { env: vec![("TZ".into(), zone.into())], ..DaemonOptions::default() };
+        let daemon = Daemon::start_with(&server, &options);
+        assert!(daemon.errors().contains("time zone"), "{zone}: {}", daemon.errors());
+        drop(daemon.stop());
+    }
+    assert_still_bans(&world, &Daemon::start(&server, ""));
+}
+
+#[test]
 fn a_second_daemon_on_the_same_state_is_refused_with_75() {
     let Some((world, server)) = quiet_server() else { return };
     let daemon = Daemon::start(&server, "");

@@ -124,6 +124,21 @@ fn check_names_every_problem_with_its_line() {
 }
 
 #[test]
+fn a_configuration_that_is_no_regular_file_is_refused_at_once() {
+    let place = Place::new("check-kinds");
+    let fifo = place.0.join("fifo").display().to_string();
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo starts").success());
+    for path in [fifo.as_str(), "/dev/zero", "/proc", &place.0.display().to_string()] {
+        let answer = place.run(&["check", "--config", path]);
+        assert_eq!(answer.code, Some(2), "{path}: {answer:?}");
+        assert!(answer.err.contains(path) && answer.err.contains("--config"), "{path}: {answer:?}");
+    }
+    let link = place.0.join("link");
+    std::os::unix::fs::symlink(place.write("good.toml", "maxretry = 3\n"), &link).expect("a link");
+    assert_eq!(place.run(&["check", "--config", &link.display().to_string()]).code, Some(0));
+}
+
+#[test]
 fn test_filter_gives_each_lines_verdict_and_a_summary() {
     let place = Place::new("filter");
     let log = place.write("auth.log", BRUTE_FORCE);
@@ -170,6 +185,33 @@ fn import_without_a_daemon_keeps_bans_for_its_start() {
 }
 
 #[test]
+fn import_without_a_daemon_spares_the_ignoreip_of_the_configuration_that_is_named() {
+    let place = Place::new("import-ignoreip");
+    let list = place.write("list.txt", "192.0.2.7\n198.51.100.7\n");
+    let config = place.write("pillory.toml", "ignoreip = [\"192.0.2.0/24\"]\n");
+    let said = place.offline(&["import", "--json", "--config", &config, &list]).json();
+    assert_eq!(said["banned"], serde_json::json!(["198.51.100.7/32"]));
+    assert_eq!(said["refused"][0]["prefix"], "192.0.2.7/32");
+    let broken = place.write("broken.toml", "ignoreip = 7 7\n");
+    assert_eq!(place.offline(&["import", "--config", &broken, &list]).code, Some(2));
+}
+
+#[test]
+fn import_says_no_if_it_takes_nothing() {
+    let place = Place::new("import-nothing");
+    let lists = ["127.0.0.1\n", "203.0.0.0/16\n", "nonsense\n", "# nobody\n"];
+    for text in lists {
+        let list = place.write("list.txt", text);
+        let answer = place.offline(&["import", "--json", &list]);
+        assert_eq!(answer.code, Some(1), "{text}: {answer:?}");
+    }
+    for old in ["192.0.2.7 - 12/2016. ssh\n", "192.0.2.8\n", "192.0.2.8\n"] {
+        let list = place.write("list.txt", old);
+        assert_eq!(place.offline(&["import", &list]).code, Some(0), "{old}");
+    }
+}
+
+#[test]
 fn import_goes_to_the_running_daemon_with_its_reasons() {
     let Some(world) = World::new() else { return };
     let daemon = Daemon::start(&world.server, "");
@@ -189,6 +231,23 @@ fn import_goes_to_the_running_daemon_with_its_reasons() {
     let listed = history.as_array().and_then(|rows| rows.iter().find(|row| row["what"] == "listed"));
     assert_eq!(listed.map(|row| &row["time"]), Some(&"2016-12-01T00:00:00Z".into()), "{history}");
     assert_eq!(daemon.ask(&["export"]).out, "203.0.113.7\n");
+    world.server.write("/tmp/list", "192.0.2.1\n");
+    assert_eq!(daemon.ask(&["import", "/tmp/list"]).code, Some(1));
+}
+
+#[test]
+fn doctor_finds_what_another_tool_left_in_the_kernel_and_the_daemon_able_to_ban() {
+    let Some(world) = World::new() else { return };
+    let daemon = Daemon::start(&world.server, "");
+    let ids = || -> Vec<String> {
+        let findings = daemon.ask(&["doctor", "--json"]).json()["findings"].as_array().cloned();
+        findings.iter().flatten().filter_map(|found| found["id"].as_str().map(str::to_owned)).collect()
+    };
+    let before = ids();
+    world.kernel().nft("add table inet f2b-table");
+    let after: Vec<String> = ids().into_iter().filter(|id| !before.contains(id)).collect();
+    assert_eq!(after, ["rival_bans"], "before: {before:?}");
+    assert!(!before.contains(&"daemon_not_permitted".to_owned()));
 }
 
 #[test]

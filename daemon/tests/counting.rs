@@ -59,34 +59,23 @@ const PLAIN: [Case; 6] = [
 const PLAIN_CONFIG: &str = "maxretry = 3\n\
     points = { bad_user = 1, unknown_user = 1, root = 1, known_user = 1, good_user = 1, probe = 1, scan = 1, penalty = 1, web = 1 }\n";
 
-#[test]
-fn bans_fall_at_the_attempt_that_default_points_say_from_the_log_file() {
-    play_all(Logging::Rsyslog, "", &DEFAULT);
+/// One test for each way of logging and of counting.
+macro_rules! bans_fall {
+    ($($name:ident: $logging:ident, $config:expr, $cases:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            play_all(Logging::$logging, $config, $cases);
+        })*
+    };
 }
 
-#[test]
-fn bans_fall_at_the_third_attempt_of_plain_counting_from_the_log_file() {
-    play_all(Logging::Rsyslog, PLAIN_CONFIG, &PLAIN);
-}
-
-#[test]
-fn bans_fall_at_the_attempt_that_default_points_say_from_the_journal() {
-    play_all(Logging::Journald, "", &DEFAULT);
-}
-
-#[test]
-fn bans_fall_at_the_third_attempt_of_plain_counting_from_the_journal() {
-    play_all(Logging::Journald, PLAIN_CONFIG, &PLAIN);
-}
-
-#[test]
-fn bans_fall_at_the_attempt_that_default_points_say_from_btmp() {
-    play_all(Logging::BtmpOnly, "", &DEFAULT);
-}
-
-#[test]
-fn bans_fall_at_the_third_attempt_of_plain_counting_from_btmp() {
-    play_all(Logging::BtmpOnly, PLAIN_CONFIG, &PLAIN);
+bans_fall! {
+    bans_fall_at_the_attempt_that_default_points_say_from_the_log_file: Rsyslog, "", &DEFAULT;
+    bans_fall_at_the_attempt_that_default_points_say_from_the_journal: Journald, "", &DEFAULT;
+    bans_fall_at_the_attempt_that_default_points_say_from_btmp: BtmpOnly, "", &DEFAULT;
+    bans_fall_at_the_third_attempt_of_plain_counting_from_the_log_file: Rsyslog, PLAIN_CONFIG, &PLAIN;
+    bans_fall_at_the_third_attempt_of_plain_counting_from_the_journal: Journald, PLAIN_CONFIG, &PLAIN;
+    bans_fall_at_the_third_attempt_of_plain_counting_from_btmp: BtmpOnly, PLAIN_CONFIG, &PLAIN;
 }
 
 #[test]

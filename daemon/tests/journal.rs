@@ -155,13 +155,19 @@ fn rotation_loses_no_line_of_a_journal_on_disk() {
     rotation(Logging::JournaldPersistent, PERSISTENT_JOURNAL);
 }
 
-#[test]
-fn what_was_written_and_rotated_while_the_daemon_was_down_is_counted_once() {
-    let Some((world, syslog)) = spoken(Logging::JournaldPersistent) else { return };
+/// A journal on disk of which five failures have been counted.
+fn five_counted() -> Option<(World, Syslog, Speaker, Daemon)> {
+    let (world, syslog) = spoken(Logging::JournaldPersistent)?;
     let mut speaker = Speaker::start(&world.server, "sshd", 0);
     let daemon = Daemon::start(&world.server, COUNT_ONLY);
     speaker.fail(ATTACKER, 1000, 5);
     wait_counted(&daemon, 5);
+    Some((world, syslog, speaker, daemon))
+}
+
+#[test]
+fn what_was_written_and_rotated_while_the_daemon_was_down_is_counted_once() {
+    let Some((world, syslog, mut speaker, daemon)) = five_counted() else { return };
     daemon.stop();
     speaker.fail(ATTACKER, 2000, 5);
     rotate(&world.server, &syslog, PERSISTENT_JOURNAL);
@@ -194,11 +200,7 @@ fn kill_9_at_any_moment_loses_and_repeats_nothing() {
 
 #[test]
 fn vacuuming_away_what_was_read_last_loses_nothing_that_is_left() {
-    let Some((world, syslog)) = spoken(Logging::JournaldPersistent) else { return };
-    let mut speaker = Speaker::start(&world.server, "sshd", 0);
-    let daemon = Daemon::start(&world.server, COUNT_ONLY);
-    speaker.fail(ATTACKER, 1000, 5);
-    wait_counted(&daemon, 5);
+    let Some((world, syslog, mut speaker, daemon)) = five_counted() else { return };
     daemon.stop();
     rotate(&world.server, &syslog, PERSISTENT_JOURNAL);
     world.server.run("journalctl", &["-D", PERSISTENT_JOURNAL, "--vacuum-size=1", "-q"]);
@@ -212,11 +214,7 @@ fn vacuuming_away_what_was_read_last_loses_nothing_that_is_left() {
 
 #[test]
 fn a_journald_that_was_killed_and_starts_again_is_followed() {
-    let Some((world, syslog)) = spoken(Logging::JournaldPersistent) else { return };
-    let daemon = Daemon::start(&world.server, COUNT_ONLY);
-    let mut speaker = Speaker::start(&world.server, "sshd", 0);
-    speaker.fail(ATTACKER, 1000, 5);
-    wait_counted(&daemon, 5);
+    let Some((world, syslog, speaker, daemon)) = five_counted() else { return };
     drop((speaker, syslog));
     // Its socket stays behind; the next one is not to be taken for listening before it does.
     for left in ["/dev/log", "/run/systemd/journal/dev-log"] {

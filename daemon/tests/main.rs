@@ -23,5 +23,6 @@ mod nullroute;
 mod proxies;
 mod restart;
 mod rotation;
+mod scope;
 mod sockets;
 mod unban;

@@ -41,9 +41,12 @@ pub struct RawConfig {
     pub jails: Vec<(String, usize)>,
 }
 
+/// At most so many places that are no TOML are named: the first tells most, and garbage has thousands.
+const MAX_NAMED: usize = 20;
+
 /// Reads a pillory.toml.
 /// # Errors
-/// One [`Problem`] if the text is no TOML; it names the line.
+/// [`Problem`]s if the text is no TOML, with their lines; the last says how many more there are.
 pub fn parse(file: &str, text: &str) -> Result<RawConfig, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -54,7 +57,17 @@ pub fn parse(file: &str, text: &str) -> Result<RawConfig, Vec<Problem>> {
             what: error.message().to_owned(),
             cure: "write it as TOML".to_owned(),
         };
-        return Err(errors.iter().map(problem).collect());
+        let mut problems: Vec<Problem> = errors.iter().take(MAX_NAMED).map(problem).collect();
+        if errors.len() > MAX_NAMED {
+            problems.push(Problem {
+                file: file.to_owned(),
+                line: 0,
+                jail: None,
+                what: format!("and {} more places that are no TOML", errors.len() - MAX_NAMED),
+                cure: "see whether it is the right file".to_owned(),
+            });
+        }
+        return Err(problems);
     }
     let mut raw = RawConfig { file: file.to_owned(), ..RawConfig::default() };
     for (key, value) in table.get_ref() {

@@ -51,6 +51,14 @@ fn a_text_that_is_no_toml_names_its_line() {
 }
 
 #[test]
+fn of_garbage_only_the_first_places_are_named() {
+    let problems = config(&"= \u{0} ]\n".repeat(5000)).unwrap_err();
+    assert_eq!(problems.len(), 21, "{problems:?}");
+    assert!(problems[0].starts_with("pillory.toml:1: "), "{problems:?}");
+    assert!(problems[20].starts_with("pillory.toml: and ") && problems[20].contains(" more places"));
+}
+
+#[test]
 fn points_and_ignoreip_are_read_as_people_write_them() {
     let text = "ignoreip = \"192.0.2.10 10.0.0.0/8,home.example.net\"\npoints = { unknown_user = 1, good_user = 0.25 }\n";
     let config = config(text).unwrap();

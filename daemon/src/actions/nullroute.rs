@@ -2,7 +2,8 @@
 //!
 //! A packet from the banned prefix still comes in, but no reply goes out (with strict reverse path filtering
 //! it does not even come in). Ours are the routes with protocol number [`PROTOCOL`]; a route of the same prefix
-//! with another number is not ours, is never touched, and is an error for whoever wants to ban that prefix.
+//! with another number is not ours, is never touched, and is an error for whoever wants to ban that prefix, unless
+//! ours goes first: in IPv4 it has the smallest metric that there is, in IPv6 the usual one.
 //! Routes have no time-outs, so the daemon ends bans. They know no ports either: a ban that is limited to a
 //! jail's ports shuts out everything.
 
@@ -105,13 +106,25 @@ impl NullRoute {
         Ok(refused)
     }
 
-    /// Adds routes; those that are there already must be ours.
+    /// Adds routes; those that are there already must be ours, and nobody else's may go first.
     fn add(&mut self, prefixes: &[Prefix]) -> Result<(), ActionError> {
+        self.add_ours(prefixes)?;
+        if prefixes.iter().all(|prefix| prefix.is_ipv4()) {
+            return Ok(());
+        }
+        let Found { first, .. } = self.read()?;
+        match prefixes.iter().find(|prefix| first.contains(prefix)) {
+            Some(prefix) => Err(ActionError::ForeignRoute { prefix: *prefix }),
+            None => Ok(()),
+        }
+    }
+
+    fn add_ours(&mut self, prefixes: &[Prefix]) -> Result<(), ActionError> {
         let mut refused = self.send(Operation::Add, prefixes)?;
         if refused.is_empty() {
             return Ok(());
         }
-        let ours = self.read_ours()?;
+        let ours = self.read()?.ours;
         refused.retain(|prefix| !ours.contains(prefix));
         // One that went away between the two looks is none of ours and nobody else's: once more.
         match self.send(Operation::Add, &refused)?.first() {
@@ -120,19 +133,40 @@ impl NullRoute {
         }
     }
 
-    fn read_ours(&mut self) -> Result<HashSet<Prefix>, ActionError> {
-        let mut ours = HashSet::new();
+    fn read(&mut self) -> Result<Found, ActionError> {
+        let mut there = Found::default();
         let listed =
             route::list_routes(&mut self.socket, &[route::IPV4, route::IPV6], &mut |found| match found {
-                Listed::Entry(route) if is_ours(&route) => {
-                    ours.extend(Prefix::new(route.destination, route.prefix_len).ok());
+                Listed::Entry(route) => {
+                    let prefix = Prefix::new(route.destination, route.prefix_len).ok();
+                    if is_ours(&route) {
+                        there.ours.extend(prefix);
+                    } else if goes_first(&route) {
+                        there.first.extend(prefix);
+                    }
                 }
-                Listed::Entry(_) => {}
-                Listed::Restart => ours.clear(),
+                Listed::Restart => there = Found::default(),
             });
         listed.map_err(|error| kernel_error("read", WHAT, error))?;
-        Ok(ours)
+        Ok(there)
     }
+}
+
+/// What the main table holds.
+#[derive(Debug, Default)]
+struct Found {
+    /// Our routes.
+    ours: HashSet<Prefix>,
+    /// Destinations of others' routes that go before one of ours.
+    first: HashSet<Prefix>,
+}
+
+/// `IP6_RT_PRIO_USER` of net/ip6_route.h: the metric of a route for which none was asked for, as of ours.
+const USUAL_METRIC: u32 = 1024;
+
+/// Whether somebody else's route goes before one of ours of the same prefix.
+fn goes_first(route: &Route) -> bool {
+    route.table == u32::from(route::MAIN_TABLE) && route.destination.is_ipv6() && route.metric < USUAL_METRIC
 }
 
 fn is_ours(route: &Route) -> bool {
@@ -223,10 +257,11 @@ impl Action for NullRoute {
     }
 
     fn installed(&mut self, _now: Timestamp) -> Result<Installed, ActionError> {
-        let ours = self.read_ours()?;
-        self.told.retain(|prefix, _| ours.contains(prefix));
+        let Found { ours, first } = self.read()?;
+        let works = |prefix: &Prefix| ours.contains(prefix) && !first.contains(prefix);
+        self.told.retain(|prefix, _| works(prefix));
         let mut installed = Installed::new();
-        for prefix in ours {
+        for prefix in ours.iter().copied().filter(works) {
             let scopes = self.told.entry(prefix).or_insert_with(|| BTreeSet::from([Scope::All]));
             installed.extend(scopes.iter().map(|scope| (Element { scope: scope.clone(), prefix }, None)));
         }
@@ -235,7 +270,7 @@ impl Action for NullRoute {
 
     fn remove_all(&mut self) -> Result<usize, ActionError> {
         self.told.clear();
-        let ours: Vec<Prefix> = self.read_ours()?.into_iter().collect();
+        let ours: Vec<Prefix> = self.read()?.ours.into_iter().collect();
         self.send(Operation::Delete, &ours)?;
         Ok(ours.len())
     }
@@ -289,89 +324,4 @@ impl AsFd for RouteWatch {
 }
 
 #[cfg(test)]
-mod tests {
-    use pillory_core::time::End;
-
-    use super::*;
-    use crate::netlink::lab::{in_new_namespace, must_run};
-
-    const NOW: Timestamp = Timestamp::from_secs(1_750_000_000);
-
-    fn element(prefix: &str) -> Element {
-        Element { scope: Scope::All, prefix: prefix.parse().unwrap() }
-    }
-
-    fn ip(arguments: &str) -> String {
-        must_run("ip", &arguments.split(' ').collect::<Vec<_>>()).unwrap()
-    }
-
-    #[test]
-    fn a_route_that_is_not_ours_is_an_error_and_stays() {
-        in_new_namespace(|| {
-            for (foreign, mine) in [
-                ("route add 192.0.2.7/32 dev lo", "192.0.2.7"),
-                ("route add blackhole 192.0.2.8/32", "192.0.2.8"),
-                ("route add unreachable 198.51.100.0/24 proto 199", "198.51.100.0/24"),
-                ("-6 route add 2001:db8::/64 dev lo", "2001:db8::/64"),
-                ("-6 route add blackhole 2001:db8::7/128", "2001:db8::7"),
-            ] {
-                ip(foreign);
-                let before = ip("route show table main") + &ip("-6 route show table main");
-                let mut action = NullRoute::open().unwrap();
-                let changes =
-                    [Change::Set(element(mine), End::Never), Change::Set(element("203.0.113.9"), End::Never)];
-                let error = action.apply(&changes, NOW).unwrap_err();
-                assert!(
-                    matches!(error, ActionError::ForeignRoute { prefix } if prefix == element(mine).prefix),
-                    "{foreign}: {error}"
-                );
-                // The other one is in.
-                assert_eq!(action.installed(NOW).unwrap().len(), 1);
-                action.apply(&[Change::Remove(element(mine))], NOW).unwrap();
-                assert_eq!(action.remove_all().unwrap(), 1);
-                assert_eq!(
-                    ip("route show table main") + &ip("-6 route show table main"),
-                    before,
-                    "{foreign}"
-                );
-            }
-        });
-    }
-
-    #[test]
-    fn routes_carry_our_number_and_let_nothing_out() {
-        in_new_namespace(|| {
-            let mut action = NullRoute::open().unwrap();
-            let bans = ["192.0.2.7", "2001:db8::/64"].map(|p| Change::Set(element(p), End::Never));
-            action.apply(&bans, NOW).unwrap();
-            assert_eq!(ip("route show proto 199").trim(), "blackhole 192.0.2.7");
-            assert!(ip("-6 route show proto 199").starts_with("blackhole 2001:db8::/64 dev lo"));
-            let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
-            let error = socket.send_to(b"reply", "192.0.2.7:22").unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(Errno::INVAL.raw_os_error()));
-        });
-    }
-
-    #[test]
-    fn a_route_that_others_took_away_is_noticed_and_comes_back() {
-        in_new_namespace(|| {
-            let mut action = NullRoute::open().unwrap();
-            let ban = [Change::Set(element("192.0.2.7"), End::Never)];
-            action.apply(&ban, NOW).unwrap();
-            let mut watch = action.watch().unwrap().unwrap();
-            ip("route add 203.0.113.0/24 dev lo");
-            assert_eq!(watch.read().unwrap(), Seen::Nothing);
-            for meddling in ["route del blackhole 192.0.2.7", "route replace 192.0.2.7 dev lo"] {
-                ip(meddling);
-                assert_eq!(watch.read().unwrap(), Seen::Touched, "{meddling}");
-                assert!(action.installed(NOW).unwrap().is_empty());
-                if meddling.contains("replace") {
-                    assert!(action.apply(&ban, NOW).is_err());
-                } else {
-                    action.apply(&ban, NOW).unwrap();
-                    assert_eq!(action.installed(NOW).unwrap().len(), 1);
-                }
-            }
-        });
-    }
-}
+mod tests;

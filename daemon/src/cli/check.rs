@@ -9,7 +9,7 @@ use pillory_core::filter::Filter;
 
 use crate::actions;
 
-use super::run::{DEFAULT_CONFIG, read_config};
+use super::configfile::{DEFAULT_CONFIG, read_config};
 use super::{Outcome, complain, exit, print};
 
 /// `pillory check`

@@ -35,6 +35,9 @@ pub(crate) struct Import {
     /// Say what would be done and do nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Configuration file whose `ignoreip` holds if no daemon answers; default /etc/pillory/pillory.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     client: Client,
     #[command(flatten)]
@@ -86,7 +89,9 @@ impl Import {
         };
         let request = Request::Ban(std::mem::take(&mut gathered.orders), options);
         let reply = self.client.ask_or_else(&request, |gone| match request.clone() {
-            Request::Ban(orders, options) => self.state.import(orders, &options, gone),
+            Request::Ban(orders, options) => {
+                self.state.import(orders, &options, self.config.as_deref(), gone)
+            }
             _ => Err(Failure::new(exit::UNREACHABLE, &gone.why)),
         })?;
         let reply = gathered.add_to(reply);
@@ -195,6 +200,11 @@ impl Gathered {
         reply.value["unreadable"] = lines(unreadable).into();
         reply.value["skipped"] = lines(skipped).into();
         reply.value["repeated"] = self.repeated.into();
+        // What is banned already counts as taken: whoever imports a list again has what they want.
+        let took = reply.value["banned"].as_array().is_some_and(|taken| !taken.is_empty());
+        if reply.exit == 0 && !took && reply.value["history_only"] == 0 {
+            reply.exit = exit::NO;
+        }
         reply
     }
 }

@@ -1,10 +1,13 @@
 //! The command line: one file per subcommand. To add one: a file here, a variant of [`Command`], a line in [`main`].
 
+mod ask;
 mod check;
 mod client;
+pub(crate) mod configfile;
 mod doctor;
 mod import;
 mod offline;
+mod order;
 mod rows;
 pub(crate) mod run;
 mod scan;
@@ -93,25 +96,25 @@ enum Command {
     /// Run the daemon in the foreground.
     Run(run::Arguments),
     /// How the daemon is doing.
-    Status(client::Status),
+    Status(ask::Status),
     /// The bans in force.
-    List(client::List),
+    List(ask::List),
     /// Ban addresses or networks by hand.
-    Ban(client::Ban),
+    Ban(order::Ban),
     /// Lift bans.
-    Unban(client::Unban),
+    Unban(order::Unban),
     /// Lift everything at once and enforce nothing until `on`.
-    Off(client::Off),
+    Off(order::Off),
     /// Enforce again.
-    On(client::On),
+    On(order::On),
     /// Why a prefix is banned or not.
-    Explain(client::Explain),
+    Explain(ask::Explain),
     /// The attempts seen, newest last.
     Attempts(rows::Rows),
     /// The bans and unbans, newest last.
     History(rows::Rows),
     /// Read the configuration again.
-    Reload(client::Reload),
+    Reload(order::Reload),
     /// Validate a configuration; no side effect.
     Check(check::Check),
     /// Take over address lists.

@@ -1,7 +1,7 @@
 //! `off`, `on`, `unban` and `import` where no daemon answers: the store is edited under the state lock, and what must
 //! go at once is taken out of the kernel.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -21,7 +21,8 @@ use crate::store::writer::Write;
 use crate::store::{self, StoreError, query};
 use crate::{clock, facts};
 
-use super::run::{load_config, refused};
+use super::configfile::load_config;
+use super::run::refused;
 use super::{Failure, exit};
 
 /// Where the state is, for commands that work without a daemon too.
@@ -125,15 +126,17 @@ impl State {
         Ok(Reply { exit: u8::from(lifted.is_empty()), message: "no daemon runs".to_owned(), value })
     }
 
-    /// Takes bans over from a list into the store; the daemon enforces them when it starts.
+    /// Takes bans over from a list into the store; the daemon enforces them when it starts. `config`: whose
+    /// `ignoreip` holds; nothing means that of the default place.
     pub(super) fn import(
         &self,
         orders: Vec<BanOrder>,
         options: &BanOptions,
+        config: Option<&Path>,
         gone: &Gone,
     ) -> Result<Reply, Failure> {
         let now = clock::now();
-        let config = load_config(None)?;
+        let config = load_config(config)?;
         let never = NeverBan::new(
             facts::read_once(&config)
                 .map_err(|error| {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tracing::{info, warn};
 
-use pillory_core::config::{Config, OnStop, Problem, raw, resolve};
+use pillory_core::config::{Config, OnStop};
 use pillory_core::jail::trust;
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
@@ -27,8 +27,9 @@ use crate::store::keeper::{self, Started};
 use crate::store::{StoreError, writer};
 use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
-use crate::{clock, facts, kernel, logging};
+use crate::{clock, facts, kernel, logging, ports};
 
+use super::configfile::{DEFAULT_CONFIG, load_config};
 use super::{Failure, Outcome, exit, offline};
 
 /// Arguments of `pillory run`.
@@ -75,45 +76,12 @@ pub(crate) struct Setup {
     pub(crate) zone: jiff::tz::TimeZone,
 }
 
-/// Where the configuration is if nobody says otherwise.
-pub(crate) const DEFAULT_CONFIG: &str = "/etc/pillory/pillory.toml";
-
-/// Reads the configuration: of `file`, or of the default place if there is one, or the built-in one.
-/// # Errors
-/// Every problem, one a line, with exit status 2.
-pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
-    read_config(file).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Failure::new(exit::USAGE, lines.join("\npillory: "))
-    })
-}
-
-/// The same with the problems one by one.
-/// # Errors
-/// Every problem.
-pub(crate) fn read_config(file: Option<&Path>) -> Result<Config, Vec<Problem>> {
-    let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes);
-            raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => {
-            Ok(resolve::default_config())
-        }
-        Err(error) => Err(vec![Problem {
-            file: path.display().to_string(),
-            line: 0,
-            jail: None,
-            what: format!("cannot read the configuration: {error}"),
-            cure: "name another file with --config".to_owned(),
-        }]),
-    }
-}
-
 /// Runs the daemon until it is told to stop.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     logging::start(arguments.log_format);
+    if let Some(problem) = clock::zone_problem() {
+        warn!(reason = problem, "the time zone cannot be used; stamps that carry none are taken for UTC");
+    }
     let config = load_config(arguments.config.as_deref())?;
     let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
     let _only_one = hold_namespace(arguments.dry_run)?;
@@ -121,8 +89,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         keeper::start(&arguments.state_dir, &arguments.control).map_err(|error| offline::failed(&error))?;
     let mut action = open_action(if arguments.dry_run { "dryrun" } else { &config.banaction })?;
     let active = discover::active_jails(&config, &Places::host());
-    let (mut machine, readers) = jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
-        .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
+    let (mut machine, mut readers) =
+        jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
+            .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
     let (mut reader, asker) = facts::Reader::new(&config)
         .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
     let first_facts = reader.read();
@@ -130,6 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     // Who is never banned comes first: nothing is counted for them.
     let restored = restore(&mut store, &config, &mut machine)?;
     learn_from_wtmp(&mut machine);
+    ports::add_left_over(&mut readers.ports, &machine.ledger);
     prepare(action.as_mut(), &mut machine, &readers, store.unread.as_ref())?;
     say_what_runs(&active, action.name(), &arguments.state_dir);
 

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use pillory_core::config::Config;
 use pillory_core::filter::{Filter, btmp};
 use pillory_core::jail::names::Names;
 use pillory_core::jail::never::Why;
 use pillory_core::jail::{Jail, JailIndex, Judge};
-use pillory_core::machine::{Extractor, Machine};
+use pillory_core::machine::{Extractor, Machine, ScopeRule};
 use pillory_core::net::Prefix;
 
 use crate::discover::ActiveJail;
@@ -109,6 +109,10 @@ pub(crate) fn build(
     readers.ports = ports;
     for problem in unknown {
         warn!(reason = %problem, "port unknown");
+    }
+    let portless = readers.ports.iter().filter(|(_, ports)| ports.is_empty());
+    for (jail, _) in portless.filter(|_| config.scope != ScopeRule::All) {
+        info!(%jail, "no port of this jail is known: a ban limited to its ports holds for all; set `port`");
     }
     let good_users = config.goodusers.iter().cloned().collect();
     let names = Names::new(accounts, good_users, config.goodusers_never_ban);

@@ -10,7 +10,7 @@ use tracing::{error, info};
 use pillory_core::config::Config;
 use pillory_core::machine::Machine;
 
-use crate::cli::run::load_config;
+use crate::cli::configfile::load_config;
 use crate::control::Reply;
 use crate::discover::{self, Places};
 use crate::kernel::Job;

@@ -88,6 +88,7 @@ impl Engine {
         warnings.sort();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
             "uptime_s": self.started.elapsed().as_secs(),
             "banaction": self.action,
             "enforcing": self.machine.is_enforcing(),

@@ -8,6 +8,7 @@
 
 pub mod decode;
 pub mod encode;
+pub mod netfilter;
 pub mod route;
 pub mod sockdiag;
 pub mod socket;

@@ -29,6 +29,7 @@ pub const GET_ROUTE: u16 = 26;
 /// `RTA_DST`.
 pub const ROUTE_DESTINATION: u16 = 1;
 const ROUTE_GATEWAY: u16 = 5;
+const ROUTE_METRIC: u16 = 6;
 const ROUTE_MULTIPATH: u16 = 9;
 /// `RTA_TABLE`.
 pub const ROUTE_TABLE: u16 = 15;
@@ -70,6 +71,8 @@ pub struct Route {
     pub protocol: u8,
     /// Its type: unicast, blackhole and so on.
     pub kind: u8,
+    /// Of several routes of one destination that with the smallest goes first.
+    pub metric: u32,
     /// Where it leads to, if it leads to routers.
     pub gateways: Vec<IpAddr>,
 }
@@ -94,12 +97,14 @@ pub fn read_route(message: &Message<'_>) -> Result<Option<Route>, NetlinkError> 
         table: u32::from(fixed[4]),
         protocol: fixed[5],
         kind: fixed[7],
+        metric: 0,
         gateways: Vec::new(),
     };
     for found in attributes {
         let found = found?;
         match found.kind {
             ROUTE_DESTINATION => route.destination = found.addr()?,
+            ROUTE_METRIC => route.metric = found.ne32()?,
             ROUTE_TABLE => route.table = found.ne32()?,
             ROUTE_MULTIPATH => read_hops(found.value, &mut route.gateways)?,
             _ => route.gateways.extend(gateway(&found)?),

@@ -4,6 +4,7 @@
 
 mod input;
 mod journald;
+mod log;
 mod rotation;
 
 use std::fs::{self, File, OpenOptions};

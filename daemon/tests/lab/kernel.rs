@@ -66,6 +66,18 @@ impl Kernel {
         elements(self.nft_json().as_ref(), name)
     }
 
+    /// How long, less than a day, the kernel will still keep an element, to the millisecond; `None` if it is not
+    /// there or stays.
+    pub fn left(&self, set: &str, element: &str) -> Option<Duration> {
+        // JSON has whole seconds only; the text has `192.0.2.7 timeout 1h expires 59m59s984ms`.
+        let text = self.host.run("nft", &["list", "set", "inet", "pillory", set]);
+        let (_, after) = text.split_once(&format!("{element} timeout "))?;
+        let (_, after) = after.split_once(" expires ")?;
+        let left: jiff::SignedDuration =
+            after.split([' ', ',', '\n']).next()?.parse().expect("nft prints a duration");
+        Some(left.unsigned_abs())
+    }
+
     /// True if the sets or the blackhole routes cover `addr`.
     pub fn is_banned(&self, addr: IpAddr) -> bool {
         let covers = |prefix: &Prefix| prefix.contains_addr(addr);

@@ -163,16 +163,19 @@ pub(super) struct WantedFrame {
 }
 
 impl WantedFrame {
-    /// Five sets for all ports and five for each jail with ports, a rule for each set and range of ports.
+    /// Five sets for all ports and five for each jail, a rule for each set and range of ports. What is limited to a
+    /// jail's ports holds for all of them where none is known: better too much than nothing.
     pub(super) fn new(ports: &[(JailName, Vec<Port>)]) -> WantedFrame {
         let mut wanted = WantedFrame { sets: SetId::all(None).collect(), rules: Vec::new() };
         wanted.rules.extend(wanted.sets.iter().map(|set| Rule { set: set.clone(), port: None }));
         let mut seen = HashSet::new();
-        for (jail, ports) in ports.iter().filter(|(jail, ports)| !ports.is_empty() && seen.insert(jail)) {
-            let ports: BTreeSet<Port> = ports.iter().copied().collect();
+        for (jail, ports) in ports.iter().filter(|(jail, _)| seen.insert(jail)) {
+            let ports: BTreeSet<Option<Port>> = match ports.as_slice() {
+                [] => BTreeSet::from([None]),
+                known => known.iter().copied().map(Some).collect(),
+            };
             for set in SetId::all(Some(jail)) {
-                let rules = ports.iter().map(|port| Rule { set: set.clone(), port: Some(*port) });
-                wanted.rules.extend(rules);
+                wanted.rules.extend(ports.iter().map(|port| Rule { set: set.clone(), port: *port }));
                 wanted.sets.push(set);
             }
         }
@@ -191,7 +194,8 @@ pub(super) struct Stale {
 
 impl Stale {
     fn keeps(&self, comment: &str) -> bool {
-        self.kept.iter().any(|set| comment.strip_prefix(&format!("pillory {set} ")).is_some())
+        let is_of = |rest: &str| rest.is_empty() || rest.starts_with(' ');
+        self.kept.iter().any(|set| comment.strip_prefix(&format!("pillory {set}")).is_some_and(is_of))
     }
 }
 

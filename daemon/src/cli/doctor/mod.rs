@@ -107,9 +107,10 @@ impl Doctor {
     pub(crate) fn run(&self) -> Outcome {
         let host = Host { root: self.root.clone(), now: clock::now() };
         let mut report = Report::default();
-        self.daemon(&mut report);
+        self.daemon(&host, &mut report);
         if self.root == Path::new("/") {
             kernel(&mut report);
+            rivals::kernel(&host, &mut report);
         }
         let processes = host.processes();
         logs::sshd(&host, &processes, &mut report);
@@ -126,12 +127,13 @@ impl Doctor {
     }
 
     /// Is the daemon running, and does it enforce?
-    fn daemon(&self, report: &mut Report) {
+    fn daemon(&self, host: &Host, report: &mut Report) {
         match ask_once(&self.client.control, &Request::Status) {
             Ok(reply) => {
                 if reply.value["enforcing"] == false {
                     report.find("off", "Pillory is switched off, nothing is enforced", "run `pillory on`");
                 }
+                may_ban(host, &reply.value, report);
                 for warning in reply.value["warnings"].as_array().into_iter().flatten() {
                     report.find("warning", warning.as_str().unwrap_or_default(), "");
                 }
@@ -158,6 +160,30 @@ impl Doctor {
             let cure = "run `pillory on`, or it enforces nothing when it starts";
             report.find("off", "Pillory is switched off", cure);
         }
+    }
+}
+
+/// `CAP_NET_ADMIN` of linux/capability.h, as a bit of a set.
+const NET_ADMIN: u64 = 1 << 12;
+
+/// Is the running daemon allowed to ban? `status`: what it says of itself.
+fn may_ban(host: &Host, status: &Value, report: &mut Report) {
+    if status["banaction"] == "dryrun" {
+        return;
+    }
+    let process = format!("/proc/{}", status["pid"]);
+    // A daemon in another process namespace has another number here.
+    if host.text(&format!("{process}/comm")).trim_end() != "pillory" {
+        return;
+    }
+    // proc(5): "CapEff:	0000000000001000".
+    let text = host.text(&format!("{process}/status"));
+    let effective = text.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    if effective.is_some_and(|set| set & NET_ADMIN == 0) {
+        let what = format!("the daemon (process {}) lacks CAP_NET_ADMIN: it cannot ban", status["pid"]);
+        let cure = "grant it in the unit: AmbientCapabilities=CAP_NET_ADMIN, and in CapabilityBoundingSet; or run it as root";
+        report.find("daemon_not_permitted", what, cure);
     }
 }
 

@@ -64,6 +64,61 @@ fn another_tool_that_bans_is_found() {
 }
 
 #[test]
+fn bans_of_other_tools_in_the_kernel_are_found_with_what_takes_them_away() {
+    crate::netlink::lab::in_new_namespace(|| {
+        let host = Host { root: "/".into(), now: clock::now() };
+        let nft = |command: &str| crate::netlink::lab::must_run("nft", &[command]);
+        let found = || {
+            let mut report = Report::default();
+            rivals::kernel(&host, &mut report);
+            report.findings
+        };
+        nft("add table inet pillory; add table inet filter; add chain inet filter input");
+        assert_eq!(found(), []);
+        nft("add table inet f2b-table; add chain inet f2b-table f2b-chain; add table ip crowdsec");
+        nft("add table ip filter; add chain ip filter sshguard");
+        let has_ipsets =
+            host.exists("/sys/module/ip_set") && crate::netlink::netfilter::tests::create_ipset("f2b-sshd");
+        let found = found();
+        assert_eq!(found.iter().map(|finding| finding.id).collect::<Vec<_>>(), ["rival_bans"; 3]);
+        let ipset = if has_ipsets { ", ipset f2b-sshd" } else { "" };
+        assert!(found[0].what.contains(&format!("(nft table inet f2b-table{ipset})")), "{found:?}");
+        assert!(found[1].cure.contains("`nft flush chain ip filter sshguard`"), "{found:?}");
+        assert!(found[2].cure.contains("`nft delete table ip crowdsec`"), "{found:?}");
+        // What the cures say works.
+        for command in found.iter().flat_map(|finding| finding.cure.split('`')) {
+            if let Some(command) = command.strip_prefix("nft ") {
+                nft(command);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_daemon_without_the_capability_to_ban_is_found() {
+    let status = |set: &str| format!("Name:\tpillory\nCapEff:\t{set}\nCapBnd:\t000001ffffffffff\n");
+    let (without, with) = (status("0000000000000400"), status("0000000000001000"));
+    let files = [
+        ("/proc/7/comm", "pillory\n"),
+        ("/proc/7/status", without.as_str()),
+        ("/proc/8/comm", "pillory\n"),
+        ("/proc/8/status", with.as_str()),
+        ("/proc/9/comm", "cat\n"),
+        ("/proc/9/status", without.as_str()),
+    ];
+    let made = host("capability", &files);
+    let found = |pid: u32, banaction: &str| {
+        let mut report = Report::default();
+        may_ban(&made.0, &json!({"pid": pid, "banaction": banaction}), &mut report);
+        ids(&report)
+    };
+    assert_eq!(found(7, "nftables"), ["daemon_not_permitted"]);
+    for (pid, banaction) in [(8, "nftables"), (9, "nftables"), (10, "nftables"), (7, "dryrun")] {
+        assert!(found(pid, banaction).is_empty(), "{pid} {banaction}");
+    }
+}
+
+#[test]
 fn a_proxy_in_front_is_found() {
     let line = |addr: &str| format!("{addr} - - [22/Nov/2026:07:57:11 +0000] \"GET / HTTP/1.1\" 200 5\n");
     let log = line("10.0.0.5").repeat(190) + &line("203.0.113.9").repeat(10);

@@ -19,7 +19,7 @@ use pillory_core::time::Timestamp;
 use crate::clock;
 use crate::logging::escape;
 
-use super::run::{DEFAULT_CONFIG, load_config};
+use super::configfile::{DEFAULT_CONFIG, load_config};
 use super::{Failure, Outcome, complain, exit, print};
 
 use files::{Format, Opened, Pieces};

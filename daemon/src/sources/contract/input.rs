@@ -169,6 +169,51 @@ fn btmp_records_with_64_bit_time_are_known_by_their_layout() {
     }
 }
 
+/// The phases of a log that nobody may read at the start: three records before, two after, and one when it can be
+/// read. `rewrite`: it is another file by then.
+fn read_later(form: super::Form, rewrite: bool) -> Vec<Phase> {
+    use std::os::unix::fs::PermissionsExt;
+
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+    let none = CapabilitySet::empty();
+    // Of this thread only: root is bound by a file's mode like everybody.
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }).unwrap();
+    let dir = Scratch::new();
+    let path = dir.path("log");
+    let mut file = File::create(&path).unwrap();
+    let set_mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    super::write(form, &mut file, 0..3);
+    set_mode(0);
+    let mut reader = Reader::open(form, &path, &Store::default());
+    reader.drain();
+    assert_eq!(reader.numbers, Vec::<u32>::new());
+    if rewrite {
+        fs::remove_file(&path).unwrap();
+        file = File::create(&path).unwrap();
+        set_mode(0);
+        reader.drain();
+    }
+    super::write(form, &mut file, 3..5);
+    set_mode(0o600);
+    let before = if rewrite { 3 } else { 0 };
+    reader.read(5 - before);
+    super::write(form, &mut file, 5..6);
+    reader.read(6 - before);
+    reader.phases
+}
+
+#[test]
+fn of_a_log_that_can_be_read_only_later_no_more_is_history_than_was_there_at_the_start() {
+    let threads = super::FORMS
+        .map(|form| [false, true].map(|rewrite| std::thread::spawn(move || read_later(form, rewrite))));
+    for [same, other] in threads {
+        let (history, caught_up) = ([Phase::History; 3], [Phase::CatchUp; 2]);
+        assert_eq!(same.join().unwrap(), [&history[..], &caught_up, &[Phase::Live]].concat());
+        assert_eq!(other.join().unwrap(), [&caught_up[..], &[Phase::Live]].concat());
+    }
+}
+
 #[test]
 fn only_the_end_of_a_huge_log_is_history() {
     let dir = Scratch::new();

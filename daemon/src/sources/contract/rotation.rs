@@ -2,161 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::log::{Log, STYLES, Style};
 use super::{FORMS, Form, Phase, Reader, Scratch, Store, write};
-
-/// How a log is rotated.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Style {
-    RenameCreate,
-    RenameDated,
-    RenameGzip,
-    CopyTruncate,
-    CopyTruncateGzip,
-    DeleteRecreate,
-    SymlinkSwitch,
-    /// The writer goes on with the old file for a while.
-    WriterKeepsOld,
-}
-
-const STYLES: [Style; 8] = [
-    Style::RenameCreate,
-    Style::RenameDated,
-    Style::RenameGzip,
-    Style::CopyTruncate,
-    Style::CopyTruncateGzip,
-    Style::DeleteRecreate,
-    Style::SymlinkSwitch,
-    Style::WriterKeepsOld,
-];
-
-/// A log with its writer.
-struct Log {
-    form: Form,
-    path: PathBuf,
-    file: File,
-    /// What the writer still holds after a rotation.
-    old: Option<File>,
-    next: u32,
-    rotations: u32,
-}
-
-fn open_for_append(path: &Path) -> File {
-    OpenOptions::new().append(true).create(true).open(path).unwrap()
-}
-
-impl Log {
-    fn new(form: Form, dir: &Scratch, style: Style) -> Log {
-        let path = dir.path("auth.log");
-        if style == Style::SymlinkSwitch {
-            File::create(dir.path("day-0.log")).unwrap();
-            symlink("day-0.log", &path).unwrap();
-        }
-        let file = open_for_append(&path);
-        Log { form, path, file, old: None, next: 0, rotations: 0 }
-    }
-
-    fn write(&mut self, count: u32) {
-        write(self.form, &mut self.file, self.next..self.next + count);
-        self.next += count;
-    }
-
-    fn write_to_old(&mut self, count: u32) {
-        write(self.form, self.old.as_mut().unwrap_or(&mut self.file), self.next..self.next + count);
-        self.next += count;
-    }
-
-    fn beside(&self, ending: &str) -> PathBuf {
-        PathBuf::from(format!("{}{ending}", self.path.display()))
-    }
-
-    /// Moves `.1` to `.2` and so on, compressed ones too.
-    fn shift(&self) {
-        for number in (1..20).rev() {
-            for ending in ["", ".gz"] {
-                let from = self.beside(&format!(".{number}{ending}"));
-                if from.exists() {
-                    fs::rename(from, self.beside(&format!(".{}{ending}", number + 1))).unwrap();
-                }
-            }
-        }
-    }
-
-    fn gzip(&self, path: &Path) {
-        let packed = PathBuf::from(format!("{}.gz", path.display()));
-        let mut encoder =
-            flate2::write::GzEncoder::new(File::create(&packed).unwrap(), flate2::Compression::fast());
-        let plain = File::open(path).unwrap();
-        std::io::copy(&mut &plain, &mut encoder).unwrap();
-        // As gzip does, so that the order of times is kept.
-        let changed = plain.metadata().unwrap().modified().unwrap();
-        encoder.finish().unwrap().set_modified(changed).unwrap();
-        fs::remove_file(path).unwrap();
-    }
-
-    /// Waits until files that are changed now have a later time than those before: real rotations are far
-    /// apart, but the kernel's clock for files ticks every few milliseconds only.
-    fn wait_for_next_tick(&self) {
-        let path = self.path.with_file_name("tick");
-        let time = || {
-            fs::write(&path, "x").unwrap();
-            fs::metadata(&path).unwrap().modified().unwrap()
-        };
-        let before = time();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while time() == before {
-            assert!(Instant::now() < deadline, "the clock stands still");
-        }
-    }
-
-    fn rotate(&mut self, style: Style) {
-        self.wait_for_next_tick();
-        self.rotations += 1;
-        let first = self.beside(".1");
-        match style {
-            Style::RenameCreate | Style::RenameGzip | Style::WriterKeepsOld => {
-                self.shift();
-                fs::rename(&self.path, &first).unwrap();
-            }
-            Style::RenameDated => {
-                fs::rename(&self.path, self.beside(&format!("-202601{:02}", self.rotations))).unwrap();
-            }
-            Style::CopyTruncate | Style::CopyTruncateGzip => {
-                self.shift();
-                fs::copy(&self.path, &first).unwrap();
-                self.file.set_len(0).unwrap();
-            }
-            Style::DeleteRecreate => fs::remove_file(&self.path).unwrap(),
-            Style::SymlinkSwitch => {
-                let (name, link) = (format!("day-{}.log", self.rotations), self.beside(".new"));
-                File::create(self.path.with_file_name(&name)).unwrap();
-                symlink(&name, &link).unwrap();
-                fs::rename(&link, &self.path).unwrap();
-            }
-        }
-        if matches!(style, Style::RenameGzip | Style::CopyTruncateGzip) {
-            self.gzip(&first);
-        }
-        self.old = Some(std::mem::replace(&mut self.file, open_for_append(&self.path)));
-    }
-
-    /// Makes sure that what came is what was written, each once.
-    fn is_all(&self, reader: &Reader, context: &str) {
-        let mut numbers = reader.numbers.clone();
-        numbers.sort_unstable();
-        let missing: Vec<u32> =
-            (0..self.next).filter(|number| numbers.binary_search(number).is_err()).collect();
-        let mut twice: Vec<u32> =
-            numbers.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-        twice.dedup();
-        assert!(missing.is_empty() && twice.is_empty(), "{context}: missing {missing:?}, twice {twice:?}");
-    }
-}
 
 #[test]
 fn no_rotation_loses_or_doubles_a_record_while_it_is_watched() {
@@ -303,6 +154,44 @@ fn any_order_of_writes_rotations_reads_and_restarts_gives_each_record_once() {
                 }
             }
         }
+        reader.drain();
+        log.is_all(&reader, &format!("seed {seed} {style:?} {story:?}"));
+    }
+}
+
+#[test]
+fn a_look_between_any_two_steps_of_a_rotation_loses_and_doubles_nothing() {
+    for seed in 0..150 {
+        let mut dice = Dice(seed);
+        let form = FORMS[dice.below(2) as usize];
+        let style = STYLES[dice.below(STYLES.len() as u64) as usize];
+        let dir = Scratch::new();
+        let mut log = Log::new(form, &dir, style);
+        let mut reader = Reader::open(form, &log.path, &Store::default());
+        reader.drain();
+        let mut story = Vec::new();
+        for _ in 0..6 {
+            log.write(3 + dice.below(4) as u32);
+            // Whatever is deleted before anybody opened it is gone.
+            if matches!(style, Style::DeleteRecreate | Style::SymlinkSwitch) || dice.below(2) == 0 {
+                reader.drain();
+            }
+            log.rotate_by_steps(style, &mut |log| {
+                let what = dice.below(4);
+                story.push(what);
+                if dice.below(2) == 0 {
+                    log.wait_for_next_tick();
+                }
+                if what == 0 && log.may_write {
+                    log.write(1 + dice.below(3) as u32);
+                }
+                if what < 3 {
+                    reader.drain();
+                }
+            });
+            story.push(9);
+        }
+        log.write(1);
         reader.drain();
         log.is_all(&reader, &format!("seed {seed} {style:?} {story:?}"));
     }

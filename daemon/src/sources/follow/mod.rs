@@ -11,6 +11,7 @@
 //! | copytruncate | shorter than the offset, or other bytes right before it | the rest is read from the copy, then the file from its first byte |
 //! | any of these while the daemon was down | the same, from the saved position | the old file is searched by inode, then by content (compressed files too), then newer parts, then the log |
 
+mod begin;
 mod files;
 mod gzip;
 mod place;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use self::begin::Begin;
 use self::place::Saved;
 use self::tail::{Chunk, Look};
 use super::{Batch, FeedId, Position, Record};
@@ -86,17 +88,6 @@ pub(crate) trait Others {
     fn holds(&self, id: FileId) -> bool;
 }
 
-/// How a path is begun.
-#[derive(Debug, Clone)]
-enum Begin {
-    /// Never read before: what is there is history.
-    History,
-    /// Appeared while we watch: everything in it is new.
-    Fresh,
-    /// Read before, up to these places.
-    Resume(Places),
-}
-
 impl Follower {
     /// Follows a path that was there, or not, at the start.
     ///
@@ -114,7 +105,7 @@ impl Follower {
                 None
             }
         });
-        let begin = places.map_or(Begin::History, Begin::Resume);
+        let begin = places.map_or(Begin::History(None), Begin::Resume);
         Follower::new(path, format, kind, begin)
     }
 
@@ -252,32 +243,6 @@ impl Follower {
         self.current = Some(tail.id);
         self.tails.push(tail);
         self.changed = true;
-    }
-
-    fn begin(&mut self, begin: Begin, others: &mut dyn Others, now: Instant) -> io::Result<()> {
-        let here = match open(&self.path) {
-            Ok(here) => here,
-            Err(error) => {
-                self.begin = Some(begin);
-                return Err(error);
-            }
-        };
-        let file = match (&begin, here) {
-            (Begin::Resume(places), here) => return self.resume(places, here.as_ref(), others, now),
-            (_, None) => return Ok(()),
-            (_, Some(file)) => file,
-        };
-        let mut tail = match others.adopt(FileId::from(&file.metadata()?)) {
-            Some(tail) => tail,
-            None => Tail::begin(file, self.format, now)?,
-        };
-        if tail.offset == 0 && matches!(begin, Begin::History) {
-            tail.history_end = tail.size()?;
-            tail.keep_last(HISTORY_BYTES)?;
-        }
-        self.is_new = matches!(begin, Begin::Fresh) && tail.offset == 0;
-        self.push_current(tail);
-        Ok(())
     }
 
     /// The next records of the oldest file that has any.

@@ -90,7 +90,7 @@ impl Tail {
             real: None,
             busy_at: now,
             last_size: status.len(),
-            seen: seen_empty(&status),
+            seen: seen_empty(&status, &head),
             finite: false,
         })
     }
@@ -175,7 +175,7 @@ impl Tail {
         self.splitter = Splitter::new(self.format, &head, false);
         self.head = Print::of(head.get(..HEAD_BYTES).unwrap_or(&head));
         (self.near, self.offset, self.history_end, self.catchup_end) = (Print::of(&[]), 0, 0, 0);
-        (self.busy_at, self.seen, self.mtime) = (now, seen_empty(&status), changed_at(&status));
+        (self.busy_at, self.seen, self.mtime) = (now, seen_empty(&status, &head), changed_at(&status));
         self.skip_hole()
     }
 
@@ -231,7 +231,7 @@ impl Tail {
         let want =
             usize::try_from(self.bound(size) - self.offset).unwrap_or(MAX_BATCH_BYTES).min(MAX_BATCH_BYTES);
         let bytes = read_up_to(file, self.offset - self.near.len, near + want)?;
-        let whole_head = self.offset == 0 && bytes.len() as u64 >= self.head.len;
+        let whole_head = self.offset == 0 && want as u64 >= self.head.len;
         if !self.near.begins(&bytes) || whole_head && !self.head.begins(&bytes) {
             return Ok(Look::Rewritten);
         }
@@ -240,7 +240,7 @@ impl Tail {
             (self.last_size, self.busy_at) = (size, now);
         }
         let fresh = bytes.len() - near;
-        let Some(look) = self.take(bytes, near)? else {
+        let Some(look) = self.take(bytes, near) else {
             if self.bound(size) < size && fresh == want {
                 // Half a record at the bound between two phases belongs to the later one.
                 self.close_phase();
@@ -260,7 +260,7 @@ impl Tail {
         let Bytes::Gzip(from) = &mut self.bytes else { return Ok(Look::Nothing) };
         let bytes = from.peek(want)?.to_vec();
         let (before, fresh) = (self.offset, bytes.len());
-        let look = self.take(bytes, 0)?;
+        let look = self.take(bytes, 0);
         if look.is_none() && want < MAX_BATCH_BYTES && fresh == want {
             self.close_phase();
             return self.look_gzip();
@@ -273,20 +273,24 @@ impl Tail {
     }
 
     /// Cuts what stands behind the first `near` bytes; nothing if no byte of it could be used.
-    fn take(&mut self, bytes: Vec<u8>, near: usize) -> io::Result<Option<Look>> {
+    fn take(&mut self, bytes: Vec<u8>, near: usize) -> Option<Look> {
         let Cut { mut records, used } = self.splitter.cut(bytes.get(near..).unwrap_or(&[]));
         if used == 0 {
-            return Ok(None);
+            return None;
         }
         for record in &mut records {
             *record = record.start + near..record.end + near;
         }
         let end = near + used;
         let phase = self.phase();
+        // Made of the bytes in hand: the file may have been truncated since they were read, and a log whose first
+        // bytes are not known is not found again in its copy.
+        if self.offset == near as u64 && self.head.len < HEAD_BYTES as u64 {
+            self.head = Print::of(bytes.get(..HEAD_BYTES).unwrap_or(&bytes));
+        }
         self.offset += used as u64;
         self.near = Print::of(bytes.get(end.saturating_sub(NEAR_BYTES)..end).unwrap_or(&[]));
-        self.grow_head()?;
-        Ok(Some(Look::Records(Chunk { bytes, records, phase })))
+        Some(Look::Records(Chunk { bytes, records, phase }))
     }
 
     fn phase(&self) -> Phase {
@@ -315,12 +319,13 @@ impl Tail {
         }
     }
 
-    /// Makes the print of the first bytes of as many as there are by now.
+    /// Makes the print of the first bytes of as many as there are by now, if they are still the same.
     /// # Errors
     /// What the kernel says to a read.
     pub(crate) fn grow_head(&mut self) -> io::Result<()> {
-        if self.head.len < HEAD_BYTES as u64 {
-            self.head = Print::of(&self.first_bytes()?);
+        let bytes = if self.head.len < HEAD_BYTES as u64 { self.first_bytes()? } else { return Ok(()) };
+        if self.head.begins(&bytes) {
+            self.head = Print::of(&bytes);
         }
         Ok(())
     }
@@ -368,7 +373,25 @@ impl Tail {
     }
 }
 
-/// An empty file counts as looked at, so that its first change is noticed.
-fn seen_empty(status: &Metadata) -> Option<(u64, i64)> {
-    (status.len() == 0).then(|| (0, changed_at(status)))
+/// An empty file counts as looked at, so that its first change is noticed. What counts is what was read of it: it
+/// may have been truncated since its status was asked for.
+fn seen_empty(status: &Metadata, head: &[u8]) -> Option<(u64, i64)> {
+    head.is_empty().then(|| (0, changed_at(status)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_log_that_is_truncated_right_after_a_read_is_known_by_what_was_read() {
+        let lines = b"one line of the log, long enough to tell it apart\n".repeat(9);
+        // The file is empty again by the time at which its bytes are cut into lines.
+        let empty = File::open("/dev/null").unwrap();
+        let mut tail = Tail::begin(empty, Format::Lines, clock::instant()).unwrap();
+        assert!(tail.take(lines[..150].to_vec(), 0).is_some());
+        assert!(tail.take(lines.clone(), 150).is_some());
+        assert_eq!(tail.head, Print::of(&lines[..HEAD_BYTES]));
+    }
 }

@@ -233,15 +233,22 @@ fn fail_classes(text: &str, expressions: usize) -> Result<Vec<(usize, Class)>, S
 /// # Errors
 /// [`SpecProblem::BadJournalMatch`] names the word that is no pair.
 pub fn journal_match(text: &str) -> Result<Vec<Vec<(String, String)>>, SpecProblem> {
+    let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
+    journal_match_words(&words)
+}
+
+/// As [`journal_match`], of words that are parted already.
+/// # Errors
+/// As [`journal_match`].
+pub fn journal_match_words(words: &[&str]) -> Result<Vec<Vec<(String, String)>>, SpecProblem> {
     let mut alternatives: Vec<Vec<(String, String)>> = vec![Vec::new()];
-    for word in text.split_whitespace() {
-        let word = word.trim_matches(['"', '\'']);
-        if word == "+" {
+    for word in words {
+        if *word == "+" {
             alternatives.push(Vec::new());
             continue;
         }
         let (field, value) =
-            word.split_once('=').ok_or_else(|| SpecProblem::BadJournalMatch(word.to_owned()))?;
+            word.split_once('=').ok_or_else(|| SpecProblem::BadJournalMatch((*word).to_owned()))?;
         if let Some(pairs) = alternatives.last_mut() {
             pairs.push((field.to_owned(), value.to_owned()));
         }

@@ -27,12 +27,14 @@ pub struct Definition<'a> {
     init: Options,
     options: Options,
     given: Options,
+    /// What tags without an option stand for; kept over readings, as fail2ban keeps it.
+    found: BTreeMap<String, Option<String>>,
 }
 
 impl<'a> Definition<'a> {
     /// `names`: the options of `[Definition]` that have a meaning. `init`: what `name[option=value]` gave.
     pub fn new(settings: &'a Settings, names: &'static [&'static str], init: Options) -> Self {
-        Self { settings, names, init, options: Options::new(), given: Options::new() }
+        Self { settings, names, init, options: Options::new(), given: Options::new(), found: BTreeMap::new() }
     }
 
     /// What `name[option=value]` gave and, after [`Definition::read`], what `[Init]` adds.
@@ -107,7 +109,7 @@ impl<'a> Definition<'a> {
     /// Tags that depend on the address' family stay too, and so do those that nobody knows.
     /// # Errors
     /// A [`Fault`] for a value that refers to itself or to an option that cannot be filled in.
-    pub fn combined(&self, ignore: &[&str], work: &mut Work) -> Result<Options, Fault> {
+    pub fn combined(&mut self, ignore: &[&str], work: &mut Work) -> Result<Options, Fault> {
         let mut options = self.options.clone();
         options.extend(self.init.iter().map(|(name, text)| (name.clone(), text.clone())));
         let mut ignored: BTreeSet<String> = ignore.iter().map(|name| (*name).to_owned()).collect();
@@ -115,12 +117,12 @@ impl<'a> Definition<'a> {
             (_, "") => None,
             (base, _) => Some(base.to_owned()),
         }));
-        let mut found: BTreeMap<String, Option<String>> = BTreeMap::new();
+        let (settings, given, found) = (self.settings, &self.given, &mut self.found);
         let mut more = |tag: &str, work: &mut Work| {
             if let Some(known) = found.get(tag) {
                 return Ok(known.clone());
             }
-            let value = self.settings.get_of("Definition", tag, &self.given, work)?;
+            let value = settings.get_of("Definition", tag, given, work)?;
             found.insert(tag.to_owned(), value.clone());
             Ok(value)
         };

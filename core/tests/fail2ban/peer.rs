@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pillory_core::config::fail2ban::{self, F2bAction, F2bJail, Fail2ban, Files, Kind, ReadOptions, UseDns};
+use pillory_core::net::Prefix;
 use pillory_core::time::BanTime;
 use serde_json::{Map, Value, json};
 
@@ -177,12 +178,21 @@ fn prepare(theirs: &mut Map<String, Value>) {
     for key in ["failregex", "ignoreregex", "ignoreip", "logpath", "journalmatch"] {
         theirs.entry(key).or_insert_with(|| json!([]));
     }
+    let ignored = theirs["ignoreip"].as_array().unwrap().iter().map(|word| short(word.as_str().unwrap()));
+    let ignored: Value = ignored.collect::<Vec<_>>().into();
+    theirs.insert("ignoreip".to_owned(), ignored);
     let matches = theirs["journalmatch"].as_array().unwrap();
     let alternatives: Vec<Value> = matches.iter().flat_map(|words| alternatives(words)).collect();
     theirs.insert("journalmatch".to_owned(), alternatives.into());
     if theirs["backend"].as_str().is_some_and(|backend| backend.starts_with("systemd")) {
         theirs.remove("logpath");
     }
+}
+
+/// An address or network without what says nothing; a name as it is.
+fn short(word: &str) -> String {
+    let text = word.parse::<Prefix>().map_or_else(|_| word.to_owned(), |prefix| prefix.to_string());
+    text.strip_suffix("/32").or_else(|| text.strip_suffix("/128")).unwrap_or(&text).to_owned()
 }
 
 fn alternatives(words: &Value) -> Vec<Value> {
@@ -205,10 +215,7 @@ fn shown(jail: &F2bJail) -> Map<String, Value> {
     let pairs = |pairs: &Vec<(String, String)>| -> Vec<String> {
         pairs.iter().map(|(field, value)| format!("{field}={value}")).collect()
     };
-    let ignoreip = jail.ignoreip.iter().map(|prefix| {
-        let text = prefix.to_string();
-        text.strip_suffix("/32").or_else(|| text.strip_suffix("/128")).map(str::to_owned).unwrap_or(text)
-    });
+    let ignoreip = jail.ignoreip.iter().map(|prefix| short(&prefix.to_string()));
     let growth = &jail.growth;
     let mut shown = json!({
         "backend": jail.backend, "usedns": usedns, "prefregex": filter.prefregex, "maxlines": filter.maxlines,

@@ -22,7 +22,7 @@ fn a_jail_local_as_people_write_it() {
 [DEFAULT]
 # owners
 ignoreip = 127.0.0.1/8 ::1, 192.0.2.10
-           10.0.0.0/8\thome.example.net   ; and home
+           10.0.0.0/8,home.example.net   ; and home
 bantime.increment = true
 bantime.factor = 2
 bantime.formula = ban.Time * math.exp(float(ban.Count+1)*banFactor)/math.exp(1*banFactor)
@@ -32,7 +32,7 @@ bantime.rndtime = 30m
 bantime.overalljails = Yes
 bantime = 1h 30m
 findtime = 1d-30min
-ignorecache = key=\"<ip>\", max-count=100, max-time=300
+ignorecache = key=\"<ip>\", max-count=100, max-time=5m
 ignorecommand = /x/y --all <ip> %(__name__)s 100%%
 ignoreself = 0
 banaction = nftables-multiport
@@ -111,7 +111,7 @@ failregex = <re-<mode>>
 ignoreregex =
 maxlines: 2
 [Init]
-only-init = i <maxretry> <known/only-init>x
+only-init = i <maxretry> <known/mode>x
 mode = c
 ";
     let after = "[Definition]\nfailregex = %(known/failregex)s\n  ^after <after>\n[Init]\nafter = 1\n";
@@ -142,16 +142,18 @@ action = act[name=one-x, port=\"%(port)s\", chain=\"%(chain)s\"] act[actname='b 
    y, z\" , broken]
 [two]
 action = act[name=\"%(__name__)s\", actionban=\"echo <ip> <name>\"][blocktype=DROP]
-         act [ name = other ]
+         act[ name=other ]
 [three]
 action = act[blocktype=\"a]b,c\", norestored=yes, timeout=1m]
 
          other[known=\"<known/init>\", x=<init>]
          smtp.py[dest=\"a@b\", actname=mailer]
          smtp.py
+[blank]
+action = act [name=x]
 [four]
 action =
-  act[init=%(two/port)s]
+  act[init=\"%(two/port)s\"]
   act[name=%(__name__)s-2]   other
 ";
     let act = "\

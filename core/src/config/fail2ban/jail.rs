@@ -62,7 +62,7 @@ pub(super) fn read(
     let written = first.get("filter").map(String::as_str).unwrap_or_default();
     let (filter_name, given) = options::extract(written).map_err(|why| {
         let message = format!("filter {:?}: {why}; write name[option=value]", shorten(written));
-        vec![said(&settings.place(name, "filter"), Some(name), &message)]
+        vec![said(&own_place(settings, name, "filter"), Some(name), &message)]
     })?;
     let source = source(reader, settings, name, &filter_name)?;
     let mut filter = source.as_ref().map(|source| Definition::new(source, &FILTER_KEYS, given.clone()));
@@ -87,10 +87,9 @@ pub(super) fn read(
     let mut filter = typed.filter(&of_filter);
     filter.name = filter_name;
     filter.given = given;
+    let built_in = standin::filter_path(&filter.name);
     filter.stand_in = source
-        .filter(|source| {
-            source.files().first().is_some_and(|file| **file == *standin::filter_path(&filter.name))
-        })
+        .filter(|source| source.files().iter().any(|file| **file == *built_in))
         .and_then(|_| catalog::builtin(&filter.name));
     let mut jail = typed.jail(jail_name, enabled, filter);
     (jail.port, jail.protocol, jail.chain) = typed.traffic(&mut work);
@@ -101,7 +100,7 @@ pub(super) fn read(
     if jail.filter.failregex.is_empty() {
         let cure = "give it a failregex, or name a filter that has one";
         let message = format!("there is no failregex, so nothing is ever found; {cure}");
-        reader.out.problems.push(said(&settings.place(name, "filter"), Some(name), &message));
+        reader.out.problems.push(said(&own_place(settings, name, "filter"), Some(name), &message));
     }
     if jail.actions.is_empty() {
         let message = "there is no action, so nobody is banned; give it an action";
@@ -137,9 +136,15 @@ fn source(
             let cure = "write that file, or name a filter that is there";
             let message =
                 format!("there is no filter.d/{filter}.conf, nor a built-in filter of that name; {cure}");
-            Err(vec![said(&settings.place(jail, "filter"), Some(jail), &message)])
+            Err(vec![said(&own_place(settings, jail, "filter"), Some(jail), &message)])
         }
     }
+}
+
+/// Where a jail says a thing itself; its heading if it leaves that to the defaults.
+fn own_place(settings: &Settings, jail: &str, key: &str) -> Place {
+    let own = settings.section(jail).and_then(|keys| keys.get(key));
+    own.map_or_else(|| settings.heading(jail), |value| value.place.clone())
 }
 
 /// A filter's option as `%(known/option)s` of the jail finds it.
@@ -155,7 +160,11 @@ fn combined(
     jail: &str,
     work: &mut Work,
 ) -> Result<Options, Vec<Problem>> {
-    let wrong = |faults: Vec<_>| faults.iter().map(|found| fault(found, jail)).collect::<Vec<_>>();
+    let wrong = |faults: Vec<_>| {
+        let mut problems: Vec<Problem> = faults.iter().map(|found| fault(found, jail)).collect();
+        problems.dedup();
+        problems
+    };
     filter.read(outer, all, work).map_err(wrong)?;
     filter.combined(&[], work).map_err(|found| wrong(vec![found]))
 }
@@ -197,11 +206,19 @@ fn normalise(options: &mut Options, mut wrong: impl FnMut(&str, String)) {
             *text = truth(text);
         }
     }
+    // maxmatches usually repeats maxretry, whose problem is said then.
+    let retry = options.get("maxretry").cloned();
     for key in NUMBERS {
         let Some(text) = options.get_mut(key) else { continue };
         match text.trim().parse::<i64>() {
             Ok(number) => *text = number.to_string(),
             Err(_) => {
+                let is_repeated = key == "maxmatches" && retry.as_deref() == Some(text.as_str());
+                let mut wrong = |key: &str, message| {
+                    if !is_repeated {
+                        wrong(key, message)
+                    }
+                };
                 wrong(
                     key,
                     format!(
@@ -226,8 +243,11 @@ struct Typed<'a> {
 impl Typed<'_> {
     fn wrong(&mut self, key: &str, why: &str) {
         let text = self.own.get(key).map(|text| shorten(text)).unwrap_or_default();
-        let message = format!("{key} {text:?} {why}");
-        self.problems.push(said(&self.settings.place(self.jail, key), Some(self.jail), &message));
+        self.report(key, &format!("{key} {text:?} {why}"));
+    }
+
+    fn report(&mut self, key: &str, message: &str) {
+        self.problems.push(said(&self.settings.place(self.jail, key), Some(self.jail), message));
     }
 
     /// The text of an option that is not empty.
@@ -332,10 +352,7 @@ impl Typed<'_> {
             match word.parse::<Prefix>() {
                 Ok(prefix) => prefixes.push(prefix),
                 Err(_) if super::super::keys::is_host_name(word) => names.push(word.to_owned()),
-                Err(error) => self.wrong(
-                    "ignoreip",
-                    &format!("{:?}: {error}; write addresses, networks or names", shorten(word)),
-                ),
+                Err(error) => self.report("ignoreip", &format!("ignoreip: {error}")),
             }
         }
         (prefixes, names)
@@ -398,13 +415,14 @@ impl Typed<'_> {
             }
         };
         for line in matches {
-            let pairs = shell_words(&line).and_then(|words| {
+            let words = shell_words(&line).map_err(|why| format!("journalmatch: {why}; mend it"));
+            let pairs = words.and_then(|words| {
                 let pairs = words.iter().map(|word| word.as_str()).collect::<Vec<_>>();
                 spec::journal_match_words(&pairs).map_err(|problem| problem.to_string())
             });
             match pairs {
                 Ok(pairs) => filter.journalmatch.extend(pairs),
-                Err(why) => self.wrong("journalmatch", &format!("{why}; write FIELD=value, joined by +")),
+                Err(why) => self.report("journalmatch", &why),
             }
         }
         filter

@@ -120,7 +120,8 @@ pub fn extract(text: &str) -> Result<(String, Options), String> {
         };
         options.insert(inner[start..end].to_owned(), value.trim().to_owned());
     }
-    Ok((name.trim().to_owned(), options))
+    // A blank before the bracket is part of the name, for fail2ban too: it then finds no such file.
+    Ok((name.to_owned(), options))
 }
 
 /// The value that begins at `at`, and where it ends.

@@ -47,14 +47,14 @@ pub type Section = BTreeMap<String, Value>;
 pub struct Settings {
     defaults: Section,
     sections: BTreeMap<String, Section>,
-    /// Names of the sections as they came, each with its first place.
+    /// Names of the sections as they came, each with its latest place.
     order: Vec<(String, Place)>,
     /// The files in the order in which they were merged.
     files: Vec<Arc<str>>,
 }
 
 impl Settings {
-    /// Names of the sections in the order of the files, each with its first place.
+    /// Names of the sections in the order of the files, each with its latest place.
     pub fn sections(&self) -> impl Iterator<Item = (&str, &Place)> {
         self.order.iter().map(|(name, place)| (name.as_str(), place))
     }
@@ -75,6 +75,11 @@ impl Settings {
         if let Some(value) = own.or_else(|| self.defaults.get(key)) {
             return value.place.clone();
         }
+        self.heading(section)
+    }
+
+    /// Where the latest heading of a section stands; the first file if there is none.
+    pub fn heading(&self, section: &str) -> Place {
         let heading = self.order.iter().find(|(name, _)| name == section).map(|(_, place)| place.clone());
         heading.unwrap_or_else(|| Place { file: self.files.first().cloned().unwrap_or_default(), line: 0 })
     }
@@ -148,9 +153,11 @@ pub enum TextProblem {
     #[error("\"{0}\" is no reference; write %(name)s, or %% for a percent sign")]
     Percent(String),
     /// Interpolation or tags that go round, or grow without end.
-    #[error("the value of \"{0}\" refers to itself, or grows beyond {MAX_VALUE_BYTES} bytes")]
+    #[error(
+        "the value of \"{0}\" refers to itself, or grows beyond {MAX_VALUE_BYTES} bytes; break the circle"
+    )]
     Endless(String),
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,7 +4,7 @@
 //! fills values in. The grammar is that of Python's `configparser` as fail2ban sets it up; values are equal to the
 //! byte, empty lines inside them included, because shell commands of actions stand in them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One `key = value` of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +69,11 @@ pub fn parse(text: &str) -> Parsed {
     for (index, raw) in text.lines().enumerate() {
         reader.line(index + 1, raw);
     }
-    reader.close();
-    reader.parsed
+    reader.finish()
 }
+
+/// Problems that are kept of one file.
+const MAX_PROBLEMS: usize = 1_000;
 
 /// The section that holds for all others; it alone may stand twice.
 const DEFAULT: &str = "DEFAULT";
@@ -80,7 +82,11 @@ const DEFAULT: &str = "DEFAULT";
 struct Reader {
     parsed: Parsed,
     section: Option<String>,
-    keys: BTreeSet<(String, String)>,
+    sections: BTreeSet<String>,
+    /// Where the latest value of each key stands among the entries.
+    keys: BTreeMap<(String, String), usize>,
+    /// Entries whose key came again.
+    replaced: BTreeSet<usize>,
     /// The entry that may still be continued.
     open: Option<Entry>,
     /// Characters before the first that is no blank, of the last heading or key.
@@ -114,11 +120,10 @@ impl Reader {
     }
 
     fn heading(&mut self, number: usize, name: &str) {
-        let is_known = self.parsed.sections.iter().any(|(known, _)| known == name);
-        if !is_known {
+        if self.sections.insert(name.to_owned()) {
             self.parsed.sections.push((name.to_owned(), number));
         } else if name != DEFAULT {
-            self.parsed.problems.push((number, IniProblem::TwiceSection(name.to_owned())));
+            self.report(number, IniProblem::TwiceSection(shown(name)));
         }
         self.section = Some(name.to_owned());
     }
@@ -127,11 +132,12 @@ impl Reader {
         let problem = match (split_key(content), &self.section) {
             (Some((key, value)), Some(section)) => {
                 let key = key.to_lowercase();
-                if !self.keys.insert((section.clone(), key.clone())) {
-                    self.parsed.problems.push((number, IniProblem::TwiceKey(key.clone())));
-                    self.parsed.entries.retain(|entry| entry.section != *section || entry.key != key);
-                }
                 let (section, value) = (section.clone(), value.to_owned());
+                let at = self.parsed.entries.len();
+                if let Some(earlier) = self.keys.insert((section.clone(), key.clone()), at) {
+                    self.replaced.insert(earlier);
+                    self.report(number, IniProblem::TwiceKey(shown(&key)));
+                }
                 self.open = Some(Entry { section, key, value, line: number });
                 return;
             }
@@ -139,7 +145,13 @@ impl Reader {
             (None, _) if content.starts_with('[') => IniProblem::OpenSection(shown(content)),
             (None, _) => IniProblem::NoKey(shown(content)),
         };
-        self.parsed.problems.push((number, problem));
+        self.report(number, problem);
+    }
+
+    fn report(&mut self, number: usize, problem: IniProblem) {
+        if self.parsed.problems.len() < MAX_PROBLEMS {
+            self.parsed.problems.push((number, problem));
+        }
     }
 
     fn close(&mut self) {
@@ -147,6 +159,16 @@ impl Reader {
             entry.value.truncate(entry.value.trim_end().len());
             self.parsed.entries.push(entry);
         }
+    }
+
+    fn finish(mut self) -> Parsed {
+        self.close();
+        let mut at = 0;
+        self.parsed.entries.retain(|_| {
+            at += 1;
+            !self.replaced.contains(&(at - 1))
+        });
+        self.parsed
     }
 }
 

@@ -2,9 +2,14 @@
 //!
 //! The peer is Debian's package, unpacked into `target/tools` (`scripts/fetch-test-tools.sh`); without it there is
 //! nothing to compare with, and the tests say so.
-#![allow(clippy::disallowed_methods, reason = "tests start programs")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests start programs, and stop where one fails"
+)]
 
 mod actions;
+mod grammar;
 mod peer;
 mod stock;
 mod variants;

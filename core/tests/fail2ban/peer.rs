@@ -18,7 +18,12 @@ pub fn tools() -> Option<PathBuf> {
     if !is_there {
         eprintln!("skipped: {} has no fail2ban; scripts/fetch-test-tools.sh fetches it", tools.display());
     }
-    is_there.then_some(tools)
+    let has_python =
+        Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success());
+    if is_there && !has_python {
+        eprintln!("skipped: there is no python3 to run fail2ban");
+    }
+    (is_there && has_python).then_some(tools)
 }
 
 /// Python with fail2ban on its path.
@@ -182,8 +187,11 @@ fn prepare(theirs: &mut Map<String, Value>) {
     let ignored: Value = ignored.collect::<Vec<_>>().into();
     theirs.insert("ignoreip".to_owned(), ignored);
     let matches = theirs["journalmatch"].as_array().unwrap();
-    let alternatives: Vec<Value> = matches.iter().flat_map(|words| alternatives(words)).collect();
+    let alternatives: Vec<Value> = matches.iter().flat_map(alternatives).collect();
     theirs.insert("journalmatch".to_owned(), alternatives.into());
+    // An empty line of logpath finds no file.
+    let logs = theirs["logpath"].as_array_mut().unwrap();
+    logs.retain(|log| log[0] != "");
     if theirs["backend"].as_str().is_some_and(|backend| backend.starts_with("systemd")) {
         theirs.remove("logpath");
     }

@@ -45,6 +45,19 @@ fn every_mode_and_kind_of_log_gives_the_same_expressions() {
 }
 
 #[test]
+fn the_paths_of_every_distribution_are_the_same() {
+    let Some(tools) = tools() else { return };
+    for paths in ["paths-arch", "paths-common", "paths-opensuse", "paths-debian"] {
+        let local = format!("[INCLUDES]\nbefore = {paths}.conf\n[DEFAULT]\nenabled = true\n");
+        let overrides = "[DEFAULT]\nsyslog_authpriv = /elsewhere/%(known/x)s\nx = auth\n";
+        let folder = Folder::stock(&tools, &[("jail.local", &local), ("paths-overrides.local", overrides)]);
+        let (ours, _) = compare(&tools, &folder);
+        let sshd = ours.jails.iter().find(|jail| jail.name.as_str() == "sshd").unwrap();
+        assert!(!sshd.logpath.is_empty());
+    }
+}
+
+#[test]
 fn every_filter_and_every_action_is_read_alike() {
     let Some(tools) = tools() else { return };
     let folder = Folder::stock(&tools, &[]);

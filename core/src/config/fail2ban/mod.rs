@@ -10,23 +10,25 @@
 mod action;
 mod jail;
 pub mod native;
-mod options;
+pub mod options;
+mod reader;
 pub mod render;
 pub mod seconds;
 mod standin;
+mod typed;
 
-use std::collections::BTreeMap;
-
-use crate::event::JailName;
+use crate::event::{JailName, Points};
 use crate::filter::FilterSpec;
-use crate::filter::settings::definition::Fault;
-use crate::filter::settings::{Loader, Options, Place, Settings, Work};
+use crate::filter::settings::{Options, Place};
+use crate::jail::policy::{Ladder, PointTable, Policy};
 use crate::net::Prefix;
 use crate::time::{BanTime, Span};
 
 use super::Problem;
 
 pub use crate::filter::settings::Files;
+use reader::{Reader, fault, said};
+
 pub use action::Kind;
 pub use native::NativeAction;
 
@@ -123,6 +125,19 @@ pub struct F2bJail {
     pub chain: String,
     /// What is done to an offender, in order.
     pub actions: Vec<F2bAction>,
+}
+
+impl F2bJail {
+    /// How the jail counts: every failure one point, single length of ban; [`Growth`] comes on top.
+    pub fn policy(&self) -> Policy {
+        let steps = Ladder::new(vec![self.bantime]);
+        Policy {
+            maxretry: Points(self.maxretry.saturating_mul(100)),
+            findtime: self.findtime,
+            bantime: steps.unwrap_or_else(Ladder::long),
+            points: PointTable::plain(),
+        }
+    }
 }
 
 /// One line of `logpath`.
@@ -245,13 +260,7 @@ impl Default for ReadOptions {
 /// Never fails as a whole: an empty directory has no jails.
 pub fn read(files: &dyn Files, base: &str, options: &ReadOptions) -> Fail2ban {
     let files = standin::WithBuiltIn::new(files, base);
-    let mut reader = Reader {
-        base: base.to_owned(),
-        loader: Loader::new(&files),
-        loaded: BTreeMap::new(),
-        every_jail: options.every_jail,
-        out: Fail2ban::default(),
-    };
+    let mut reader = Reader::new(&files, base, options.every_jail);
     if files.has_own_jail_conf() {
         reader.notice("there is no jail.conf: fail2ban's usual defaults stand in".to_owned());
     }
@@ -265,6 +274,13 @@ pub fn read(files: &dyn Files, base: &str, options: &ReadOptions) -> Fail2ban {
     let names: Vec<(String, Place)> =
         settings.sections().map(|(name, place)| (name.to_owned(), place.clone())).collect();
     for (name, place) in names.into_iter().filter(|(name, _)| name != "INCLUDES") {
+        if reader.out.jails.len() >= MAX_JAILS {
+            let message = format!(
+                "more than {MAX_JAILS} jails are enabled, this one and those behind it are left out; merge some"
+            );
+            reader.out.problems.push(said(&place, Some(&name), &message));
+            break;
+        }
         match jail::read(&mut reader, &mut settings, &name, &place) {
             Ok(Some(jail)) => reader.out.jails.push(jail),
             Ok(None) => reader.out.disabled.push(name),
@@ -275,104 +291,8 @@ pub fn read(files: &dyn Files, base: &str, options: &ReadOptions) -> Fail2ban {
     reader.out
 }
 
-/// The state of one reading.
-struct Reader<'a> {
-    base: String,
-    loader: Loader<'a>,
-    /// Filters and actions by their path below the directory; nothing if not there.
-    loaded: BTreeMap<String, Option<std::sync::Arc<Settings>>>,
-    every_jail: bool,
-    out: Fail2ban,
-}
-
-impl Reader<'_> {
-    /// A filter or an action, read once for all jails.
-    fn load(&mut self, path: &str) -> Option<std::sync::Arc<Settings>> {
-        if let Some(known) = self.loaded.get(path) {
-            return known.clone();
-        }
-        let loaded = self.loader.load(&format!("{}/{path}", self.base)).map(std::sync::Arc::new);
-        self.loaded.insert(path.to_owned(), loaded.clone());
-        loaded
-    }
-
-    fn take_problems(&mut self) {
-        for (place, problem) in self.loader.take_problems() {
-            self.out.problems.push(said(&place, None, &problem.to_string()));
-        }
-    }
-
-    fn notice(&mut self, sentence: String) {
-        if !self.out.notices.contains(&sentence) {
-            self.out.notices.push(sentence);
-        }
-    }
-
-    fn daemon_settings(&mut self) {
-        let Some(settings) = self.loader.load(&format!("{}/fail2ban", self.base)) else {
-            self.take_problems();
-            return;
-        };
-        self.take_problems();
-        let mut work = Work::default();
-        let mut text = |key: &str| match settings.get("Definition", key, &Options::new(), &mut work) {
-            Ok(text) => text,
-            Err(problem) => {
-                let place = settings.place("Definition", key);
-                self.out.problems.push(said(&place, None, &format!("{key}: {problem}")));
-                None
-            }
-        };
-        let mut daemon = DaemonSettings::default();
-        for (key, place) in [
-            ("loglevel", &mut daemon.loglevel),
-            ("logtarget", &mut daemon.logtarget),
-            ("syslogsocket", &mut daemon.syslogsocket),
-            ("allowipv6", &mut daemon.allowipv6),
-        ] {
-            if let Some(text) = text(key) {
-                *place = text;
-            }
-        }
-        if let Some(file) = text("dbfile") {
-            daemon.dbfile = Some(file).filter(|file| file.to_lowercase() != "none" && file != ":memory:");
-        }
-        let (matches, age) = (text("dbmaxmatches"), text("dbpurgeage"));
-        let mut misfit = |key: &str, text: &str, why: &str| {
-            let place = settings.place("Definition", key);
-            self.out.problems.push(said(&place, None, &format!("{key} {text:?} {why}")));
-        };
-        if let Some(text) = matches {
-            daemon.dbmaxmatches = text.trim().parse().ok();
-            if daemon.dbmaxmatches.is_none() {
-                misfit("dbmaxmatches", &text, "is no number; write for example 10");
-            }
-        }
-        if let Some(text) = age {
-            match seconds::span(&text) {
-                Ok(span) => daemon.dbpurgeage = span,
-                Err(why) => misfit("dbpurgeage", &text, &format!("{why}; write for example 1d")),
-            }
-        }
-        self.out.settings = daemon;
-    }
-}
-
-/// A problem of a message that names the cure behind its last semicolon.
-fn said(place: &Place, jail: Option<&str>, message: &str) -> Problem {
-    let (what, cure) = message.rsplit_once("; ").unwrap_or((message, ""));
-    Problem {
-        file: place.file.to_string(),
-        line: place.line,
-        jail: jail.map(str::to_owned),
-        what: what.to_owned(),
-        cure: cure.to_owned(),
-    }
-}
-
-fn fault(fault: &Fault, jail: &str) -> Problem {
-    said(&fault.place, Some(jail), &fault.problem.to_string())
-}
+/// Jails that are resolved.
+const MAX_JAILS: usize = 2_000;
 
 #[cfg(test)]
 mod tests;

@@ -210,8 +210,9 @@ impl Settings {
     }
 
     fn merge_section(&mut self, name: &str, keys: Section, place: Place) {
+        self.headings.insert(name.to_owned(), place);
         let Some(before) = self.sections.get_mut(name) else {
-            self.order.push((name.to_owned(), place));
+            self.order.push(name.to_owned());
             self.sections.insert(name.to_owned(), keys);
             return;
         };

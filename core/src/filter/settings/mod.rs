@@ -47,8 +47,10 @@ pub type Section = BTreeMap<String, Value>;
 pub struct Settings {
     defaults: Section,
     sections: BTreeMap<String, Section>,
-    /// Names of the sections as they came, each with its latest place.
-    order: Vec<(String, Place)>,
+    /// Names of the sections as they came.
+    order: Vec<String>,
+    /// Where the latest heading of each stands.
+    headings: BTreeMap<String, Place>,
     /// The files in the order in which they were merged.
     files: Vec<Arc<str>>,
 }
@@ -56,7 +58,7 @@ pub struct Settings {
 impl Settings {
     /// Names of the sections in the order of the files, each with its latest place.
     pub fn sections(&self) -> impl Iterator<Item = (&str, &Place)> {
-        self.order.iter().map(|(name, place)| (name.as_str(), place))
+        self.order.iter().filter_map(|name| Some((name.as_str(), self.headings.get(name)?)))
     }
 
     /// The section's own keys as written; nothing if there is no such section.
@@ -80,7 +82,7 @@ impl Settings {
 
     /// Where the latest heading of a section stands; the first file if there is none.
     pub fn heading(&self, section: &str) -> Place {
-        let heading = self.order.iter().find(|(name, _)| name == section).map(|(_, place)| place.clone());
+        let heading = self.headings.get(section).cloned();
         heading.unwrap_or_else(|| Place { file: self.files.first().cloned().unwrap_or_default(), line: 0 })
     }
 
@@ -103,7 +105,7 @@ pub const MAX_DEPTH: usize = 10;
 /// How often one tag may be filled into one value: as often as fail2ban does.
 pub const MAX_TAG_ROUNDS: usize = 25;
 /// What filling in the values of one jail may copy and search.
-const MAX_WORK_BYTES: usize = 128 * 1024 * 1024;
+const MAX_WORK_BYTES: usize = 32 * 1024 * 1024;
 
 /// What it took so far to fill in the values of one jail: bounds the time that foreign files can take.
 #[derive(Debug, Default)]

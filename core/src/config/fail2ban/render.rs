@@ -3,6 +3,8 @@
 //! Two steps, as in fail2ban. [`expand`] fills in the action's own properties, again and again, because the operator
 //! wrote them. [`render`] fills in what a ban brings (address, matched lines, captures) once, and whatever a shell
 //! could take for more than text is handed over as an argument and stands in the script as a variable's name.
+//! As in fail2ban, a value that a command leaves outside quotes may still become several words, or one that begins
+//! with a dash: quoting is the command's business.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

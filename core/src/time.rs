@@ -119,17 +119,23 @@ impl Span {
 }
 
 fn unit_ms(unit: &str, text: &str) -> Result<f64, SpanError> {
+    let unknown = || SpanError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() };
+    unit_secs(unit).map(|secs| secs * 1000.0).ok_or_else(unknown)
+}
+
+/// Seconds of a unit in either case, with all of fail2ban's short forms; nothing if there is no such unit.
+pub fn unit_secs(unit: &str) -> Option<f64> {
     let secs = match unit.to_ascii_lowercase().as_str() {
-        "" | "s" | "ss" | "sec" | "secs" | "second" | "seconds" => 1.0,
-        "m" | "mm" | "min" | "mins" | "minute" | "minutes" => 60.0,
-        "h" | "hh" | "hour" | "hours" => 3_600.0,
-        "d" | "dd" | "day" | "days" => 86_400.0,
-        "w" | "ww" | "week" | "weeks" => 604_800.0,
+        "" | "s" | "ss" | "se" | "sec" | "secs" | "second" | "seconds" => 1.0,
+        "m" | "mm" | "mi" | "min" | "mins" | "minute" | "minutes" => 60.0,
+        "h" | "hh" | "ho" | "hou" | "hour" | "hours" => 3_600.0,
+        "d" | "dd" | "da" | "day" | "days" => 86_400.0,
+        "w" | "ww" | "we" | "wee" | "week" | "weeks" => 604_800.0,
         "mo" | "mon" | "month" | "months" => 2_629_800.0,
-        "y" | "yy" | "year" | "years" => 31_557_600.0,
-        _ => return Err(SpanError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() }),
+        "y" | "yy" | "ye" | "yea" | "year" | "years" => 31_557_600.0,
+        _ => return None,
     };
-    Ok(secs * 1000.0)
+    Some(secs)
 }
 
 /// In the largest units that keep it short: `1d`, `1h30m`, `45s`.

@@ -377,7 +377,7 @@ fn journalmatch(text: &str) -> Result<Vec<Vec<(String, String)>>, Misfit> {
     spec::journal_match(text).map_err(|problem| Misfit(problem.to_string(), ""))
 }
 
-fn is_host_name(text: &str) -> bool {
+pub(super) fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63

@@ -1,6 +1,8 @@
 //! Configuration in three steps: text -> [`raw::RawConfig`] (what the file says, with lines) -> [`Config`] (only
 //! valid values can be built) -> kinds opened, by the daemon. Every problem is collected, then all are reported.
+//! [`fail2ban`] reads a fail2ban directory instead.
 
+pub mod fail2ban;
 pub mod keys;
 pub mod problem;
 pub mod raw;

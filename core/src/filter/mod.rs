@@ -1,7 +1,7 @@
 //! Filters: from a line to an [`Event`], in fail2ban's filter language.
 //!
 //! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
-//! [`ini`] and [`spec`] read filter files, [`failregex`] translates fail2ban's regular expressions, [`datepattern`]
+//! [`ini`], [`settings`] and [`spec`] read filter files, [`failregex`] translates fail2ban's regular expressions, [`datepattern`]
 //! finds and cuts the date, [`header`] reads what syslog writes before a message, [`judge`] puts them together;
 //! [`btmp`] decodes login records, which need no expression.
 
@@ -15,6 +15,7 @@ pub mod header;
 pub mod ini;
 pub mod judge;
 mod program;
+pub mod settings;
 pub mod spec;
 
 use crate::event::{Class, Event};

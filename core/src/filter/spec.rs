@@ -1,8 +1,7 @@
 //! From a filter file to a [`FilterSpec`]: includes, interpolation, tags, and the keys that are known here.
 
-use std::collections::BTreeMap;
-
-use super::ini::{self, Entry, IniProblem};
+use super::settings::definition::Fault;
+use super::settings::{Definition, Files, Loader, Options, Place, Settings, TextProblem, Work};
 use super::{ConnectionKey, FilterSpec};
 use crate::event::Class;
 
@@ -21,21 +20,9 @@ pub struct SpecError {
 /// What is wrong in a filter file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecProblem {
-    /// A line that is not of the grammar.
+    /// Its text cannot be read or filled in.
     #[error(transparent)]
-    Grammar(#[from] IniProblem),
-    /// `before` or `after` names a file that is not there.
-    #[error("the included file \"{0}\" is not there; name one that is, or leave it out")]
-    NoInclude(String),
-    /// A file that includes itself, or includes nested too deep.
-    #[error("\"{0}\" is included more than {MAX_INCLUDES} deep; does it include itself?")]
-    IncludeDepth(String),
-    /// `%(name)s` of an option that is not there.
-    #[error("%({0})s names no option of this file; define it, or write %% for a percent sign")]
-    NoOption(String),
-    /// Interpolation or tags that go round, or grow without end.
-    #[error("the value of \"{0}\" refers to itself, or grows beyond {MAX_VALUE_BYTES} bytes")]
-    Endless(String),
+    Text(#[from] TextProblem),
     /// A key of the language that does not work here yet.
     #[error("the key \"{key}\" is not supported{hint}")]
     Unsupported {
@@ -70,12 +57,25 @@ fn class_names() -> String {
     Class::ALL.map(|(_, name)| name).join(", ")
 }
 
-const MAX_INCLUDES: usize = 8;
-const MAX_VALUE_BYTES: usize = 256 * 1024;
-/// References to other options within one value, those inside them included.
-const MAX_REFERENCES: usize = 2_000;
-/// As deep as fail2ban goes.
-const MAX_TAG_ROUNDS: usize = 25;
+/// The keys that have a meaning.
+const KEYS: [&str; 16] = [
+    "prefregex",
+    "failregex",
+    "ignoreregex",
+    "successregex",
+    "failclass",
+    "datepattern",
+    "journalmatch",
+    "logpath",
+    "program",
+    "audience",
+    "port",
+    "connection",
+    "maxlines",
+    "logtimezone",
+    "usedns",
+    "mode",
+];
 
 /// Keys that change what a filter means and that are not understood yet: better an error than another meaning.
 const UNSUPPORTED: [(&str, &str); 3] = [
@@ -96,192 +96,75 @@ impl FilterSpec {
         text: &str,
         includes: &dyn Fn(&str) -> Option<String>,
     ) -> Result<FilterSpec, Vec<SpecError>> {
-        let mut values = Values { file: name.to_owned(), ..Values::default() };
-        let mut problems = Vec::new();
-        values.load(name, text, includes, 0, &mut problems);
-        if !problems.is_empty() {
-            return Err(problems);
+        let files = OneFile { name, text, includes };
+        let mut loader = Loader::new(&files);
+        let settings = loader.load_file(name).unwrap_or_default();
+        let read = loader.take_problems();
+        if !read.is_empty() {
+            return Err(read.into_iter().map(|(place, problem)| error(place, problem.into())).collect());
         }
-        let spec = values.spec(name, &mut problems);
+        let mut faults: Vec<Fault> = Vec::new();
+        let mut work = Work::default();
+        let mut definition = Definition::new(&settings, &KEYS, Options::new());
+        faults.extend(definition.read(&Options::new(), false, &mut work).err().into_iter().flatten());
+        let options = definition.combined(&[], &mut work);
+        let mut problems: Vec<SpecError> =
+            faults.into_iter().map(|fault| error(fault.place, fault.problem.into())).collect();
+        let options = options.map_err(|fault| vec![error(fault.place, fault.problem.into())])?;
+        let spec = Values { settings: &settings, options }.spec(name, &mut problems);
+        problems.sort_by_key(|problem| problem.line);
         if problems.is_empty() { Ok(spec) } else { Err(problems) }
     }
 }
 
-/// What it took so far to fill in one value.
-#[derive(Debug, Default)]
-struct Work {
-    references: usize,
-    depth: usize,
+/// A filter's own text under its name, and what it includes.
+struct OneFile<'a> {
+    name: &'a str,
+    text: &'a str,
+    includes: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// Where a value came from.
-#[derive(Debug, Clone, Default)]
-struct Value {
-    text: String,
-    file: String,
-    line: usize,
-}
-
-#[derive(Debug, Default)]
-struct Values {
-    file: String,
-    /// `[Definition]` and `[DEFAULT]`.
-    definition: BTreeMap<String, Value>,
-    /// `[Init]`: what `<name>` stands for, weaker than the definition's own keys of that name.
-    init: BTreeMap<String, Value>,
-}
-
-impl Values {
-    fn load(
-        &mut self,
-        file: &str,
-        text: &str,
-        includes: &dyn Fn(&str) -> Option<String>,
-        depth: usize,
-        problems: &mut Vec<SpecError>,
-    ) {
-        let at = |line: usize, problem: SpecProblem| SpecError { file: file.to_owned(), line, problem };
-        let entries = match ini::parse(text) {
-            Ok(entries) => entries,
-            Err(found) => {
-                problems.extend(found.into_iter().map(|(line, problem)| at(line, problem.into())));
-                return;
-            }
-        };
-        let (included, own): (Vec<Entry>, Vec<Entry>) =
-            entries.into_iter().partition(|entry| entry.section == "INCLUDES");
-        let mut load_key = |values: &mut Values, key: &str| {
-            for entry in included.iter().filter(|entry| entry.key == key) {
-                for other in entry.value.split_whitespace() {
-                    if depth >= MAX_INCLUDES {
-                        problems.push(at(entry.line, SpecProblem::IncludeDepth(other.to_owned())));
-                    } else if let Some(text) = includes(other) {
-                        values.load(other, &text, includes, depth + 1, problems);
-                    } else {
-                        problems.push(at(entry.line, SpecProblem::NoInclude(other.to_owned())));
-                    }
-                }
-            }
-        };
-        load_key(self, "before");
-        for entry in own {
-            let value = Value { text: entry.value, file: file.to_owned(), line: entry.line };
-            match entry.section.as_str() {
-                "Init" => self.init.insert(entry.key, value),
-                // Sections of other names are fail2ban's business (tests, conditional parts): not read here.
-                "Definition" | "DEFAULT" => self.definition.insert(entry.key, value),
-                _ => None,
-            };
-        }
-        load_key(self, "after");
+impl Files for OneFile<'_> {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        let text = if path == self.name { Some(self.text.to_owned()) } else { (self.includes)(path) };
+        Ok(text.map(String::into_bytes))
     }
 
+    fn list(&self, _: &str) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+}
+
+fn error(place: Place, problem: SpecProblem) -> SpecError {
+    SpecError { file: place.file.to_string(), line: place.line.max(1), problem }
+}
+
+struct Values<'a> {
+    settings: &'a Settings,
+    options: Options,
+}
+
+impl Values<'_> {
     fn error(&self, key: &str, problem: SpecProblem) -> SpecError {
-        let place = self.definition.get(key).or_else(|| self.init.get(key));
-        let (file, line) = place.map_or((self.file.clone(), 1), |value| (value.file.clone(), value.line));
-        SpecError { file, line, problem }
+        let is_own = self.settings.section("Definition").is_some_and(|keys| keys.contains_key(key));
+        error(self.settings.place(if is_own { "Definition" } else { "Init" }, key), problem)
     }
 
     /// A key's value with everything filled in; empty if the key is absent.
-    fn resolved(&self, key: &str, problems: &mut Vec<SpecError>) -> String {
-        let result = match self.definition.get(key).or_else(|| self.init.get(key)) {
-            None => return String::new(),
-            Some(value) => {
-                let mut work = Work::default();
-                self.interpolate(key, &value.text, &mut work)
-                    .and_then(|text| self.fill_tags(key, text, &mut work))
-            }
-        };
-        result.unwrap_or_else(|problem| {
-            problems.push(self.error(key, problem));
-            String::new()
-        })
-    }
-
-    /// `%(name)s` and `%%`.
-    fn interpolate(&self, key: &str, text: &str, work: &mut Work) -> Result<String, SpecProblem> {
-        work.references += 1;
-        if work.references > MAX_REFERENCES || work.depth > MAX_TAG_ROUNDS {
-            return Err(SpecProblem::Endless(key.to_owned()));
-        }
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(at) = rest.find('%') {
-            out.push_str(&rest[..at]);
-            let after = &rest[at + 1..];
-            if let Some(tail) = after.strip_prefix('%') {
-                out.push('%');
-                rest = tail;
-            } else if let Some((name, tail)) =
-                after.strip_prefix('(').and_then(|inner| inner.split_once(")s"))
-            {
-                let value = self.definition.get(name).or_else(|| self.init.get(name));
-                let value = value.ok_or_else(|| SpecProblem::NoOption(name.to_owned()))?;
-                work.depth += 1;
-                out.push_str(&self.interpolate(key, &value.text, work)?);
-                work.depth -= 1;
-                rest = tail;
-            } else {
-                return Err(SpecProblem::NoOption(after.chars().take(20).collect()));
-            }
-            if out.len() > MAX_VALUE_BYTES {
-                return Err(SpecProblem::Endless(key.to_owned()));
-            }
-        }
-        out.push_str(rest);
-        Ok(out)
-    }
-
-    /// `<name>`, innermost first, until nothing changes; unknown names stay as they are.
-    fn fill_tags(&self, key: &str, text: String, work: &mut Work) -> Result<String, SpecProblem> {
-        let mut text = text;
-        for _ in 0..MAX_TAG_ROUNDS {
-            let Some(next) = self.fill_once(key, &text, work)? else { return Ok(text) };
-            if next.len() > MAX_VALUE_BYTES {
-                break;
-            }
-            text = next;
-        }
-        Err(SpecProblem::Endless(key.to_owned()))
-    }
-
-    fn fill_once(&self, key: &str, text: &str, work: &mut Work) -> Result<Option<String>, SpecProblem> {
-        let mut out = String::with_capacity(text.len());
-        let mut changed = false;
-        let mut rest = text;
-        while let Some(at) = rest.find('<') {
-            let (head, tail) = rest.split_at(at);
-            out.push_str(head);
-            let inner = tail[1..].split_once('>');
-            let value = inner.filter(|(name, _)| *name != key).and_then(|(name, after)| {
-                self.init.get(name).or_else(|| self.definition.get(name)).map(|value| (value, after))
-            });
-            if let Some((value, after)) = value {
-                out.push_str(&self.interpolate(key, &value.text, work)?);
-                rest = after;
-                changed = true;
-            } else {
-                out.push('<');
-                rest = &tail[1..];
-            }
-            if out.len() > MAX_VALUE_BYTES {
-                return Err(SpecProblem::Endless(key.to_owned()));
-            }
-        }
-        out.push_str(rest);
-        Ok(changed.then_some(out))
+    fn resolved(&self, key: &str) -> &str {
+        self.options.get(key).map_or("", String::as_str)
     }
 
     fn spec(&self, name: &str, problems: &mut Vec<SpecError>) -> FilterSpec {
         for (key, hint) in UNSUPPORTED {
-            let value = self.resolved(key, problems);
+            let value = self.resolved(key);
             let harmless = value.is_empty() || (key == "maxlines" && value == "1");
             if !harmless {
                 problems.push(self.error(key, SpecProblem::Unsupported { key: key.to_owned(), hint }));
             }
         }
-        let mut list = |key: &str| -> Vec<String> {
-            let value = self.resolved(key, problems);
+        let list = |key: &str| -> Vec<String> {
+            let value = self.resolved(key);
             value.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
         };
         let failregex = list("failregex");
@@ -301,17 +184,17 @@ impl Values {
         if spec.failregex.is_empty() {
             problems.push(self.error("failregex", SpecProblem::NoFailregex));
         }
-        let read = self.resolved("failclass", problems);
-        match fail_classes(&read, spec.failregex.len()) {
+        let read = self.resolved("failclass");
+        match fail_classes(read, spec.failregex.len()) {
             Ok(classes) => spec.failclass = classes,
             Err(problem) => problems.push(self.error("failclass", problem)),
         }
-        let read = self.resolved("journalmatch", problems);
-        match journal_match(&read) {
+        let read = self.resolved("journalmatch");
+        match journal_match(read) {
             Ok(matches) => spec.journalmatch = matches,
             Err(problem) => problems.push(self.error("journalmatch", problem)),
         }
-        spec.connection = match self.resolved("connection", problems).as_str() {
+        spec.connection = match self.resolved("connection") {
             "" | "port" => ConnectionKey::Port,
             "pid" => ConnectionKey::Process,
             "source" => ConnectionKey::Source,
@@ -350,15 +233,22 @@ fn fail_classes(text: &str, expressions: usize) -> Result<Vec<(usize, Class)>, S
 /// # Errors
 /// [`SpecProblem::BadJournalMatch`] names the word that is no pair.
 pub fn journal_match(text: &str) -> Result<Vec<Vec<(String, String)>>, SpecProblem> {
+    let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
+    journal_match_words(&words)
+}
+
+/// As [`journal_match`], of words that are parted already.
+/// # Errors
+/// As [`journal_match`].
+pub fn journal_match_words(words: &[&str]) -> Result<Vec<Vec<(String, String)>>, SpecProblem> {
     let mut alternatives: Vec<Vec<(String, String)>> = vec![Vec::new()];
-    for word in text.split_whitespace() {
-        let word = word.trim_matches(['"', '\'']);
-        if word == "+" {
+    for word in words {
+        if *word == "+" {
             alternatives.push(Vec::new());
             continue;
         }
         let (field, value) =
-            word.split_once('=').ok_or_else(|| SpecProblem::BadJournalMatch(word.to_owned()))?;
+            word.split_once('=').ok_or_else(|| SpecProblem::BadJournalMatch((*word).to_owned()))?;
         if let Some(pairs) = alternatives.last_mut() {
             pairs.push((field.to_owned(), value.to_owned()));
         }

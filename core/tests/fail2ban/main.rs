@@ -1,0 +1,15 @@
+//! A fail2ban directory read by Pillory and by fail2ban itself: every resolved option is the same.
+//!
+//! The peer is Debian's package, unpacked into `target/tools` (`scripts/fetch-test-tools.sh`); without it there is
+//! nothing to compare with, and the tests say so.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests start programs, and stop where one fails"
+)]
+
+mod actions;
+mod grammar;
+mod peer;
+mod stock;
+mod variants;

@@ -119,6 +119,18 @@ impl Oracle {
         };
         Ok(case.lines.iter().map(find).collect())
     }
+
+    /// In the hour that clocks show twice, libc takes one or the other by what it converted before; we take the first.
+    pub fn is_twice(&self, own: &Option<Answer>, theirs: &Option<Answer>) -> bool {
+        let shown = |answer: &Option<Answer>| match answer {
+            Some(Answer { time: Time::At(at), .. }) => {
+                let at = jiff::Timestamp::from_millisecond(*at).ok()?;
+                Some(self.zone.to_datetime(at))
+            }
+            _ => None,
+        };
+        shown(own).is_some() && shown(own) == shown(theirs)
+    }
 }
 
 impl Drop for Oracle {

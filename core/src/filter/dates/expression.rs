@@ -40,9 +40,12 @@ impl Expression {
             .case_insensitive(parsed.ignore_case)
             .multi_line(parsed.multi_line)
             .dot_matches_new_line(parsed.dot_all);
+        // Where a search for literals pays, the sieve has already told that there is nothing; a hostile line would
+        // make it stop at every other byte.
+        let config = meta::Config::new().nfa_size_limit(Some(MAX_BYTES)).utf8_empty(false).auto_prefilter(false);
         let program = meta::Regex::builder()
             .syntax(syntax)
-            .configure(meta::Config::new().nfa_size_limit(Some(MAX_BYTES)).utf8_empty(false))
+            .configure(config)
             .build(&text)
             .map_err(|error| DatePatternError::new(1, problem(&error)))?;
         let found = program.create_captures();

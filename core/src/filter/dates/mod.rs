@@ -65,7 +65,7 @@ pub use error::{DatePatternError, Problem, ZoneError};
 pub use stamp::Undated;
 pub use zone::UtcOffset;
 
-use order::{Candidates, Order};
+use order::{Order, Templates};
 use sieve::Sieve;
 use stamp::{Fields, Reading};
 use template::{Search, Template};
@@ -84,13 +84,15 @@ pub struct Options<'a> {
 }
 
 /// Finds the date of one line after the other.
+///
+/// With all the usual stamps it takes milliseconds to make and little to clone: filters that are alike share the work if
+/// each gets a clone of one that has seen no line yet.
 #[derive(Debug, Clone)]
 pub struct Detector {
     templates: Vec<Template>,
     order: Order,
     zone: Option<UtcOffset>,
-    /// Made when a line first needs it.
-    sieve: Option<Option<Box<Sieve>>>,
+    sieve: Option<Box<Sieve>>,
 }
 
 /// A date that was found.
@@ -111,7 +113,8 @@ impl Detector {
     pub fn new(options: &Options<'_>) -> Result<Detector, DatePatternError> {
         let templates = defaults::collect(options.datepattern.unwrap_or_default(), options.year)?;
         let order = Order::new(templates.len());
-        Ok(Detector { templates, order, zone: options.logtimezone, sieve: None })
+        let sieve = Sieve::new(&templates).map(Box::new);
+        Ok(Detector { templates, order, zone: options.logtimezone, sieve })
     }
 
     /// Finds the date of a line, and learns from it; nothing if the line has none, or is
@@ -123,13 +126,8 @@ impl Detector {
             return None;
         }
         let text = Text::new(line);
-        let templates = &mut self.templates;
-        let sieve = &mut self.sieve;
-        let candidates = |templates: &[Template]| {
-            let sieve = sieve.get_or_insert_with(|| Sieve::new(templates).map(Box::new));
-            sieve.as_mut().map_or(Candidates::All, |sieve| sieve.candidates(text.bytes()))
-        };
-        let (template, hit) = self.order.find(templates, &text, clock.now.millis(), candidates)?;
+        let sift = || self.sieve.as_mut().map_or(Templates::ALL, |sieve| sieve.candidates(text.bytes()));
+        let (template, hit) = self.order.find(&mut self.templates, &text, clock.now.millis(), sift)?;
         let time = read(&self.templates[template], &text, &hit.date, self.zone, clock);
         Some(DateMatch { range: text.in_line(&hit.date), time, template })
     }

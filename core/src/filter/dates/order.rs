@@ -63,22 +63,30 @@ impl Order {
         self.slots.iter().map(|slot| slot.template)
     }
 
-    /// Finds the template whose date holds, and learns from it. `candidates`: tells which templates are in the text at
-    /// all, asked only if the last template does not hit again. `now`: milliseconds.
+    /// Finds the template whose date holds, and learns from it. `sift`: tells which templates the text may hold
+    /// at all, asked only if the last template is not found where it was. `now`: milliseconds.
     pub(super) fn find(
         &mut self,
         templates: &mut [Template],
         text: &Text<'_>,
         now: i64,
-        candidates: impl FnOnce(&[Template]) -> Candidates,
+        sift: impl FnOnce() -> Templates,
     ) -> Option<(usize, Hit)> {
         let (mut reserve, mut skip) = (None, None);
-        let again = self.again(templates, text, &mut reserve, &mut skip);
+        let is_near = self.last.as_ref().is_some_and(|last| self.is_near(templates, text, last));
+        let mut again = None;
+        if is_near {
+            again = self.again(templates, text, Templates::ALL, &mut reserve, &mut skip);
+        }
         let (slot, hit) = match again {
             Some(again) => again,
             None => {
-                let candidates = candidates(templates);
-                self.search(templates, text, &candidates, skip, &mut reserve)
+                let candidates = sift();
+                if !is_near {
+                    again = self.again(templates, text, candidates, &mut reserve, &mut skip);
+                }
+                again
+                    .or_else(|| self.search(templates, text, candidates, skip, &mut reserve))
                     .or_else(|| reserve.map(|reserve| (reserve.slot, reserve.hit)))?
             }
         };
@@ -93,11 +101,17 @@ impl Order {
         Some(hit)
     }
 
+    /// True if the last template is tried at one place only.
+    fn is_near(&self, templates: &[Template], text: &Text<'_>, last: &Last) -> bool {
+        templates[self.slots[last.slot].template].is_anchored || last.has_same_bounds(text)
+    }
+
     /// Tries the last template first, if it may, only where it hit.
     fn again(
         &mut self,
         templates: &mut [Template],
         text: &Text<'_>,
+        candidates: Templates,
         reserve: &mut Option<Reserve>,
         skip: &mut Option<usize>,
     ) -> Option<(usize, Hit)> {
@@ -111,6 +125,9 @@ impl Order {
             hit?
         } else {
             *skip = Some(last.slot);
+            if !candidates.has(index) {
+                return None;
+            }
             self.try_slot(templates, text, last.slot)?
         };
         let is_same = hit.span.start == last.start && hit.span.end == last.end;
@@ -125,7 +142,7 @@ impl Order {
         &mut self,
         templates: &mut [Template],
         text: &Text<'_>,
-        candidates: &Candidates,
+        candidates: Templates,
         skip: Option<usize>,
         reserve: &mut Option<Reserve>,
     ) -> Option<(usize, Hit)> {
@@ -218,20 +235,22 @@ impl Last {
     }
 }
 
-/// Which templates a text may hold.
-#[derive(Debug, Clone)]
-pub(super) enum Candidates {
-    /// Any.
-    All,
-    /// Those, by their indices.
-    Some(Vec<bool>),
-}
+/// A set of templates, by their indices; those beyond the first 64 always belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Templates(u64);
 
-impl Candidates {
-    fn has(&self, index: usize) -> bool {
-        match self {
-            Candidates::All => true,
-            Candidates::Some(found) => found.get(index).copied().unwrap_or(true),
+impl Templates {
+    /// Every one.
+    pub(super) const ALL: Templates = Templates(u64::MAX);
+
+    /// Takes one out, if that can be told.
+    pub(super) fn remove(&mut self, index: usize) {
+        if index < 64 {
+            self.0 &= !(1 << index);
         }
+    }
+
+    fn has(self, index: usize) -> bool {
+        index >= 64 || self.0 & (1 << index) != 0
     }
 }

@@ -354,7 +354,7 @@ impl Parser<'_> {
         let (mut singles, mut text, mut is_simple) = (Vec::new(), String::new(), !negated);
         let first = self.at;
         loop {
-            let Some(c) = self.peek() else {
+            let Some(c) = self.peek().filter(|c| *c != BOUND) else {
                 self.at = start;
                 return Err(self.syntax("this class is never closed", "add the missing \"]\", or write \\["));
             };

@@ -4,9 +4,9 @@
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{self, NFA};
 use regex_automata::util::syntax;
-use regex_automata::{Anchored, Input, MatchKind, PatternSet};
+use regex_automata::{Anchored, Input, MatchKind, PatternID, PatternSet};
 
-use super::order::Candidates;
+use super::order::Templates;
 use super::template::{Search, Template};
 
 /// Bytes for the states of the search; those in use are kept, others made again.
@@ -20,7 +20,6 @@ pub(super) struct Sieve {
     found: PatternSet,
     /// The template of each expression.
     templates: Vec<usize>,
-    count: usize,
 }
 
 impl Sieve {
@@ -42,20 +41,23 @@ impl Sieve {
         let config = DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE_BYTES);
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa).ok()?;
         let (cache, found) = (dfa.create_cache(), PatternSet::new(dfa.pattern_len()));
-        Some(Sieve { dfa, cache, found, templates: indices, count: templates.len() })
+        Some(Sieve { dfa, cache, found, templates: indices })
     }
 
     /// Which templates may be in a text.
-    pub(super) fn candidates(&mut self, bytes: &[u8]) -> Candidates {
+    pub(super) fn candidates(&mut self, bytes: &[u8]) -> Templates {
         self.found.clear();
         let input = Input::new(bytes).anchored(Anchored::No);
         if self.dfa.try_which_overlapping_matches(&mut self.cache, &input, &mut self.found).is_err() {
-            return Candidates::All;
+            return Templates::ALL;
         }
-        let mut all = vec![true; self.count];
+        let mut all = Templates::ALL;
         for (pattern, template) in self.templates.iter().enumerate() {
-            all[*template] = self.found.iter().any(|found| found.as_usize() == pattern);
+            let is_there = PatternID::new(pattern).is_ok_and(|pattern| self.found.contains(pattern));
+            if !is_there {
+                all.remove(*template);
+            }
         }
-        Candidates::Some(all)
+        all
     }
 }

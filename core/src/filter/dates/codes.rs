@@ -119,9 +119,13 @@ fn complete(takes: &str, year: i16) -> String {
     text.replace("{decades}", &decades(year))
 }
 
-/// From 2000 to the decade that comes three years on: a stamp of another time is taken for no date.
+/// The last decade that the usual stamps take, as 202: the one in which the third year from now lies.
+pub(super) fn last_decade(year: i16) -> i32 {
+    (i32::from(year) + 3).div_euclid(10).clamp(200, 999)
+}
+
+/// From 2000 on: a stamp of another time is taken for no date.
 fn decades(year: i16) -> String {
-    let last = (i32::from(year) + 3).div_euclid(10).clamp(200, 999);
-    let all: Vec<String> = (200..=last).map(|decade| decade.to_string()).collect();
+    let all: Vec<String> = (200..=last_decade(year)).map(|decade| decade.to_string()).collect();
     format!("(?:{})", all.join("|"))
 }

@@ -1,6 +1,7 @@
 //! The stamps that are known without a `datepattern`, and the words that stand for them.
 
 use super::error::{DatePatternError, Problem};
+use super::quick::Form;
 use super::template::Template;
 use super::tokens::Tokens;
 
@@ -87,12 +88,24 @@ pub(super) fn all(year: i16) -> Result<Vec<Template>, DatePatternError> {
         if !pattern.starts_with('^') && !pattern.starts_with("{^LN-BEG}") {
             let mut template = Template::new(&format!("{{^LN-BEG}}{pattern}"), year)?;
             template.weight = LINE_BEGIN_WEIGHT;
+            template.quick = quick(stamp, year);
             first.push(template);
         }
-        anywhere.push(Template::new(&pattern, year)?);
+        let mut template = Template::new(&pattern, year)?;
+        template.quick = quick(stamp, year);
+        anywhere.push(template);
     }
     first.append(&mut anywhere);
     Ok(first)
+}
+
+/// Which of the stamps are read by hand where they are plain.
+fn quick(stamp: &str, year: i16) -> Option<Form> {
+    let last = i64::from(super::codes::last_decade(year));
+    [Form::Iso(last), Form::Syslog, Form::Access(last)]
+        .into_iter()
+        .zip([STAMPS[0], STAMPS[1], STAMPS[4]])
+        .find_map(|(form, own)| (own == stamp).then_some(form))
 }
 
 /// The templates of a line of `datepattern`.

@@ -52,5 +52,7 @@ pub enum Problem {
 
 /// A zone that is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no zone that a log can be in; write UTC, an offset such as UTC+0100 or -05:00, or an abbreviation such as CET")]
+#[error(
+    "\"{0}\" is no zone that a log can be in; write UTC, an offset such as UTC+0100 or -05:00, or an abbreviation such as CET"
+)]
 pub struct ZoneError(pub String);

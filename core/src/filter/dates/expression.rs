@@ -42,7 +42,8 @@ impl Expression {
             .dot_matches_new_line(parsed.dot_all);
         // Where a search for literals pays, the sieve has already told that there is nothing; a hostile line would
         // make it stop at every other byte.
-        let config = meta::Config::new().nfa_size_limit(Some(MAX_BYTES)).utf8_empty(false).auto_prefilter(false);
+        let config =
+            meta::Config::new().nfa_size_limit(Some(MAX_BYTES)).utf8_empty(false).auto_prefilter(false);
         let program = meta::Regex::builder()
             .syntax(syntax)
             .configure(config)
@@ -70,7 +71,10 @@ impl Expression {
     /// What one of Python's groups took in the last match.
     pub(super) fn group(&self, number: usize) -> Option<Range<usize>> {
         let indices = (1..).zip(&self.numbers).filter(|(_, own)| **own == number);
-        indices.into_iter().find_map(|(index, _)| self.found.get_group(index)).map(|span| span.start..span.end)
+        indices
+            .into_iter()
+            .find_map(|(index, _)| self.found.get_group(index))
+            .map(|span| span.start..span.end)
     }
 
     /// The named groups, in the order in which they are written.

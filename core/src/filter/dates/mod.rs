@@ -39,6 +39,7 @@
 //!
 //! Source: the behaviour of fail2ban 1.0.2, run as a peer in `core/tests/dates.rs`.
 
+mod class;
 mod codes;
 mod defaults;
 mod epoch;
@@ -46,6 +47,7 @@ mod error;
 mod expression;
 mod order;
 mod parse;
+mod quick;
 mod sieve;
 mod stamp;
 mod template;
@@ -128,7 +130,10 @@ impl Detector {
         let text = Text::new(line);
         let sift = || self.sieve.as_mut().map_or(Templates::ALL, |sieve| sieve.candidates(text.bytes()));
         let (template, hit) = self.order.find(&mut self.templates, &text, clock.now.millis(), sift)?;
-        let time = read(&self.templates[template], &text, &hit.date, self.zone, clock);
+        let time = match hit.quick {
+            Some(fields) => fields.resolve(clock, self.zone),
+            None => read(&self.templates[template], &text, &hit.date, self.zone, clock),
+        };
         Some(DateMatch { range: text.in_line(&hit.date), time, template })
     }
 

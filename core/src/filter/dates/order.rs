@@ -155,8 +155,9 @@ impl Order {
             let Some(hit) = self.try_slot(templates, text, slot) else { continue };
             let distance = hit.span.start;
             let next = self.slots.get(slot + 1);
-            let beats_unused =
-                distance == 0 && self.slots[slot].hits > 0 && next.is_some_and(|next| !self.seen[next.template]);
+            let beats_unused = distance == 0
+                && self.slots[slot].hits > 0
+                && next.is_some_and(|next| !self.seen[next.template]);
             let is_farther = distance > self.slots[slot].distance || distance > last_distance;
             if next.is_none() || templates[index].is_anchored || beats_unused || !is_farther {
                 return Some((slot, hit));
@@ -231,7 +232,8 @@ impl Last {
         let begins = before(self.start) == self.before
             || (text.char_at(self.start) == self.first && is_mark(self.first));
         begins
-            && (text.char_at(self.end) == self.after || (before(self.end) == self.final_ && is_mark(self.final_)))
+            && (text.char_at(self.end) == self.after
+                || (before(self.end) == self.final_ && is_mark(self.final_)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::{DatePatternError, Problem};
 use super::tokens::{BOUND, Tokens};
-use super::tree::{Node, push_byte};
+use super::tree::Node;
 
 /// An expression as read.
 pub(super) struct Parsed {
@@ -18,7 +18,8 @@ pub(super) struct Parsed {
 /// # Errors
 /// What is no expression, or one that the engine cannot take; with its place.
 pub(super) fn parse(tokens: &Tokens) -> Result<Parsed, DatePatternError> {
-    let mut parser = Parser { tokens, at: 0, depth: 0, open: Vec::new(), names: Vec::new(), flags: String::new() };
+    let mut parser =
+        Parser { tokens, at: 0, depth: 0, open: Vec::new(), names: Vec::new(), flags: String::new() };
     parser.leading_flags()?;
     let mut node = parser.alternatives()?;
     if parser.at < tokens.len() {
@@ -32,14 +33,14 @@ pub(super) fn parse(tokens: &Tokens) -> Result<Parsed, DatePatternError> {
 
 /// As deep as groups may nest.
 const DEEPEST: usize = 50;
-const BACKREFERENCE: Problem = Problem::Unsupported(
+pub(super) const BACKREFERENCE: Problem = Problem::Unsupported(
     "this backreference",
     "it can only repeat a group of single characters such as (?P<_sep>[-/.]) in the same group of the pattern",
 );
 
-struct Parser<'a> {
-    tokens: &'a Tokens,
-    at: usize,
+pub(super) struct Parser<'a> {
+    pub(super) tokens: &'a Tokens,
+    pub(super) at: usize,
     depth: usize,
     /// Numbers of the groups that are not closed yet.
     open: Vec<usize>,
@@ -47,14 +48,14 @@ struct Parser<'a> {
     flags: String,
 }
 
-type Parse<T> = Result<T, DatePatternError>;
+pub(super) type Parse<T> = Result<T, DatePatternError>;
 
 impl Parser<'_> {
-    fn peek(&self) -> Option<char> {
+    pub(super) fn peek(&self) -> Option<char> {
         self.tokens.get(self.at)
     }
 
-    fn eat(&mut self, word: &str) -> bool {
+    pub(super) fn eat(&mut self, word: &str) -> bool {
         let is_there = self.tokens.has(self.at, word);
         if is_there {
             self.at += word.chars().count();
@@ -62,22 +63,23 @@ impl Parser<'_> {
         is_there
     }
 
-    fn error(&self, problem: Problem) -> DatePatternError {
+    pub(super) fn error(&self, problem: Problem) -> DatePatternError {
         DatePatternError::new(self.tokens.column(self.at), problem)
     }
 
-    fn syntax(&self, what: &'static str, cure: &'static str) -> DatePatternError {
+    pub(super) fn syntax(&self, what: &'static str, cure: &'static str) -> DatePatternError {
         self.error(Problem::Syntax(what, cure))
     }
 
-    fn unsupported(&self, what: &'static str, cure: &'static str) -> DatePatternError {
+    pub(super) fn unsupported(&self, what: &'static str, cure: &'static str) -> DatePatternError {
         self.error(Problem::Unsupported(what, cure))
     }
 
     /// `(?iu)` before everything else.
     fn leading_flags(&mut self) -> Parse<()> {
         while self.tokens.has(self.at, "(?") {
-            let letters = (self.at + 2..).map_while(|at| self.tokens.get(at).filter(char::is_ascii_lowercase));
+            let letters =
+                (self.at + 2..).map_while(|at| self.tokens.get(at).filter(char::is_ascii_lowercase));
             let letters: String = letters.collect();
             if letters.is_empty() || self.tokens.get(self.at + 2 + letters.len()) != Some(')') {
                 return Ok(());
@@ -121,7 +123,9 @@ impl Parser<'_> {
                 Some(count) if is_assertion(&node) => {
                     self.at = start;
                     let _ = count;
-                    return Err(self.syntax("nothing to repeat", "write a character or group before the repetition"));
+                    return Err(
+                        self.syntax("nothing to repeat", "write a character or group before the repetition")
+                    );
                 }
                 Some(count) => Node::Repeat(Box::new(node), count),
                 None => node,
@@ -151,13 +155,15 @@ impl Parser<'_> {
                 Node::OneOf(vec![c])
             }
             _ => {
-                return Err(self.unsupported("a character beyond ASCII", "write . for it, or \\w for a letter"));
+                return Err(
+                    self.unsupported("a character beyond ASCII", "write . for it, or \\w for a letter")
+                );
             }
         };
         Ok(Some(node))
     }
 
-    fn fixed(&mut self, text: &str) -> Node {
+    pub(super) fn fixed(&mut self, text: &str) -> Node {
         self.at += 1;
         Node::Text(text.to_owned())
     }
@@ -181,19 +187,23 @@ impl Parser<'_> {
             return Err(self.unsupported("a possessive repetition", "leave the + out"));
         }
         if matches!(self.peek(), Some('*' | '+' | '?')) {
-            return Err(self.syntax("a repetition is repeated", "write \\ before a character that means itself"));
+            return Err(
+                self.syntax("a repetition is repeated", "write \\ before a character that means itself")
+            );
         }
         Ok(Some(count))
     }
 
     fn braces(&mut self) -> Parse<Option<String>> {
-        let inner = (self.at + 1..).map_while(|at| self.tokens.get(at).filter(|c| c.is_ascii_digit() || *c == ','));
+        let inner =
+            (self.at + 1..).map_while(|at| self.tokens.get(at).filter(|c| c.is_ascii_digit() || *c == ','));
         let inner: String = inner.collect();
         let closes = self.tokens.get(self.at + 1 + inner.len()) == Some('}');
         if !closes || inner.matches(',').count() > 1 || inner.is_empty() {
             return Ok(None);
         }
-        let (low, high) = inner.split_once(',').map_or((inner.as_str(), None), |(low, high)| (low, Some(high)));
+        let (low, high) =
+            inner.split_once(',').map_or((inner.as_str(), None), |(low, high)| (low, Some(high)));
         let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number <= 1000);
         let low = if low.is_empty() { Some(0) } else { number(low) };
         let count = match (low, high) {
@@ -202,7 +212,9 @@ impl Parser<'_> {
             (Some(low), Some(high)) => match number(high) {
                 Some(high) if low <= high => format!("{{{low},{high}}}"),
                 Some(_) => {
-                    return Err(self.syntax("the least is more than the most", "write the smaller number first"));
+                    return Err(
+                        self.syntax("the least is more than the most", "write the smaller number first")
+                    );
                 }
                 None => return Err(self.error(Problem::TooLarge)),
             },
@@ -244,7 +256,8 @@ impl Parser<'_> {
 
     /// `(?:` and `(?i:`.
     fn flagged(&mut self, start: usize) -> Parse<Node> {
-        let letters = (self.at..).map_while(|at| self.tokens.get(at).filter(|c| c.is_ascii_lowercase() || *c == '-'));
+        let letters =
+            (self.at..).map_while(|at| self.tokens.get(at).filter(|c| c.is_ascii_lowercase() || *c == '-'));
         let letters: String = letters.collect();
         if self.tokens.get(self.at + letters.len()) != Some(':') {
             self.at = start;
@@ -280,7 +293,8 @@ impl Parser<'_> {
             return Ok(());
         }
         self.at = start;
-        Err(self.syntax("this group is never closed", "add the missing \")\", or write \\( for a parenthesis"))
+        Err(self
+            .syntax("this group is never closed", "add the missing \")\", or write \\( for a parenthesis"))
     }
 
     fn until(&mut self, end: char) -> Parse<String> {
@@ -291,141 +305,10 @@ impl Parser<'_> {
         self.at += text.chars().count() + 1;
         Ok(text)
     }
-
-    fn escape(&mut self) -> Parse<Node> {
-        self.at += 1;
-        let Some(c) = self.peek() else {
-            return Err(self.syntax("a backslash at the end", "write \\\\ for a backslash"));
-        };
-        let assertion = match c {
-            'b' => Some(r"\b"),
-            'B' => Some(r"\B"),
-            'A' => Some(r"\A"),
-            'Z' => Some(r"\z"),
-            _ => None,
-        };
-        if let Some(text) = assertion {
-            return Ok(self.fixed(text));
-        }
-        if let Some(class) = shorthand(c) {
-            return Ok(self.fixed(&format!("[{class}]")));
-        }
-        if c.is_ascii_digit() && c != '0' {
-            return Err(self.error(BACKREFERENCE));
-        }
-        Ok(Node::OneOf(vec![self.escaped_char()?]))
-    }
-
-    /// The character that stands behind a backslash.
-    fn escaped_char(&mut self) -> Parse<char> {
-        let Some(c) = self.peek() else {
-            return Err(self.syntax("a backslash at the end", "write \\\\ for a backslash"));
-        };
-        self.at += 1;
-        Ok(match c {
-            'n' => '\n',
-            't' => '\t',
-            'r' => '\r',
-            'f' => '\x0c',
-            'v' => '\x0b',
-            'a' => '\x07',
-            '0' => '\0',
-            'x' => {
-                let digits: String = (self.at..self.at + 2).filter_map(|at| self.tokens.get(at)).collect();
-                let value = u8::from_str_radix(&digits, 16).ok().filter(u8::is_ascii);
-                let Some(value) = value else {
-                    return Err(self.unsupported("this \\x escape", "two digits of a character in ASCII are"));
-                };
-                self.at += 2;
-                char::from(value)
-            }
-            c if c.is_ascii() && !c.is_ascii_alphanumeric() => c,
-            _ => {
-                self.at -= 1;
-                return Err(self.unsupported("this escape", "write the character itself"));
-            }
-        })
-    }
-
-    fn class(&mut self) -> Parse<Node> {
-        let start = self.at;
-        self.at += 1;
-        let negated = self.eat("^");
-        let (mut singles, mut text, mut is_simple) = (Vec::new(), String::new(), !negated);
-        let first = self.at;
-        loop {
-            let Some(c) = self.peek().filter(|c| *c != BOUND) else {
-                self.at = start;
-                return Err(self.syntax("this class is never closed", "add the missing \"]\", or write \\["));
-            };
-            if c == ']' && self.at > first {
-                self.at += 1;
-                break;
-            }
-            if c == '\\'
-                && let Some(class) = self.tokens.get(self.at + 1).and_then(shorthand)
-            {
-                self.at += 2;
-                is_simple = false;
-                text.push_str(&format!("[{class}]"));
-                continue;
-            }
-            let low = self.class_char()?;
-            let is_range = self.peek() == Some('-') && self.tokens.get(self.at + 1).is_some_and(|c| c != ']');
-            push_byte(&mut text, low);
-            if is_range {
-                self.at += 1;
-                let high = self.class_char()?;
-                if high < low {
-                    return Err(self.syntax("a range runs backwards", "write the lower character first"));
-                }
-                text.push('-');
-                push_byte(&mut text, high);
-                is_simple = false;
-            } else {
-                singles.push(low);
-            }
-        }
-        if is_simple {
-            return Ok(Node::OneOf(singles));
-        }
-        Ok(Node::Text(if negated { format!("[^{text}]") } else { format!("[{text}]") }))
-    }
-
-    fn class_char(&mut self) -> Parse<char> {
-        match self.peek() {
-            Some('\\') => {
-                self.at += 1;
-                if self.peek() == Some('b') {
-                    self.at += 1;
-                    return Ok('\x08');
-                }
-                self.escaped_char()
-            }
-            Some(c) if c.is_ascii() => {
-                self.at += 1;
-                Ok(c)
-            }
-            _ => Err(self.unsupported("a character beyond ASCII", "write . for it, or \\w for a letter")),
-        }
-    }
 }
 
 fn is_assertion(node: &Node) -> bool {
     matches!(node, Node::Text(text) if ASSERTIONS.contains(&text.as_str()))
-}
-
-/// The inside of a class; blanks are what Python calls so.
-fn shorthand(c: char) -> Option<&'static str> {
-    Some(match c {
-        'd' => "0-9",
-        'D' => "^0-9",
-        'w' => "0-9A-Za-z_",
-        'W' => "^0-9A-Za-z_",
-        's' => r"\t-\r\x1c-\x20",
-        'S' => r"^\t-\r\x1c-\x20",
-        _ => return None,
-    })
 }
 
 /// What cannot be repeated.

@@ -80,22 +80,33 @@ pub(super) fn tai64n(shown: &[u8]) -> Result<Timestamp, Undated> {
 /// What the groups of a line say; nothing where it says nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Fields {
-    year: Option<i64>,
-    month: Option<i64>,
-    day: Option<i64>,
-    hour: i64,
-    minute: i64,
-    second: i64,
-    weekday: Option<i64>,
-    yearday: Option<i64>,
+    pub(super) year: Option<i64>,
+    pub(super) month: Option<i64>,
+    pub(super) day: Option<i64>,
+    pub(super) hour: i64,
+    pub(super) minute: i64,
+    pub(super) second: i64,
+    pub(super) weekday: Option<i64>,
+    pub(super) yearday: Option<i64>,
     /// The week, and whether it begins on Monday.
-    week: Option<(i64, bool)>,
+    pub(super) week: Option<(i64, bool)>,
     /// Minutes east of UTC.
-    east: Option<i64>,
+    pub(super) east: Option<i64>,
 }
 
-const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+/// The months by their names.
+pub(super) const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
@@ -129,11 +140,13 @@ impl Fields {
 
     /// The point in time; what is missing comes from the clock.
     pub(super) fn resolve(mut self, clock: &Clock, zone: Option<UtcOffset>) -> Result<Timestamp, Undated> {
-        let now = local(clock).ok_or(Undated::NoDate)?;
+        // Stamps that say all need no clock.
+        let is_whole = self.year.is_some() && self.month.is_some() && self.day.is_some();
+        let now = if is_whole { DateTime::MIN } else { local(clock).ok_or(Undated::NoDate)? };
         let has_year = self.year.is_some();
         let mut year = self.year.unwrap_or_else(|| i64::from(now.year()));
         if self.month.is_none() || self.day.is_none() {
-            self.from_yearday(&mut year)?;
+            self.take_yearday(&mut year)?;
         }
         let has_day = self.month.is_some() || self.day.is_some();
         if !has_day {
@@ -154,7 +167,7 @@ impl Fields {
     }
 
     /// A day of the year, or of a week of the year, stands for month and day.
-    fn from_yearday(&mut self, year: &mut i64) -> Result<(), Undated> {
+    fn take_yearday(&mut self, year: &mut i64) -> Result<(), Undated> {
         let first = civil(*year, 1, 1);
         let yearday = match (self.yearday, self.week, self.weekday) {
             (Some(yearday), ..) => yearday,
@@ -165,7 +178,8 @@ impl Fields {
             _ => return Ok(()),
         };
         let first = first.ok_or(Undated::NoDate)?;
-        let day = first.checked_add(SignedDuration::from_hours((yearday - 1) * 24)).map_err(|_| Undated::NoDate)?;
+        let day =
+            first.checked_add(SignedDuration::from_hours((yearday - 1) * 24)).map_err(|_| Undated::NoDate)?;
         *year = i64::from(day.year());
         (self.month, self.day) = (Some(i64::from(day.month())), Some(i64::from(day.day())));
         Ok(())

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::error::{DatePatternError, Problem};
 use super::expression::Expression;
-use super::stamp::{Reading, Seconds};
+use super::quick::Form;
+use super::stamp::{Fields, Reading, Seconds};
 use super::text::Text;
 use super::tokens::{BOUND, Tokens};
 use super::{codes, epoch};
@@ -24,6 +25,8 @@ pub(super) struct Template {
     pub(super) weight: f64,
     pub(super) search: Search,
     pub(super) reading: Reading,
+    /// Its plainest form, if that is one to be read by hand.
+    pub(super) quick: Option<Form>,
 }
 
 /// How it is searched for.
@@ -41,6 +44,8 @@ pub(super) struct Hit {
     pub(super) span: Range<usize>,
     /// What is to be cut out.
     pub(super) date: Range<usize>,
+    /// What it says, if it was read by hand.
+    pub(super) quick: Option<Fields>,
 }
 
 /// How a template may begin.
@@ -85,17 +90,39 @@ impl Template {
 
     /// Searches a part of a line.
     pub(super) fn find(&mut self, text: &Text<'_>, part: Range<usize>) -> Option<Hit> {
+        if let Some(hit) = self.quick.and_then(|form| self.read(form, text.bytes(), &part)) {
+            return Some(hit);
+        }
         match &mut self.search {
             Search::Epoch(seconds) => {
                 let date = epoch::find(text.bytes(), part, *seconds)?;
-                Some(Hit { span: date.clone(), date })
+                Some(Hit { span: date.clone(), date, quick: None })
             }
             Search::Expression(expression) => {
                 let span = expression.search(text.bytes(), part)?;
                 let date = expression.group(1).unwrap_or(span.start..span.start);
-                Some(Hit { span, date })
+                Some(Hit { span, date, quick: None })
             }
         }
+    }
+}
+
+impl Template {
+    /// Reads the plainest form: where the line begins, or where a part of it does.
+    fn read(&self, form: Form, bytes: &[u8], part: &Range<usize>) -> Option<Hit> {
+        let bytes = bytes.get(..part.end)?;
+        let is_word = |at: usize| bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+        if self.begins_line {
+            let start = (0..3).find(|at| is_word(*at)).filter(|_| part.start == 0)?;
+            let (end, fields) = form.read(bytes, start)?;
+            return Some(Hit { span: 0..end, date: start..end, quick: Some(fields) });
+        }
+        if part.start > 0 && is_word(part.start - 1) {
+            return None;
+        }
+        let (end, fields) = form.read(bytes, part.start)?;
+        let span = part.start..end;
+        Some(Hit { span: span.clone(), date: span, quick: Some(fields) })
     }
 }
 
@@ -131,6 +158,7 @@ fn epoch_template(pattern: &str, key: &str) -> Result<Option<Template>, DatePatt
             weight: 1.0,
             search: Search::Epoch(seconds),
             reading: Reading::Epoch(seconds, 1),
+            quick: None,
         })),
         _ => Ok(None),
     }
@@ -210,6 +238,7 @@ fn build_with(
         weight: 1.0,
         search: Search::Expression(Box::new(expression)),
         reading: Reading::Fields,
+        quick: None,
     })
 }
 
@@ -223,7 +252,8 @@ fn take_flags(tokens: &mut Tokens, letters: bool) -> String {
         if !tokens.has(at, "(?") {
             continue;
         }
-        let flags: String = (at + 2..).map_while(|at| tokens.get(at).filter(char::is_ascii_lowercase)).collect();
+        let flags: String =
+            (at + 2..).map_while(|at| tokens.get(at).filter(char::is_ascii_lowercase)).collect();
         if !flags.is_empty() && tokens.get(at + 2 + flags.len()) == Some(')') {
             tokens.0.drain(at..at + 3 + flags.len());
             return flags;
@@ -269,7 +299,10 @@ fn ends_unbound(tokens: &Tokens) -> bool {
     let closing = tokens.0.iter().rev().take_while(|token| token.c == ')').count();
     let stars = tokens.len().checked_sub(closing + 2).filter(|at| tokens.has(*at, "**"));
     let ends = |word: &str| tokens.ends_with(word).then(|| tokens.len() - word.chars().count());
-    [ends("$"), ends("$)"), ends(r"\b"), ends(r"\s"), stars].into_iter().flatten().any(|at| is_bare(tokens, at, &[]))
+    [ends("$"), ends("$)"), ends(r"\b"), ends(r"\s"), stars]
+        .into_iter()
+        .flatten()
+        .any(|at| is_bare(tokens, at, &[]))
 }
 
 /// True unless a backslash or one of `others` stands before `at`.

@@ -16,9 +16,8 @@ fn clock() -> Clock {
 }
 
 /// Making one costs much more than a test has to do with it.
-static USUAL: LazyLock<Detector> = LazyLock::new(|| {
-    Detector::new(&Options { datepattern: None, logtimezone: None, year: 2026 }).unwrap()
-});
+static USUAL: LazyLock<Detector> =
+    LazyLock::new(|| Detector::new(&Options { datepattern: None, logtimezone: None, year: 2026 }).unwrap());
 
 fn detector(datepattern: Option<&str>) -> Detector {
     if datepattern.is_none() {
@@ -61,14 +60,17 @@ fn knows_the_usual_stamps() {
         ("@400000006b02a057075bcd15 x", "| x"),
     ] {
         let found = read(None, line);
-        let wanted_time = if line.starts_with('@') { found.as_ref().map(|found| found.1) } else { Some(Ok(0)) };
+        let wanted_time =
+            if line.starts_with('@') { found.as_ref().map(|found| found.1) } else { Some(Ok(0)) };
         assert_eq!(found.clone(), wanted_time.map(|time| (rest.to_owned(), time)), "{line}");
     }
 }
 
 #[test]
 fn finds_no_date_where_there_is_none() {
-    for line in ["", "x", "192.0.2.7 port 4000", "17953342310000 x", "2031-11-22 07:57:11", "2026-11-22 07:57:111"] {
+    for line in
+        ["", "x", "192.0.2.7 port 4000", "17953342310000 x", "2031-11-22 07:57:11", "2026-11-22 07:57:111"]
+    {
         assert_eq!(read(None, line), None, "{line}");
     }
     assert_eq!(read(Some("^%Y-%m-%d"), "x 2026-11-22"), None);
@@ -158,17 +160,42 @@ fn places_are_bytes_also_behind_other_characters() {
 }
 
 #[test]
+fn finds_a_date_behind_64_kib_of_what_looks_like_one() {
+    for flood in
+        ["1", "2026", "x1:", "2026-11-22 ", "2026-11-22 07:57:6", "Nov 22 ", "audit(1795334", "ü1:", " "]
+    {
+        let line = flood.repeat(65_536 / flood.len()) + " [2026-11-22 07:57:11] x";
+        let found = detector(None).find(line.as_bytes(), &clock()).unwrap();
+        assert_eq!(found.range, line.len() - 22..line.len() - 3, "{flood}");
+        assert_eq!(found.time, Ok(Timestamp::from_secs(NOW)), "{flood}");
+    }
+}
+
+#[test]
 fn errors_say_where_and_what_to_do() {
     for (pattern, text) in [
         ("%H:%M\n\n %Q", "line 2, column 1: \"%Q\" is no date code; write %% for a percent sign"),
-        ("%H:%M %H", "line 1, column 7: the group \"H\" occurs twice; leave out one of the two codes or give the group another name"),
-        ("%H(?=x)", "line 1, column 3: lookaround in a date pattern is not supported; write the text before or behind the date itself"),
+        (
+            "%H:%M %H",
+            "line 1, column 7: the group \"H\" occurs twice; leave out one of the two codes or give the group another name",
+        ),
+        (
+            "%H(?=x)",
+            "line 1, column 3: lookaround in a date pattern is not supported; write the text before or behind the date itself",
+        ),
         ("%H [a", "line 1, column 4: this class is never closed; add the missing \"]\", or write \\["),
-        ("%H (a", "line 1, column 4: this group is never closed; add the missing \")\", or write \\( for a parenthesis"),
+        (
+            "%H (a",
+            "line 1, column 4: this group is never closed; add the missing \")\", or write \\( for a parenthesis",
+        ),
         ("%H\n%H", "line 2, column 1: this pattern stands there twice; delete one of the lines"),
-        ("%H ä", "line 1, column 4: a character beyond ASCII in a date pattern is not supported; write . for it, or \\w for a letter"),
+        (
+            "%H ä",
+            "line 1, column 4: a character beyond ASCII in a date pattern is not supported; write . for it, or \\w for a letter",
+        ),
     ] {
-        let error = Detector::new(&Options { datepattern: Some(pattern), logtimezone: None, year: 2026 }).unwrap_err();
+        let error = Detector::new(&Options { datepattern: Some(pattern), logtimezone: None, year: 2026 })
+            .unwrap_err();
         assert_eq!(error.to_string(), text);
     }
 }
@@ -176,10 +203,57 @@ fn errors_say_where_and_what_to_do() {
 /// What lines of dates are made of.
 fn fragment() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
-        "2026", "-11", "-22", "T07", ":57:", "11", ".5", "+0100", " ", "Nov", "Sun ", "22", "/Nov/", "2026:", "1795334231",
-        "[", "audit(", "@4000", "AM", ",", "07:57:11", "ü", "Jan 1 ", "PDT ", "\u{a0}", "_",
+        "2026",
+        "-11",
+        "-22",
+        "T07",
+        ":57:",
+        "11",
+        ".5",
+        "+0100",
+        " ",
+        "Nov",
+        "Sun ",
+        "22",
+        "/Nov/",
+        "2026:",
+        "1795334231",
+        "[",
+        "audit(",
+        "@4000",
+        "AM",
+        ",",
+        "07:57:11",
+        "ü",
+        "Jan 1 ",
+        "PDT ",
+        "\u{a0}",
+        "_",
     ]);
     known.prop_map(str::to_owned)
+}
+
+/// A stamp of a common form, and a little of what may stand around it, whole or not.
+fn stamp() -> impl Strategy<Value = String> {
+    let before = prop::sample::select(vec!["", "", "[", "<", "[ ", "x ", "192.0.2.7 - - [", "a", "ü"]);
+    let day = prop_oneof!["[0-3][0-9]", "[ 0-3]?[0-9]"];
+    let clock = prop_oneof!["[0-2][0-9]:[0-5][0-9]:[0-6][0-9]", "[0-2]?[0-9]:[0-6]?[0-9]:[0-6]?[0-9]"];
+    let year = "(19|20|20|20)[0-9]{2}";
+    let month = prop::sample::select(vec!["Jan", "feb", "Nov", "DEC", "Mayo"]);
+    let after = prop_oneof![
+        "[.,]?[0-9]{0,8}[ ]{0,2}(Z|z|UTC|\\+01:?00|-0530|2026|20|x|\\]| x| 2|\\+1|_|ü|Zx|\\+01000)?",
+        Just(" x".to_owned()),
+    ];
+    (0..3, before, day, month, year, clock, "[-/.]", after).prop_map(
+        |(form, before, day, month, year, clock, separator, after)| {
+            let stamp = match form {
+                0 => format!("{year}{separator}11{separator}{day}T{clock}"),
+                1 => format!("{month} {day} {clock}"),
+                _ => format!("{day}{separator}{month}{separator}{year}:{clock}"),
+            };
+            format!("{before}{stamp}{after}")
+        },
+    )
 }
 
 proptest! {
@@ -200,6 +274,16 @@ proptest! {
         for line in lines.iter().map(|line| line.concat()) {
             prop_assert_eq!(with.find(line.as_bytes(), &clock()), without.find(line.as_bytes(), &clock()), "{}", line);
             prop_assert!(with.order().eq(without.order()));
+        }
+    }
+
+    #[test]
+    fn what_is_read_by_hand_is_what_the_expression_finds(lines in prop::collection::vec(stamp(), 1..12)) {
+        let (mut quick, mut slow) = (detector(None), detector(None));
+        slow.templates.iter_mut().for_each(|template| template.quick = None);
+        for line in &lines {
+            prop_assert_eq!(quick.find(line.as_bytes(), &clock()), slow.find(line.as_bytes(), &clock()), "{}", line);
+            prop_assert!(quick.order().eq(slow.order()));
         }
     }
 

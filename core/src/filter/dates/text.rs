@@ -37,7 +37,8 @@ impl<'a> Text<'a> {
             return Text { bytes: Cow::Borrowed(line), wide: None };
         }
         let mut bytes = Vec::with_capacity(line.len());
-        let mut wide = Wide { chars: Vec::with_capacity(line.len()), starts: Vec::with_capacity(line.len() + 1) };
+        let mut wide =
+            Wide { chars: Vec::with_capacity(line.len()), starts: Vec::with_capacity(line.len() + 1) };
         let mut at = 0;
         for chunk in line.utf8_chunks() {
             for (offset, c) in chunk.valid().char_indices() {

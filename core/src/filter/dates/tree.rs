@@ -48,7 +48,9 @@ impl Node {
         match self {
             Node::Text(_) | Node::OneOf(_) => false,
             Node::Back(to, _) => *to == number,
-            Node::Capture(_, inner) | Node::Group(_, inner) | Node::Repeat(inner, _) => inner.refers_to(number),
+            Node::Capture(_, inner) | Node::Group(_, inner) | Node::Repeat(inner, _) => {
+                inner.refers_to(number)
+            }
             Node::Seq(nodes) | Node::Alt(nodes) => nodes.iter().any(|node| node.refers_to(number)),
         }
     }

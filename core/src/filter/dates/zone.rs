@@ -51,7 +51,9 @@ fn split(text: &str) -> Option<(&str, i64)> {
         [b'-', digits @ ..] => (-1, digits),
         _ => return None,
     };
-    let value = |pair: &[u8]| pair.iter().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0')));
+    let value = |pair: &[u8]| {
+        pair.iter().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0')))
+    };
     let (hours, minutes) = match digits {
         [h, i] => ([*h, *i], 0),
         [h, i, rest @ ..] => {

@@ -11,6 +11,7 @@ use std::ops::Range;
 use memchr::memchr;
 
 pub use calendar::Calendar;
+pub(in crate::filter) use calendar::timestamp;
 
 /// A date as a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

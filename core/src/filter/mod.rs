@@ -1,14 +1,16 @@
 //! Filters: from a line to an [`Event`], in fail2ban's filter language.
 //!
 //! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
-//! [`ini`], [`settings`] and [`spec`] read filter files, [`failregex`] translates fail2ban's regular expressions, [`datepattern`]
-//! finds and cuts the date, [`header`] reads what syslog writes before a message, [`judge`] puts them together;
+//! [`ini`], [`settings`] and [`spec`] read filter files, [`failregex`] translates fail2ban's regular expressions,
+//! [`datepattern`] finds and cuts the date, [`dates`] does so by fail2ban's rules, [`header`] reads what syslog writes
+//! before a message, [`judge`] puts them together;
 //! [`btmp`] decodes login records, which need no expression.
 
 mod addr;
 pub mod btmp;
 pub mod catalog;
 pub mod datepattern;
+pub mod dates;
 mod direct;
 pub mod failregex;
 pub mod header;

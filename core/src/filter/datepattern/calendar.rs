@@ -80,7 +80,16 @@ fn in_nearest_year(minute: Minute, clock: &Clock) -> Option<Timestamp> {
 
 fn in_year(minute: Minute, year: i16, zone: &TimeZone) -> Option<Timestamp> {
     let local = civil::Date::new(year, minute.month, minute.day).ok()?.at(minute.hour, minute.minute, 0, 0);
-    let secs = match minute.offset {
+    timestamp(local, minute.offset, zone)
+}
+
+/// From what a clock on the wall shows to a point in time. `east`: seconds east of UTC; without them the zone holds.
+pub(in crate::filter) fn timestamp(
+    local: civil::DateTime,
+    east: Option<i32>,
+    zone: &TimeZone,
+) -> Option<Timestamp> {
+    let secs = match east {
         Some(east) => {
             let utc = TimeZone::UTC.to_timestamp(local).ok()?;
             utc.as_second() - i64::from(east)

@@ -1,0 +1,91 @@
+//! The expression of a template: compiled at its first use, searched in linear time.
+
+use std::ops::Range;
+
+use regex_automata::util::captures::Captures;
+use regex_automata::util::syntax;
+use regex_automata::{Input, meta};
+
+use super::error::{DatePatternError, Problem};
+use super::parse;
+use super::tokens::Tokens;
+
+/// Bytes that one expression may take once compiled; the largest of fail2ban's takes a tenth.
+const MAX_BYTES: usize = 1 << 20;
+
+/// An expression that has been read and checked.
+#[derive(Debug, Clone)]
+pub(super) struct Expression {
+    text: String,
+    syntax: syntax::Config,
+    /// Python's number of each group, in the engine's order.
+    numbers: Vec<usize>,
+    /// The name of each of Python's groups, by its number less one.
+    names: Vec<Option<String>>,
+    program: meta::Regex,
+    found: Captures,
+}
+
+impl Expression {
+    /// Reads an expression in Python's syntax.
+    /// # Errors
+    /// What is none, or none that the engine takes.
+    pub(super) fn new(tokens: &Tokens) -> Result<Expression, DatePatternError> {
+        let parsed = parse::parse(tokens)?;
+        let (mut text, mut numbers) = (String::new(), Vec::new());
+        parsed.node.write(&mut text, &mut numbers);
+        let syntax = syntax::Config::new()
+            .unicode(false)
+            .utf8(false)
+            .case_insensitive(parsed.ignore_case)
+            .multi_line(parsed.multi_line)
+            .dot_matches_new_line(parsed.dot_all);
+        // Where a search for literals pays, the sieve has already told that there is nothing; a hostile line would
+        // make it stop at every other byte.
+        let config =
+            meta::Config::new().nfa_size_limit(Some(MAX_BYTES)).utf8_empty(false).auto_prefilter(false);
+        let program = meta::Regex::builder()
+            .syntax(syntax)
+            .configure(config)
+            .build(&text)
+            .map_err(|error| DatePatternError::new(1, problem(&error)))?;
+        let found = program.create_captures();
+        Ok(Expression { text, syntax, numbers, names: parsed.names, program, found })
+    }
+
+    /// The same in the engine's language, for one search for many.
+    pub(super) fn source(&self) -> (&str, syntax::Config) {
+        (&self.text, self.syntax)
+    }
+
+    /// Searches for the leftmost match that begins and ends within `part`; what stands before it is seen.
+    pub(super) fn search(&mut self, bytes: &[u8], part: Range<usize>) -> Option<Range<usize>> {
+        let bytes = bytes.get(..part.end)?;
+        if part.start > bytes.len() {
+            return None;
+        }
+        self.program.search_captures(&Input::new(bytes).range(part), &mut self.found);
+        self.found.get_match().map(|found| found.range())
+    }
+
+    /// What one of Python's groups took in the last match.
+    pub(super) fn group(&self, number: usize) -> Option<Range<usize>> {
+        let indices = (1..).zip(&self.numbers).filter(|(_, own)| **own == number);
+        indices
+            .into_iter()
+            .find_map(|(index, _)| self.found.get_group(index))
+            .map(|span| span.start..span.end)
+    }
+
+    /// The named groups, in the order in which they are written.
+    pub(super) fn names(&self) -> impl Iterator<Item = (usize, &str)> {
+        (1..).zip(&self.names).filter_map(|(number, name)| Some((number, name.as_deref()?)))
+    }
+}
+
+fn problem(error: &meta::BuildError) -> Problem {
+    if error.size_limit().is_some() {
+        return Problem::TooLarge;
+    }
+    Problem::Syntax("this is no expression", "compare it with one that works")
+}

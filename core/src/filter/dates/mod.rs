@@ -1,0 +1,197 @@
+//! fail2ban's date detection: where the date of a line is, and which point in time it says.
+//!
+//! A [`Detector`] holds templates: those of a filter's `datepattern`, or all the usual stamps. It learns from every
+//! line (`order`), so it belongs to one filter, and lines must come in their order. It reads no clock.
+//!
+//! ```
+//! use jiff::tz::TimeZone;
+//! use pillory_core::filter::Clock;
+//! use pillory_core::filter::dates::{Detector, Options};
+//! use pillory_core::time::Timestamp;
+//!
+//! let mut detector = Detector::new(&Options { datepattern: None, logtimezone: None, year: 2026 })?;
+//! let clock = Clock { now: Timestamp::from_secs(1_795_334_231), zone: TimeZone::UTC };
+//! let found = detector.find(b"Nov 22 07:57:11 vm sshd[7]: hello", &clock).ok_or("no date")?;
+//! assert_eq!(found.range, 0..15);
+//! assert_eq!(found.time, Ok(Timestamp::from_secs(1_795_334_231)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The language of `datepattern`
+//!
+//! One pattern a line; the first that matches need not be the one that is taken. A pattern is a regular expression in
+//! Python's syntax in which `%`-codes stand for the parts of a date; its first group, or else all of it, is cut out of
+//! the line. Groups may be named after codes instead: `(?P<Y>\d{4})`. It matches where no word is cut apart.
+//!
+//! | word | means |
+//! |---|---|
+//! | `^` first | at the beginning of the line |
+//! | `{^LN-BEG}` first | there, behind at most two characters that are no letters |
+//! | `{^LN-BEG}` alone | all the usual stamps that begin a line |
+//! | `**` first or last | may begin or end within a word |
+//! | `{UNB}` first | both |
+//! | `{DATE}` | any of the usual stamps |
+//! | `{DEFAULT}` alone | all the usual stamps, if it is the only pattern |
+//! | `{NONE}` | lines have no date |
+//! | `EPOCH`, `LEPOCH` | seconds since 1970; with milliseconds or microseconds |
+//! | `{EPOCH}`, `{LEPOCH}` | the same within a pattern |
+//! | `TAI64N` | labels as multilog writes them |
+//!
+//! Source: the behaviour of fail2ban 1.0.2, run as a peer in `core/tests/dates.rs`.
+
+mod class;
+mod codes;
+mod defaults;
+mod epoch;
+mod error;
+mod expression;
+mod order;
+mod parse;
+mod quick;
+mod sieve;
+mod stamp;
+mod template;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tokens;
+mod tree;
+mod zone;
+
+use std::ops::Range;
+
+use super::Clock;
+use crate::time::Timestamp;
+
+pub use error::{DatePatternError, Problem, ZoneError};
+pub use stamp::Undated;
+pub use zone::UtcOffset;
+
+use order::{Order, Templates};
+use sieve::Sieve;
+use stamp::{Fields, Reading};
+use template::{Search, Template};
+use text::Text;
+
+/// What a detector is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options<'a> {
+    /// The filter's `datepattern`, one pattern a line; nothing, or blanks only: all the usual stamps.
+    pub datepattern: Option<&'a str>,
+    /// The jail's `logtimezone`: the zone of stamps that show none; without it, the clock's.
+    pub logtimezone: Option<UtcOffset>,
+    /// This year. The usual stamps take years from 2000 to the end of the decade in which the third year from now
+    /// lies.
+    pub year: i16,
+}
+
+/// Finds the date of one line after the other.
+///
+/// With all the usual stamps it takes milliseconds to make and little to clone: filters that are alike share the work if
+/// each gets a clone of one that has seen no line yet.
+#[derive(Debug, Clone)]
+pub struct Detector {
+    templates: Vec<Template>,
+    order: Order,
+    zone: Option<UtcOffset>,
+    sieve: Option<Box<Sieve>>,
+}
+
+/// A date that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DateMatch {
+    /// The bytes of the line to cut out; empty if the pattern matched no text.
+    pub range: Range<usize>,
+    /// The point in time; whole seconds, but for EPOCH with a fraction.
+    pub time: Result<Timestamp, Undated>,
+    /// Which template, for [`Detector::name`].
+    pub template: usize,
+}
+
+impl Detector {
+    /// Compiles the patterns.
+    /// # Errors
+    /// The first pattern that cannot be used, with its line and column.
+    pub fn new(options: &Options<'_>) -> Result<Detector, DatePatternError> {
+        let templates = defaults::collect(options.datepattern.unwrap_or_default(), options.year)?;
+        let order = Order::new(templates.len());
+        let sieve = Sieve::new(&templates).map(Box::new);
+        Ok(Detector { templates, order, zone: options.logtimezone, sieve })
+    }
+
+    /// Finds the date of a line, and learns from it; nothing if the line has none, or is
+    /// empty.
+    ///
+    /// `line`: without its line end. `clock`: completes stamps without a year or a day, and gives their zone.
+    pub fn find(&mut self, line: &[u8], clock: &Clock) -> Option<DateMatch> {
+        if line.is_empty() {
+            return None;
+        }
+        let text = Text::new(line);
+        let sift = || self.sieve.as_mut().map_or(Templates::ALL, |sieve| sieve.candidates(text.bytes()));
+        let (template, hit) = self.order.find(&mut self.templates, &text, clock.now.millis(), sift)?;
+        let time = match hit.quick {
+            Some(fields) => fields.resolve(clock, self.zone),
+            None => read(&self.templates[template], &text, &hit.date, self.zone, clock),
+        };
+        Some(DateMatch { range: text.in_line(&hit.date), time, template })
+    }
+
+    /// How many templates there are.
+    pub fn len(&self) -> usize {
+        self.templates.len()
+    }
+
+    /// True if there is none; there always is one.
+    pub fn is_empty(&self) -> bool {
+        self.templates.is_empty()
+    }
+
+    /// The name of a template: the pattern that it came from.
+    pub fn name(&self, template: usize) -> Option<&str> {
+        self.templates.get(template).map(|template| template.name.as_str())
+    }
+
+    /// The templates in the order in which they are tried now, by their numbers.
+    pub fn order(&self) -> impl Iterator<Item = usize> {
+        self.order.templates()
+    }
+}
+
+/// What the template that was just found says.
+fn read(
+    template: &Template,
+    text: &Text<'_>,
+    date: &Range<usize>,
+    zone: Option<UtcOffset>,
+    clock: &Clock,
+) -> Result<Timestamp, Undated> {
+    if date.is_empty() {
+        return Err(Undated::Empty);
+    }
+    let bytes = text.bytes();
+    let shown = |range: Range<usize>| bytes.get(range).unwrap_or_default();
+    let Search::Expression(expression) = &template.search else {
+        return match template.reading {
+            Reading::Epoch(seconds, _) => seconds.read(shown(date.clone())),
+            _ => Err(Undated::Unreadable),
+        };
+    };
+    match template.reading {
+        Reading::Epoch(seconds, group) => {
+            seconds.read(expression.group(group).map(shown).ok_or(Undated::Unreadable)?)
+        }
+        Reading::Tai64n => stamp::tai64n(shown(date.clone())),
+        Reading::Fields => {
+            let pm = expression.names().find(|(_, name)| *name == "p");
+            let pm = pm.and_then(|(number, _)| expression.group(number)).map(shown);
+            let mut fields = Fields::default();
+            for (number, name) in expression.names() {
+                if let Some(range) = expression.group(number) {
+                    fields.set(name, shown(range), pm)?;
+                }
+            }
+            fields.resolve(clock, zone)
+        }
+    }
+}

@@ -15,6 +15,7 @@ pub mod header;
 pub mod ini;
 pub mod judge;
 mod program;
+pub mod regex;
 pub mod spec;
 
 use crate::event::{Class, Event};

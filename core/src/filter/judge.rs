@@ -10,9 +10,9 @@ use std::ops::Range;
 use super::addr;
 use super::datepattern::custom::{Custom, DatePatternError};
 use super::datepattern::{self, Calendar, Found};
-use super::failregex::PatternError;
 use super::header::{self, Header};
 use super::program::{Captured, Program};
+use super::regex::RegexError;
 use super::{Clock, ConnectionKey, FilterSpec, Verdict};
 use crate::event::{Class, Connection, Event, Line, MAX_USER_BYTES, Outcome, UserName};
 use crate::time::Timestamp;
@@ -31,7 +31,7 @@ pub enum FilterError {
         index: usize,
         /// What is wrong with it.
         #[source]
-        cause: PatternError,
+        cause: RegexError,
     },
     /// An expression that captures no address.
     #[error("filter \"{filter}\": {key} {index} captures no address; write <HOST> where it stands")]

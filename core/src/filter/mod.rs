@@ -1,7 +1,7 @@
 //! Filters: from a line to an [`Event`], in fail2ban's filter language.
 //!
 //! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
-//! [`ini`] and [`spec`] read filter files, [`failregex`] translates fail2ban's regular expressions, [`datepattern`]
+//! [`ini`] and [`spec`] read filter files, [`regex`] understands Python's regular expressions, [`datepattern`]
 //! finds and cuts the date, [`header`] reads what syslog writes before a message, [`judge`] puts them together;
 //! [`btmp`] decodes login records, which need no expression.
 
@@ -9,8 +9,6 @@ mod addr;
 pub mod btmp;
 pub mod catalog;
 pub mod datepattern;
-mod direct;
-pub mod failregex;
 pub mod header;
 pub mod ini;
 pub mod judge;
@@ -22,8 +20,8 @@ use crate::event::{Class, Event};
 use crate::time::Timestamp;
 
 pub use datepattern::custom::DatePatternError;
-pub use failregex::PatternError;
 pub use judge::{Filter, FilterError, Finding};
+pub use regex::RegexError;
 pub use spec::{SpecError, SpecProblem};
 
 /// A filter as written: the values of a `filter.d` file after includes and interpolation, before compilation.

@@ -81,13 +81,16 @@ fn ours(pattern: &str, multiline: bool, texts: &[Vec<u8>]) -> Value {
         .map(|text| {
             let place = |at: usize| String::from_utf8_lossy(&text[..at]).chars().count();
             let careful = matcher.search_carefully(&mut scratch, text);
-            let groups_of = |scratch: &Scratch| (0..groups).map(|index| scratch.group(index)).collect::<Vec<_>>();
+            let groups_of =
+                |scratch: &Scratch| (0..groups).map(|index| scratch.group(index)).collect::<Vec<_>>();
             let carefully = groups_of(&scratch);
             let found = matcher.search(&mut scratch, text);
             assert_eq!(careful, found, "{pattern} on {text:?}");
             assert!(found != Found::Match || carefully == groups_of(&scratch), "{pattern} on {text:?}");
             let span = |index: usize| {
-                scratch.group(index).map_or(json!([-1, -1]), |span| json!([place(span.start), place(span.end)]))
+                scratch
+                    .group(index)
+                    .map_or(json!([-1, -1]), |span| json!([place(span.start), place(span.end)]))
             };
             match found {
                 Found::Limit => json!("limit"),
@@ -156,13 +159,105 @@ impl Dice {
 fn accepts_and_refuses_what_python_does() {
     let Some(mut python) = Python::start() else { return };
     const PIECES: &[&str] = &[
-        "a", "b", "(", ")", "(?:", "(?P<n>", "(?P<m>", "(?P=n)", "(?P=m)", "(?i)", "(?i:", "(?-i:", "(?x)", "(?x:",
-        "(?m)", "(?s-i:", "(?au)", "(?L)", "(?a)", "(?u:", "(?-a:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?(1)",
-        "(?(n)", "(?(2)", "(?(0)", "(?#c)", "(?#", "\\1", "\\2", "\\12", "\\123", "\\777", "\\0", "\\08", "\\x4",
-        "\\x41", "\\u0041", "\\U00000041", "\\d", "\\W", "\\s", "\\b", "\\B", "\\A", "\\Z", "\\z", "\\y", "\\<",
-        "\\", "|", "*", "+", "?", "{2}", "{,2}", "{2,}", "{,}", "{}", "{x", "{3,2}", "{2", "[a", "[^", "]", "a-z",
-        "[]a]", "[^]]", "[a-]", "[z-a]", "[\\w-a]", "[\\d]", "[\\b]", "[\\8]", "[\\B]", "^", "$", ".", " ", "#", "\n",
-        "<", ">", "=", "!", "-", ":", "é", "(?P>", "(?P", "(?", "(?z)", "(?<n>a)", "(?P<1>a)", "(?P<é>a)",
+        "a",
+        "b",
+        "(",
+        ")",
+        "(?:",
+        "(?P<n>",
+        "(?P<m>",
+        "(?P=n)",
+        "(?P=m)",
+        "(?i)",
+        "(?i:",
+        "(?-i:",
+        "(?x)",
+        "(?x:",
+        "(?m)",
+        "(?s-i:",
+        "(?au)",
+        "(?L)",
+        "(?a)",
+        "(?u:",
+        "(?-a:",
+        "(?=",
+        "(?!",
+        "(?<=",
+        "(?<!",
+        "(?>",
+        "(?(1)",
+        "(?(n)",
+        "(?(2)",
+        "(?(0)",
+        "(?#c)",
+        "(?#",
+        "\\1",
+        "\\2",
+        "\\12",
+        "\\123",
+        "\\777",
+        "\\0",
+        "\\08",
+        "\\x4",
+        "\\x41",
+        "\\u0041",
+        "\\U00000041",
+        "\\d",
+        "\\W",
+        "\\s",
+        "\\b",
+        "\\B",
+        "\\A",
+        "\\Z",
+        "\\z",
+        "\\y",
+        "\\<",
+        "\\",
+        "|",
+        "*",
+        "+",
+        "?",
+        "{2}",
+        "{,2}",
+        "{2,}",
+        "{,}",
+        "{}",
+        "{x",
+        "{3,2}",
+        "{2",
+        "[a",
+        "[^",
+        "]",
+        "a-z",
+        "[]a]",
+        "[^]]",
+        "[a-]",
+        "[z-a]",
+        "[\\w-a]",
+        "[\\d]",
+        "[\\b]",
+        "[\\8]",
+        "[\\B]",
+        "^",
+        "$",
+        ".",
+        " ",
+        "#",
+        "\n",
+        "<",
+        ">",
+        "=",
+        "!",
+        "-",
+        ":",
+        "é",
+        "(?P>",
+        "(?P",
+        "(?",
+        "(?z)",
+        "(?<n>a)",
+        "(?P<1>a)",
+        "(?P<é>a)",
         "{99999999999}",
     ];
     let mut dice = Dice(7);
@@ -181,8 +276,8 @@ fn accepts_and_refuses_what_python_does() {
 /// a part captures, Python forgets to undo what it captured on a way that failed.
 fn expression(dice: &mut Dice, depth: usize, captures: Option<&Cell<usize>>) -> String {
     const ATOMS: &[&str] = &[
-        "a", "b", "ab", "aa", "é", "k", ".", "\\w", "\\W", "\\s", "\\S", "\\d", "[ab]", "[^a]", "[^ab]", "[a-c]",
-        "[^\\s]", "[é-ü]", "[^é]", "\\b", "\\B", "^", "$", "\\A", "\\Z", " ", "",
+        "a", "b", "ab", "aa", "é", "k", ".", "\\w", "\\W", "\\s", "\\S", "\\d", "[ab]", "[^a]", "[^ab]",
+        "[a-c]", "[^\\s]", "[é-ü]", "[^é]", "\\b", "\\B", "^", "$", "\\A", "\\Z", " ", "",
     ];
     const REPEATS: &[&str] = &["*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{,2}?", "{2,}", "{1,3}"];
     if depth == 0 {
@@ -216,8 +311,23 @@ fn expression(dice: &mut Dice, depth: usize, captures: Option<&Cell<usize>>) -> 
 
 fn line(dice: &mut Dice) -> Vec<u8> {
     const LETTERS: &[&[u8]] = &[
-        b"a", b"a", b"b", b"b", b"A", b"B", b" ", b"1", b"\n", "é".as_bytes(), "É".as_bytes(), b"\xff", b"\xe2\x82",
-        "\u{212a}".as_bytes(), "“".as_bytes(), b"c", "\u{a0}".as_bytes(),
+        b"a",
+        b"a",
+        b"b",
+        b"b",
+        b"A",
+        b"B",
+        b" ",
+        b"1",
+        b"\n",
+        "é".as_bytes(),
+        "É".as_bytes(),
+        b"\xff",
+        b"\xe2\x82",
+        "\u{212a}".as_bytes(),
+        "“".as_bytes(),
+        b"c",
+        "\u{a0}".as_bytes(),
     ];
     (0..dice.roll(9)).flat_map(|_| LETTERS[dice.roll(LETTERS.len())].to_vec()).collect()
 }

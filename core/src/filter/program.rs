@@ -134,8 +134,7 @@ impl Program {
             .utf8(false)
             .nfa_size_limit(Some(MAX_NFA_BYTES))
             .which_captures(WhichCaptures::None);
-        let nfa =
-            NFA::compiler().configure(config).build_many_from_hir(&hirs).map_err(|_| too_large())?;
+        let nfa = NFA::compiler().configure(config).build_many_from_hir(&hirs).map_err(|_| too_large())?;
         let first = Automaton::new(&nfa, MatchKind::LeftmostFirst).ok_or_else(too_large)?;
         Ok(Program {
             first,

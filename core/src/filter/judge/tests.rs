@@ -226,7 +226,7 @@ fn compiling_names_every_expression_that_cannot_be_used() {
         ..FilterSpec::default()
     };
     let found: Vec<String> = Filter::compile(&spec).unwrap_err().iter().map(ToString::to_string).collect();
-    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found.len(), 4, "{found:?}");
     assert!(found[1].starts_with("filter \"mine\": failregex 0: column 1: a lookbehind"), "{}", found[1]);
     let spec = FilterSpec { failregex: vec!["<HOST>".to_owned(), "a".to_owned()], ..FilterSpec::default() };
     let found = Filter::compile(&spec).unwrap_err();

@@ -59,7 +59,9 @@ fn fold(set: &mut ClassUnicode) {
 }
 
 fn fold_ascii(set: &mut ClassUnicode) {
-    for c in ('a'..='z').filter(|c| contains(set, *c) || contains(set, c.to_ascii_uppercase())).collect::<Vec<_>>() {
+    for c in
+        ('a'..='z').filter(|c| contains(set, *c) || contains(set, c.to_ascii_uppercase())).collect::<Vec<_>>()
+    {
         set.union(&ranges(&[(c, c), (c.to_ascii_uppercase(), c.to_ascii_uppercase())]));
     }
 }

@@ -97,8 +97,7 @@ impl Lowering {
         let lead = ClassBytes::new([ClassBytesRange::new(0xc2, 0xf4)]);
         let more = ClassBytes::new([ClassBytesRange::new(0x80, 0xbf)]);
         let more = Hir::class(Class::Bytes(more));
-        let more =
-            Hir::repetition(Repetition { min: 1, max: Some(3), greedy: true, sub: Box::new(more) });
+        let more = Hir::repetition(Repetition { min: 1, max: Some(3), greedy: true, sub: Box::new(more) });
         Hir::alternation(vec![
             Hir::class(Class::Bytes(first)),
             Hir::concat(vec![Hir::class(Class::Bytes(lead)), more]),

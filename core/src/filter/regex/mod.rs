@@ -39,7 +39,7 @@ pub enum RegexProblem {
     #[error("the expression is empty")]
     Empty,
     /// `\y`, `\x1`, a backslash at the end.
-    #[error("the escape \"{0}\" means nothing; leave out the backslash, or double it")]
+    #[error("the escape \"\\{0}\" means nothing; leave out the backslash, or double it")]
     Escape(String),
     /// `\N{..}`.
     #[error("characters by their names are not supported; write \\u and four digits")]
@@ -48,7 +48,9 @@ pub enum RegexProblem {
     #[error("the set \"[\" is not closed; add \"]\", or write \"\\[\" for the character")]
     OpenSet,
     /// `[z-a]`, `[\w-a]`.
-    #[error("the range \"{0}\" in a set is none; the smaller end comes first, and both are single characters")]
+    #[error(
+        "the range \"{0}\" in a set is none; the smaller end comes first, and both are single characters"
+    )]
     Range(String),
     /// `(` without `)`.
     #[error("the group \"(\" is not closed; add \")\", or write \"\\(\" for the character")]
@@ -84,7 +86,9 @@ pub enum RegexProblem {
     #[error("the group \"{0}\" belongs to the same lookbehind; put it before")]
     LookbehindReference(String),
     /// `(?<=a+)`.
-    #[error("a lookbehind must have one length; \"*\", \"+\", \"?\" and alternatives of several lengths do not")]
+    #[error(
+        "a lookbehind must have one length; \"*\", \"+\", \"?\" and alternatives of several lengths do not"
+    )]
     LookbehindWidth,
     /// `(?(1)a|b|c)`.
     #[error("a condition has two branches at most")]

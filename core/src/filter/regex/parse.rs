@@ -33,7 +33,10 @@ pub struct Options {
 pub fn parse(pattern: &str, options: Options) -> Result<Tree, RegexError> {
     let chars: Vec<char> = pattern.chars().take(MAX_CHARS + 1).collect();
     if chars.len() > MAX_CHARS {
-        return Err(RegexError { column: 1, problem: RegexProblem::Size("it has more than 262144 characters") });
+        return Err(RegexError {
+            column: 1,
+            problem: RegexProblem::Size("it has more than 262144 characters"),
+        });
     }
     let mut flags = Flags { multiline: options.multiline, ..Flags::default() };
     // Flags for the whole expression count from its start; so the reading begins anew when they are known.
@@ -218,7 +221,9 @@ impl<'a> Parser<'a> {
         Ok(match c {
             '\\' => self.escape(flags, start)?,
             '[' => Kind::Class(self.set(flags, start)?),
-            '.' if flags.dot_all => Kind::Class(Class { negated: true, case: Case::Exact, items: Vec::new() }),
+            '.' if flags.dot_all => {
+                Kind::Class(Class { negated: true, case: Case::Exact, items: Vec::new() })
+            }
             '.' => {
                 let newline = ClassItem::Range(u32::from('\n'), u32::from('\n'));
                 Kind::Class(Class { negated: true, case: Case::Exact, items: vec![newline] })

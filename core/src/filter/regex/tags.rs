@@ -9,7 +9,7 @@ use super::{RegexError, RegexProblem};
 /// Up to three digits, four times.
 const IP4: &str = r"(?P<ip4>\d{1,3}(?:\.\d{1,3}){3})";
 /// Groups of hexadecimal digits and colons, up to eight.
-const IP6: &str = "(?P<ip6>(?:[0-9A-Fa-f]{1,4}:{1,2}|:){1,7}(?:[0-9A-Fa-f]{1,4}|:))";
+const IP6: &str = "(?P<ip6>(?:[0-9A-Fa-f]{1,4}:{1,2}|::){1,7}(?:[0-9A-Fa-f]{1,4}|:))";
 /// An IPv4 address that IPv6 holds is one of IPv4.
 const MAPPED: &str = "(?:::f{4,6}:)?";
 /// A name, or anything that looks like one.

@@ -43,8 +43,7 @@ pub(super) fn careful(tree: &Tree) -> Result<Code, RegexError> {
 
 /// The steps from which the same run can come to a backreference.
 fn tainted(code: &Code) -> Vec<bool> {
-    let mut tainted: Vec<bool> =
-        code.ops.iter().map(|op| matches!(op, Op::Backreference { .. })).collect();
+    let mut tainted: Vec<bool> = code.ops.iter().map(|op| matches!(op, Op::Backreference { .. })).collect();
     loop {
         let mut changed = false;
         for at in (0..code.ops.len()).rev() {
@@ -60,15 +59,15 @@ fn tainted(code: &Code) -> Vec<bool> {
 
 fn build(tree: &Tree, runs: bool) -> Result<Code, RegexError> {
     let slots = tree.groups.len() * 2;
-    let mut builder = Builder { code: Code { slots, group_slots: slots, ..Code::default() }, runs, loops: Vec::new() };
+    let mut builder =
+        Builder { code: Code { slots, group_slots: slots, ..Code::default() }, runs, loops: Vec::new() };
     if !starts_at_begin(&tree.root) {
         let any = Class { negated: true, case: Case::Exact, items: Vec::new() };
         let node = Node { kind: Kind::Class(any), span: tree.root.span.clone() };
         builder.repeat(&node, 0, None, Mode::Lazy)?;
+        builder.push(Op::Save(0), &tree.root)?;
     }
-    builder.push(Op::Save(0), &tree.root)?;
     builder.add(&tree.root)?;
-    builder.push(Op::Save(1), &tree.root)?;
     builder.push(Op::End, &tree.root)?;
     builder.look_ahead();
     Ok(builder.code)
@@ -100,9 +99,8 @@ pub(in crate::filter::regex) fn single(node: &Node) -> Option<Class> {
 /// The character of a literal that is the same bytes wherever it stands.
 pub(in crate::filter::regex) fn plain_char(node: &Node) -> Option<char> {
     match node.kind {
-        Kind::Literal { code, case } => {
-            text::code(code).filter(|c| *c != REPLACEMENT && !(case != Case::Exact && (c.is_alphabetic() || !c.is_ascii())))
-        }
+        Kind::Literal { code, case } => text::code(code)
+            .filter(|c| *c != REPLACEMENT && !(case != Case::Exact && (c.is_alphabetic() || !c.is_ascii()))),
         _ => None,
     }
 }
@@ -253,7 +251,9 @@ impl Builder {
             };
             let set = Set::new(&class::members(&class));
             let max = max.unwrap_or(usize::MAX);
-            return self.push(Op::Run { set, min, max, kind, follow: None }, node).map(drop);
+            return self
+                .push(Op::Run { set, min, max, kind, follow: None, whole: false, next: false }, node)
+                .map(drop);
         }
         if mode == Mode::Possessive {
             let max = max.map(|max| u32::try_from(max).unwrap_or(u32::MAX));
@@ -336,8 +336,12 @@ impl Builder {
         for index in 0..self.code.ops.len() {
             match &self.code.ops[index] {
                 Op::Run { .. } => {
-                    let next = self.next_word(index + 1).map(Box::from);
-                    if let Op::Run { follow, .. } = &mut self.code.ops[index] {
+                    let next: Option<Box<[u8]>> = self.next_word(index + 1).map(Box::from);
+                    let is_next = matches!(self.code.ops.get(index + 1), Some(Op::Bytes(_)));
+                    if let Op::Run { set, follow, whole, next: skips, .. } = &mut self.code.ops[index] {
+                        *skips = is_next;
+                        let first = next.as_ref().and_then(|word| word.first());
+                        *whole = first.is_some_and(|byte| !set.first_bytes()[usize::from(*byte)]);
                         *follow = next;
                     }
                 }

@@ -31,6 +31,10 @@ pub(super) enum Op {
         kind: RunKind,
         /// What must stand behind it.
         follow: Option<Box<[u8]>>,
+        /// That begins with a byte which no member begins with, so that only the longest run can be right.
+        whole: bool,
+        /// That is the step right behind, which need not be taken when it is known to stand there.
+        next: bool,
     },
     /// One character of a set.
     One(Set),

@@ -21,8 +21,8 @@ pub(super) use build::{plain_char, single, starts_at_begin};
 
 use std::ops::Range;
 
-use super::tree::Tree;
 use super::RegexError;
+use super::tree::Tree;
 use code::Code;
 use memo::Memo;
 use walk::{Choice, Limit, Walk};
@@ -118,7 +118,13 @@ fn run(
     scratch.slots.resize(code.slots, UNSET);
     scratch.stack.clear();
     let mut walk = Walk::new(code, text, &mut scratch.slots, &mut scratch.stack, budget, memo);
-    Ok(if walk.run(0, 0, false)?.is_some() { Found::Match } else { Found::Nothing })
+    let Some(end) = walk.run(0, 0, false)? else { return Ok(Found::Nothing) };
+    if let [start, last, ..] = scratch.slots.as_mut_slice() {
+        // Who looks for its start has found it.
+        *start = if *start == UNSET { 0 } else { *start };
+        *last = end;
+    }
+    Ok(Found::Match)
 }
 
 #[cfg(test)]

@@ -70,23 +70,30 @@ impl Set {
         first
     }
 
-    /// How many bytes the character at the start of `text` takes; nothing if it is no member.
+    /// How many bytes the character at a place takes; nothing if it is no member.
+    #[inline]
     pub(super) fn one(&self, line: &[u8], at: usize) -> Option<usize> {
         let byte = *line.get(at)?;
-        match self {
-            Set::All => {}
-            Set::AllBut(other) if byte == *other => return None,
-            Set::AllBut(_) => {}
-            Set::Some { low, high } => match high {
-                High::Some(members) if byte >= 0x80 => {
-                    let (c, length) = text::char_at(line, at)?;
-                    return class::contains(members, c).then_some(length);
-                }
-                _ if low[usize::from(byte)] => {}
-                _ => return None,
-            },
+        if byte >= 0x80 {
+            return self.one_high(line, at);
         }
-        if byte < 0x80 { Some(1) } else { text::char_at(line, at).map(|(_, length)| length) }
+        let is_member = match self {
+            Set::All => true,
+            Set::AllBut(other) => byte != *other,
+            Set::Some { low, .. } => low[usize::from(byte)],
+        };
+        is_member.then_some(1)
+    }
+
+    #[cold]
+    fn one_high(&self, line: &[u8], at: usize) -> Option<usize> {
+        let (c, length) = text::char_at(line, at)?;
+        let is_member = match self {
+            Set::Some { high: High::None, .. } => false,
+            Set::Some { high: High::Some(members), .. } => class::contains(members, c),
+            _ => true,
+        };
+        is_member.then_some(length)
     }
 
     /// Where a run of members that begins at `at` ends.
@@ -95,7 +102,9 @@ impl Set {
             let rest = &line[at..];
             match self {
                 Set::All => return line.len(),
-                Set::AllBut(byte) => return memchr::memchr(*byte, rest).map_or(line.len(), |offset| at + offset),
+                Set::AllBut(byte) => {
+                    return memchr::memchr(*byte, rest).map_or(line.len(), |offset| at + offset);
+                }
                 Set::Some { low, high } => {
                     let end = rest.iter().position(|b| !low[usize::from(*b)]);
                     let Some(end) = end.map(|offset| at + offset) else { return line.len() };

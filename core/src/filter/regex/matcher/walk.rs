@@ -81,7 +81,7 @@ impl<'a> Walk<'a> {
 
     fn spend(&mut self, steps: usize) -> Result<(), Limit> {
         self.budget = self.budget.checked_sub(steps).ok_or(Limit)?;
-        if self.stack.len() > MAX_STACK { Err(Limit) } else { Ok(()) }
+        Ok(())
     }
 
     /// After a success: forgets the choices of this run, keeps what undoes it.
@@ -112,13 +112,20 @@ impl<'a> Walk<'a> {
         match op {
             Op::Bytes(bytes) if rest.starts_with(bytes) => self.at += bytes.len(),
             Op::Bytes(_) => return Ok(Step::Stuck),
-            Op::Run { set, min, max, kind, .. } => {
+            Op::Run { set, min, max, kind, follow, whole, next } => {
                 let Some((first, last)) = self.extent(set, *min, *max) else { return Ok(Step::Stuck) };
                 self.spend((last - self.at) / 16)?;
-                if *kind != RunKind::Possessive {
+                if last > first && !whole && *kind != RunKind::Possessive {
                     return self.rerun(self.op, first, last).map(on_or_stuck);
                 }
                 self.at = last;
+                if let (true, true, Some(word)) = (*whole, *next, follow) {
+                    if !self.text[last..].starts_with(word) {
+                        return Ok(Step::Stuck);
+                    }
+                    self.at += word.len();
+                    self.op += 1;
+                }
             }
             Op::One(set) => match set.one(self.text, self.at) {
                 Some(length) => self.at += length,
@@ -138,6 +145,9 @@ impl<'a> Walk<'a> {
                         && let Some(end) = memo.end_of(key)
                     {
                         return Ok(Step::Done(end));
+                    }
+                    if self.stack.len() > MAX_STACK {
+                        return Err(Limit);
                     }
                     self.stack.push(Choice::Tried { key });
                 }
@@ -240,7 +250,8 @@ impl<'a> Walk<'a> {
             Anchor::LineStart => at == 0 || line[at - 1] == b'\n',
             Anchor::LineEnd => line.get(at).is_none_or(|b| *b == b'\n'),
             Anchor::WordBoundary { negated, ascii } => {
-                let word = |found: Option<(char, usize)>| found.is_some_and(|(c, _)| class::is_word(c, ascii));
+                let word =
+                    |found: Option<(char, usize)>| found.is_some_and(|(c, _)| class::is_word(c, ascii));
                 // Python finds neither a boundary nor its opposite in an empty text.
                 !line.is_empty()
                     && (word(text::char_before(line, at)) != word(text::char_at(line, at))) != negated
@@ -310,7 +321,7 @@ impl<'a> Walk<'a> {
 
     /// The next length of a run after which the text can go on; places whose next bytes cannot are skipped.
     fn rerun(&mut self, op: usize, first: usize, last: usize) -> Result<bool, Limit> {
-        let Some(Op::Run { kind, follow, .. }) = self.code.ops.get(op) else { return Ok(false) };
+        let Some(Op::Run { kind, follow, next, .. }) = self.code.ops.get(op) else { return Ok(false) };
         let greedy = *kind == RunKind::Greedy;
         let at = match (follow, greedy) {
             (Some(word), true) => self.last_before(word, first, last),
@@ -326,7 +337,10 @@ impl<'a> Walk<'a> {
         } else if !greedy && at < last {
             self.stack.push(Choice::Run { op, first: text::next(self.text, at), last });
         }
-        (self.op, self.at) = (op + 1, at);
+        (self.op, self.at) = match follow {
+            Some(word) if *next => (op + 2, at + word.len()),
+            _ => (op + 1, at),
+        };
         Ok(true)
     }
 

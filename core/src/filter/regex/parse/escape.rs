@@ -1,7 +1,7 @@
 //! Backslashes and sets.
 
-use super::flags::Flags;
 use super::Parser;
+use super::flags::Flags;
 use crate::filter::regex::tree::{Anchor, Case, Category, Class, ClassItem, Kind};
 use crate::filter::regex::{RegexError, RegexProblem};
 
@@ -27,7 +27,9 @@ impl Parser<'_> {
         }
         Ok(match self.escaped(flags, start, false)? {
             Escaped::Code(code) => Kind::Literal { code, case: flags.case() },
-            Escaped::Category(item) => Kind::Class(Class { negated: false, case: Case::Exact, items: vec![item] }),
+            Escaped::Category(item) => {
+                Kind::Class(Class { negated: false, case: Case::Exact, items: vec![item] })
+            }
         })
     }
 

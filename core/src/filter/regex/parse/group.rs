@@ -176,5 +176,6 @@ fn fail(start: usize, problem: RegexProblem) -> RegexError {
 
 /// A name as Python's identifiers are.
 fn is_identifier(name: &str) -> bool {
-    name.starts_with(|c: char| c == '_' || c.is_alphabetic()) && name.chars().all(|c| c == '_' || c.is_alphanumeric())
+    name.starts_with(|c: char| c == '_' || c.is_alphabetic())
+        && name.chars().all(|c| c == '_' || c.is_alphanumeric())
 }

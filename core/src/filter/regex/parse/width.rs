@@ -29,10 +29,7 @@ pub(super) fn width(node: &Node, groups: &[Group]) -> Width {
         Kind::Repeat { node, min, max, .. } => {
             let once = width(node, groups);
             let most = if once.max == 0 { 0 } else { max.map_or(u64::MAX, u64::from) };
-            Width {
-                min: once.min.saturating_mul(u64::from(*min)),
-                max: once.max.saturating_mul(most),
-            }
+            Width { min: once.min.saturating_mul(u64::from(*min)), max: once.max.saturating_mul(most) }
         }
         Kind::Backreference { group, .. } => usize::try_from(*group)
             .ok()

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use regex_automata::hybrid::dfa::{self, DFA};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
-use regex_automata::{Anchored, Input, MatchKind, PatternSet};
+use regex_automata::{Anchored, HalfMatch, Input, MatchKind, PatternSet};
 
 use super::regex::{
     self, Found, HostNames, Matcher, Options, RegexError, RegexProblem, Scratch, Tree, expand, lower,
@@ -34,20 +34,15 @@ impl Default for Settings {
 #[derive(Debug)]
 pub(super) struct Program {
     /// Finds the first candidate in the list.
-    first: Automaton,
-    /// Finds all candidates. Few texts need it, so it is built when the first one does.
-    every: Option<Automaton>,
+    all: DFA,
+    cache: dfa::Cache,
+    /// Finds every candidate. Few texts need it, so it is built when the first one does.
+    every: Option<(DFA, dfa::Cache)>,
     nfa: NFA,
     candidates: PatternSet,
     each: Vec<Single>,
     scratch: Scratch,
     limits: u64,
-}
-
-#[derive(Debug)]
-struct Automaton {
-    dfa: DFA,
-    cache: dfa::Cache,
 }
 
 /// One expression.
@@ -135,9 +130,10 @@ impl Program {
             .nfa_size_limit(Some(MAX_NFA_BYTES))
             .which_captures(WhichCaptures::None);
         let nfa = NFA::compiler().configure(config).build_many_from_hir(&hirs).map_err(|_| too_large())?;
-        let first = Automaton::new(&nfa, MatchKind::LeftmostFirst).ok_or_else(too_large)?;
+        let (all, cache) = automaton(&nfa, MatchKind::LeftmostFirst).ok_or_else(too_large)?;
         Ok(Program {
-            first,
+            all,
+            cache,
             every: None,
             candidates: PatternSet::new(nfa.pattern_len()),
             nfa,
@@ -164,7 +160,8 @@ impl Program {
 
     /// The index of the first expression in the list that matches.
     pub(super) fn search(&mut self, text: &[u8]) -> Option<usize> {
-        let candidate = self.first.first(text)?;
+        let input = Input::new(text).anchored(Anchored::Yes);
+        let candidate = self.first(&input)?.pattern().as_usize();
         if self.confirm(candidate, text) {
             return Some(candidate);
         }
@@ -182,6 +179,11 @@ impl Program {
         std::mem::take(&mut self.limits)
     }
 
+    fn first(&mut self, input: &Input<'_>) -> Option<HalfMatch> {
+        // Invariant: it fails at bytes where it was told to quit, or if it was told to give up: neither was.
+        self.all.try_search_fwd(&mut self.cache, input).unwrap_or(None)
+    }
+
     fn confirm(&mut self, index: usize, text: &[u8]) -> bool {
         let Some(single) = self.each.get_mut(index) else { return false };
         let found = single.matcher.search(&mut self.scratch, text);
@@ -196,11 +198,15 @@ impl Program {
     /// All expressions that may match; if that cannot be told, all.
     fn find_candidates(&mut self, text: &[u8]) {
         if self.every.is_none() {
-            self.every = Automaton::new(&self.nfa, MatchKind::All);
+            self.every = automaton(&self.nfa, MatchKind::All);
         }
         self.candidates.clear();
-        let found = self.every.as_mut().map(|every| every.every(text, &mut self.candidates));
-        if found != Some(true) {
+        let input = Input::new(text).anchored(Anchored::Yes);
+        let found = self
+            .every
+            .as_mut()
+            .map(|(every, cache)| every.try_which_overlapping_matches(cache, &input, &mut self.candidates));
+        if !matches!(found, Some(Ok(()))) {
             for id in self.nfa.patterns() {
                 self.candidates.insert(id);
             }
@@ -237,28 +243,11 @@ impl Program {
     }
 }
 
-impl Automaton {
-    fn new(nfa: &NFA, kind: MatchKind) -> Option<Automaton> {
-        let config =
-            DFA::config().match_kind(kind).cache_capacity(CACHE_BYTES).skip_cache_capacity_check(true);
-        let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
-        let cache = dfa.create_cache();
-        Some(Automaton { dfa, cache })
-    }
-
-    /// The first expression in the list that may match.
-    fn first(&mut self, text: &[u8]) -> Option<usize> {
-        let input = Input::new(text).anchored(Anchored::Yes);
-        // Invariant: it fails at bytes where it was told to quit, or if it was told to give up: neither was.
-        let found = self.dfa.try_search_fwd(&mut self.cache, &input).unwrap_or(None)?;
-        Some(found.pattern().as_usize())
-    }
-
-    /// Adds all expressions that may match; false if that cannot be told.
-    fn every(&mut self, text: &[u8], found: &mut PatternSet) -> bool {
-        let input = Input::new(text).anchored(Anchored::Yes);
-        self.dfa.try_which_overlapping_matches(&mut self.cache, &input, found).is_ok()
-    }
+fn automaton(nfa: &NFA, kind: MatchKind) -> Option<(DFA, dfa::Cache)> {
+    let config = DFA::config().match_kind(kind).cache_capacity(CACHE_BYTES).skip_cache_capacity_check(true);
+    let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
+    let cache = dfa.create_cache();
+    Some((dfa, cache))
 }
 
 fn single(expression: &str, settings: Settings) -> Result<(Single, regex_syntax::hir::Hir), RegexError> {

@@ -6,7 +6,7 @@
 //! line, which is exact for a text of one line.
 //!
 //! The pattern is made for bytes. A set that holds characters above ASCII holds all of them here, and one such
-//! character is any sequence of bytes that may be one, or that a decoder would replace.
+//! character is one to four bytes above ASCII.
 
 use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, Look, Repetition};
 
@@ -92,16 +92,9 @@ impl Lowering {
         if !above {
             return Hir::class(Class::Bytes(bytes));
         }
-        let mut first = bytes;
-        first.push(ClassBytesRange::new(0x80, 0xff));
-        let lead = ClassBytes::new([ClassBytesRange::new(0xc2, 0xf4)]);
-        let more = ClassBytes::new([ClassBytesRange::new(0x80, 0xbf)]);
-        let more = Hir::class(Class::Bytes(more));
-        let more = Hir::repetition(Repetition { min: 1, max: Some(3), greedy: true, sub: Box::new(more) });
-        Hir::alternation(vec![
-            Hir::class(Class::Bytes(first)),
-            Hir::concat(vec![Hir::class(Class::Bytes(lead)), more]),
-        ])
+        let high = Hir::class(Class::Bytes(ClassBytes::new([ClassBytesRange::new(0x80, 0xff)])));
+        let high = Hir::repetition(Repetition { min: 1, max: Some(4), greedy: true, sub: Box::new(high) });
+        Hir::alternation(vec![Hir::class(Class::Bytes(bytes)), high])
     }
 
     fn repeat(&mut self, node: &Node, min: u32, max: Option<u32>, mode: Mode) -> Hir {

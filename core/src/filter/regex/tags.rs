@@ -166,8 +166,8 @@ fn scope_flags(text: &Expanded) -> Expanded {
         let escaped = at > 0 && chars[at - 1] == '\\';
         match flags_in_group(&chars[at..]).filter(|_| !escaped) {
             Some((from, to)) => {
-                for index in at + from..at + to {
-                    out.push(chars[index].encode_utf8(&mut [0; 4]), text.columns[index]);
+                for (c, column) in chars[at + from..at + to].iter().zip(&text.columns[at + from..]) {
+                    out.push(c.encode_utf8(&mut [0; 4]), *column);
                 }
                 out.push(":", text.columns[at + to]);
                 at += to + 1;

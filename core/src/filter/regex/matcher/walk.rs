@@ -1,7 +1,7 @@
 //! One walk through the steps of an expression.
 
 use super::UNSET;
-use super::code::{Code, Op, RunKind};
+use super::code::{Code, Key, Op, RunKind};
 use super::memo::Memo;
 use crate::filter::regex::tree::{Anchor, Case};
 use crate::filter::regex::{class, text};
@@ -135,26 +135,7 @@ impl<'a> Walk<'a> {
                 self.op = *second;
                 return Ok(Step::On);
             }
-            Op::Split { first, second, key, .. } => {
-                if let (Some(key), Some(memo)) = (key, &self.memo) {
-                    let key = memo.key(key, self.at, self.slots, &code.conditions);
-                    if memo.has_failed(key) {
-                        return Ok(Step::Stuck);
-                    }
-                    if self.pure
-                        && let Some(end) = memo.end_of(key)
-                    {
-                        return Ok(Step::Done(end));
-                    }
-                    if self.stack.len() > MAX_STACK {
-                        return Err(Limit);
-                    }
-                    self.stack.push(Choice::Tried { key });
-                }
-                self.stack.push(Choice::Branch { op: *second, at: self.at });
-                self.op = *first;
-                return Ok(Step::On);
-            }
+            Op::Split { first, second, key, .. } => return self.choose(*first, *second, key.as_ref()),
             Op::Jump(to) => {
                 self.op = *to;
                 return Ok(Step::On);
@@ -191,6 +172,29 @@ impl<'a> Walk<'a> {
         Ok(Step::On)
     }
 
+    /// A choice: the first way, and the second to come back to.
+    #[inline]
+    fn choose(&mut self, first: usize, second: usize, key: Option<&Key>) -> Result<Step, Limit> {
+        if let (Some(key), Some(memo)) = (key, &self.memo) {
+            let key = memo.key(key, self.at, self.slots, &self.code.conditions);
+            if memo.has_failed(key) {
+                return Ok(Step::Stuck);
+            }
+            if self.pure
+                && let Some(end) = memo.end_of(key)
+            {
+                return Ok(Step::Done(end));
+            }
+            if self.stack.len() > MAX_STACK {
+                return Err(Limit);
+            }
+            self.stack.push(Choice::Tried { key });
+        }
+        self.stack.push(Choice::Branch { op: second, at: self.at });
+        self.op = first;
+        Ok(Step::On)
+    }
+
     fn look(&mut self, negated: bool, behind: Option<u32>, next: usize, pure: bool) -> Result<Step, Limit> {
         let (op, at) = (self.op, self.at);
         let mut start = Some(at);
@@ -216,6 +220,14 @@ impl<'a> Walk<'a> {
     fn extent(&self, set: &super::set::Set, min: usize, max: usize) -> Option<(usize, usize)> {
         let text = self.text;
         let mut first = self.at;
+        if max == usize::MAX && min <= 1 {
+            let last = set.run(text, first);
+            if min == 1 {
+                first =
+                    if last > first { crate::filter::regex::text::next(text, first) } else { return None };
+            }
+            return Some((first, last));
+        }
         for _ in 0..min {
             first += set.one(text, first)?;
         }

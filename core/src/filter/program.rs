@@ -24,9 +24,9 @@ pub(super) struct Settings {
 }
 
 impl Default for Settings {
-    /// One line, addresses only: names are never resolved.
+    /// One line, addresses only: for filters of our own, where names are never resolved.
     fn default() -> Settings {
-        Settings { names: HostNames::Refuse, multiline: false }
+        Settings { names: HostNames::Own, multiline: false }
     }
 }
 

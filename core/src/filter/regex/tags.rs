@@ -9,7 +9,9 @@ use super::{RegexError, RegexProblem};
 /// Up to three digits, four times.
 const IP4: &str = r"(?P<ip4>\d{1,3}(?:\.\d{1,3}){3})";
 /// Groups of hexadecimal digits and colons, up to eight.
-const IP6: &str = "(?P<ip6>(?:[0-9A-Fa-f]{1,4}:{1,2}|::){1,7}(?:[0-9A-Fa-f]{1,4}|:))";
+const IP6: &str = "(?:[0-9A-Fa-f]{1,4}:{1,2}|::){1,7}(?:[0-9A-Fa-f]{1,4}|:)";
+/// How an IPv6 address may end that holds one of IPv4.
+const DOTTED: &str = r"(?:(?:\.\d{1,3}){3})?";
 /// An IPv4 address that IPv6 holds is one of IPv4.
 const MAPPED: &str = "(?:::f{4,6}:)?";
 /// A name, or anything that looks like one.
@@ -25,6 +27,8 @@ pub enum HostNames {
     Match,
     /// Addresses only (`usedns = no`).
     Refuse,
+    /// Addresses only, those of IPv6 with a dotted end too, which fail2ban does not know: for filters of our own.
+    Own,
 }
 
 /// An expression without tags.
@@ -112,15 +116,17 @@ struct State {
 impl State {
     /// What a tag stands for; nothing if it is ordinary text.
     fn expand(&mut self, tag: &str) -> Option<String> {
-        let addr = || format!(r"\[?(?:{MAPPED}{IP4}|{IP6})\]?");
+        let dotted = if self.names == HostNames::Own { DOTTED } else { "" };
+        let ip6 = format!("(?P<ip6>{IP6}{dotted})");
+        let addr = || format!(r"\[?(?:{MAPPED}{IP4}|{ip6})\]?");
         Some(match tag {
             "HOST" if self.names == HostNames::Match => format!("(?:{}|{DNS})", addr()),
             "HOST" | "ADDR" | "F-ADDR/" => addr(),
             "IP4" | "F-IP4/" => format!("{MAPPED}{IP4}"),
-            "IP6" | "F-IP6/" => IP6.to_owned(),
+            "IP6" | "F-IP6/" => ip6,
             "DNS" | "F-DNS/" => DNS.to_owned(),
             "CIDR" | "F-CIDR/" => CIDR.to_owned(),
-            "SUBNET" | "F-SUBNET/" => format!(r"\[?(?:{MAPPED}{IP4}|{IP6})(?:/{CIDR})?\]?"),
+            "SUBNET" | "F-SUBNET/" => format!(r"\[?(?:{MAPPED}{IP4}|{ip6})(?:/{CIDR})?\]?"),
             "F-ID/" => r"(?P<fid>\S+)".to_owned(),
             "F-PORT/" => r"(?P<fport>\w+)".to_owned(),
             "SKIPLINES" => {

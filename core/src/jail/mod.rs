@@ -9,6 +9,7 @@ pub mod names;
 pub mod never;
 pub mod policy;
 pub mod proxies;
+pub mod rate;
 pub mod replay;
 pub mod trust;
 pub mod window;

@@ -8,6 +8,7 @@
 //! Source: behaviour of fail2ban 1.0.2, held by a test that compares with `fail2ban-client -d`.
 
 mod action;
+mod convert;
 mod jail;
 pub mod native;
 pub mod options;
@@ -296,6 +297,19 @@ const MAX_JAILS: usize = 2_000;
 
 #[cfg(test)]
 mod tests;
+
+impl Growth {
+    /// Without the formula, which is not understood: doubling stands in for it.
+    pub(super) fn as_grown(&self) -> crate::jail::growth::Growth {
+        crate::jail::growth::Growth {
+            factor: self.factor,
+            multipliers: self.multipliers.clone(),
+            rndtime: self.rndtime,
+            maxtime: self.maxtime,
+            overalljails: self.overalljails,
+        }
+    }
+}
 
 impl F2bFilter {
     /// The filter as [`crate::filter::fail2ban::Fail2banFilter`] compiles it.

@@ -168,6 +168,13 @@ impl Fail2banFilter {
         self.last.iter().map(|(name, value)| (self.names.text(name), value))
     }
 
+    /// How often an expression took too many steps to tell whether it matches, since the last call.
+    pub fn take_limits(&mut self) -> u64 {
+        let prefix = self.prefix.as_mut().map_or(0, |prefix| prefix.program.take_limits());
+        let ignore = self.ignore.as_mut().map_or(0, Program::take_limits);
+        prefix + ignore + self.rules.program.take_limits()
+    }
+
     /// All users that the last ruling's connection tried, sorted.
     pub fn users(&self) -> impl Iterator<Item = &str> {
         self.last.users.iter().map(SmolStr::as_str)

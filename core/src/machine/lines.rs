@@ -37,7 +37,7 @@ impl Machine {
         };
         let ruling = filter.judge(line, clock, timing, clock.now);
         if let Ruling::Failure(subject, hit) = ruling {
-            self.classic_failure((jail, reader), subject, hit, phase, clock.now, out);
+            self.classic_failure((jail, reader), (subject, hit), phase, clock.now, out);
         }
         self.judge.line_read(jail, clock.now);
     }
@@ -45,8 +45,7 @@ impl Machine {
     fn classic_failure(
         &mut self,
         (jail, reader): (JailIndex, usize),
-        subject: Subject,
-        hit: Hit,
+        (subject, hit): (Subject, Hit),
         phase: Phase,
         now: Timestamp,
         out: &mut Vec<Effect>,

@@ -2,7 +2,7 @@
 //!
 //! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
 //! [`ini`] and [`spec`] read filter files, [`failregex`] translates fail2ban's regular expressions, [`datepattern`]
-//! finds and cuts the date, [`header`] reads what syslog writes before a message, [`judge`] puts them together;
+//! finds and cuts the date, [`header`] reads what syslog writes before a message, [`Heads`] tells who need not look at a line, [`judge`] puts them together;
 //! [`btmp`] decodes login records, which need no expression.
 
 mod addr;
@@ -12,6 +12,7 @@ pub mod datepattern;
 mod direct;
 pub mod failregex;
 pub mod header;
+mod heads;
 pub mod ini;
 pub mod judge;
 mod program;
@@ -22,6 +23,7 @@ use crate::time::Timestamp;
 
 pub use datepattern::custom::DatePatternError;
 pub use failregex::PatternError;
+pub use heads::Heads;
 pub use judge::{Filter, FilterError, Finding};
 pub use spec::{SpecError, SpecProblem};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use pillory_core::config::{Config, Enabled};
 use pillory_core::event::{Event, Line, Outcome};
 use pillory_core::filter::btmp::{self, Layout};
-use pillory_core::filter::{Clock, Filter, Verdict};
+use pillory_core::filter::{Clock, Filter, Heads, Verdict};
 use pillory_core::jail::names::Names;
 use pillory_core::jail::never::{NeverBan, Why};
 use pillory_core::jail::{Jail, JailIndex, Judge};
@@ -34,6 +34,7 @@ const SWEEP_CONNECTIONS_EVERY: Span = Span::from_secs(300);
 pub(super) struct Judging {
     machine: Machine,
     jails: Vec<Reader>,
+    heads: Heads,
     pub(super) tally: Tally,
     effects: Vec<Effect>,
     last: Timestamp,
@@ -96,6 +97,7 @@ impl Judging {
         Ok(Judging {
             machine,
             jails: readers,
+            heads: Heads::default(),
             tally: Tally::default(),
             effects: Vec::new(),
             last: Timestamp::default(),
@@ -160,7 +162,12 @@ impl Judging {
     /// Judges a line for these jails.
     pub(super) fn line(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
         let date = Filter::find_date(line);
+        let filters = self.jails.iter_mut().map(|jail| &mut jail.filter);
+        let ruled_out = self.heads.ruled_out(line, date.as_ref(), filters);
         for at in jails {
+            if *at < 64 && ruled_out >> at & 1 == 1 {
+                continue;
+            }
             let Some(jail) = self.jails.get_mut(*at) else { continue };
             if let Verdict::Event(event) = jail.filter.judge_dated(line, date.as_ref(), clock) {
                 self.event(*at, &event);
@@ -219,14 +226,12 @@ impl Judging {
         let Some(addr) = judge.client(event) else { return false };
         let subject = judge.subject(addr);
         let is_failure = matches!(event.outcome, Outcome::Failure { .. });
-        if !is_failure || !self.tally.is_banned(jail, subject, now) {
-            return false;
-        }
         let when = event.stamp.unwrap_or(now);
-        if let Some(counted) = judge.count_only(jail, event, addr, when) {
-            self.tally.failed(jail, subject, (when, counted.new_attempts), counted.user.as_deref());
-        }
-        true
+        is_failure
+            && self.tally.while_banned(jail, subject, now, || {
+                let counted = judge.count_only(jail, event, addr, when)?;
+                Some((when, counted.new_attempts, counted.user.map(|user| user.as_str())))
+            })
     }
 }
 

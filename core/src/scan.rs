@@ -172,6 +172,11 @@ impl Tally {
         source.failed(time, tries, user);
     }
 
+    /// Brings what is known of a source near, for what comes next.
+    pub fn look_up(&self, jail: JailIndex, subject: Prefix) {
+        std::hint::black_box(self.sources.get(&(jail, subject)).and_then(|source| source.banned_until));
+    }
+
     /// Counts what `tries` finds, if a ban of this source that was noted here is in force at `now`; false if none is.
     ///
     /// `tries`: when, how many, and the user; nothing if the record adds none.

@@ -55,12 +55,9 @@ fn head<'a>(bytes: &'a [u8], date: Option<&Found>) -> Option<&'a [u8]> {
         None => bytes,
     };
     let end = memchr::memchr2(b'[', b':', &text[..text.len().min(MAX_HEAD_BYTES)])?;
-    // Such a line is unfolded, and may begin otherwise then.
-    let ends_so = bytes.iter().rev().find(|b| !matches!(b, b'\n' | b'\r')) == Some(&b']');
-    if ends_so && memchr::memmem::find(text, b"message repeated ").is_some() {
-        return None;
-    }
-    text.get(..=end)
+    // A line that is unfolded keeps its header, in which one of the signs stands; but not in RFC 5424's.
+    let is_5424 = text.iter().find(|b| **b != b' ') == Some(&b'<');
+    text.get(..=end).filter(|_| !is_5424)
 }
 
 #[cfg(test)]

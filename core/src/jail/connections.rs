@@ -75,16 +75,19 @@ pub fn key(addr: IpAddr, connection: &Connection) -> u64 {
         (Some(pid), _) => (1, pid),
         (None, port) => (2, port.map_or(0, u32::from)),
     };
-    let (family, bits) = match addr {
-        IpAddr::V4(addr) => (4, u128::from(addr.to_bits())),
-        IpAddr::V6(addr) => (6, addr.to_bits()),
-    };
-    let mut bytes = [family, kind, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    bytes[4..8].copy_from_slice(&number.to_le_bytes());
-    bytes[8..].copy_from_slice(&connection.host.to_le_bytes());
+    // Whole words: bytes that are put together first would have to be waited for.
     let mut hasher = std::hash::DefaultHasher::new();
-    hasher.write(&bytes);
-    hasher.write(&bits.to_le_bytes()[..if family == 4 { 4 } else { 16 }]);
+    let mut add = |word: u64| hasher.write(&word.to_le_bytes());
+    add(u64::from(number) << 32 | kind);
+    add(connection.host);
+    match addr {
+        IpAddr::V4(addr) => add(u64::from(addr.to_bits())),
+        IpAddr::V6(addr) => {
+            let [high, low] = [addr.to_bits() >> 64, addr.to_bits()].map(|bits| bits as u64);
+            add(high);
+            add(low);
+        }
+    }
     hasher.finish().max(1)
 }
 

@@ -218,7 +218,7 @@ impl Judge {
     /// password and one for each password; for an account one for each password.
     ///
     /// So the first record of a connection for such a name becomes a kind of its own, `Invalid user` in effect.
-    pub fn login_record(&self, index: JailIndex, mut event: Event, now: Timestamp) -> Event {
+    pub fn login_record(&self, index: JailIndex, event: &mut Event, now: Timestamp) {
         let unknown = event.user.as_deref().is_none_or(|user| user != "root" && !self.names.is_account(user));
         let when = event.stamp.unwrap_or(now).min(now);
         if let Outcome::Failure { class, kind, .. } = &mut event.outcome
@@ -231,7 +231,6 @@ impl Judge {
                 .is_some_and(|connection| !self.connections.knows(index, event.addr, connection, when));
             *kind = u16::from(!first);
         }
-        event
     }
 
     fn good_login(

@@ -30,6 +30,9 @@ const SWEEP_EVERY: Span = Span::from_secs(3_600);
 /// Connections come and go faster: a table that fits the processor's cache is worth the work.
 const SWEEP_CONNECTIONS_EVERY: Span = Span::from_secs(300);
 
+/// So many login records are decoded at a time.
+const RECORDS_TOGETHER: usize = 64;
+
 /// The jails and what they have judged so far.
 pub(super) struct Judging {
     machine: Machine,
@@ -37,6 +40,8 @@ pub(super) struct Judging {
     heads: Heads,
     pub(super) tally: Tally,
     effects: Vec<Effect>,
+    /// Login records under way.
+    events: Vec<Event>,
     last: Timestamp,
     swept: Timestamp,
     connections_swept: Timestamp,
@@ -100,6 +105,7 @@ impl Judging {
             heads: Heads::default(),
             tally: Tally::default(),
             effects: Vec::new(),
+            events: Vec::new(),
             last: Timestamp::default(),
             swept: Timestamp::default(),
             connections_swept: Timestamp::default(),
@@ -127,9 +133,9 @@ impl Judging {
     }
 
     /// The jail that login records belong to.
-    pub(super) fn btmp_jail(&self) -> Vec<usize> {
+    pub(super) fn btmp_jail(&self) -> usize {
         let sshd = self.jails.iter().position(|jail| jail.filter_name == "sshd");
-        vec![sshd.unwrap_or(0)]
+        sshd.unwrap_or(0)
     }
 
     /// The jails whose filter matches lines at a text file's beginning or whose service writes a file of that
@@ -175,14 +181,29 @@ impl Judging {
         }
     }
 
-    /// Judges a login record.
-    pub(super) fn record(&mut self, jails: &[usize], layout: Layout, record: &[u8]) {
-        let (Some(at), Verdict::Event(event)) = (jails.first(), btmp::failed_login(layout, record)) else {
-            return;
-        };
-        let now = self.last.max(event.stamp.unwrap_or(self.last));
-        let event = self.machine.judge.login_record(*at as JailIndex, event, now);
-        self.event(*at, &event);
+    /// Judges login records for a jail.
+    ///
+    /// They are decoded some at a time, and their sources looked at all together: the processor then waits for memory
+    /// once and not for each.
+    pub(super) fn records(&mut self, jail: usize, layout: Layout, records: &[u8]) {
+        let mut events = std::mem::take(&mut self.events);
+        for some in records.chunks(layout.record_bytes() * RECORDS_TOGETHER) {
+            let decoded = some.chunks_exact(layout.record_bytes());
+            events.extend(decoded.filter_map(|record| match btmp::failed_login(layout, record) {
+                Verdict::Event(event) => Some(event),
+                _ => None,
+            }));
+            for event in &events {
+                self.tally.look_up(jail as JailIndex, self.machine.judge.subject(event.addr));
+            }
+            for event in &mut events {
+                let now = self.last.max(event.stamp.unwrap_or(self.last));
+                self.machine.judge.login_record(jail as JailIndex, event, now);
+                self.event(jail, event);
+            }
+            events.clear();
+        }
+        self.events = events;
     }
 
     fn event(&mut self, jail: usize, event: &Event) {

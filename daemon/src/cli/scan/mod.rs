@@ -112,7 +112,7 @@ impl Scan {
         let path = file.path.clone();
         let (format, jails) = match &file.format {
             Format::Text => ("text", judging.choose(&path, &file.head, self.jail.is_some())),
-            Format::Btmp(_) => ("btmp", judging.btmp_jail()),
+            Format::Btmp(_) => ("btmp", vec![judging.btmp_jail()]),
             Format::Journal => ("journal", judging.all()),
         };
         let mut done =
@@ -122,9 +122,7 @@ impl Scan {
             Format::Btmp(layout) => {
                 let mut pieces = file.into_pieces();
                 while let Some(records) = pieces.records(layout.record_bytes()).map_err(|e| e.to_string())? {
-                    for record in records.chunks_exact(layout.record_bytes()) {
-                        judging.record(&jails, layout, record);
-                    }
+                    judging.records(judging.btmp_jail(), layout, records);
                     done.records += (records.len() / layout.record_bytes()) as u64;
                     done.bytes += records.len() as u64;
                     progress.show(pieces.raw_bytes());

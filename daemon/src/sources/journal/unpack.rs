@@ -4,16 +4,20 @@ use std::io;
 
 use super::layout::damaged;
 
+const XZ: u8 = 1;
 const LZ4: u8 = 1 << 1;
 const ZSTD: u8 = 1 << 2;
 
 /// Unpacks a value, at most its first `max` bytes.
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] if it is damaged or packed with xz.
+/// [`io::ErrorKind::InvalidData`] if it is damaged, [`io::ErrorKind::Unsupported`] if it is packed with xz.
 pub(super) fn unpack(how: u8, packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
     match how {
         ZSTD => unpack_zstd(packed, max),
         LZ4 => unpack_lz4(packed, max),
+        XZ => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "it is packed with xz, which cannot be unpacked"))
+        }
         _ => Err(damaged("a value is packed in an unknown way")),
     }
 }

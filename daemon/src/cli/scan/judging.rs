@@ -16,7 +16,7 @@ use pillory_core::time::{Span, Timestamp};
 use crate::cli::{Failure, exit};
 use crate::facts;
 
-use super::base_name;
+use super::{base_name, overlap};
 
 /// At most so many sources are counted at once; the windows of more are forgotten.
 const MAX_TRACKED: usize = 1_000_000;
@@ -165,6 +165,21 @@ impl Judging {
         lines.find_map(|bytes| filter.examine(&Line { bytes, stamp: None }, clock).stamp)
     }
 
+    /// The last stamp in these lines.
+    pub(super) fn last_stamp(&mut self, lines: &[u8], clock: &Clock) -> Option<Timestamp> {
+        let filter = &mut self.jails.first_mut()?.filter;
+        let mut lines = lines.rsplit(|b| *b == b'\n').take(LINES_TRIED);
+        lines.find_map(|bytes| filter.examine(&Line { bytes, stamp: None }, clock).stamp)
+    }
+
+    /// True if a jail's filter understands a line at a text file's beginning.
+    pub(super) fn holds(&mut self, jail: usize, head: &[u8]) -> bool {
+        let clock = Clock { now: self.last, zone: jiff::tz::TimeZone::UTC };
+        let Some(Reader { filter, .. }) = self.jails.get_mut(jail) else { return false };
+        let mut lines = head.split(|b| *b == b'\n').take(LINES_TRIED);
+        lines.any(|bytes| filter.judge(&Line { bytes, stamp: None }, &clock) != Verdict::Miss)
+    }
+
     /// Judges a line for these jails.
     pub(super) fn line(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
         let date = Filter::find_date(line);
@@ -181,15 +196,32 @@ impl Judging {
         }
     }
 
-    /// Judges login records for a jail.
+    /// Judges login records for a jail, but for those of a time that is `covered` by its log; returns how many these
+    /// are.
     ///
     /// They are decoded some at a time, and their sources looked at all together: the processor then waits for memory
     /// once and not for each.
-    pub(super) fn records(&mut self, jail: usize, layout: Layout, records: &[u8]) {
+    pub(super) fn records(
+        &mut self,
+        jail: usize,
+        layout: Layout,
+        records: &[u8],
+        covered: &[overlap::Span],
+    ) -> u64 {
+        let is_covered = |event: &Event| {
+            let at =
+                |(first, last): &overlap::Span| event.stamp.is_some_and(|at| (*first..=*last).contains(&at));
+            covered.iter().any(at)
+        };
+        let mut passed_over = 0;
         let mut events = std::mem::take(&mut self.events);
         for some in records.chunks(layout.record_bytes() * RECORDS_TOGETHER) {
             let decoded = some.chunks_exact(layout.record_bytes());
             events.extend(decoded.filter_map(|record| match btmp::failed_login(layout, record) {
+                Verdict::Event(event) if is_covered(&event) => {
+                    passed_over += 1;
+                    None
+                }
                 Verdict::Event(event) => Some(event),
                 _ => None,
             }));
@@ -204,6 +236,7 @@ impl Judging {
             events.clear();
         }
         self.events = events;
+        passed_over
     }
 
     fn event(&mut self, jail: usize, event: &Event) {

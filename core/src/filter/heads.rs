@@ -79,7 +79,7 @@ mod tests {
             let matching = filters.iter_mut().map(|filter| filter.judge(&line, &clock) != Verdict::Miss);
             (out, matching.enumerate().fold(0, |all, (at, hit)| all | u64::from(hit) << at))
         };
-        lines.iter().map(|text| look(text)).collect()
+        lines.iter().map(look).collect()
     }
 
     #[test]

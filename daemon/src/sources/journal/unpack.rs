@@ -75,7 +75,7 @@ fn lz4_length(nibble: u8, rest: &mut &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LZ4, ZSTD, unpack};
+    use super::{LZ4, XZ, ZSTD, unpack};
 
     #[test]
     fn lz4_literals_and_overlapping_matches_unpack() {
@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn damaged_values_are_errors() {
-        for how in [LZ4, ZSTD, 1] {
+        assert_eq!(unpack(XZ, b"", 10).unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+        for how in [LZ4, ZSTD, 1 << 3] {
             assert!(unpack(how, b"", 10).is_err());
             assert!(unpack(how, &[0xff; 40], 10).is_err());
         }

@@ -72,7 +72,7 @@ mod tests {
         let mut filters: Vec<Filter> = all.collect();
         let mut heads = Heads::default();
         let clock = Clock { now: Timestamp::from_secs(1_800_000_000), zone: jiff::tz::TimeZone::UTC };
-        let mut look = |text: &&str| {
+        let look = |text: &&str| {
             let line = Line { bytes: text.as_bytes(), stamp: None };
             let date = Filter::find_date(&line);
             let out = heads.ruled_out(&line, date.as_ref(), filters.iter_mut());

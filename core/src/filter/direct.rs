@@ -30,6 +30,8 @@ enum Op {
         greedy: bool,
         /// What must stand behind it.
         follow: Option<Box<[u8]>>,
+        /// That begins with a byte which the set does not have, so that only the longest run can be right.
+        whole: bool,
     },
     /// One byte of a set.
     One(Set),
@@ -142,11 +144,11 @@ impl Walk<'_> {
         let Some(op) = self.ops.get(self.op) else { return Step::Stuck };
         let rest = &self.text[self.at..];
         match op {
-            Op::Bytes(bytes) if rest.starts_with(bytes) => {
+            Op::Bytes(bytes) if rest.first() == bytes.first() && rest.starts_with(bytes) => {
                 self.at += bytes.len();
                 self.op += 1;
             }
-            Op::Run { set, min, max, greedy, .. } => {
+            Op::Run { set, min, max, greedy, whole, .. } => {
                 let most = set.run(&rest[..rest.len().min(*max)]);
                 if most < *min {
                     return Step::Stuck;
@@ -154,7 +156,7 @@ impl Walk<'_> {
                 let (first, last) = (self.at + min, self.at + most);
                 if *greedy {
                     self.at = last;
-                    if last > first {
+                    if last > first && !whole {
                         self.stack.push(Choice::Run { op: self.op, first, last: last - 1 });
                     }
                 } else {

@@ -3,7 +3,7 @@
 //! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
 //! [`ini`], [`settings`] and [`spec`] read filter files, [`failregex`] translates fail2ban's regular expressions,
 //! [`datepattern`] finds and cuts the date, [`dates`] does so by fail2ban's rules, [`header`] reads what syslog writes
-//! before a message, [`judge`] puts them together;
+//! before a message, [`Heads`] tells who need not look at a line, [`judge`] puts them together;
 //! [`btmp`] decodes login records, which need no expression.
 
 mod addr;
@@ -14,6 +14,7 @@ pub mod dates;
 mod direct;
 pub mod failregex;
 pub mod header;
+mod heads;
 pub mod ini;
 pub mod judge;
 mod program;
@@ -25,6 +26,7 @@ use crate::time::Timestamp;
 
 pub use datepattern::custom::DatePatternError;
 pub use failregex::PatternError;
+pub use heads::Heads;
 pub use judge::{Filter, FilterError, Finding};
 pub use spec::{SpecError, SpecProblem};
 

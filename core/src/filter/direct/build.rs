@@ -42,7 +42,7 @@ impl Builder {
     }
 
     fn run(&mut self, set: Set, min: usize, max: usize, greedy: bool) {
-        self.ops.push(Op::Run { set, min, max, greedy, follow: None });
+        self.ops.push(Op::Run { set, min, max, greedy, follow: None, whole: false });
     }
 
     fn alternate(&mut self, branches: &[Hir]) -> Option<()> {
@@ -115,8 +115,9 @@ impl Builder {
         for index in 0..self.ops.len() {
             match &self.ops[index] {
                 Op::Run { .. } => {
-                    let next = self.next_word(index + 1).map(Box::from);
-                    if let Op::Run { follow, .. } = &mut self.ops[index] {
+                    let next: Option<Box<[u8]>> = self.next_word(index + 1).map(Box::from);
+                    if let Op::Run { set, follow, whole, .. } = &mut self.ops[index] {
+                        *whole = next.as_ref().and_then(|word| word.first()).is_some_and(|b| !set.has(*b));
                         *follow = next;
                     }
                 }

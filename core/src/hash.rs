@@ -8,3 +8,6 @@ pub type FastState = foldhash::fast::RandomState;
 
 /// A map that hashes fast.
 pub type FastMap<K, V> = std::collections::HashMap<K, V, FastState>;
+
+/// A set that hashes fast.
+pub type FastSet<K> = std::collections::HashSet<K, FastState>;

@@ -38,6 +38,15 @@ pub struct Source {
 }
 
 impl Source {
+    fn failed(&mut self, time: Timestamp, tries: u32, user: Option<u32>) {
+        self.failures += u64::from(tries);
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        if let Some(user) = user {
+            self.tried(user);
+        }
+    }
+
     fn tried(&mut self, user: u32) {
         let bit = 1u64.checked_shl(user).unwrap_or(0);
         let known = self.common & bit != 0 || bit == 0 && self.users.contains(&user);
@@ -52,13 +61,48 @@ impl Source {
 #[derive(Debug, Default)]
 pub struct Tally {
     sources: FastMap<(JailIndex, Prefix), Source>,
+    sums: Sums,
+    successes: u64,
+    uncounted_sources: u64,
+}
+
+/// What is added up over all sources.
+#[derive(Debug, Default)]
+struct Sums {
     users: Users,
     minutes: FastMap<i64, u64>,
     minute: (i64, u64),
     failures: u64,
-    successes: u64,
     span: Option<(Timestamp, Timestamp)>,
-    uncounted_sources: u64,
+}
+
+impl Sums {
+    /// Counts failed tries; returns the number of their user.
+    fn add(&mut self, time: Timestamp, tries: u32, user: Option<&str>) -> Option<u32> {
+        let tries = u64::from(tries);
+        self.failures += tries;
+        self.time(time, tries);
+        user.and_then(|name| self.users.count(name, tries))
+    }
+
+    fn time(&mut self, at: Timestamp, tries: u64) {
+        let (first, last) = self.span.unwrap_or((at, at));
+        self.span = Some((first.min(at), last.max(at)));
+        let minute = at.secs().div_euclid(60);
+        if self.minute.0 != minute {
+            self.flush_minute();
+            self.minute = (minute, 0);
+        }
+        self.minute.1 += tries;
+    }
+
+    fn flush_minute(&mut self) {
+        let (minute, tries) = self.minute;
+        if tries > 0 && (self.minutes.len() < MAX_MINUTES || self.minutes.contains_key(&minute)) {
+            *self.minutes.entry(minute).or_default() += tries;
+        }
+        self.minute.1 = 0;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -108,17 +152,14 @@ impl Tally {
     }
 
     /// Counts failed tries: when and how many.
-    pub fn failed(
+    fn failed(
         &mut self,
         jail: JailIndex,
         subject: Prefix,
         (time, tries): (Timestamp, u32),
         user: Option<&str>,
     ) {
-        let tries = u64::from(tries);
-        self.failures += tries;
-        self.time(time, tries);
-        let user = user.and_then(|name| self.users.count(name, tries));
+        let user = self.sums.add(time, tries, user);
         if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&(jail, subject)) {
             self.uncounted_sources += 1;
             return;
@@ -128,31 +169,33 @@ impl Tally {
             last: time,
             ..Source::default()
         });
-        source.failures += tries;
-        source.first = source.first.min(time);
-        source.last = source.last.max(time);
-        if let Some(user) = user {
-            source.tried(user);
-        }
+        source.failed(time, tries, user);
     }
 
-    fn time(&mut self, at: Timestamp, tries: u64) {
-        let (first, last) = self.span.unwrap_or((at, at));
-        self.span = Some((first.min(at), last.max(at)));
-        let minute = at.secs().div_euclid(60);
-        if self.minute.0 != minute {
-            self.flush_minute();
-            self.minute = (minute, 0);
-        }
-        self.minute.1 += tries;
+    /// Brings what is known of a source near, for what comes next.
+    pub fn look_up(&self, jail: JailIndex, subject: Prefix) {
+        std::hint::black_box(self.sources.get(&(jail, subject)).and_then(|source| source.banned_until));
     }
 
-    fn flush_minute(&mut self) {
-        let (minute, tries) = self.minute;
-        if tries > 0 && (self.minutes.len() < MAX_MINUTES || self.minutes.contains_key(&minute)) {
-            *self.minutes.entry(minute).or_default() += tries;
+    /// Counts what `tries` finds, if a ban of this source that was noted here is in force at `now`; false if none is.
+    ///
+    /// `tries`: when, how many, and the user; nothing if the record adds none.
+    pub fn while_banned<'u>(
+        &mut self,
+        jail: JailIndex,
+        subject: Prefix,
+        now: Timestamp,
+        tries: impl FnOnce() -> Option<(Timestamp, u32, Option<&'u str>)>,
+    ) -> bool {
+        let Some(source) = self.sources.get_mut(&(jail, subject)) else { return false };
+        if source.banned_until.is_none_or(|until| until.is_over(now)) {
+            return false;
         }
-        self.minute.1 = 0;
+        if let Some((time, tries, user)) = tries() {
+            let user = self.sums.add(time, tries, user);
+            source.failed(time, tries, user);
+        }
+        true
     }
 
     /// Notes that a jail would ban `prefix` from `at` to `until`.
@@ -163,15 +206,9 @@ impl Tally {
         }
     }
 
-    /// True if a ban of this source that was noted here is in force at `now`.
-    pub fn is_banned(&self, jail: JailIndex, subject: Prefix, now: Timestamp) -> bool {
-        let source = self.sources.get(&(jail, subject));
-        source.and_then(|source| source.banned_until).is_some_and(|until| !until.is_over(now))
-    }
-
     /// All attempts.
     pub fn failures(&self) -> u64 {
-        self.failures
+        self.sums.failures
     }
 
     /// Good logins.
@@ -186,7 +223,7 @@ impl Tally {
 
     /// The times of the first and the last attempt.
     pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
-        self.span
+        self.sums.span
     }
 
     /// Every source with its jail, the most attempts first.
@@ -201,13 +238,13 @@ impl Tally {
 
     /// The name of a user by its number.
     pub fn user(&self, number: u32) -> &str {
-        self.users.names.get(number as usize).map_or("", |(name, _)| name)
+        self.sums.users.names.get(number as usize).map_or("", |(name, _)| name)
     }
 
     /// Names that were tried with their attempts, the most first; and how many there are.
     pub fn users(&self, at_most: usize) -> (Vec<(&str, u64)>, usize) {
         let mut all: Vec<(&str, u64)> =
-            self.users.names.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+            self.sums.users.names.iter().map(|(name, count)| (name.as_str(), *count)).collect();
         all.sort_unstable_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
         let count = all.len();
         all.truncate(at_most);
@@ -231,8 +268,9 @@ impl Tally {
 
     /// Attempts by minute since the epoch, in order. Ends the minute under way.
     pub fn minutes(&mut self) -> Vec<(i64, u64)> {
-        self.flush_minute();
-        let mut all: Vec<(i64, u64)> = self.minutes.iter().map(|(minute, count)| (*minute, *count)).collect();
+        self.sums.flush_minute();
+        let mut all: Vec<(i64, u64)> =
+            self.sums.minutes.iter().map(|(minute, count)| (*minute, *count)).collect();
         all.sort_unstable();
         all
     }

@@ -36,7 +36,8 @@ impl Places {
         self.root.join(path.trim_start_matches('/')).exists()
     }
 
-    /// True if journald runs here and keeps a journal that can be read.
+    /// True if journald runs here and keeps a journal that can be read. Its socket alone proves nothing: with
+    /// `Storage=none` it keeps none. One that runs has a file from the first message of the boot on, long before us.
     pub(crate) fn has_journal(&self) -> bool {
         self.exists("/run/systemd/journal/socket")
             && ["/var/log/journal", "/run/log/journal"].iter().any(|directory| {

@@ -102,6 +102,44 @@ fn scan_reads_packed_logs_and_login_records_and_goes_on_after_what_it_cannot_rea
 }
 
 #[test]
+fn scan_counts_what_auth_log_and_btmp_both_record_once() {
+    let place = Place::new("both");
+    let log = "2026-09-21T14:13:20+00:00 web sshd[77]: Failed password for root from 192.0.2.66 port 1000 ssh2\n\
+        2026-09-21T14:14:20+00:00 web sshd[78]: Failed password for root from 192.0.2.66 port 1001 ssh2\n";
+    let log = place.write("auth.log", log);
+    let record = |pid: u32, secs: u32| {
+        let mut record = vec![0u8; 384];
+        record[0] = 6;
+        record[4..8].copy_from_slice(&pid.to_le_bytes());
+        record[8..17].copy_from_slice(b"ssh:notty");
+        record[44..48].copy_from_slice(b"root");
+        record[340..344].copy_from_slice(&secs.to_le_bytes());
+        record[344..348].copy_from_slice(&500_000u32.to_le_bytes());
+        record[348..352].copy_from_slice(&[192, 0, 2, 66]);
+        record
+    };
+    // 2026-09-21 14:13:20 UTC is 1 790 000 000: one before the log, two in it, one behind it.
+    let begin = 1_790_000_000u32;
+    let records =
+        [record(76, begin - 3600), record(77, begin), record(78, begin + 60), record(79, begin + 3600)];
+    let btmp = place.write("btmp", records.concat());
+    assert_eq!(place.run(&["scan", "--json", &btmp]).json()["failures"], 4);
+    for files in [[&btmp, &log], [&log, &btmp]] {
+        let found = place.run(&["scan", "--json", files[0], files[1]]).json();
+        assert_eq!(found["failures"], 4, "{found}");
+        let login_records =
+            found["files"].as_array().and_then(|files| files.iter().find(|file| file["format"] == "btmp"));
+        assert_eq!(login_records.expect("the btmp")["in_log"], 2, "{found}");
+    }
+    let text = place.run(&["scan", &btmp, &log]).out;
+    assert!(text.contains("2 of them are passed over"), "{text}");
+    // A log of something else covers nothing.
+    let other =
+        place.write("access.log", "192.0.2.1 - - [21/Sep/2026:14:13:20 +0000] \"GET / HTTP/1.1\" 200 5\n");
+    assert_eq!(place.run(&["scan", "--json", &btmp, &other]).json()["failures"], 4);
+}
+
+#[test]
 fn scan_of_a_log_without_failures_answers_no() {
     let place = Place::new("nothing");
     let log = place.write("auth.log", "\0\0\u{fffd}\nhello\n");

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::lab::{
     Daemon, Host, Logging, PERSISTENT_JOURNAL, Running, SOON, Scene, SceneOptions, Syslog, VOLATILE_JOURNAL,
-    World, need, wait_for,
+    World, need, pillory, wait_for,
 };
 
 const ATTACKER: &str = "198.51.100.7";
@@ -303,6 +303,17 @@ fn a_long_message_that_journald_packs_is_read() {
     let name = "a".repeat(700);
     speaker.say(&format!("Failed password for invalid user {name} from {ATTACKER} port 1000 ssh2"));
     wait_counted(&daemon, 1);
+    // And without a daemon, in a directory of directories.
+    let found = pillory(&world.server, &["scan", "--json", VOLATILE_JOURNAL]).json();
+    assert_eq!(
+        (&found["failures"], &found["offenders"][0]["prefix"]),
+        (&1.into(), &format!("{ATTACKER}/32").into())
+    );
+    let said = pillory(&world.server, &["doctor"]);
+    assert!(
+        said.out.contains("logged to the journal") || said.out.contains("logs to the journal"),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -203,6 +203,12 @@ impl Filter {
         }
     }
 
+    /// True if no line matches whose text begins so, the usual date cut out.
+    pub(super) fn dies_behind(&mut self, head: &[u8]) -> bool {
+        // Its own date patterns may cut out what `head` holds.
+        self.dates.is_none() && self.prefix.as_mut().unwrap_or(&mut self.rules).dies_behind(head)
+    }
+
     fn usual_date(&self, line: &Line<'_>) -> Option<Found> {
         if self.dates.is_none() { Filter::find_date(line) } else { None }
     }

@@ -3,7 +3,8 @@
 //! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
 //! [`ini`], [`settings`] and [`spec`] read filter files, [`regex`] understands Python's regular expressions,
 //! [`datepattern`] finds and cuts the date, [`dates`] does so by fail2ban's rules, [`header`] reads what syslog writes
-//! before a message, [`judge`] puts them together and counts attempts, [`fail2ban`] judges lines as fail2ban does;
+//! before a message, [`Heads`] tells who need not look at a line, [`judge`] puts them together and counts attempts,
+//! [`fail2ban`] judges lines as fail2ban does;
 //! [`btmp`] decodes login records, which need no expression.
 
 mod addr;
@@ -13,6 +14,7 @@ pub mod datepattern;
 pub mod dates;
 pub mod fail2ban;
 pub mod header;
+mod heads;
 pub mod ini;
 pub mod judge;
 mod program;
@@ -24,6 +26,7 @@ use crate::event::{Class, Event};
 use crate::time::Timestamp;
 
 pub use datepattern::custom::DatePatternError;
+pub use heads::Heads;
 pub use judge::{Filter, FilterError, Finding};
 pub use regex::RegexError;
 pub use spec::{SpecError, SpecProblem};

@@ -178,6 +178,22 @@ impl Program {
         std::mem::take(&mut self.limits)
     }
 
+    /// True if no expression matches any text that begins so.
+    pub(super) fn dies_behind(&mut self, head: &[u8]) -> bool {
+        let input = Input::new(head).anchored(Anchored::Yes);
+        let Ok(mut state) = self.all.start_state_forward(&mut self.cache, &input) else { return false };
+        for byte in head {
+            state = match self.all.next_state(&mut self.cache, state, *byte) {
+                Ok(next) if !next.is_match() && !next.is_quit() => next,
+                _ => return false,
+            };
+            if state.is_dead() {
+                return true;
+            }
+        }
+        false
+    }
+
     fn first(&mut self, input: &Input<'_>) -> Option<HalfMatch> {
         // Invariant: it fails at bytes where it was told to quit, or if it was told to give up: neither was.
         self.all.try_search_fwd(&mut self.cache, input).unwrap_or(None)

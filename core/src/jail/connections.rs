@@ -3,7 +3,7 @@
 //! What a connection shows is the largest count of any one kind of its lines (`Invalid user`, the PAM line,
 //! `Failed password`, the close); a line adds attempts only as far as its kind's count exceeds that maximum.
 
-use std::hash::{Hash, Hasher};
+use std::hash::Hasher;
 use std::net::IpAddr;
 
 use crate::event::{Class, Connection, Shown, UserName};
@@ -25,29 +25,36 @@ pub struct Line<'a> {
     pub user: Option<&'a UserName>,
 }
 
-/// What a line adds to its connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counted {
+/// What a line adds to its connection. The user is borrowed: a copy made right behind the writes to a new state would
+/// wait until they have reached memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted<'a> {
     /// Attempts that were not known before this line; 0 if it only repeats.
     pub new_attempts: u32,
     /// The connection's gravest class so far: a PAM line does not take back `Invalid user`.
     pub class: Class,
     /// The user of this line, or else of an earlier line of the connection.
-    pub user: Option<UserName>,
+    pub user: Option<&'a UserName>,
     /// What the connection has shown now; nothing if the line is tied to none.
     pub shown: Option<Shown>,
 }
 
+/// Small: in a flood there are tens of thousands, and each line touches another one.
 #[derive(Debug)]
 struct State {
-    /// The kind of its first line and how often it came; most connections show no other.
-    first: (u16, u32),
-    others: Vec<(u16, u32)>,
-    shown: u32,
-    class: Class,
-    user: Option<UserName>,
     last: Timestamp,
+    user: Option<UserName>,
+    others: Option<Box<Others>>,
+    /// The kind of its first line and how often it came; most connections show no other.
+    first_kind: u16,
+    class: Class,
+    first_count: u32,
+    shown: u32,
 }
+
+/// The other kinds of a connection's lines and how often they came.
+#[derive(Debug, Default)]
+struct Others(Vec<(u16, u32)>);
 
 /// The connections seen lately, at most [`MAX_CONNECTIONS`].
 #[derive(Debug, Default)]
@@ -63,43 +70,53 @@ const IDLE: Span = Span::from_secs(600);
 
 /// The connection's identity as a number; never 0. It is kept in the store, so the hash has no seed.
 pub fn key(addr: IpAddr, connection: &Connection) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    addr.hash(&mut hasher);
-    connection.host.hash(&mut hasher);
     // Lines of one sshd process share the pid, but not all show the port; without a pid the port must do.
-    match (connection.pid, connection.port) {
-        (Some(pid), _) => (1u8, u64::from(pid)).hash(&mut hasher),
-        (None, port) => (2u8, port.map_or(0, u64::from)).hash(&mut hasher),
+    let (kind, number) = match (connection.pid, connection.port) {
+        (Some(pid), _) => (1, pid),
+        (None, port) => (2, port.map_or(0, u32::from)),
+    };
+    // Whole words: bytes that are put together first would have to be waited for.
+    let mut hasher = std::hash::DefaultHasher::new();
+    let mut add = |word: u64| hasher.write(&word.to_le_bytes());
+    add(u64::from(number) << 32 | kind);
+    add(connection.host);
+    match addr {
+        IpAddr::V4(addr) => add(u64::from(addr.to_bits())),
+        IpAddr::V6(addr) => {
+            let [high, low] = [addr.to_bits() >> 64, addr.to_bits()].map(|bits| bits as u64);
+            add(high);
+            add(low);
+        }
     }
     hasher.finish().max(1)
 }
 
 impl Connections {
     /// Counts a line. Without a connection every line stands for itself.
-    pub fn count(
-        &mut self,
+    pub fn count<'a>(
+        &'a mut self,
         jail: JailIndex,
         addr: IpAddr,
         connection: Option<&Connection>,
-        line: &Line<'_>,
+        line: &Line<'a>,
         now: Timestamp,
-    ) -> Counted {
+    ) -> Counted<'a> {
         let tied = connection.filter(|connection| connection.pid.is_some() || connection.port.is_some());
         let Some(connection) = tied else {
-            let user = line.user.cloned();
-            return Counted { new_attempts: line.attempts, class: line.class, user, shown: None };
+            return Counted { new_attempts: line.attempts, class: line.class, user: line.user, shown: None };
         };
         if self.states.len() >= MAX_CONNECTIONS {
             self.forget_older_half();
         }
         let key = (jail, key(addr, connection));
         let new = || State {
-            first: (line.kind, 0),
-            others: Vec::new(),
-            shown: 0,
-            class: line.class,
-            user: None,
             last: now,
+            user: None,
+            others: None,
+            first_kind: line.kind,
+            class: line.class,
+            first_count: 0,
+            shown: 0,
         };
         let state = self.states.entry(key).or_insert_with(new);
         if now.since(state.last) > IDLE {
@@ -118,11 +135,16 @@ impl Connections {
         user: Option<UserName>,
         when: Timestamp,
     ) {
-        let first = (shown.kind, shown.attempts);
-        self.states.insert(
-            (jail, shown.connection),
-            State { first, others: Vec::new(), shown: shown.attempts, class, user, last: when },
-        );
+        let state = State {
+            last: when,
+            user,
+            others: None,
+            first_kind: shown.kind,
+            class,
+            first_count: shown.attempts,
+            shown: shown.attempts,
+        };
+        self.states.insert((jail, shown.connection), state);
     }
 
     /// True if a line of this connection was counted lately.
@@ -153,18 +175,10 @@ impl Connections {
 }
 
 impl State {
-    fn add(&mut self, connection: u64, line: &Line<'_>) -> Counted {
-        let mut counts = std::iter::once(&mut self.first).chain(&mut self.others);
-        let count = match counts.find(|(kind, _)| *kind == line.kind) {
-            Some((_, count)) => {
-                *count = count.saturating_add(line.attempts);
-                *count
-            }
-            None => {
-                self.others.push((line.kind, line.attempts));
-                line.attempts
-            }
-        };
+    fn add<'a>(&'a mut self, connection: u64, line: &Line<'a>) -> Counted<'a> {
+        let count = self.count_of(line.kind);
+        *count = count.saturating_add(line.attempts);
+        let count = *count;
         let new_attempts = count.saturating_sub(self.shown);
         self.shown = self.shown.max(count);
         if let Some(user) = line.user
@@ -178,8 +192,21 @@ impl State {
         }
         let shown = Shown { connection, kind: line.kind, attempts: self.shown };
         // The line's user is at hand; reading back what was just written to a new state waits for memory.
-        let user = line.user.or(self.user.as_ref()).cloned();
+        let user = line.user.or(self.user.as_ref());
         Counted { new_attempts, class: self.class, user, shown: Some(shown) }
+    }
+
+    fn count_of(&mut self, kind: u16) -> &mut u32 {
+        if self.first_kind == kind {
+            return &mut self.first_count;
+        }
+        let Others(others) = &mut **self.others.get_or_insert_default();
+        let at = others.iter().position(|(known, _)| *known == kind).unwrap_or_else(|| {
+            others.push((kind, 0));
+            others.len() - 1
+        });
+        // Invariant: `at` was found, or is where something was just put.
+        &mut others[at].1
     }
 }
 
@@ -238,7 +265,7 @@ mod tests {
         connections.count(0, ADDR, Some(&connection), &invalid, Timestamp::from_secs(1));
         let counted = connections.count(0, ADDR, Some(&connection), &pam, Timestamp::from_secs(2));
         assert_eq!(
-            (counted.new_attempts, counted.class, counted.user.as_deref()),
+            (counted.new_attempts, counted.class, counted.user.map(|user| user.as_str())),
             (1, Class::UnknownUser, Some("bob"))
         );
     }

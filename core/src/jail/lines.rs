@@ -10,10 +10,9 @@ use crate::filter::fail2ban::Subject;
 use crate::net::{Prefix, PrefixSet};
 use crate::time::{BanTime, Span, Timestamp};
 
-use super::connections::Counted;
 use super::growth::Growth;
 use super::rate::{Rates, Tally};
-use super::{JailIndex, Judge, Judgement, Mode};
+use super::{Failed, JailIndex, Judge, Judgement, Mode};
 
 /// What such a jail says.
 #[derive(Debug, Clone)]
@@ -140,18 +139,18 @@ impl Judge {
     pub(super) fn stand_in_failure(
         &mut self,
         index: JailIndex,
-        counted: Counted,
+        failed: Failed,
         addr: IpAddr,
         when: Timestamp,
         mode: Mode,
     ) -> Judgement {
-        let failure = LineFailure { prefix: Prefix::host(addr), time: when, user: counted.user };
+        let failure = LineFailure { prefix: Prefix::host(addr), time: when, user: failed.user };
         let mut all = Judgement::default();
-        for _ in 0..counted.new_attempts {
+        for _ in 0..failed.tries {
             let one = self.line_failure(index, &failure, when, mode);
             let tries = all.attempt.as_ref().map_or(0, |attempt| attempt.tries);
             all.attempt =
-                one.attempt.map(|attempt| Attempt { tries: tries + 1, connection: counted.shown, ..attempt });
+                one.attempt.map(|attempt| Attempt { tries: tries + 1, connection: failed.shown, ..attempt });
             all.decision = all.decision.or(one.decision);
         }
         all

@@ -18,7 +18,9 @@ pub mod window;
 
 use std::net::IpAddr;
 
-use crate::event::{Attempt, Class, Decision, Event, JailName, Origin, Outcome, Points, Scope};
+use crate::event::{
+    Attempt, Class, Decision, Event, JailName, Origin, Outcome, Points, Scope, Shown, UserName,
+};
 use crate::filter::Verdict;
 use crate::filter::fail2ban::Subject;
 use crate::net::{Prefix, PrefixSet};
@@ -56,6 +58,14 @@ pub struct Judgement {
     pub attempt: Option<Attempt>,
     /// The ban to make.
     pub decision: Option<Decision>,
+}
+
+/// A line that added attempts to its connection.
+struct Failed {
+    tries: u32,
+    class: Class,
+    user: Option<UserName>,
+    shown: Option<Shown>,
 }
 
 /// What happens to the count when the event's source is banned already, or only history is being read.
@@ -186,32 +196,41 @@ impl Judge {
         let (Some(addr), Some(jail)) = (self.client(event), self.jails.get(usize::from(index))) else {
             return Judgement::default();
         };
-        let jail = jail.clone();
         match event.outcome {
-            Outcome::Success => self.good_login(index, &jail, event, addr, when),
+            Outcome::Success => {
+                let jail = jail.name.clone();
+                self.good_login(index, jail, event, addr, when)
+            }
             Outcome::Failure { class, kind, attempts } => {
                 let line = connections::Line { kind, attempts, class, user: event.user.as_ref() };
                 let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
                 if counted.new_attempts == 0 {
                     return Judgement::default();
                 }
+                let failed = Failed {
+                    tries: counted.new_attempts,
+                    class: counted.class,
+                    user: counted.user.cloned(),
+                    shown: counted.shown,
+                };
                 if jail.lines.is_some() {
-                    return self.stand_in_failure(index, counted, addr, when, mode);
+                    return self.stand_in_failure(index, failed, addr, when, mode);
                 }
-                self.failed_login((index, &jail), counted, addr, when, mode)
+                let jail = jail.clone();
+                self.failed_login((index, &jail), failed, addr, when, mode)
             }
         }
     }
 
     /// Counts a failure of a source that is banned already: what [`Judge::observe`] would record of it, without
     /// the rest. `addr`: its client.
-    pub fn count_only(
-        &mut self,
+    pub fn count_only<'a>(
+        &'a mut self,
         index: JailIndex,
-        event: &Event,
+        event: &'a Event,
         addr: IpAddr,
         when: Timestamp,
-    ) -> Option<connections::Counted> {
+    ) -> Option<connections::Counted<'a>> {
         let Outcome::Failure { class, kind, attempts } = event.outcome else { return None };
         let line = connections::Line { kind, attempts, class, user: event.user.as_ref() };
         let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
@@ -222,7 +241,7 @@ impl Judge {
     /// password and one for each password; for an account one for each password.
     ///
     /// So the first record of a connection for such a name becomes a kind of its own, `Invalid user` in effect.
-    pub fn login_record(&self, index: JailIndex, mut event: Event, now: Timestamp) -> Event {
+    pub fn login_record(&self, index: JailIndex, event: &mut Event, now: Timestamp) {
         let unknown = event.user.as_deref().is_none_or(|user| user != "root" && !self.names.is_account(user));
         let when = event.stamp.unwrap_or(now).min(now);
         if let Outcome::Failure { class, kind, .. } = &mut event.outcome
@@ -235,13 +254,12 @@ impl Judge {
                 .is_some_and(|connection| !self.connections.knows(index, event.addr, connection, when));
             *kind = u16::from(!first);
         }
-        event
     }
 
     fn good_login(
         &mut self,
         index: JailIndex,
-        jail: &Jail,
+        jail: JailName,
         event: &Event,
         addr: IpAddr,
         when: Timestamp,
@@ -259,7 +277,7 @@ impl Judge {
         }
         let attempt = Attempt {
             time: when,
-            jail: jail.name.clone(),
+            jail,
             addr,
             user: event.user.clone(),
             class: None,
@@ -273,28 +291,28 @@ impl Judge {
     fn failed_login(
         &mut self,
         (index, jail): (JailIndex, &Jail),
-        counted: connections::Counted,
+        failed: Failed,
         addr: IpAddr,
         when: Timestamp,
         mode: Mode,
     ) -> Judgement {
-        let class = self.names.refine(counted.class, counted.user.as_deref());
+        let class = self.names.refine(failed.class, failed.user.as_deref());
         let known_place = self.trust.is_known_place(addr, when);
         let each = match jail.policy.points.of(class) {
             points if known_place => points.min(jail.policy.points.of(Class::KnownUser)),
             points => points,
         };
-        let points = each.times(counted.new_attempts);
-        let user = counted.user.as_deref().map_or(0, names::hash);
+        let points = each.times(failed.tries);
+        let user = failed.user.as_deref().map_or(0, names::hash);
         let attempt = Attempt {
             time: when,
             jail: jail.name.clone(),
             addr,
-            user: counted.user,
+            user: failed.user,
             class: Some(class),
             points,
-            tries: counted.new_attempts,
-            connection: counted.shown,
+            tries: failed.tries,
+            connection: failed.shown,
         };
         let known = Known { never: &self.never, trust: &self.trust };
         let spared = self.never.contains_addr(addr)
@@ -307,9 +325,9 @@ impl Judge {
         let failure = Failure {
             time: when,
             points,
-            tries: counted.new_attempts,
+            tries: failed.tries,
             user,
-            connection: counted.shown.map_or(0, |shown| shown.connection),
+            connection: failed.shown.map_or(0, |shown| shown.connection),
         };
         let sum = self.windows.add(index, subject, failure, &jail.policy);
         let decision = (sum >= jail.policy.maxretry && mode == Mode::Judge)

@@ -4,15 +4,16 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use crate::event::Class;
+use crate::hash::FastSet;
 
 /// What is known about user names.
 #[derive(Debug, Default)]
 pub struct Names {
-    accounts: HashSet<String>,
-    good_users: HashSet<String>,
+    accounts: FastSet<String>,
+    good_users: FastSet<String>,
     never_ban_good_users: bool,
     logged_in: VecDeque<String>,
-    tried_by_banned: HashSet<u64>,
+    tried_by_banned: FastSet<u64>,
     tried_order: VecDeque<u64>,
 }
 
@@ -126,6 +127,7 @@ pub fn hash(user: &str) -> u64 {
 impl Names {
     /// `accounts`: names that exist on this host (/etc/passwd); `good_users`: as configured.
     pub fn new(accounts: HashSet<String>, good_users: HashSet<String>, never_ban_good_users: bool) -> Names {
+        let (accounts, good_users) = (accounts.into_iter().collect(), good_users.into_iter().collect());
         Names { accounts, good_users, never_ban_good_users, ..Names::default() }
     }
 
@@ -138,7 +140,7 @@ impl Names {
 
     /// Replaces the accounts that exist on this host.
     pub fn set_accounts(&mut self, accounts: HashSet<String>) {
-        self.accounts = accounts;
+        self.accounts = accounts.into_iter().collect();
     }
 
     /// True if `goodusers_never_ban` is set.

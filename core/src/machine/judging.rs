@@ -44,7 +44,10 @@ impl Machine {
             }
             Extractor::Lines(_) => return self.classic_line((jail, reader), line, phase, clock, out),
             Extractor::Btmp(layout) => match btmp::failed_login(*layout, line.bytes) {
-                Verdict::Event(event) => self.judge.login_record(jail, event, clock.now),
+                Verdict::Event(mut event) => {
+                    self.judge.login_record(jail, &mut event, clock.now);
+                    event
+                }
                 _ => return,
             },
         };

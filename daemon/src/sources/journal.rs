@@ -8,6 +8,7 @@
 
 mod entries;
 mod layout;
+pub(crate) mod offline;
 mod places;
 mod stream;
 mod unpack;

@@ -15,6 +15,8 @@ mod journal;
 mod read;
 mod watch;
 
+pub(crate) use journal::offline;
+
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;

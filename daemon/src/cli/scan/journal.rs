@@ -1,65 +1,23 @@
-//! Journal files: the entries of each jail's matches, with the stamps that journald wrote.
+//! Journal files: the entries of each jail's matches, with the stamps that journald wrote, as the daemon reads them.
 
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pillory_core::event::Line;
 use pillory_core::filter::Clock;
 use pillory_core::time::Timestamp;
-use sdjournal::{EntryRef, Journal};
 
+use crate::cli::complain;
 use crate::clock;
+use crate::logging::escape;
+use crate::sources::FeedId;
+use crate::sources::offline::{Alternatives, Entries};
 
 use super::Scanned;
 use super::judging::Judging;
 
-/// A directory with one journal file in it, gone when dropped: the journal library opens directories only.
-struct Alone(PathBuf);
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        // What stays behind is a link in the directory for temporary files.
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
-
-fn open(path: &Path) -> Result<(Journal, Option<Alone>), String> {
-    if path.is_dir() {
-        return Ok((Journal::open_dir(path).map_err(|error| error.to_string())?, None));
-    }
-    let alone = Alone(private_directory()?);
-    let inside = alone.0.join("scanned.journal");
-    if std::fs::hard_link(path, &inside).is_err() {
-        std::fs::copy(path, &inside)
-            .map_err(|error| format!("cannot copy it to {}: {error}", inside.display()))?;
-    }
-    let journal = Journal::open_dir(&alone.0).map_err(|error| error.to_string())?;
-    Ok((journal, Some(alone)))
-}
-
-/// A new directory that nobody else can look into; one that somebody made beforehand is never taken.
-fn private_directory() -> Result<PathBuf, String> {
-    let mut refused = String::new();
-    for attempt in 0..16u32 {
-        let name = format!("pillory-scan-{}-{attempt}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
-            Ok(()) => return Ok(directory),
-            Err(error) => refused = format!("cannot create {}: {error}", directory.display()),
-        }
-    }
-    Err(refused)
-}
-
-fn stamp(entry: &EntryRef) -> Timestamp {
-    Timestamp::from_millis(i64::try_from(entry.realtime_usec() / 1000).unwrap_or(i64::MAX))
-}
-
 /// When the first entry was written.
 pub(super) fn first_stamp(path: &Path) -> Option<Timestamp> {
-    let (journal, _alone) = open(path).ok()?;
-    let mut entries = journal.query().iter().ok()?;
-    entries.find_map(Result::ok).map(|entry| stamp(&entry))
+    Entries::open(path, &[]).ok()?.first_stamp()
 }
 
 /// Judges every entry for the jails that want it.
@@ -69,43 +27,36 @@ pub(super) fn scan(
     jails: &[usize],
     done: &mut Scanned,
 ) -> Result<(), String> {
-    let (journal, _alone) = open(path)?;
-    let entries = journal.query().iter().map_err(|error| error.to_string())?;
+    // A jail without matches wants nothing.
+    let wanted = jails.iter().map(|jail| (*jail as FeedId, judging.journalmatch(*jail)));
+    let wanted: Vec<(FeedId, &Alternatives)> = wanted.filter(|(_, any)| !any.is_empty()).collect();
+    let mut entries = Entries::open(path, &wanted).map_err(|error| error.to_string())?;
     let clock = Clock { now: clock::now(), zone: clock::zone() };
     done.bytes = std::fs::metadata(path).map_or(0, |meta| meta.len());
-    for entry in entries {
-        // A broken entry must not hide those behind it.
-        let Ok(entry) = entry else { continue };
+    while let Some(found) = entries.next() {
         done.records += 1;
-        let Some(message) = entry.get("MESSAGE") else { continue };
-        let line = compose(&entry, message);
-        for jail in jails {
-            if wants(judging.journalmatch(*jail), &entry) {
-                judging.line(&[*jail], &Line { bytes: &line, stamp: Some(stamp(&entry)) }, &clock);
-            }
+        for feed in found.feeds {
+            let line = Line { bytes: found.line, stamp: Some(found.stamp) };
+            judging.line(&[usize::from(feed)], &line, &clock);
         }
     }
+    say_what_is_missing(path, &entries);
     Ok(())
 }
 
-/// True if any alternative has all its fields; without any nothing is wanted.
-fn wants(matches: &[Vec<(String, String)>], entry: &EntryRef) -> bool {
-    let has = |(field, value): &(String, String)| entry.get(field) == Some(value.as_bytes());
-    matches.iter().any(|pairs| !pairs.is_empty() && pairs.iter().all(has))
-}
-
-/// The entry as syslog would have written it, without a date: `host ident[pid]: message`.
-fn compose(entry: &EntryRef, message: &[u8]) -> Vec<u8> {
-    let mut line = Vec::with_capacity(message.len() + 64);
-    line.extend_from_slice(entry.get("_HOSTNAME").unwrap_or(b"-"));
-    line.push(b' ');
-    line.extend_from_slice(entry.get("SYSLOG_IDENTIFIER").or_else(|| entry.get("_COMM")).unwrap_or(b"-"));
-    if let Some(pid) = entry.get("_PID").or_else(|| entry.get("SYSLOG_PID")) {
-        line.push(b'[');
-        line.extend_from_slice(pid);
-        line.push(b']');
+fn say_what_is_missing(path: &Path, entries: &Entries) {
+    for (path, error) in &entries.left_out {
+        complain(&format!("{} is left out: {error}", escape(&path.display().to_string())));
     }
-    line.extend_from_slice(b": ");
-    line.extend_from_slice(message);
-    line
+    let path = escape(&path.display().to_string());
+    if entries.packed > 0 {
+        complain(&format!(
+            "{path}: {} entries are left out: their messages are packed with xz, which cannot be unpacked here; \
+             `journalctl --file` writes them as text",
+            entries.packed
+        ));
+    }
+    if entries.damaged > 0 {
+        complain(&format!("{path}: {} entries are damaged and left out", entries.damaged));
+    }
 }

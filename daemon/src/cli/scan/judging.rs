@@ -5,7 +5,7 @@ use std::path::Path;
 use pillory_core::config::{Config, Enabled};
 use pillory_core::event::{Event, Line, Outcome};
 use pillory_core::filter::btmp::{self, Layout};
-use pillory_core::filter::{Clock, Filter, Verdict};
+use pillory_core::filter::{Clock, Filter, Heads, Verdict};
 use pillory_core::jail::names::Names;
 use pillory_core::jail::never::{NeverBan, Why};
 use pillory_core::jail::{Jail, JailIndex, Judge};
@@ -16,7 +16,7 @@ use pillory_core::time::{Span, Timestamp};
 use crate::cli::{Failure, exit};
 use crate::facts;
 
-use super::base_name;
+use super::{base_name, overlap};
 
 /// At most so many sources are counted at once; the windows of more are forgotten.
 const MAX_TRACKED: usize = 1_000_000;
@@ -30,12 +30,18 @@ const SWEEP_EVERY: Span = Span::from_secs(3_600);
 /// Connections come and go faster: a table that fits the processor's cache is worth the work.
 const SWEEP_CONNECTIONS_EVERY: Span = Span::from_secs(300);
 
+/// So many login records are decoded at a time.
+const RECORDS_TOGETHER: usize = 64;
+
 /// The jails and what they have judged so far.
 pub(super) struct Judging {
     machine: Machine,
     jails: Vec<Reader>,
+    heads: Heads,
     pub(super) tally: Tally,
     effects: Vec<Effect>,
+    /// Login records under way.
+    events: Vec<Event>,
     last: Timestamp,
     swept: Timestamp,
     connections_swept: Timestamp,
@@ -96,8 +102,10 @@ impl Judging {
         Ok(Judging {
             machine,
             jails: readers,
+            heads: Heads::default(),
             tally: Tally::default(),
             effects: Vec::new(),
+            events: Vec::new(),
             last: Timestamp::default(),
             swept: Timestamp::default(),
             connections_swept: Timestamp::default(),
@@ -125,9 +133,9 @@ impl Judging {
     }
 
     /// The jail that login records belong to.
-    pub(super) fn btmp_jail(&self) -> Vec<usize> {
+    pub(super) fn btmp_jail(&self) -> usize {
         let sshd = self.jails.iter().position(|jail| jail.filter_name == "sshd");
-        vec![sshd.unwrap_or(0)]
+        sshd.unwrap_or(0)
     }
 
     /// The jails whose filter matches lines at a text file's beginning or whose service writes a file of that
@@ -157,10 +165,30 @@ impl Judging {
         lines.find_map(|bytes| filter.examine(&Line { bytes, stamp: None }, clock).stamp)
     }
 
+    /// The last stamp in these lines.
+    pub(super) fn last_stamp(&mut self, lines: &[u8], clock: &Clock) -> Option<Timestamp> {
+        let filter = &mut self.jails.first_mut()?.filter;
+        let mut lines = lines.rsplit(|b| *b == b'\n').take(LINES_TRIED);
+        lines.find_map(|bytes| filter.examine(&Line { bytes, stamp: None }, clock).stamp)
+    }
+
+    /// True if a jail's filter understands a line at a text file's beginning.
+    pub(super) fn holds(&mut self, jail: usize, head: &[u8]) -> bool {
+        let clock = Clock { now: self.last, zone: jiff::tz::TimeZone::UTC };
+        let Some(Reader { filter, .. }) = self.jails.get_mut(jail) else { return false };
+        let mut lines = head.split(|b| *b == b'\n').take(LINES_TRIED);
+        lines.any(|bytes| filter.judge(&Line { bytes, stamp: None }, &clock) != Verdict::Miss)
+    }
+
     /// Judges a line for these jails.
     pub(super) fn line(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
         let date = Filter::find_date(line);
+        let filters = self.jails.iter_mut().map(|jail| &mut jail.filter);
+        let ruled_out = self.heads.ruled_out(line, date.as_ref(), filters);
         for at in jails {
+            if *at < 64 && ruled_out >> at & 1 == 1 {
+                continue;
+            }
             let Some(jail) = self.jails.get_mut(*at) else { continue };
             if let Verdict::Event(event) = jail.filter.judge_dated(line, date.as_ref(), clock) {
                 self.event(*at, &event);
@@ -168,14 +196,47 @@ impl Judging {
         }
     }
 
-    /// Judges a login record.
-    pub(super) fn record(&mut self, jails: &[usize], layout: Layout, record: &[u8]) {
-        let (Some(at), Verdict::Event(event)) = (jails.first(), btmp::failed_login(layout, record)) else {
-            return;
+    /// Judges login records for a jail, but for those of a time that is `covered` by its log; returns how many these
+    /// are.
+    ///
+    /// They are decoded some at a time, and their sources looked at all together: the processor then waits for memory
+    /// once and not for each.
+    pub(super) fn records(
+        &mut self,
+        jail: usize,
+        layout: Layout,
+        records: &[u8],
+        covered: &[overlap::Span],
+    ) -> u64 {
+        let is_covered = |event: &Event| {
+            let at =
+                |(first, last): &overlap::Span| event.stamp.is_some_and(|at| (*first..=*last).contains(&at));
+            covered.iter().any(at)
         };
-        let now = self.last.max(event.stamp.unwrap_or(self.last));
-        let event = self.machine.judge.login_record(*at as JailIndex, event, now);
-        self.event(*at, &event);
+        let mut passed_over = 0;
+        let mut events = std::mem::take(&mut self.events);
+        for some in records.chunks(layout.record_bytes() * RECORDS_TOGETHER) {
+            let decoded = some.chunks_exact(layout.record_bytes());
+            events.extend(decoded.filter_map(|record| match btmp::failed_login(layout, record) {
+                Verdict::Event(event) if is_covered(&event) => {
+                    passed_over += 1;
+                    None
+                }
+                Verdict::Event(event) => Some(event),
+                _ => None,
+            }));
+            for event in &events {
+                self.tally.look_up(jail as JailIndex, self.machine.judge.subject(event.addr));
+            }
+            for event in &mut events {
+                let now = self.last.max(event.stamp.unwrap_or(self.last));
+                self.machine.judge.login_record(jail as JailIndex, event, now);
+                self.event(jail, event);
+            }
+            events.clear();
+        }
+        self.events = events;
+        passed_over
     }
 
     fn event(&mut self, jail: usize, event: &Event) {
@@ -219,14 +280,12 @@ impl Judging {
         let Some(addr) = judge.client(event) else { return false };
         let subject = judge.subject(addr);
         let is_failure = matches!(event.outcome, Outcome::Failure { .. });
-        if !is_failure || !self.tally.is_banned(jail, subject, now) {
-            return false;
-        }
         let when = event.stamp.unwrap_or(now);
-        if let Some(counted) = judge.count_only(jail, event, addr, when) {
-            self.tally.failed(jail, subject, (when, counted.new_attempts), counted.user.as_deref());
-        }
-        true
+        is_failure
+            && self.tally.while_banned(jail, subject, now, || {
+                let counted = judge.count_only(jail, event, addr, when)?;
+                Some((when, counted.new_attempts, counted.user.map(|user| user.as_str())))
+            })
     }
 }
 

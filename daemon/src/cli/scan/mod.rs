@@ -4,6 +4,7 @@
 mod files;
 mod journal;
 mod judging;
+mod overlap;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,9 @@ use judging::Judging;
 /// `pillory scan`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Scan {
-    /// Logs, btmp files, journal files or directories of them; `.gz` too; `-` is standard input.
+    /// Logs, btmp files, journal files or directories of them; `.gz` too; `-` is standard input. Which names are
+    /// accounts is taken from this host's /etc/passwd, also for files of another host; btmp records of a time that
+    /// a log or journal among the files covers are passed over, as both record the same attempts.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Only this jail, whatever the files look like.
@@ -49,6 +52,8 @@ pub(crate) struct Scanned {
     format: &'static str,
     records: u64,
     bytes: u64,
+    /// Records that were passed over, because a log among the files records the same attempts.
+    in_log: u64,
     jails: Vec<String>,
 }
 
@@ -70,11 +75,12 @@ impl Scan {
         // Rotated files tell one story; it is judged in the order in which it happened.
         opened.iter_mut().for_each(|file| file.first = first_stamp(file, &mut judging));
         opened.sort_by_key(|file| file.first);
+        let covered = overlap::covered(&opened, &mut judging);
         let mut progress = Progress::new(opened.iter().filter_map(|file| file.size).sum());
         let mut scanned = Vec::new();
         for file in opened {
             let path = file.path.clone();
-            match self.one(file, &mut judging, &mut progress) {
+            match self.one(file, &mut judging, &covered, &mut progress) {
                 Ok(done) => scanned.push(done),
                 Err(reason) => {
                     progress.clear();
@@ -108,23 +114,33 @@ impl Scan {
         load_config(self.config.as_deref())
     }
 
-    fn one(&self, file: Opened, judging: &mut Judging, progress: &mut Progress) -> Result<Scanned, String> {
+    fn one(
+        &self,
+        file: Opened,
+        judging: &mut Judging,
+        covered: &[overlap::Span],
+        progress: &mut Progress,
+    ) -> Result<Scanned, String> {
         let path = file.path.clone();
         let (format, jails) = match &file.format {
             Format::Text => ("text", judging.choose(&path, &file.head, self.jail.is_some())),
-            Format::Btmp(_) => ("btmp", judging.btmp_jail()),
+            Format::Btmp(_) => ("btmp", vec![judging.btmp_jail()]),
             Format::Journal => ("journal", judging.all()),
         };
-        let mut done =
-            Scanned { path: path.clone(), format, records: 0, bytes: 0, jails: judging.named(&jails) };
+        let mut done = Scanned {
+            path: path.clone(),
+            format,
+            records: 0,
+            bytes: 0,
+            in_log: 0,
+            jails: judging.named(&jails),
+        };
         match file.format {
             Format::Text => text(file, judging, &jails, &mut done, progress)?,
             Format::Btmp(layout) => {
                 let mut pieces = file.into_pieces();
                 while let Some(records) = pieces.records(layout.record_bytes()).map_err(|e| e.to_string())? {
-                    for record in records.chunks_exact(layout.record_bytes()) {
-                        judging.record(&jails, layout, record);
-                    }
+                    done.in_log += judging.records(judging.btmp_jail(), layout, records, covered);
                     done.records += (records.len() / layout.record_bytes()) as u64;
                     done.bytes += records.len() as u64;
                     progress.show(pieces.raw_bytes());

@@ -59,7 +59,7 @@ pub(super) fn json(
         .iter()
         .map(|file| {
             json!({"path": file.path.display().to_string(), "format": file.format, "records": file.records,
-                "bytes": file.bytes, "jails": file.jails})
+                "bytes": file.bytes, "in_log": file.in_log, "jails": file.jails})
         })
         .collect();
     let minutes = tally.minutes();
@@ -101,6 +101,13 @@ pub(super) fn text(scanned: &[Scanned], tally: &mut Tally, names: &[String], zon
         let path = escape(&file.path.display().to_string());
         let _ =
             writeln!(text, "{path}: {} {what}, {}, {}, {jails}", file.records, size(file.bytes), file.format);
+        if file.in_log > 0 {
+            let _ = writeln!(
+                text,
+                "  {} of them are passed over: a log or journal among the files covers their time",
+                file.in_log
+            );
+        }
     }
     let Some((first, last)) = tally.span() else {
         let _ = writeln!(text, "no failed login found ({} good ones)", tally.successes());

@@ -1,7 +1,8 @@
 //! What an entry says: which feeds want it, and its text in the form of a log line.
 
-use std::collections::HashMap;
 use std::io;
+
+use pillory_core::hash::FastMap;
 
 use super::layout::{Entry, JournalFile, damaged};
 use crate::sources::{FeedId, MAX_LINE_BYTES};
@@ -101,13 +102,14 @@ struct Known {
 /// Reads the entries of one file; remembers values that are shared, because nearly all are.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    known: HashMap<u64, Known>,
+    known: FastMap<u64, Known>,
 }
 
 impl Reader {
     /// Appends an entry's text to `bytes` if any feed wants it, and returns those that do.
     /// # Errors
-    /// What the kernel says to a read; [`io::ErrorKind::InvalidData`] if the file is damaged there.
+    /// What the kernel says to a read; [`io::ErrorKind::InvalidData`] if the file is damaged there,
+    /// [`io::ErrorKind::Unsupported`] if the message is packed with xz.
     pub(super) fn read(
         &mut self,
         file: &JournalFile,
@@ -119,10 +121,18 @@ impl Reader {
         let mut held = Vec::new();
         let mut fields: [Option<Vec<u8>>; FIELDS.len()] = Default::default();
         let mut message_at = None;
+        let mut xz = None;
         for offset in offsets {
             let known = match self.known.get(&offset) {
                 Some(known) => known.clone(),
-                None => self.look_up(file, offset, matches)?,
+                None => match self.look_up(file, offset, matches) {
+                    // It is long, so it is no field that is matched; it matters only if it is the message.
+                    Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                        xz = Some(error);
+                        continue;
+                    }
+                    other => other?,
+                },
             };
             held.extend(known.pair);
             match known.field {
@@ -138,6 +148,9 @@ impl Reader {
         let feeds = matches.wanting(&held, fields[COMM].is_some());
         if feeds.is_empty() {
             return Ok(feeds);
+        }
+        if let (None, Some(error)) = (message_at, xz) {
+            return Err(error);
         }
         if let Some(offset) = message_at {
             let begin = "MESSAGE=".len();

@@ -19,6 +19,15 @@ const MAX_OBJECT: u64 = 1 << 30;
 /// An entry has at most so many fields; journald itself takes 1024.
 const MAX_FIELDS: u64 = 4096;
 
+/// Far behind the end so much of a file is read at once: entries and most of their values stand one behind the other.
+const AHEAD_BYTES: u64 = 64 * 1024;
+
+/// So much of it before the entry, where its own values stand.
+const BEFORE_BYTES: u64 = 4096;
+
+/// So many entries before the end this is not worth it.
+const FAR_BEHIND: u64 = 64;
+
 /// So many numbers of entries are fetched at once.
 const MAX_ITEMS: u64 = 512;
 
@@ -79,6 +88,8 @@ pub(super) struct JournalFile {
     array: Option<(u64, u64, u64)>,
     /// Offsets of entries, from the one with this number on.
     ahead: (u64, Vec<u64>),
+    /// A piece of the file and where it begins, read when there were so many entries: all of them are complete there.
+    piece: (u64, Vec<u8>, u64),
 }
 
 impl JournalFile {
@@ -88,7 +99,8 @@ impl JournalFile {
     pub(super) fn new(path: PathBuf, file: File) -> io::Result<(JournalFile, Header)> {
         let header = read_header(&file)?;
         let (compact, first_array) = (header.compact, header.first_array);
-        Ok((JournalFile { path, file, compact, first_array, array: None, ahead: (0, Vec::new()) }, header))
+        let (ahead, piece) = ((0, Vec::new()), (0, Vec::new(), 0));
+        Ok((JournalFile { path, file, compact, first_array, array: None, ahead, piece }, header))
     }
 
     /// The open file, for watches.
@@ -122,7 +134,14 @@ impl JournalFile {
     /// # Errors
     /// What the kernel says to a read; [`io::ErrorKind::InvalidData`] if the file is damaged there.
     pub(super) fn entry(&mut self, number: u64, n_entries: u64) -> io::Result<Entry> {
+        if self.piece.2 != n_entries {
+            self.piece = (0, Vec::new(), n_entries);
+        }
         let offset = self.entry_offset(number, n_entries)?;
+        if n_entries.saturating_sub(number) > FAR_BEHIND && self.in_piece(offset, 512).is_none() {
+            let begin = offset.saturating_sub(BEFORE_BYTES);
+            self.piece = (begin, self.read(begin, AHEAD_BYTES)?, n_entries);
+        }
         let bytes = self.object(offset, ENTRY, 64)?;
         let size = u64_at(&bytes, 8);
         // xor_hash covers the fields; with the times it tells entries with equal fields apart.
@@ -181,7 +200,9 @@ impl JournalFile {
         let step = if self.compact { 4 } else { 8 };
         let (_, _, holds) = self.array.unwrap_or((at, first, 0));
         let count = (first + holds).min(n_entries).saturating_sub(number).min(MAX_ITEMS);
-        let bytes = self.read(at + 24 + (number - first) * step, count * step)?;
+        // An array is filled up where it stands: what was read before of it may be old.
+        let count_bytes = usize::try_from(count * step).map_err(|_| damaged("an array is too large"))?;
+        let bytes = read_up_to(&self.file, at + 24 + (number - first) * step, count_bytes)?;
         self.ahead = (number, bytes.chunks_exact(step as usize).map(|item| self.offset_in(item)).collect());
         self.ahead.1.first().copied().ok_or_else(|| damaged("an entry array ends early"))
     }
@@ -257,7 +278,15 @@ impl JournalFile {
 
     fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
         let len = usize::try_from(len).map_err(|_| damaged("an object is too large"))?;
-        read_up_to(&self.file, offset, len)
+        match self.in_piece(offset, len) {
+            Some(bytes) => Ok(bytes.to_vec()),
+            None => read_up_to(&self.file, offset, len),
+        }
+    }
+
+    fn in_piece(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let begin = usize::try_from(offset.checked_sub(self.piece.0)?).ok()?;
+        self.piece.1.get(begin..begin.checked_add(len)?)
     }
 }
 

@@ -4,16 +4,20 @@ use std::io;
 
 use super::layout::damaged;
 
+const XZ: u8 = 1;
 const LZ4: u8 = 1 << 1;
 const ZSTD: u8 = 1 << 2;
 
 /// Unpacks a value, at most its first `max` bytes.
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] if it is damaged or packed with xz.
+/// [`io::ErrorKind::InvalidData`] if it is damaged, [`io::ErrorKind::Unsupported`] if it is packed with xz.
 pub(super) fn unpack(how: u8, packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
     match how {
         ZSTD => unpack_zstd(packed, max),
         LZ4 => unpack_lz4(packed, max),
+        XZ => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "it is packed with xz, which cannot be unpacked"))
+        }
         _ => Err(damaged("a value is packed in an unknown way")),
     }
 }
@@ -71,7 +75,7 @@ fn lz4_length(nibble: u8, rest: &mut &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LZ4, ZSTD, unpack};
+    use super::{LZ4, XZ, ZSTD, unpack};
 
     #[test]
     fn lz4_literals_and_overlapping_matches_unpack() {
@@ -83,7 +87,8 @@ mod tests {
 
     #[test]
     fn damaged_values_are_errors() {
-        for how in [LZ4, ZSTD, 1] {
+        assert_eq!(unpack(XZ, b"", 10).unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+        for how in [LZ4, ZSTD, 1 << 3] {
             assert!(unpack(how, b"", 10).is_err());
             assert!(unpack(how, &[0xff; 40], 10).is_err());
         }

@@ -1,0 +1,210 @@
+//! Journal files read as they lie there, for commands that work without the daemon: all entries in the order of their
+//! times, or the latest ones.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use pillory_core::time::Timestamp;
+
+use super::entries::{Matches, Reader};
+use super::layout::{Entry, JournalFile};
+use super::stream::stamp;
+use crate::sources::FeedId;
+
+/// Alternatives of `FIELD=value` pairs; see [`crate::sources::Wanted::Journal`].
+pub(crate) type Alternatives = [Vec<(String, String)>];
+
+/// The entries of some journal files.
+pub(crate) struct Entries {
+    files: Vec<Open>,
+    matches: Matches,
+    /// Keys of the entries at the time of the latest one: what journald copied from file to file counts once.
+    latest: (u64, Vec<u64>),
+    bytes: Vec<u8>,
+    /// Files of a directory that cannot be read, with the reason.
+    pub(crate) left_out: Vec<(PathBuf, io::Error)>,
+    /// Wanted entries whose message is packed with xz.
+    pub(crate) packed: u64,
+    /// Entries that are damaged.
+    pub(crate) damaged: u64,
+}
+
+/// One entry.
+pub(crate) struct Found<'a> {
+    /// When journald received it.
+    pub(crate) stamp: Timestamp,
+    /// Who wants it; nobody, mostly.
+    pub(crate) feeds: Vec<FeedId>,
+    /// The entry as a log would have it, if anybody wants it.
+    pub(crate) line: &'a [u8],
+}
+
+struct Open {
+    file: JournalFile,
+    reader: Reader,
+    read: u64,
+    n_entries: u64,
+    /// When the last entry was written.
+    tail: u64,
+    next: Option<Entry>,
+}
+
+/// So many entries are looked at together on the way back from the latest.
+const BLOCK: u64 = 512;
+
+impl Entries {
+    /// Opens a journal file, or all of a directory and of the directories in it. Files that cannot be read hide no
+    /// others.
+    ///
+    /// `wanted`: who wants what; without alternatives every entry.
+    /// # Errors
+    /// What the kernel says to the directory or the single file; [`io::ErrorKind::InvalidData`] if that is damaged.
+    pub(crate) fn open(path: &Path, wanted: &[(FeedId, &Alternatives)]) -> io::Result<Entries> {
+        let mut matches = Matches::default();
+        wanted.iter().for_each(|(feed, alternatives)| matches.add(*feed, alternatives));
+        let mut entries = Entries {
+            files: Vec::new(),
+            matches,
+            latest: (0, Vec::new()),
+            bytes: Vec::new(),
+            left_out: Vec::new(),
+            packed: 0,
+            damaged: 0,
+        };
+        if !path.is_dir() {
+            entries.files.push(Open::new(path)?);
+            return Ok(entries);
+        }
+        let mut inner = Vec::new();
+        entries.take_up(path, Some(&mut inner))?;
+        for directory in inner {
+            // One that is closed to us hides no other.
+            if let Err(error) = entries.take_up(&directory, None) {
+                entries.left_out.push((directory, error));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn take_up(&mut self, directory: &Path, mut inner: Option<&mut Vec<PathBuf>>) -> io::Result<()> {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if kind.is_dir() {
+                inner.as_deref_mut().into_iter().for_each(|inner| inner.push(path.clone()));
+            } else if kind.is_file() && (name.ends_with(".journal") || name.ends_with(".journal~")) {
+                match Open::new(&path) {
+                    Ok(open) => self.files.push(open),
+                    Err(error) => self.left_out.push((path, error)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// When the first entry was written.
+    pub(crate) fn first_stamp(&mut self) -> Option<Timestamp> {
+        self.files.iter_mut().filter_map(|open| open.peek(&mut self.damaged)).map(|entry| stamp(&entry)).min()
+    }
+
+    /// When the last entry was written.
+    pub(crate) fn last_stamp(&self) -> Option<Timestamp> {
+        let tail = self.files.iter().map(|open| open.tail).max().filter(|tail| *tail > 0)?;
+        Some(Timestamp::from_millis(i64::try_from(tail / 1000).ok()?))
+    }
+
+    /// The next entry in the order of time.
+    pub(crate) fn next(&mut self) -> Option<Found<'_>> {
+        loop {
+            let mut oldest: Option<(usize, Entry)> = None;
+            for (at, open) in self.files.iter_mut().enumerate() {
+                let Some(entry) = open.peek(&mut self.damaged) else { continue };
+                if oldest.is_none_or(|(_, best)| entry.realtime < best.realtime) {
+                    oldest = Some((at, entry));
+                }
+            }
+            let (at, entry) = oldest?;
+            let open = self.files.get_mut(at)?;
+            (open.next, open.read) = (None, open.read + 1);
+            if self.is_copy(&entry) {
+                continue;
+            }
+            self.bytes.clear();
+            let feeds = self.read(at, &entry);
+            return Some(Found { stamp: stamp(&entry), feeds, line: &self.bytes });
+        }
+    }
+
+    /// The lines of the latest wanted entries, at most `most`, in no particular order; at most `looked_at` entries of
+    /// each file are looked at.
+    pub(crate) fn latest(&mut self, most: usize, looked_at: u64) -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        self.files.sort_by_key(|open| std::cmp::Reverse(open.tail));
+        for at in 0..self.files.len() {
+            let Some(n_entries) = self.files.get(at).map(|open| open.n_entries) else { continue };
+            let least = n_entries.saturating_sub(looked_at);
+            let mut end = n_entries;
+            while end > least && lines.len() < most {
+                let start = end.saturating_sub(BLOCK).max(least);
+                for number in start..end {
+                    let found = self.files.get_mut(at).map(|open| open.file.entry(number, n_entries));
+                    let Some(Ok(entry)) = found else { continue };
+                    self.bytes.clear();
+                    if !self.read(at, &entry).is_empty() {
+                        lines.push(self.bytes.clone());
+                    }
+                }
+                end = start;
+            }
+        }
+        lines.truncate(most);
+        lines
+    }
+
+    fn is_copy(&mut self, entry: &Entry) -> bool {
+        let (realtime, keys) = &mut self.latest;
+        if *realtime != entry.realtime {
+            *realtime = entry.realtime;
+            keys.clear();
+        }
+        let known = keys.contains(&entry.key);
+        keys.push(entry.key);
+        known
+    }
+
+    fn read(&mut self, at: usize, entry: &Entry) -> Vec<FeedId> {
+        let Some(open) = self.files.get_mut(at) else { return Vec::new() };
+        match open.reader.read(&open.file, entry, &self.matches, &mut self.bytes) {
+            Ok(feeds) => return feeds,
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.packed += 1,
+            Err(_) => self.damaged += 1,
+        }
+        self.bytes.clear();
+        Vec::new()
+    }
+}
+
+impl Open {
+    fn new(path: &Path) -> io::Result<Open> {
+        let (file, header) = JournalFile::new(path.to_owned(), File::open(path)?)?;
+        let (n_entries, tail) = (header.n_entries, header.tail_realtime);
+        Ok(Open { file, reader: Reader::default(), read: 0, n_entries, tail, next: None })
+    }
+
+    /// The next entry; of a file that is damaged there, what follows is lost.
+    fn peek(&mut self, damaged: &mut u64) -> Option<Entry> {
+        if self.next.is_none() && self.read < self.n_entries {
+            match self.file.entry(self.read, self.n_entries) {
+                Ok(entry) => self.next = Some(entry),
+                Err(_) => {
+                    *damaged += self.n_entries - self.read;
+                    self.read = self.n_entries;
+                }
+            }
+        }
+        self.next
+    }
+}

@@ -274,6 +274,8 @@ pub enum Scope {
     All,
     /// Only what goes to the ports of this jail.
     Ports(JailName),
+    /// None by the kernel: the jail's commands do whatever is done.
+    Nothing,
 }
 
 /// A jail's decision to ban a prefix.

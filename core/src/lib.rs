@@ -17,7 +17,7 @@
 //! let config = resolve::default_config();
 //! let sshd = config.jails.iter().find(|jail| jail.name.as_str() == "sshd").ok_or("no jail")?;
 //! let filter = Filter::compile(&sshd.filter).map_err(|errors| format!("{errors:?}"))?;
-//! let jail = Jail { name: sshd.name.clone(), policy: sshd.policy.clone() };
+//! let jail = Jail { name: sshd.name.clone(), policy: sshd.policy.clone(), lines: None };
 //! let judge = Judge::new(vec![jail], Names::default(), PrefixSet::default(), 1_000);
 //! let readers = vec![vec![Extractor::Text(Box::new(filter))]];
 //! let mut machine = Machine::new(judge, readers, ScopeRule::Auto);

@@ -69,6 +69,9 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
         Notice::NoEffect(jail, prefix) => {
             warn!(jail = %jail, ip = %prefix.short(), "ban has no effect (proxy?): lines still come from it; if it is a proxy, list it in trusted_proxies");
         }
+        Notice::NoAddress(jail, text) => {
+            warn!(jail = %jail, who = %escape(text), "counted is somebody who is no address; nothing can shut that out, so it is left out from now on");
+        }
         Notice::Proxy((jail, addr, standing, share_percent)) => match standing {
             Standing::Visitor => {
                 info!(jail = %jail, ip = %addr, share_percent, "no longer taken for a proxy")

@@ -4,9 +4,11 @@
 mod actions;
 mod cli;
 mod clock;
+mod commands;
 mod control;
 mod discover;
 mod engine;
+mod errands;
 mod facts;
 mod kernel;
 mod kernelfacts;

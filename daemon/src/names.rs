@@ -40,6 +40,24 @@ const ROUND: Duration = Duration::from_secs(15);
 /// Larger files are no /etc/hosts and no resolv.conf.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
+/// The addresses of one name, once, within a time; none if it has none or nobody answers. Nothing is logged: the name may
+/// be an attacker's.
+pub(crate) fn resolve(name: &str, within: Duration) -> Vec<IpAddr> {
+    let places = Places::host();
+    let listed = in_hosts(&read(&places.hosts), name);
+    let Ok(wake) = eventfd(0, EventfdFlags::CLOEXEC) else { return listed };
+    if !listed.is_empty() {
+        return listed;
+    }
+    let conf = places.resolv_conf();
+    let questions: Vec<Question> = candidates(name, &conf.search)
+        .into_iter()
+        .flat_map(|name| [Family::V4, Family::V6].map(|family| Question { name: name.clone(), family }))
+        .collect();
+    let fresh = choose(&dns::ask(&questions, &conf.servers, within, wake.as_fd())).unwrap_or_default();
+    sorted(fresh.v4.into_iter().chain(fresh.v6).flatten().collect())
+}
+
 /// What is known of all names, in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Known {

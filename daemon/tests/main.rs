@@ -12,6 +12,7 @@ mod counting;
 mod disk;
 mod docs;
 mod edges;
+mod fail2ban;
 mod first_ban;
 mod friends;
 mod harness;

@@ -42,6 +42,7 @@ pub struct TopDraft {
     pub(super) banaction: Option<String>,
     pub(super) on_stop: Option<OnStop>,
     pub(super) retention: Option<Span>,
+    pub(super) fail2ban: Option<std::path::PathBuf>,
 }
 
 /// Why a value does not fit its key, and the cure.
@@ -292,6 +293,14 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
                     return Err(Misfit("is not built yet".into(), "leave it out, or write 0"));
                 }
             }
+            Ok(())
+        },
+    },
+    Key {
+        name: "fail2ban",
+        doc: "a fail2ban directory whose jails run in the place of all others, such as \"/etc/fail2ban\"",
+        set: |draft, value| {
+            draft.fail2ban = Some(text(value)?.into());
             Ok(())
         },
     },

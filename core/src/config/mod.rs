@@ -10,6 +10,7 @@ pub mod resolve;
 
 use crate::event::{JailName, Points};
 use crate::filter::FilterSpec;
+use crate::jail::lines::LineRules;
 use crate::jail::policy::Policy;
 use crate::machine::ScopeRule;
 use crate::net::{Prefix, PrefixSet};
@@ -38,6 +39,8 @@ pub struct Config {
     pub on_stop: OnStop,
     /// How long attempts and history are kept.
     pub retention: Span,
+    /// A fail2ban directory from which the jails come.
+    pub fail2ban: Option<std::path::PathBuf>,
     /// The jails, sorted by name.
     pub jails: Vec<JailConfig>,
 }
@@ -92,6 +95,27 @@ pub struct JailConfig {
     pub policy: Policy,
     /// Names or numbers of its ports; empty means found from the service's sockets, else the filter's.
     pub port: Vec<String>,
+    /// What a jail says that was read from a fail2ban directory; nothing for all others.
+    pub lines: Option<LineJail>,
+}
+
+/// What a jail that was read from a fail2ban directory says beyond the rest: it counts as fail2ban does.
+#[derive(Debug, Clone)]
+pub struct LineJail {
+    /// How it counts and bans.
+    pub rules: LineRules,
+    /// How its filter reads lines.
+    pub options: crate::filter::fail2ban::Options,
+    /// Zone of stamps that carry none, as written; nothing for the host's.
+    pub logtimezone: Option<String>,
+    /// Encoding of its logs as written; nothing and `auto` for UTF-8.
+    pub logencoding: Option<String>,
+    /// A command that says of an address, by its exit status 0, that it is not to be banned.
+    pub ignorecommand: Option<String>,
+    /// How long its answers hold.
+    pub ignorecache: Option<fail2ban::IgnoreCache>,
+    /// Actions that run their own commands.
+    pub commands: Vec<fail2ban::F2bAction>,
 }
 
 impl JailConfig {

@@ -74,6 +74,7 @@ fn config(top: TopDraft, jails: Vec<JailConfig>) -> Config {
         scope: top.scope.unwrap_or(ScopeRule::Auto),
         banaction: top.banaction.unwrap_or_else(|| "auto".to_owned()),
         on_stop: top.on_stop.unwrap_or(OnStop::Keep),
+        fail2ban: top.fail2ban,
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),
         jails,
     }
@@ -162,7 +163,7 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(JailConfig { name: jail_name, enabled, backend, logpath, filter, policy, port })
+    Ok(JailConfig { name: jail_name, enabled, backend, logpath, filter, policy, port, lines: None })
 }
 
 fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec {

@@ -10,9 +10,9 @@ use std::ops::Range;
 use super::addr;
 use super::datepattern::custom::{Custom, DatePatternError};
 use super::datepattern::{self, Calendar, Found};
-use super::failregex::PatternError;
 use super::header::{self, Header};
 use super::program::{Captured, Program};
+use super::regex::RegexError;
 use super::{Clock, ConnectionKey, FilterSpec, Verdict};
 use crate::event::{Class, Connection, Event, Line, MAX_USER_BYTES, Outcome, UserName};
 use crate::time::Timestamp;
@@ -31,7 +31,7 @@ pub enum FilterError {
         index: usize,
         /// What is wrong with it.
         #[source]
-        cause: PatternError,
+        cause: RegexError,
     },
     /// An expression that captures no address.
     #[error("filter \"{filter}\": {key} {index} captures no address; write <HOST> where it stands")]
@@ -51,6 +51,15 @@ pub enum FilterError {
         /// What is wrong with it.
         #[source]
         cause: DatePatternError,
+    },
+    /// A date pattern that cannot be used by fail2ban's rules.
+    #[error("filter \"{filter}\": datepattern: {cause}")]
+    Dates {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        cause: super::dates::DatePatternError,
     },
 }
 
@@ -368,7 +377,7 @@ fn transpose(program: Option<Option<Program>>) -> Option<Option<Program>> {
     }
 }
 
-fn trim_line_end(bytes: &[u8]) -> &[u8] {
+pub(super) fn trim_line_end(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |last| last + 1);
     &bytes[..end]
 }

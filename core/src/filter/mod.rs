@@ -1,9 +1,10 @@
 //! Filters: from a line to an [`Event`], in fail2ban's filter language.
 //!
 //! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
-//! [`ini`], [`settings`] and [`spec`] read filter files, [`failregex`] translates fail2ban's regular expressions,
+//! [`ini`], [`settings`] and [`spec`] read filter files, [`regex`] understands Python's regular expressions,
 //! [`datepattern`] finds and cuts the date, [`dates`] does so by fail2ban's rules, [`header`] reads what syslog writes
-//! before a message, [`Heads`] tells who need not look at a line, [`judge`] puts them together;
+//! before a message, [`Heads`] tells who need not look at a line, [`judge`] puts them together and counts attempts,
+//! [`fail2ban`] judges lines as fail2ban does;
 //! [`btmp`] decodes login records, which need no expression.
 
 mod addr;
@@ -11,13 +12,13 @@ pub mod btmp;
 pub mod catalog;
 pub mod datepattern;
 pub mod dates;
-mod direct;
-pub mod failregex;
+pub mod fail2ban;
 pub mod header;
 mod heads;
 pub mod ini;
 pub mod judge;
 mod program;
+pub mod regex;
 pub mod settings;
 pub mod spec;
 
@@ -25,9 +26,9 @@ use crate::event::{Class, Event};
 use crate::time::Timestamp;
 
 pub use datepattern::custom::DatePatternError;
-pub use failregex::PatternError;
 pub use heads::Heads;
 pub use judge::{Filter, FilterError, Finding};
+pub use regex::RegexError;
 pub use spec::{SpecError, SpecProblem};
 
 /// A filter as written: the values of a `filter.d` file after includes and interpolation, before compilation.

@@ -1,50 +1,58 @@
-//! Translated expressions in one engine: which one matches first, and what its groups hold.
+//! All expressions of a filter in one engine: which one matches first, and what its groups hold.
+//!
+//! One pass of an automaton tells which expression may match, of all at once. What it cannot say exactly it holds
+//! to be possible, so the first candidate is confirmed by the exact [`Matcher`], which finds the groups too. If that
+//! refuses, a second automaton tells all candidates, and the others are asked in their order.
 
 use std::ops::Range;
 
 use regex_automata::hybrid::dfa::{self, DFA};
-use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
-use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
-use regex_automata::util::primitives::NonMaxUsize;
-use regex_automata::util::syntax;
-use regex_automata::{Anchored, HalfMatch, Input};
-use regex_syntax::hir::Hir;
+use regex_automata::{Anchored, HalfMatch, Input, MatchKind, PatternSet};
 
-use super::direct::{Direct, Stack};
-use super::failregex::{self, PatternError, PatternProblem};
+use super::regex::{
+    self, Found, HostNames, Matcher, Options, RegexError, RegexProblem, Scratch, Tree, expand, lower,
+};
 
-/// All expressions of one key, compiled together.
-///
-/// One pass over the text tells which expression matches and where the match ends. What its groups hold is then
-/// found with that expression alone: the engine's cost for groups grows with the size of everything that was
-/// compiled together.
-#[derive(Debug)]
-pub(super) struct Program {
-    all: DFA,
-    cache: dfa::Cache,
-    each: Vec<Single>,
-    stack: Stack,
-    slots: Vec<Option<NonMaxUsize>>,
+/// How expressions are read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    /// What `<HOST>` is.
+    pub(super) names: HostNames,
+    /// `^` and `$` also stand at the lines within the text.
+    pub(super) multiline: bool,
 }
 
-/// One expression, for its groups.
+impl Default for Settings {
+    /// One line, addresses only: for filters of our own, where names are never resolved.
+    fn default() -> Settings {
+        Settings { names: HostNames::Own, multiline: false }
+    }
+}
+
+/// All expressions of one key, compiled together.
+#[derive(Debug)]
+pub(super) struct Program {
+    /// Finds the first candidate in the list.
+    all: DFA,
+    cache: dfa::Cache,
+    /// Finds every candidate. Few texts need it, so it is built when the first one does.
+    every: Option<(DFA, dfa::Cache)>,
+    nfa: NFA,
+    candidates: PatternSet,
+    each: Vec<Single>,
+    scratch: Scratch,
+    limits: u64,
+}
+
+/// One expression.
 #[derive(Debug)]
 struct Single {
-    /// Nothing if the expression holds something that only the general engine knows.
-    direct: Option<Direct>,
-    general: General,
+    matcher: Matcher,
     groups: Groups,
 }
 
-/// The general engine of one expression. Few lines need it, so it is built when the first one does.
-#[derive(Debug)]
-struct General {
-    hir: Hir,
-    built: Option<(BoundedBacktracker, backtrack::Cache)>,
-}
-
-/// Where a pattern keeps what it captures: indices of slots.
+/// Where a pattern keeps what it captures: numbers of groups.
 #[derive(Debug, Default)]
 struct Groups {
     addr: Vec<usize>,
@@ -55,8 +63,6 @@ struct Groups {
     forwarded: Option<usize>,
     content: Option<usize>,
     named: Vec<(String, usize)>,
-    /// How many slots the expression fills.
-    slots: usize,
 }
 
 /// What a match captured, as places in the text.
@@ -80,42 +86,61 @@ pub(super) struct Captured {
     pub(super) whole: Range<usize>,
 }
 
+/// Far above what any filter needs; a hostile one must not take all memory.
+const MAX_NFA_BYTES: usize = 16 << 20;
+/// States of the automaton that are kept; beyond, it starts anew.
+const CACHE_BYTES: usize = 1 << 20;
+
 impl Program {
+    /// Compiles expressions as the language writes them, with the settings of a filter of our own.
+    /// # Errors
+    /// Every expression that cannot be used, by its index.
+    pub(super) fn compile(expressions: &[&str]) -> Result<Program, Vec<(usize, RegexError)>> {
+        Program::compile_with(expressions, Settings::default())
+    }
+
     /// Compiles expressions as the language writes them.
     /// # Errors
     /// Every expression that cannot be used, by its index.
-    pub(super) fn compile(expressions: &[&str]) -> Result<Program, Vec<(usize, PatternError)>> {
-        let mut patterns = Vec::with_capacity(expressions.len());
+    pub(super) fn compile_with(
+        expressions: &[&str],
+        settings: Settings,
+    ) -> Result<Program, Vec<(usize, RegexError)>> {
+        let mut each = Vec::with_capacity(expressions.len());
+        let mut hirs = Vec::with_capacity(expressions.len());
         let mut problems = Vec::new();
         for (index, expression) in expressions.iter().enumerate() {
-            match failregex::translate(expression) {
-                Ok(translated) => patterns.push(translated.pattern),
+            match single(expression, settings) {
+                Ok((single, hir)) => {
+                    each.push(single);
+                    hirs.push(hir);
+                }
                 Err(problem) => problems.push((index, problem)),
             }
         }
         if !problems.is_empty() {
             return Err(problems);
         }
-        let mut each = Vec::with_capacity(patterns.len());
-        for (index, pattern) in patterns.iter().enumerate() {
-            match single(pattern) {
-                Ok(single) => each.push(single),
-                Err(problem) => problems.push((index, problem)),
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let too_large = |error: &dyn std::fmt::Display| vec![(0, syntax_problem(error.to_string()))];
-        let hirs: Vec<&Hir> = each.iter().map(|single| &single.general.hir).collect();
-        let nfa = nfa_compiler(WhichCaptures::None).build_many_from_hir(&hirs).map_err(|e| too_large(&e))?;
-        let all = DFA::builder()
-            .configure(DFA::config().cache_capacity(CACHE_BYTES).skip_cache_capacity_check(true))
-            .build_from_nfa(nfa)
-            .map_err(|e| too_large(&e))?;
-        let cache = all.create_cache();
-        let slots = each.iter().map(|single| single.groups.slots).max().unwrap_or(0);
-        Ok(Program { all, cache, each, stack: Stack::default(), slots: vec![None; slots] })
+        let too_large = || {
+            let problem = RegexProblem::Size("all expressions together take too much memory");
+            vec![(0, RegexError { column: 1, problem })]
+        };
+        let config = thompson::Config::new()
+            .utf8(false)
+            .nfa_size_limit(Some(MAX_NFA_BYTES))
+            .which_captures(WhichCaptures::None);
+        let nfa = NFA::compiler().configure(config).build_many_from_hir(&hirs).map_err(|_| too_large())?;
+        let (all, cache) = automaton(&nfa, MatchKind::LeftmostFirst).ok_or_else(too_large)?;
+        Ok(Program {
+            all,
+            cache,
+            every: None,
+            candidates: PatternSet::new(nfa.pattern_len()),
+            nfa,
+            each,
+            scratch: Scratch::default(),
+            limits: 0,
+        })
     }
 
     /// The first expression that has no group for the address.
@@ -130,23 +155,27 @@ impl Program {
 
     /// True if any expression matches.
     pub(super) fn is_match(&mut self, text: &[u8]) -> bool {
-        let input = Input::new(text).anchored(Anchored::Yes).earliest(true);
-        self.first(&input).is_some()
+        self.search(text).is_some()
     }
 
     /// The index of the first expression in the list that matches.
     pub(super) fn search(&mut self, text: &[u8]) -> Option<usize> {
         let input = Input::new(text).anchored(Anchored::Yes);
-        let found = self.first(&input)?;
-        let index = found.pattern().as_usize();
-        let single = self.each.get_mut(index)?;
-        if let Some(direct) = &single.direct
-            && direct.search(&mut self.stack, text, &mut self.slots).is_ok_and(|matched| matched)
-        {
-            return Some(index);
+        let candidate = self.first(&input)?.pattern().as_usize();
+        if self.confirm(candidate, text) {
+            return Some(candidate);
         }
-        single.general.search(&input.range(..found.offset()), &mut self.slots)?;
-        Some(index)
+        // It was the last: the others need not be asked.
+        if candidate + 1 == self.each.len() {
+            return None;
+        }
+        self.find_candidates(text);
+        (candidate + 1..self.each.len()).find(|index| self.is_candidate(*index) && self.confirm(*index, text))
+    }
+
+    /// How often an expression took too many steps to tell whether it matches, since the last call.
+    pub(super) fn take_limits(&mut self) -> u64 {
+        std::mem::take(&mut self.limits)
     }
 
     /// True if no expression matches any text that begins so.
@@ -170,11 +199,40 @@ impl Program {
         self.all.try_search_fwd(&mut self.cache, input).unwrap_or(None)
     }
 
+    fn confirm(&mut self, index: usize, text: &[u8]) -> bool {
+        let Some(single) = self.each.get_mut(index) else { return false };
+        let found = single.matcher.search(&mut self.scratch, text);
+        self.limits += u64::from(found == Found::Limit);
+        found == Found::Match
+    }
+
+    fn is_candidate(&self, index: usize) -> bool {
+        regex_automata::PatternID::new(index).is_ok_and(|id| self.candidates.contains(id))
+    }
+
+    /// All expressions that may match; if that cannot be told, all.
+    fn find_candidates(&mut self, text: &[u8]) {
+        if self.every.is_none() {
+            self.every = automaton(&self.nfa, MatchKind::All);
+        }
+        self.candidates.clear();
+        let input = Input::new(text).anchored(Anchored::Yes);
+        let found = self
+            .every
+            .as_mut()
+            .map(|(every, cache)| every.try_which_overlapping_matches(cache, &input, &mut self.candidates));
+        if !matches!(found, Some(Ok(()))) {
+            for id in self.nfa.patterns() {
+                self.candidates.insert(id);
+            }
+        }
+    }
+
     /// What the last successful [`Program::search`] captured.
     pub(super) fn captured(&self, index: usize) -> Captured {
         let Some(Single { groups, .. }) = self.each.get(index) else { return Captured::default() };
-        let first = |slots: &[usize]| slots.iter().find_map(|slot| self.span(*slot));
-        let one = |slot: Option<usize>| self.span(slot?);
+        let first = |slots: &[usize]| slots.iter().find_map(|group| self.scratch.group(*group));
+        let one = |group: Option<usize>| self.scratch.group(group?);
         Captured {
             addr: first(&groups.addr),
             user: first(&groups.user),
@@ -183,97 +241,63 @@ impl Program {
             pid: one(groups.pid),
             forwarded: one(groups.forwarded),
             content: one(groups.content),
-            whole: self.span(0).unwrap_or_default(),
+            whole: self.scratch.group(0).unwrap_or_default(),
         }
     }
 
-    /// Names and places of all groups that took part in the last successful search.
+    /// Names and places of all groups that took part in the last successful search, in the order of the expression.
     pub(super) fn named(&self, index: usize) -> impl Iterator<Item = (&str, Range<usize>)> {
         let groups = self.each.get(index).map_or(&[][..], |single| &single.groups.named);
-        groups.iter().filter_map(|(name, slot)| Some((name.as_str(), self.span(*slot)?)))
+        groups.iter().filter_map(|(name, group)| Some((name.as_str(), self.scratch.group(*group)?)))
     }
 
-    fn span(&self, slot: usize) -> Option<Range<usize>> {
-        let start = (*self.slots.get(slot)?)?.get();
-        let end = (*self.slots.get(slot + 1)?)?.get();
-        Some(start..end)
+    /// The names of all groups of an expression that have one, in its order.
+    pub(super) fn names(&self, index: usize) -> impl Iterator<Item = &str> {
+        let groups = self.each.get(index).map_or(&[][..], |single| &single.groups.named);
+        groups.iter().map(|(name, _)| name.as_str())
     }
-}
 
-/// Far above what any filter needs; a hostile one must not take all memory.
-const MAX_NFA_BYTES: usize = 16 << 20;
-/// States of the automaton that are kept; beyond, it starts anew.
-const CACHE_BYTES: usize = 1 << 20;
-
-fn syntax_config() -> syntax::Config {
-    syntax::Config::new().unicode(false).utf8(false)
-}
-
-fn syntax_problem(text: String) -> PatternError {
-    PatternError { column: 1, problem: PatternProblem::Syntax(text) }
-}
-
-fn nfa_compiler(captures: WhichCaptures) -> thompson::Compiler {
-    let limit = Some(MAX_NFA_BYTES);
-    let config = thompson::Config::new().utf8(false).nfa_size_limit(limit).which_captures(captures);
-    let mut compiler = NFA::compiler();
-    compiler.configure(config);
-    compiler
-}
-
-fn single(pattern: &str) -> Result<Single, PatternError> {
-    let hir = syntax::parse_with(pattern, &syntax_config())
-        .map_err(|error| syntax_problem(last_line(&error.to_string())))?;
-    let nfa = nfa_compiler(WhichCaptures::All)
-        .build_from_hir(&hir)
-        .map_err(|error| syntax_problem(error.to_string()))?;
-    let groups = groups_of(&nfa);
-    Ok(Single { direct: Direct::compile(&hir), general: General { hir, built: None }, groups })
-}
-
-impl General {
-    /// Fills the slots of a match that is known to be there; nothing if the engine cannot be built, which it was
-    /// before, when the filter was compiled.
-    fn search(&mut self, input: &Input<'_>, slots: &mut [Option<NonMaxUsize>]) -> Option<()> {
-        if self.built.is_none() {
-            let nfa = nfa_compiler(WhichCaptures::All).build_from_hir(&self.hir).ok()?;
-            let engine = BoundedBacktracker::new_from_nfa(nfa).ok()?;
-            let cache = engine.create_cache();
-            self.built = Some((engine, cache));
-        }
-        let (engine, cache) = self.built.as_mut()?;
-        if engine.try_search_slots(cache, input, slots).is_err() {
-            // The text is too long for this engine; the slower one has no limit.
-            let vm = PikeVM::new_from_nfa(engine.get_nfa().clone()).ok()?;
-            vm.search_slots(&mut vm.create_cache(), input, slots);
-        }
-        Some(())
+    /// The place of the named group of that number in [`Program::names`], if it took part in the last successful
+    /// search.
+    pub(super) fn nth(&self, index: usize, nth: usize) -> Option<Range<usize>> {
+        let (_, group) = self.each.get(index)?.groups.named.get(nth)?;
+        self.scratch.group(*group)
     }
 }
 
-/// The engine explains syntax errors over several lines; the last one says what is wrong.
-fn last_line(text: &str) -> String {
-    text.lines().last().unwrap_or("").trim().trim_start_matches("error: ").to_owned()
+fn automaton(nfa: &NFA, kind: MatchKind) -> Option<(DFA, dfa::Cache)> {
+    let config = DFA::config().match_kind(kind).cache_capacity(CACHE_BYTES).skip_cache_capacity_check(true);
+    let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
+    let cache = dfa.create_cache();
+    Some((dfa, cache))
 }
 
-fn groups_of(nfa: &NFA) -> Groups {
-    let info = nfa.group_info();
-    let mut groups = Groups { slots: info.slot_len(), ..Groups::default() };
-    let id = regex_automata::PatternID::ZERO;
-    for (group, name) in info.pattern_names(id).enumerate() {
-        let (Some(name), Some(slot)) = (name, info.slot(id, group)) else { continue };
-        match name {
-            "ip4" | "ip6" | "host" | "fid" => groups.addr.push(slot),
-            "user" => groups.user.insert(0, slot),
-            "attempts" => groups.attempts = Some(slot),
-            "fport" => groups.port = Some(slot),
-            "pid" => groups.pid = Some(slot),
-            "realip" => groups.forwarded = Some(slot),
-            "content" => groups.content = Some(slot),
-            other if other.starts_with("alt_user") => groups.user.push(slot),
+fn single(expression: &str, settings: Settings) -> Result<(Single, regex_syntax::hir::Hir), RegexError> {
+    let expanded = expand(expression, settings.names)?;
+    let options = Options { multiline: settings.multiline };
+    let tree = regex::parse(&expanded.pattern, options).map_err(|error| expanded.locate(error))?;
+    let hir = lower(&tree).hir;
+    let groups = groups_of(&tree);
+    let matcher = Matcher::new(tree).map_err(|error| expanded.locate(error))?;
+    Ok((Single { matcher, groups }, hir))
+}
+
+fn groups_of(tree: &Tree) -> Groups {
+    let mut groups = Groups::default();
+    for (number, name) in tree.groups.iter().enumerate() {
+        let Some(name) = name else { continue };
+        match name.as_str() {
+            "ip4" | "ip6" | "host" | "fid" => groups.addr.push(number),
+            "user" => groups.user.insert(0, number),
+            "attempts" => groups.attempts = Some(number),
+            "fport" => groups.port = Some(number),
+            "pid" => groups.pid = Some(number),
+            "realip" => groups.forwarded = Some(number),
+            "content" => groups.content = Some(number),
+            other if other.starts_with("alt_user") => groups.user.push(number),
             _ => {}
         }
-        groups.named.push((name.to_owned(), slot));
+        groups.named.push((name.clone(), number));
     }
     groups
 }

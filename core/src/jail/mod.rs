@@ -5,10 +5,13 @@
 
 pub mod bantime;
 pub mod connections;
+pub mod growth;
+pub mod lines;
 pub mod names;
 pub mod never;
 pub mod policy;
 pub mod proxies;
+pub mod rate;
 pub mod replay;
 pub mod trust;
 pub mod window;
@@ -19,15 +22,18 @@ use crate::event::{
     Attempt, Class, Decision, Event, JailName, Origin, Outcome, Points, Scope, Shown, UserName,
 };
 use crate::filter::Verdict;
+use crate::filter::fail2ban::Subject;
 use crate::net::{Prefix, PrefixSet};
 use crate::time::{BanTime, Span, Timestamp};
 
 use bantime::PastBans;
 use connections::Connections;
+use lines::LineRules;
 use names::Names;
 use never::NeverBan;
 use policy::Policy;
 use proxies::{Known, Proxies};
+use rate::Rates;
 use trust::Trust;
 use window::{Failure, Windows};
 
@@ -41,6 +47,8 @@ pub struct Jail {
     pub name: JailName,
     /// Its counting.
     pub policy: Policy,
+    /// The rules of a jail that counts lines as fail2ban does; its `policy` only says the same for people.
+    pub lines: Option<LineRules>,
 }
 
 /// What became of one event.
@@ -76,6 +84,8 @@ pub enum Mode {
 pub struct Judge {
     jails: Vec<Jail>,
     windows: Windows,
+    /// Counts of the jails that count lines, in the order of the jails.
+    rates: Vec<Option<Rates>>,
     connections: Connections,
     /// Who is never banned.
     pub never: NeverBan,
@@ -96,8 +106,10 @@ const FIRST_BAN_OF_KNOWN_PLACE: BanTime = BanTime::For(Span::from_secs(600));
 impl Judge {
     /// A judge with empty windows.
     pub fn new(jails: Vec<Jail>, names: Names, trusted_proxies: PrefixSet, max_tracked: usize) -> Judge {
+        let rates = jails.iter().map(|jail| Some(jail.lines.as_ref()?.rates(max_tracked))).collect();
         Judge {
             jails,
+            rates,
             windows: Windows::new(max_tracked),
             connections: Connections::default(),
             never: NeverBan::default(),
@@ -122,11 +134,19 @@ impl Judge {
         };
         let moved: Vec<Option<JailIndex>> = self.jails.iter().map(place).collect();
         self.windows.renumber(&moved);
+        let mut old: Vec<Option<Rates>> = std::mem::replace(&mut self.rates, new.rates);
+        for (old, moved) in old.iter_mut().zip(&moved) {
+            let new = moved.and_then(|at| self.rates.get_mut(usize::from(at))?.as_mut());
+            if let (Some(old), Some(new)) = (old.take(), new) {
+                new.adopt(old);
+            }
+        }
         self.connections = Connections::default();
         self.jails = new.jails;
         self.trusted_proxies = new.trusted_proxies;
         self.names.adopt(new.names);
         self.past.set_memory(new.past.memory());
+        self.past.set_jails(new.past.jails());
     }
 
     /// The client behind `event`: its address, or the last untrusted one that a trusted proxy reports.
@@ -193,6 +213,9 @@ impl Judge {
                     user: counted.user.cloned(),
                     shown: counted.shown,
                 };
+                if jail.lines.is_some() {
+                    return self.stand_in_failure(index, failed, addr, when, mode);
+                }
                 let jail = jail.clone();
                 self.failed_login((index, &jail), failed, addr, when, mode)
             }
@@ -351,9 +374,12 @@ impl Judge {
 
     /// Forgets the counts of `prefix` in one jail or in all: it was banned or unbanned by hand.
     pub fn forget(&mut self, prefix: Prefix, jail: Option<&JailName>) {
-        for (index, known) in self.jails.iter().enumerate() {
-            if jail.is_none_or(|jail| *jail == known.name) {
+        for index in 0..self.jails.len() {
+            if jail.is_none_or(|jail| *jail == self.jails[index].name) {
                 self.windows.take(index as JailIndex, prefix);
+                if let Some(rates) = self.rates_of(index as JailIndex) {
+                    rates.take(&Subject::Net(prefix));
+                }
             }
         }
     }
@@ -361,7 +387,13 @@ impl Judge {
     /// What is counted for `prefix` at `now`, per jail: points and tries; jails without any are left out.
     pub fn counted(&self, prefix: Prefix, now: Timestamp) -> Vec<(JailName, Points, u32)> {
         let sums = self.jails.iter().enumerate().map(|(index, jail)| {
-            let (points, tries) = self.windows.sum(index as JailIndex, prefix, now, jail.policy.findtime);
+            let (points, tries) = match self.rates.get(index).and_then(Option::as_ref) {
+                Some(rates) => {
+                    let retry = rates.get(&Subject::Net(prefix)).map_or(0, |tally| tally.retry);
+                    (Points(100).times(retry), retry)
+                }
+                None => self.windows.sum(index as JailIndex, prefix, now, jail.policy.findtime),
+            };
             (jail.name.clone(), points, tries)
         });
         sums.filter(|(_, _, tries)| *tries > 0).collect()
@@ -369,7 +401,8 @@ impl Judge {
 
     /// How many sources each jail is counting, by its index.
     pub fn tracked(&self, index: JailIndex) -> usize {
-        self.windows.tracked(index)
+        let rates = self.rates.get(usize::from(index)).and_then(Option::as_ref);
+        rates.map_or_else(|| self.windows.tracked(index), Rates::tracked)
     }
 
     /// Sources whose points have reached `maxretry` without a ban: whom the history would have banned.
@@ -388,6 +421,7 @@ impl Judge {
     pub fn sweep(&mut self, now: Timestamp) {
         let findtimes: Vec<Span> = self.jails.iter().map(|jail| jail.policy.findtime).collect();
         self.windows.sweep(now, &findtimes);
+        self.rates.iter_mut().flatten().for_each(|rates| rates.service(now));
         self.sweep_connections(now);
         self.trust.sweep(now);
         self.past.sweep(now);

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::event::{Attempt, JailName};
+use crate::filter::fail2ban::Subject;
 use crate::net::Prefix;
 use crate::time::Timestamp;
 
@@ -62,6 +63,9 @@ impl Judge {
             Turn::Began => {
                 banned.insert((past.prefix, &past.jail));
                 if let Some(index) = self.index_of(&past.jail) {
+                    if let Some(rates) = self.rates_of(index) {
+                        rates.take(&Subject::Net(past.prefix));
+                    }
                     let failures = self.windows.take(index, past.prefix);
                     self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
                 }
@@ -107,6 +111,10 @@ impl Judge {
             user: attempt.user.as_deref().map_or(0, names::hash),
             connection: attempt.connection.map_or(0, |shown| shown.connection),
         };
+        if let Some(rates) = self.rates_of(index) {
+            rates.count(&Subject::Net(Prefix::host(attempt.addr)), attempt.time);
+            return;
+        }
         let subject = self.subject(attempt.addr);
         if let Some(jail) = self.jails.get(usize::from(index)) {
             self.windows.add(index, subject, failure, &jail.policy);

@@ -5,7 +5,7 @@ use crate::jail::policy::PointTable;
 fn judge(policy: Policy) -> Judge {
     let accounts = ["root", "alice"].map(str::to_owned).into_iter().collect();
     let names = Names::new(accounts, ["drjohn1".to_owned()].into_iter().collect(), false);
-    let jail = Jail { name: JailName::new("sshd").unwrap(), policy };
+    let jail = Jail { name: JailName::new("sshd").unwrap(), policy, lines: None };
     Judge::new(vec![jail], names, PrefixSet::default(), 1000)
 }
 
@@ -95,7 +95,7 @@ fn bans_climb_the_ladder() {
         for pid in 0..3 {
             let event = failure("192.0.2.1", "root", Class::KnownUser, round * 10 + pid);
             if let Some(decision) = judge.observe(0, &event, at(0), Mode::Judge).decision {
-                judge.past.began(decision.prefix, at(0));
+                judge.past.began(decision.prefix, &decision.jail, at(0));
                 days.push(decision.until.timestamp().unwrap().secs() / 86_400);
             }
         }

@@ -96,7 +96,9 @@ impl Projection {
     fn update_point(&mut self, prefix: Prefix, bans: &[Ban], never: &NeverBan, before: &mut Before) {
         self.scopes.extend(bans.iter().map(|ban| ban.scope.clone()));
         for scope in &self.scopes {
-            let counts = |ban: &&Ban| ban.scope == *scope && (ban.forced || !never.overlaps(prefix));
+            let counts = |ban: &&Ban| {
+                ban.scope == *scope && *scope != Scope::Nothing && (ban.forced || !never.overlaps(prefix))
+            };
             let of_scope = bans.iter().filter(counts);
             let element = Element { scope: scope.clone(), prefix };
             before.entry(element.clone()).or_insert_with(|| self.end_of(&element));
@@ -188,7 +190,7 @@ fn same_end(left: End, right: End) -> bool {
 
 /// The pieces of all networks: of any ban outside the never-ban set, of forced ones also inside.
 fn nets(ledger: &Ledger, never: &NeverBan) -> BTreeMap<Element, End> {
-    let all = || ledger.iter().filter(|ban| is_net(ban.prefix, never));
+    let all = || ledger.iter().filter(|ban| ban.scope != Scope::Nothing && is_net(ban.prefix, never));
     let mut pieces = flatten(all(), |piece| never.subtract(piece));
     pieces.extend(flatten(all().filter(|ban| ban.forced), |piece| never.intersect(piece)));
     pieces

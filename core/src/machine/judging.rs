@@ -42,6 +42,7 @@ impl Machine {
                 let Verdict::Event(event) = verdict else { return };
                 event
             }
+            Extractor::Lines(_) => return self.classic_line((jail, reader), line, phase, clock, out),
             Extractor::Btmp(layout) => match btmp::failed_login(*layout, line.bytes) {
                 Verdict::Event(mut event) => {
                     self.judge.login_record(jail, &mut event, clock.now);
@@ -110,7 +111,7 @@ impl Machine {
         }
     }
 
-    fn seen_although_banned(
+    pub(super) fn seen_although_banned(
         &mut self,
         jail: &JailName,
         subject: Prefix,
@@ -128,13 +129,20 @@ impl Machine {
         }
     }
 
-    fn ban_by_jail(
+    pub(super) fn ban_by_jail(
         &mut self,
         jail: JailIndex,
         mut decision: Decision,
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
+        if let Some(rules) = self.judge.line_rules(jail) {
+            decision.scope = rules.reach.scope(&decision.jail);
+            return match rules.asks {
+                true => out.push(Effect::Ask(Box::new(decision))),
+                false => self.take_ban(jail, decision, now, out),
+            };
+        }
         let talks = || self.talks_to.iter().any(|addr| decision.prefix.contains_addr(*addr));
         let limited = match self.limit_to_ports {
             ScopeRule::All => false,
@@ -144,7 +152,17 @@ impl Machine {
         if limited {
             decision.scope = Scope::Ports(decision.jail.clone());
         }
-        self.judge.past.began(decision.prefix, decision.since);
+        self.take_ban(jail, decision, now, out);
+    }
+
+    pub(super) fn take_ban(
+        &mut self,
+        jail: JailIndex,
+        decision: Decision,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        self.judge.past.began(decision.prefix, &decision.jail, decision.since);
         if let Some(counters) = self.counters.get_mut(usize::from(jail)) {
             counters.bans += 1;
         }

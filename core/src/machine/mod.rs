@@ -5,13 +5,17 @@
 
 mod bans;
 mod judging;
+mod lines;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Attempt, JailName, Origin};
+use smol_str::SmolStr;
+
+use crate::event::{Attempt, Decision, JailName, Origin};
+use crate::filter::fail2ban::Fail2banFilter;
 use crate::filter::{Filter, btmp};
 use crate::jail::replay::PastBan;
 use crate::jail::{JailIndex, Judge, proxies};
@@ -41,6 +45,12 @@ pub enum Effect {
     Say(Notice),
     /// Somebody logged in from this address and port: as long as the connection lasts it is a session.
     LoggedIn(IpAddr, Option<u16>),
+    /// A name stands where an address was expected: [`Machine::resolved`] takes its addresses.
+    Resolve(Box<Unresolved>),
+    /// The jail's own command is asked whether this ban shall be: [`Machine::confirmed`] takes its answer.
+    Ask(Box<Decision>),
+    /// What led to the ban that follows, for the jail's commands.
+    Evidence(Box<Evidence>),
 }
 
 /// What the store keeps.
@@ -56,6 +66,32 @@ pub enum Record {
     Listed(Ban),
 }
 
+/// A failure of somebody who is only known by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unresolved {
+    /// The jail that counts it.
+    pub jail: JailName,
+    /// The name as the line shows it; hostile text.
+    pub name: SmolStr,
+    /// When it counts.
+    pub time: Timestamp,
+    /// The user that was tried.
+    pub user: Option<SmolStr>,
+}
+
+/// What a filter saw of the failure that led to a ban.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The jail that banned.
+    pub jail: JailName,
+    /// Whom.
+    pub prefix: Prefix,
+    /// The last matched lines; hostile text.
+    pub matches: Vec<SmolStr>,
+    /// What the filter captured, by the names of its groups; hostile text.
+    pub captures: Vec<(SmolStr, SmolStr)>,
+}
+
 /// What people are told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
@@ -63,6 +99,8 @@ pub enum Notice {
     Banned(Ban),
     /// A ban ended.
     Ended(Ban, Ended),
+    /// A jail counts somebody who is no address, and whom nothing can shut out; said once a jail.
+    NoAddress(JailName, SmolStr),
     /// A line's stamp is this many seconds off the time of its arrival; said once a jail.
     StampOff(JailName, i64),
     /// Lines still come from an address that has been banned for a while.
@@ -76,6 +114,8 @@ pub enum Notice {
 pub enum Extractor {
     /// Text lines through a filter.
     Text(Box<Filter>),
+    /// Text lines through a filter that judges as fail2ban does.
+    Lines(Box<Fail2banFilter>),
     /// Login records of a btmp file.
     Btmp(btmp::Layout),
 }
@@ -106,6 +146,10 @@ pub struct Machine {
     limit_to_ports: ScopeRule,
     counters: Vec<Counters>,
     stamp_warned: Vec<bool>,
+    /// Jails for which it was said that somebody is no address.
+    identity_warned: HashSet<JailName>,
+    /// What led to the failures of each source, for jails that run commands.
+    matches: HashMap<(JailIndex, Prefix), Vec<SmolStr>>,
     after_ban: HashMap<Prefix, u32>,
     talks_to: HashSet<IpAddr>,
     now: Timestamp,
@@ -135,6 +179,8 @@ impl Machine {
             limit_to_ports,
             counters: vec![Counters::default(); jails],
             stamp_warned: vec![false; jails],
+            identity_warned: HashSet::new(),
+            matches: HashMap::new(),
             after_ban: HashMap::new(),
             talks_to: HashSet::new(),
             now: Timestamp::default(),
@@ -178,6 +224,7 @@ impl Machine {
             new.judge.jails().iter().map(|jail| counters(&jail.name).unwrap_or_default()).collect();
         self.stamp_warned = new.stamp_warned;
         self.extractors = new.extractors;
+        self.matches.clear();
         self.limit_to_ports = new.limit_to_ports;
         self.judge.adopt(new.judge);
         let names: HashSet<&JailName> = self.judge.jails().iter().map(|jail| &jail.name).collect();

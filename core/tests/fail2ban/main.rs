@@ -9,7 +9,10 @@
 )]
 
 mod actions;
+mod corpus;
+mod filters;
 mod grammar;
 mod peer;
+mod scenarios;
 mod stock;
 mod variants;

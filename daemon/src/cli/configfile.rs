@@ -2,17 +2,46 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
 
 use pillory_core::config::{Config, Problem, raw, resolve};
 
-use super::{Failure, exit};
+use super::{Failure, exit, fail2ban};
 
 /// Where the configuration is if nobody says otherwise.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/pillory/pillory.toml";
 
 /// A longer file is no configuration.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Where a daemon's configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    /// The file; nothing for the default place.
+    pub(crate) file: Option<PathBuf>,
+    /// A fail2ban directory that brings the jails, in the place of what the file names.
+    pub(crate) fail2ban: Option<PathBuf>,
+}
+
+impl Place {
+    /// Reads the configuration. What is wrong with a fail2ban directory is said, and its other jails run.
+    /// # Errors
+    /// Every problem of the file, one a line, with exit status 2.
+    pub(crate) fn load(&self) -> Result<Config, Failure> {
+        let config = load_config(self.file.as_deref())?;
+        let Some(directory) = self.fail2ban.as_ref().or(config.fail2ban.as_ref()) else { return Ok(config) };
+        let found = fail2ban::read(directory);
+        for problem in &found.problems {
+            warn!(%problem, "left out");
+        }
+        for notice in &found.notices {
+            info!("{notice}");
+        }
+        Ok(found.config(config))
+    }
+}
 
 /// Reads the configuration: of `file`, or of the default place if there is one, or the built-in one.
 /// # Errors
@@ -29,7 +58,7 @@ pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
 /// Every problem.
 pub(crate) fn read_config(file: Option<&Path>) -> Result<Config, Vec<Problem>> {
     let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
-    match read(path) {
+    match read(path, MAX_BYTES) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
             raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw))
@@ -48,7 +77,9 @@ pub(crate) fn read_config(file: Option<&Path>) -> Result<Config, Vec<Problem>> {
 }
 
 /// The bytes of a regular file: a pipe might never end, and opening it would wait for its writer.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// # Errors
+/// The system's; also for what is no regular file, or is longer than `most` bytes.
+pub(super) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let kind = std::fs::metadata(path)?.file_type();
     if kind.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -57,9 +88,10 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
     let mut bytes = Vec::new();
-    let read = File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if read as u64 > MAX_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is longer than 16 MiB"));
+    let read = File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if read as u64 > most {
+        let what = format!("it is longer than {} MiB", most >> 20);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     Ok(bytes)
 }

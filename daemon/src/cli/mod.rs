@@ -5,6 +5,7 @@ mod check;
 mod client;
 pub(crate) mod configfile;
 mod doctor;
+pub(crate) mod fail2ban;
 mod import;
 mod offline;
 mod order;

@@ -27,9 +27,9 @@ use crate::store::keeper::{self, Started};
 use crate::store::{StoreError, writer};
 use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
-use crate::{clock, facts, kernel, logging, ports};
+use crate::{clock, errands, facts, kernel, logging, ports};
 
-use super::configfile::{DEFAULT_CONFIG, load_config};
+use super::configfile::{DEFAULT_CONFIG, Place};
 use super::{Failure, Outcome, exit, offline};
 
 /// Arguments of `pillory run`.
@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// Configuration file; default /etc/pillory/pillory.toml, which need not exist.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Take the jails from this fail2ban directory, such as /etc/fail2ban, as they are.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) fail2ban: Option<PathBuf>,
     /// Where state is kept.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/pillory")]
     pub(crate) state_dir: PathBuf,
@@ -68,8 +71,8 @@ fn parse_on_stop(text: &str) -> Result<OnStop, String> {
 pub(crate) struct Setup {
     /// The configuration in force.
     pub(crate) config: Config,
-    /// Where it was read; nothing means the default place.
-    pub(crate) config_file: Option<PathBuf>,
+    /// Where it was read.
+    pub(crate) place: Place,
     /// What happens to the bans in the kernel at the end.
     pub(crate) on_stop: OnStop,
     /// The zone of stamps that carry none.
@@ -82,7 +85,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     if let Some(problem) = clock::zone_problem() {
         warn!(reason = problem, "the time zone cannot be used; stamps that carry none are taken for UTC");
     }
-    let config = load_config(arguments.config.as_deref())?;
+    let place = Place { file: arguments.config.clone(), fail2ban: arguments.fail2ban.clone() };
+    let config = place.load()?;
     let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
     let _only_one = hold_namespace(arguments.dry_run)?;
     let mut store =
@@ -107,7 +111,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         .map_err(|error| cannot_listen(&arguments.control, &error))?;
     let threads =
         Threads { server, store, action, control: arguments.control.clone(), facts: (reader, asker) };
-    let setup = Setup { config, config_file: arguments.config.clone(), on_stop, zone: clock::zone() };
+    let setup = Setup { config, place, on_stop, zone: clock::zone() };
     threads.run(machine, readers, setup, restored)
 }
 
@@ -201,8 +205,8 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
     let restored = store
         .restore(now - longest, now - trust::MEMORY)
         .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
-    for (prefix, when) in &restored.past_bans {
-        machine.judge.past.began(*prefix, *when);
+    for (prefix, jail, when) in &restored.past_bans {
+        machine.judge.past.began(*prefix, jail, *when);
     }
     machine.restore(restored.bans, &restored.attempts, &restored.turns, restored.last_write);
     if restored.last_write > now {
@@ -308,7 +312,9 @@ impl Threads {
         let ports = readers.ports.clone();
         let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
         let watch = action.watch().map_err(|error| refused(&error))?;
-        let outlets = Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in };
+        let (errands, desks) = errands::desk();
+        let outlets =
+            Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume(restored.off, restored.positions, start);
         let lacks = store.unread.is_some();
@@ -341,6 +347,9 @@ impl Threads {
                 scope.spawn(|| watch_kernel(watch, &inputs_in, &wake));
             }
             scope.spawn(move || supervisor::run(&source_orders, &reads_in));
+            let (names, asks) = desks.split(&inputs_in);
+            scope.spawn(names);
+            scope.spawn(asks);
             engine.run(&reads, &inputs);
             stop.store(true, Ordering::SeqCst);
             wake.raise();

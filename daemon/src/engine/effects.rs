@@ -19,6 +19,7 @@ impl Engine {
         let mut changes = Vec::new();
         let mut records = Vec::new();
         let mut notices = Vec::new();
+        let mut unasked = Vec::new();
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Kernel(change) => changes.push(change),
@@ -26,6 +27,9 @@ impl Engine {
                 Effect::Say(notice) => notices.push(notice),
                 // Its far end joins the never-ban set at once.
                 Effect::LoggedIn(addr, port) => self.outlets.facts.logged_in(addr, port),
+                Effect::Resolve(unresolved) => self.outlets.errands.resolve(unresolved),
+                Effect::Ask(decision) => unasked.extend(self.outlets.errands.ask(decision)),
+                Effect::Evidence(evidence) => self.hooks.keep(*evidence),
             }
         }
         // The kernel first: it never waits for the disk.
@@ -36,6 +40,11 @@ impl Engine {
         // The log last: whoever reads it slowly must not hold back a ban.
         for notice in &notices {
             self.say(notice);
+            self.hook(notice);
+        }
+        // Nobody can be asked: better a ban too many than none.
+        for decision in unasked {
+            self.machine.confirmed(*decision, false, clock::now(), &mut self.effects);
         }
     }
 
@@ -110,6 +119,7 @@ impl Engine {
         let now = clock::now();
         self.off_until = off.flatten();
         self.machine.set_enforcing(off.is_none(), now, &mut self.effects);
+        self.switch_hooks(off.is_none());
         self.meta.push((META_OFF.into(), self.off_kept()));
     }
 

@@ -13,6 +13,7 @@ use pillory_core::jail::{Jail, JailIndex, Judge};
 use pillory_core::machine::{Extractor, Machine, ScopeRule};
 use pillory_core::net::Prefix;
 
+use crate::cli::fail2ban;
 use crate::discover::ActiveJail;
 use crate::kernel::JailPorts;
 use crate::ports;
@@ -97,7 +98,8 @@ pub(crate) fn build(
             }
         }
         extractors.push(own);
-        jails.push(Jail { name: jail.config.name.clone(), policy: jail.config.policy.clone() });
+        let lines = jail.config.lines.as_ref().map(|lines| lines.rules.clone());
+        jails.push(Jail { name: jail.config.name.clone(), policy: jail.config.policy.clone(), lines });
         readers.reads.push(jail.reads.clone());
     }
     if !problems.is_empty() {
@@ -118,15 +120,22 @@ pub(crate) fn build(
     let names = Names::new(accounts, good_users, config.goodusers_never_ban);
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
     judge.past.set_memory(config.retention);
+    let grows =
+        |jail: &&ActiveJail| jail.config.lines.as_ref().is_some_and(|lines| lines.rules.growth.is_some());
+    judge.past.set_jails(active.iter().filter(grows).map(|jail| jail.config.name.clone()));
     Ok((Machine::new(judge, extractors, config.scope), readers))
 }
 
 fn extractor(jail: &ActiveJail, what: &Wanted) -> Result<Extractor, Vec<String>> {
     match what {
         Wanted::Btmp(_) => Ok(Extractor::Btmp(btmp::Layout::native())),
-        Wanted::Lines(_) | Wanted::Journal { .. } => match Filter::compile(&jail.config.filter) {
-            Ok(filter) => Ok(Extractor::Text(Box::new(filter))),
-            Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
-        },
+        Wanted::Lines(_) | Wanted::Journal { .. } => {
+            let extractor = match &jail.config.lines {
+                Some(lines) if !lines.rules.by_attempts => fail2ban::compile(&jail.config.filter, lines)
+                    .map(|filter| Extractor::Lines(Box::new(filter))),
+                _ => Filter::compile(&jail.config.filter).map(|filter| Extractor::Text(Box::new(filter))),
+            };
+            extractor.map_err(|errors| errors.iter().map(ToString::to_string).collect())
+        }
     }
 }

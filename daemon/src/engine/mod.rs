@@ -7,6 +7,7 @@
 mod answers;
 pub(crate) mod commands;
 mod effects;
+mod hooks;
 pub(crate) mod jails;
 mod reload;
 pub(crate) mod report;
@@ -26,6 +27,7 @@ use pillory_core::time::{Span, Timestamp};
 
 use crate::clock;
 use crate::control::server::Order;
+use crate::errands::{Answered, Errands};
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::sources::{self, Batch, Position, StreamStatus};
@@ -63,6 +65,8 @@ pub(crate) enum Input {
     KernelTouched,
     /// What the host knows anew: addresses, sessions, accounts.
     Facts(Facts),
+    /// What the engine did not wait for.
+    Answered(Answered),
     /// Stop, by SIGTERM or Ctrl-C.
     Stop,
     /// Read the configuration again, by SIGHUP.
@@ -80,6 +84,8 @@ pub(crate) struct Outlets {
     pub(crate) facts: Asker,
     /// Orders for the supervisor of the sources.
     pub(crate) sources: Sender<SourceOrder>,
+    /// Names to be resolved and commands to be asked.
+    pub(crate) errands: Errands,
 }
 
 /// See the module.
@@ -103,6 +109,8 @@ pub(crate) struct Engine {
     streams: HashMap<&'static str, Vec<StreamStatus>>,
     watching: Vec<&'static str>,
     warnings: HashMap<String, String>,
+    /// The commands of jails that were read from a fail2ban directory.
+    hooks: hooks::Hooks,
     off_until: Option<Timestamp>,
     /// The kernel refused something: after so many of the next changes that it takes, look whether all is there.
     read_backs: u8,
@@ -156,6 +164,7 @@ impl Engine {
             streams: HashMap::new(),
             watching: Vec::new(),
             warnings: HashMap::new(),
+            hooks: hooks::Hooks::default(),
             off_until: None,
             read_backs: 0,
             started: clock::Stopwatch::start(),
@@ -178,6 +187,7 @@ impl Engine {
         self.off_until = off.flatten();
         self.known_positions = positions;
         let _ = self.outlets.sources.send(start);
+        self.start_hooks();
     }
 
     /// Works until told to stop. Returns once everything is durable.
@@ -259,6 +269,7 @@ impl Engine {
                 }
             }
             Input::Facts(facts) => self.facts(facts),
+            Input::Answered(answered) => self.answered(answered),
             Input::Stop => self.stopping = true,
             Input::Reload => self.reload(None),
         }
@@ -323,6 +334,7 @@ impl Engine {
                 _ => {}
             }
         }
+        self.stop_hooks();
         report::stopping(self.machine.ledger.len(), self.setup.on_stop, self.action);
     }
 }

@@ -10,7 +10,6 @@ use tracing::{error, info};
 use pillory_core::config::Config;
 use pillory_core::machine::Machine;
 
-use crate::cli::configfile::load_config;
 use crate::control::Reply;
 use crate::discover::{self, Places};
 use crate::kernel::Job;
@@ -54,7 +53,7 @@ impl Engine {
     }
 
     fn read_new(&self) -> Result<(Config, Machine, Readers), String> {
-        let config = load_config(self.setup.config_file.as_deref()).map_err(|failure| failure.message)?;
+        let config = self.setup.place.load().map_err(|failure| failure.message)?;
         if config.banaction != self.setup.config.banaction {
             return Err("banaction cannot change while running; restart the daemon for it".to_owned());
         }
@@ -77,6 +76,7 @@ impl Engine {
         self.readers = new.readers;
         self.setup.config = new.config;
         self.outlets.facts.configured(&self.setup.config);
+        self.restart_hooks();
         self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
         if restart_sources {
             self.watching.clear();

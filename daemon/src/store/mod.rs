@@ -222,10 +222,14 @@ pub(crate) fn open_read_only(directory: &Path) -> Result<Connection, StoreError>
     connection.map_err(|cause| StoreError::Database { tried: "open", path, cause })
 }
 
+/// How the store writes [`Scope::Nothing`]; no jail can have this name.
+const NOTHING: &str = "/";
+
 fn scope_text(scope: &Scope) -> String {
     match scope {
         Scope::All => String::new(),
         Scope::Ports(jail) => jail.as_str().to_owned(),
+        Scope::Nothing => NOTHING.to_owned(),
     }
 }
 
@@ -258,7 +262,10 @@ fn ban_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Op
         failures: row.get("failures")?,
         reason: row.get("reason")?,
         origin: Origin::from_name(&origin).unwrap_or(Origin::Local),
-        scope: jails.of(&scope).map_or(Scope::All, Scope::Ports),
+        scope: match scope.as_str() {
+            NOTHING => Scope::Nothing,
+            scope => jails.of(scope).map_or(Scope::All, Scope::Ports),
+        },
         // Who only reads may meet tables of before the column.
         forced: row.get("forced").unwrap_or(false),
     }))

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, ToSql};
 use serde::Serialize;
 
-use pillory_core::event::Attempt;
+use pillory_core::event::{Attempt, JailName};
 use pillory_core::jail::replay::{PastBan, Turn};
 use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
@@ -21,7 +21,7 @@ pub(crate) struct Restored {
     /// Attempts and good logins young enough to matter, in order of time.
     pub(crate) attempts: Vec<Attempt>,
     /// Prefixes with the begins of their local bans, in order.
-    pub(crate) past_bans: Vec<(Prefix, Timestamp)>,
+    pub(crate) past_bans: Vec<(Prefix, JailName, Timestamp)>,
     /// What became of bans, in order of time.
     pub(crate) turns: Vec<PastBan>,
     /// Resume positions by stream.
@@ -46,9 +46,10 @@ pub(crate) fn restore(
     let since = [failures_since.millis(), logins_since.millis()];
     restored.attempts = all(db, "*", young, &since, |row| attempt_of(row, &mut jails))?;
     let began = "FROM history WHERE what = 'ban' AND origin = 'local' ORDER BY id";
-    restored.past_bans = all(db, "prefix, time", began, &[], |row| {
-        let (prefix, time) = (row.get::<_, String>(0)?.parse(), row.get(1)?);
-        Ok(prefix.ok().map(|prefix| (prefix, Timestamp::from_millis(time))))
+    restored.past_bans = all(db, "prefix, jail, time", began, &[], |row| {
+        let (prefix, jail) = (row.get::<_, String>(0)?.parse(), row.get::<_, String>(1)?);
+        let (Ok(prefix), Some(jail)) = (prefix, jails.of(&jail)) else { return Ok(None) };
+        Ok(Some((prefix, jail, Timestamp::from_millis(row.get(2)?))))
     })?;
     restored.turns = turns(db, failures_since)?;
     restored.positions = pairs(db, "SELECT stream, position FROM positions")?;

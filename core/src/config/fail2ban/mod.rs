@@ -8,6 +8,7 @@
 //! Source: behaviour of fail2ban 1.0.2, held by a test that compares with `fail2ban-client -d`.
 
 mod action;
+mod convert;
 mod jail;
 pub mod native;
 pub mod options;
@@ -296,3 +297,45 @@ const MAX_JAILS: usize = 2_000;
 
 #[cfg(test)]
 mod tests;
+
+impl Growth {
+    /// Without the formula, which is not understood: doubling stands in for it.
+    pub(super) fn as_grown(&self) -> crate::jail::growth::Growth {
+        crate::jail::growth::Growth {
+            factor: self.factor,
+            multipliers: self.multipliers.clone(),
+            rndtime: self.rndtime,
+            maxtime: self.maxtime,
+            overalljails: self.overalljails,
+        }
+    }
+}
+
+impl F2bFilter {
+    /// The filter as [`crate::filter::fail2ban::Fail2banFilter`] compiles it.
+    pub fn spec(&self) -> FilterSpec {
+        FilterSpec {
+            name: self.name.clone(),
+            prefregex: self.prefregex.clone(),
+            failregex: self.failregex.clone(),
+            ignoreregex: self.ignoreregex.clone(),
+            datepattern: self.datepattern.clone(),
+            journalmatch: self.journalmatch.clone(),
+            ..FilterSpec::default()
+        }
+    }
+
+    /// What the compiled filter is told besides its expressions; the year of 2000 and no zone, until somebody
+    /// who knows them says so.
+    pub fn options(&self) -> crate::filter::fail2ban::Options {
+        use crate::filter::regex::HostNames;
+        crate::filter::fail2ban::Options {
+            maxlines: self.maxlines.map_or(1, |lines| lines.max(1) as usize),
+            names: if self.usedns == UseDns::No { HostNames::Refuse } else { HostNames::Match },
+            raw: self.usedns == UseDns::Raw,
+            zone: None,
+            year: 2000,
+            keep_matches: false,
+        }
+    }
+}

@@ -239,7 +239,7 @@ fn reads_what_apache_and_nginx_write_and_nothing_else() {
 /// A machine with the built-in filter; the proxy has been there since yesterday.
 fn machine(proxy: &str) -> (Machine, Vec<Effect>) {
     let filter = Filter::compile(&catalog::builtin("wordpress").unwrap()).unwrap();
-    let jails = vec![Jail { name: jail(), policy: Policy::default() }];
+    let jails = vec![Jail { name: jail(), policy: Policy::default(), lines: None }];
     let names = Names::new(std::collections::HashSet::new(), std::collections::HashSet::new(), false);
     let judge = Judge::new(jails, names, PrefixSet::default(), 1000);
     let mut machine = Machine::new(judge, vec![vec![Extractor::Text(Box::new(filter))]], ScopeRule::All);

@@ -90,7 +90,8 @@ impl SetId {
     /// The set that an element lives in.
     pub(super) fn of(element: &Element) -> SetId {
         let jail = match &element.scope {
-            Scope::All => None,
+            // The projection holds nothing that the kernel shall not do.
+            Scope::All | Scope::Nothing => None,
             Scope::Ports(jail) => Some(jail.clone()),
         };
         SetId { kind: SetKind::of(element.prefix), jail }

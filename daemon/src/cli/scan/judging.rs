@@ -82,7 +82,7 @@ impl Judging {
                     .collect(),
                 journalmatch: jail.filter.journalmatch.clone(),
             });
-            jails.push(Jail { name: jail.name.clone(), policy: jail.policy.clone() });
+            jails.push(Jail { name: jail.name.clone(), policy: jail.policy.clone(), lines: None });
         }
         if readers.is_empty() {
             let known: Vec<&str> = config.jails.iter().map(|jail| jail.name.as_str()).collect();

@@ -1,0 +1,124 @@
+//! From a fail2ban directory to a [`Config`]: its jails beside nothing else.
+
+use crate::config::{Backend, Config, Enabled, JailConfig, LineJail};
+use crate::filter::FilterSpec;
+use crate::jail::lines::{LineRules, Reach as Shut};
+use crate::net::PrefixSet;
+
+use super::native::Reach;
+use super::{F2bAction, F2bJail, Fail2ban, NativeAction, UseDns};
+
+/// Every port: how a jail of fail2ban's names all ports of a protocol.
+const ALL_PORTS: &str = "1:65535";
+
+impl Fail2ban {
+    /// The configuration with the jails of this directory in the place of `base`'s own; what `base` says of the host
+    /// (who is never banned, say) stays.
+    pub fn config(&self, base: Config) -> Config {
+        let mut jails: Vec<JailConfig> = self.jails.iter().map(jail).collect();
+        jails.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut config = Config { jails, ..base };
+        let names = self.jails.iter().flat_map(|jail| &jail.ignoreip_names);
+        config.ignoreip_names.extend(names.cloned());
+        config.ignoreip_names.sort();
+        config.ignoreip_names.dedup();
+        let natives = || self.jails.iter().flat_map(|jail| &jail.actions).map(|action| &action.native);
+        let only_routes = natives().all(|native| !matches!(native, NativeAction::Nftables { .. }))
+            && natives().any(|native| matches!(native, NativeAction::Nullroute(_)));
+        if config.banaction == "auto" && only_routes {
+            config.banaction = "nullroute".to_owned();
+        }
+        config
+    }
+}
+
+fn jail(jail: &F2bJail) -> JailConfig {
+    let (reach, port) = reach(&jail.actions);
+    let stands_in = jail.filter.stand_in.is_some();
+    let filter = match &jail.filter.stand_in {
+        Some(stand_in) => FilterSpec { ignoreregex: jail.filter.ignoreregex.clone(), ..stand_in.clone() },
+        None => jail.filter.spec(),
+    };
+    let rules = LineRules {
+        maxretry: jail.maxretry,
+        findtime: jail.findtime,
+        bantime: jail.bantime,
+        growth: jail.growth.increment.then(|| jail.growth.as_grown()),
+        ignore: PrefixSet::new(jail.ignoreip.iter().copied()),
+        reach,
+        maxmatches: jail.maxmatches,
+        skips_history: !jail.logpath.is_empty() && jail.logpath.iter().all(|log| log.from_end),
+        asks: jail.ignorecommand.is_some(),
+        resolves: matches!(jail.filter.usedns, UseDns::Yes | UseDns::Warn),
+        by_attempts: stands_in,
+    };
+    let mut options = jail.filter.options();
+    let commands: Vec<F2bAction> =
+        jail.actions.iter().filter(|action| action.native == NativeAction::Command).cloned().collect();
+    options.keep_matches = !commands.is_empty();
+    JailConfig {
+        name: jail.name.clone(),
+        enabled: if jail.enabled { Enabled::Yes } else { Enabled::No },
+        backend: backend(jail),
+        logpath: jail.logpath.iter().map(|log| log.pattern.clone()).collect(),
+        filter,
+        policy: jail.policy(),
+        port,
+        lines: Some(LineJail {
+            rules,
+            options,
+            logtimezone: jail.logtimezone.clone(),
+            logencoding: jail.logencoding.clone(),
+            ignorecommand: jail.ignorecommand.clone(),
+            ignorecache: jail.ignorecache.clone(),
+            commands,
+        }),
+    }
+}
+
+fn backend(jail: &F2bJail) -> Backend {
+    match (jail.backend.starts_with("systemd"), jail.logpath.is_empty()) {
+        (true, _) => Backend::Journal,
+        (false, false) => Backend::File,
+        // Nothing says what it reads: whatever is best for a filter of ours.
+        (false, true) => Backend::Auto,
+    }
+}
+
+/// Which traffic the jail's actions shut out together, and the ports if it is limited to them.
+fn reach(actions: &[F2bAction]) -> (Shut, Vec<String>) {
+    let mut port: Vec<String> = Vec::new();
+    let mut shut = Shut::Nothing;
+    for action in actions {
+        let own = match &action.native {
+            NativeAction::Nullroute(_) | NativeAction::Nftables { reach: Reach::All, .. } => None,
+            NativeAction::Nftables { reach: Reach::Protocols(protocols), .. } => {
+                ports(&[ALL_PORTS.to_owned()], protocols)
+            }
+            NativeAction::Nftables { reach: Reach::Ports { ports: list, protocols }, .. } => {
+                ports(list, protocols)
+            }
+            NativeAction::None(_) | NativeAction::Command => continue,
+        };
+        match own {
+            None => return (Shut::All, Vec::new()),
+            Some(own) => {
+                shut = Shut::Ports;
+                port.extend(own.into_iter().filter(|own| !port.contains(own)).collect::<Vec<_>>());
+            }
+        }
+    }
+    (shut, port)
+}
+
+/// `ssh` and `tcp` as `ssh/tcp`; nothing if a protocol has no ports, or is every protocol.
+fn ports(list: &[String], protocols: &[String]) -> Option<Vec<String>> {
+    let known = protocols.iter().all(|protocol| matches!(protocol.as_str(), "tcp" | "udp"));
+    known.then(|| {
+        let one = |port: &String, protocol: &String| {
+            let port = port.strip_prefix("0:").map_or_else(|| port.clone(), |last| format!("1:{last}"));
+            format!("{port}/{protocol}")
+        };
+        list.iter().flat_map(|port| protocols.iter().map(move |protocol| one(port, protocol))).collect()
+    })
+}

@@ -1,0 +1,131 @@
+//! The exact matcher: does the tree match, and what do its groups hold.
+//!
+//! It backtracks, so the match that it finds first is the one that Python prefers. Backtracking can take exponential
+//! time on hostile text. So it counts its steps, and beyond about 16 for each byte it starts anew on a second form
+//! of the program that remembers, for each choice and place, that nothing came of it: each is then tried once, and
+//! the time is bounded by the size of the program times that of the text. Lookarounds and atomic groups are runs of
+//! their own, of which successes are remembered too.
+//!
+//! Three things depend on more than choice and place. How far a repetition got whose body can match nothing, and
+//! whether a group that a condition asks for has matched, become part of what is remembered. Behind a backreference
+//! nothing can be remembered up to that reference: there, and where a lookaround or atomic group that is run again
+//! and again captures, a limit of steps holds, and [`Found::Limit`] says when it was met.
+
+mod build;
+mod code;
+mod memo;
+mod set;
+mod walk;
+
+pub(super) use build::{plain_char, single, starts_at_begin};
+
+use std::ops::Range;
+
+use super::RegexError;
+use super::tree::Tree;
+use code::Code;
+use memo::Memo;
+use walk::{Choice, Limit, Walk};
+
+/// A slot that holds no place.
+const UNSET: usize = usize::MAX;
+
+/// Steps of an expression in its first form; what its repetitions unfold to counts.
+const MAX_OPS: usize = 50_000;
+
+/// Steps where nothing guarantees an end: about 10 ms.
+const MAX_STEPS: usize = 1_000_000;
+
+/// An expression that is ready to match.
+#[derive(Debug)]
+pub struct Matcher {
+    plain: Code,
+    /// The form that remembers. Few texts need it, so it is made when the first one does.
+    careful: Option<Result<Code, RegexError>>,
+    tree: Tree,
+}
+
+/// What a search needs besides the text, and where it leaves the groups; reused from search to search.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    slots: Vec<usize>,
+    stack: Vec<Choice>,
+}
+
+/// What came of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It matches; [`Scratch::group`] tells where.
+    Match,
+    /// It does not match anywhere.
+    Nothing,
+    /// It took too many steps to tell; see the module's head.
+    Limit,
+}
+
+impl Scratch {
+    /// Where a group of the last match stands; the first is the whole match. Nothing if it took no part.
+    pub fn group(&self, index: usize) -> Option<Range<usize>> {
+        let (start, end) = (*self.slots.get(index * 2)?, *self.slots.get(index * 2 + 1)?);
+        (end != UNSET && start <= end).then_some(start..end)
+    }
+}
+
+impl Matcher {
+    /// Makes an expression ready.
+    /// # Errors
+    /// [`super::RegexProblem::Size`] if its repetitions unfold to too much.
+    pub fn new(tree: Tree) -> Result<Matcher, RegexError> {
+        let plain = build::plain(&tree)?;
+        Ok(Matcher { plain, careful: None, tree })
+    }
+
+    /// The expression.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Looks for the first match anywhere in `text`, as Python's `search` does.
+    pub fn search(&mut self, scratch: &mut Scratch, text: &[u8]) -> Found {
+        let budget = 1_000 + text.len().saturating_mul(16);
+        match run(&self.plain, scratch, text, budget, None) {
+            Ok(found) => found,
+            Err(Limit) => self.search_carefully(scratch, text),
+        }
+    }
+
+    /// The same with the second form of the program from the start: slower, unless the text is hostile.
+    pub fn search_carefully(&mut self, scratch: &mut Scratch, text: &[u8]) -> Found {
+        let tree = &self.tree;
+        let careful = self.careful.get_or_insert_with(|| build::careful(tree));
+        let Ok(careful) = careful else { return Found::Limit };
+        let budget = if careful.is_bounded { usize::MAX } else { MAX_STEPS };
+        match Memo::new(careful, text) {
+            Some(mut memo) => run(careful, scratch, text, budget, Some(&mut memo)).unwrap_or(Found::Limit),
+            None => Found::Limit,
+        }
+    }
+}
+
+fn run(
+    code: &Code,
+    scratch: &mut Scratch,
+    text: &[u8],
+    budget: usize,
+    memo: Option<&mut Memo>,
+) -> Result<Found, Limit> {
+    scratch.slots.clear();
+    scratch.slots.resize(code.slots, UNSET);
+    scratch.stack.clear();
+    let mut walk = Walk::new(code, text, &mut scratch.slots, &mut scratch.stack, budget, memo);
+    let Some(end) = walk.run(0, 0, false)? else { return Ok(Found::Nothing) };
+    if let [start, last, ..] = scratch.slots.as_mut_slice() {
+        // Who looks for its start has found it.
+        *start = if *start == UNSET { 0 } else { *start };
+        *last = end;
+    }
+    Ok(Found::Match)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Jails read from a fail2ban directory: lines are counted, single addresses are banned, and bans are as long as
+//! fail2ban makes them, so that a migration changes no decision. Who is never banned still never is.
+
+use std::net::IpAddr;
+
+use smol_str::SmolStr;
+
+use crate::event::{Attempt, Class, Decision, JailName, Origin, Points, Scope};
+use crate::filter::fail2ban::Subject;
+use crate::net::{Prefix, PrefixSet};
+use crate::time::{BanTime, Span, Timestamp};
+
+use super::growth::Growth;
+use super::rate::{Rates, Tally};
+use super::{Failed, JailIndex, Judge, Judgement, Mode};
+
+/// What such a jail says.
+#[derive(Debug, Clone)]
+pub struct LineRules {
+    /// Failures within `findtime` that ban.
+    pub maxretry: u32,
+    /// Length of the window.
+    pub findtime: Span,
+    /// How long a first ban lasts.
+    pub bantime: BanTime,
+    /// How later ones grow; nothing if they do not.
+    pub growth: Option<Growth>,
+    /// Whom the jail passes over (its `ignoreip`).
+    pub ignore: PrefixSet,
+    /// Which traffic its bans shut out.
+    pub reach: Reach,
+    /// Matched lines that are kept of a source for commands.
+    pub maxmatches: u32,
+    /// What was in its logs before the first start is not read (`logpath .. tail`).
+    pub skips_history: bool,
+    /// A command is asked before anybody is banned (`ignorecommand`).
+    pub asks: bool,
+    /// Names are resolved (`usedns` of `yes` or `warn`).
+    pub resolves: bool,
+    /// A filter of ours stands in, so attempts are counted, each of them one failure.
+    pub by_attempts: bool,
+}
+
+/// Which traffic the bans of a jail shut out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All of it.
+    All,
+    /// What goes to the jail's ports.
+    Ports,
+    /// None: only commands are run.
+    Nothing,
+}
+
+impl Reach {
+    /// The scope of a ban of this jail.
+    pub fn scope(self, jail: &JailName) -> Scope {
+        match self {
+            Reach::All => Scope::All,
+            Reach::Ports => Scope::Ports(jail.clone()),
+            Reach::Nothing => Scope::Nothing,
+        }
+    }
+}
+
+/// One failure, as a line showed it.
+#[derive(Debug, Clone)]
+pub struct LineFailure {
+    /// Whose.
+    pub prefix: Prefix,
+    /// When it counts.
+    pub time: Timestamp,
+    /// The user that was tried.
+    pub user: Option<SmolStr>,
+}
+
+impl LineRules {
+    /// An empty count by these rules.
+    pub(super) fn rates(&self, max_tracked: usize) -> Rates {
+        Rates::new(self.maxretry, self.findtime, max_tracked)
+    }
+}
+
+impl Judge {
+    /// The rules of a jail that counts lines; nothing for others.
+    pub fn line_rules(&self, index: JailIndex) -> Option<&LineRules> {
+        self.jails.get(usize::from(index))?.lines.as_ref()
+    }
+
+    /// Notes that a line of such a jail was read.
+    pub fn line_read(&mut self, index: JailIndex, now: Timestamp) {
+        if let Some(rates) = self.rates_of(index) {
+            rates.line(now);
+        }
+    }
+
+    /// Counts a failure of such a jail, and decides. Nothing happens for whom the jail passes over.
+    pub fn line_failure(
+        &mut self,
+        index: JailIndex,
+        failure: &LineFailure,
+        now: Timestamp,
+        mode: Mode,
+    ) -> Judgement {
+        let Some(jail) = self.jails.get(usize::from(index)).cloned() else { return Judgement::default() };
+        let Some(rules) = &jail.lines else { return Judgement::default() };
+        let prefix = failure.prefix;
+        if rules.ignore.contains(prefix) {
+            return Judgement::default();
+        }
+        let attempt = Attempt {
+            time: failure.time,
+            jail: jail.name.clone(),
+            addr: prefix.addr(),
+            user: failure.user.clone(),
+            class: Some(Class::KnownUser),
+            points: Points(100),
+            tries: 1,
+            connection: None,
+        };
+        if self.never.overlaps(prefix) || mode == Mode::Learn {
+            return Judgement { attempt: Some(attempt), decision: None };
+        }
+        let earlier = rules.growth.as_ref().map_or(0, |_| self.past.count_of(prefix, &jail.name));
+        let weight = Growth::weight(earlier, rules.maxretry);
+        let source = Subject::Net(prefix);
+        let Some(rates) = self.rates_of(index) else { return Judgement::default() };
+        let mut tally = None;
+        for _ in 0..weight {
+            tally = tally.or_else(|| rates.failure(&source, failure.time, now));
+        }
+        // Failures of whom is banned count too: what is left of them counts when the ban is over.
+        let tally = tally.filter(|_| mode == Mode::Judge);
+        let decision = tally.map(|tally| self.line_ban(&jail.name, rules, prefix, tally));
+        Judgement { attempt: Some(attempt), decision }
+    }
+
+    /// Counts what a filter of ours saw for such a jail: each attempt is one failure of the single address.
+    pub(super) fn stand_in_failure(
+        &mut self,
+        index: JailIndex,
+        failed: Failed,
+        addr: IpAddr,
+        when: Timestamp,
+        mode: Mode,
+    ) -> Judgement {
+        let failure = LineFailure { prefix: Prefix::host(addr), time: when, user: failed.user };
+        let mut all = Judgement::default();
+        for _ in 0..failed.tries {
+            let one = self.line_failure(index, &failure, when, mode);
+            let tries = all.attempt.as_ref().map_or(0, |attempt| attempt.tries);
+            all.attempt =
+                one.attempt.map(|attempt| Attempt { tries: tries + 1, connection: failed.shown, ..attempt });
+            all.decision = all.decision.or(one.decision);
+        }
+        all
+    }
+
+    fn line_ban(&self, jail: &JailName, rules: &LineRules, prefix: Prefix, tally: Tally) -> Decision {
+        let bantime = match &rules.growth {
+            None => rules.bantime,
+            Some(growth) => {
+                let earlier = match growth.overalljails {
+                    true => self.past.count(prefix),
+                    false => self.past.count_of(prefix, jail),
+                };
+                growth.bantime(rules.bantime, earlier, self.past.chance(prefix, tally.last))
+            }
+        };
+        let plural = if tally.retry == 1 { "failure" } else { "failures" };
+        let reason = match tally.last.since(tally.first) {
+            span if span.secs() == 0 => format!("{} {plural} at once", tally.retry),
+            span => format!("{} {plural} in {span}", tally.retry),
+        };
+        Decision {
+            prefix,
+            jail: jail.clone(),
+            since: tally.last,
+            until: bantime.end(tally.last),
+            failures: tally.retry,
+            reason,
+            origin: Origin::Local,
+            scope: rules.reach.scope(jail),
+            forced: false,
+        }
+    }
+
+    pub(super) fn rates_of(&mut self, index: JailIndex) -> Option<&mut Rates> {
+        self.rates.get_mut(usize::from(index))?.as_mut()
+    }
+}

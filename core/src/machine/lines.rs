@@ -1,0 +1,178 @@
+//! Lines of jails that were read from a fail2ban directory: counted, recorded and banned for as fail2ban does.
+
+use crate::event::{Decision, JailName, Line};
+use crate::filter::Clock;
+use crate::filter::fail2ban::{Hit, Ruling, Subject, Timing};
+use crate::jail::lines::LineFailure;
+use crate::jail::{JailIndex, Mode};
+use crate::net::Prefix;
+use crate::time::Timestamp;
+
+use super::{Effect, Evidence, Extractor, Machine, Notice, Phase, Record, Unresolved};
+
+/// So many sources' lines are kept for commands.
+const MOST_MATCHES: usize = 10_000;
+
+impl Machine {
+    /// Judges one record by a jail that counts lines.
+    pub(super) fn classic_line(
+        &mut self,
+        (jail, reader): (JailIndex, usize),
+        line: &Line<'_>,
+        phase: Phase,
+        clock: &Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(rules) = self.judge.line_rules(jail) else { return };
+        if rules.skips_history && phase == Phase::History {
+            return;
+        }
+        let timing = match phase {
+            Phase::Live => Timing::Operation,
+            Phase::History | Phase::CatchUp => Timing::Start(rules.findtime),
+        };
+        let readers = self.extractors.get_mut(usize::from(jail));
+        let Some(Extractor::Lines(filter)) = readers.and_then(|readers| readers.get_mut(reader)) else {
+            return;
+        };
+        let ruling = filter.judge(line, clock, timing, clock.now);
+        if let Ruling::Failure(subject, hit) = ruling {
+            self.classic_failure((jail, reader), (subject, hit), phase, clock.now, out);
+        }
+        self.judge.line_read(jail, clock.now);
+    }
+
+    fn classic_failure(
+        &mut self,
+        (jail, reader): (JailIndex, usize),
+        (subject, hit): (Subject, Hit),
+        phase: Phase,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(name) = self.judge.jails().get(usize::from(jail)).map(|jail| jail.name.clone()) else {
+            return;
+        };
+        let time = hit.time.unwrap_or(now);
+        match subject {
+            Subject::Net(prefix) => {
+                let failure = LineFailure { prefix, time, user: hit.user };
+                if hit.matches.is_empty() {
+                    return self.line_failure(jail, &failure, phase, now, out);
+                }
+                self.keep_matches(jail, prefix, hit.matches);
+                let evidence = self.evidence((jail, reader), &name, prefix);
+                let before = out.len();
+                self.line_failure(jail, &failure, phase, now, out);
+                // Only a ban wants to know what led to it.
+                let bans =
+                    |effect: &Effect| matches!(effect, Effect::Ask(_) | Effect::Record(Record::Banned(_)));
+                if out[before..].iter().any(bans) {
+                    self.matches.remove(&(jail, prefix));
+                    out.insert(before, Effect::Evidence(Box::new(evidence)));
+                }
+            }
+            Subject::Name(host) if self.judge.line_rules(jail).is_some_and(|rules| rules.resolves) => {
+                out.push(Effect::Resolve(Box::new(Unresolved {
+                    jail: name,
+                    name: host,
+                    time,
+                    user: hit.user,
+                })));
+            }
+            Subject::Name(text) | Subject::Id(text) => {
+                if self.identity_warned.insert(name.clone()) {
+                    out.push(Effect::Say(Notice::NoAddress(name, text)));
+                }
+            }
+        }
+    }
+
+    /// Counts one failure of a jail that counts lines.
+    fn line_failure(
+        &mut self,
+        jail: JailIndex,
+        failure: &LineFailure,
+        phase: Phase,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let now = self.now(now);
+        let Some(name) = self.judge.jails().get(usize::from(jail)).map(|jail| jail.name.clone()) else {
+            return;
+        };
+        let banned = self.ledger.is_banned(failure.prefix, &name);
+        let mode = if banned { Mode::Banned } else { Mode::Judge };
+        let judgement = self.judge.line_failure(jail, failure, now, mode);
+        if let Some(attempt) = judgement.attempt {
+            if let Some(counters) = self.counters.get_mut(usize::from(jail)) {
+                counters.failures += 1;
+            }
+            if banned && phase == Phase::Live {
+                self.seen_although_banned(&name, failure.prefix, now, out);
+            }
+            out.push(Effect::Record(Record::Attempt(attempt)));
+        }
+        if let Some(decision) = judgement.decision {
+            self.ban_by_jail(jail, decision, now, out);
+        }
+    }
+
+    /// Takes the addresses of a name: each is counted. Nothing happens if there are none.
+    pub fn resolved(
+        &mut self,
+        unresolved: &Unresolved,
+        addresses: &[std::net::IpAddr],
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(jail) = self.index_of(&unresolved.jail) else { return };
+        for addr in addresses {
+            let failure = LineFailure {
+                prefix: Prefix::host(crate::net::canonical(*addr)),
+                time: unresolved.time,
+                user: unresolved.user.clone(),
+            };
+            self.line_failure(jail, &failure, Phase::Live, now, out);
+        }
+    }
+
+    /// Takes the answer of a jail's command: the ban is made, or its source begins anew.
+    pub fn confirmed(&mut self, decision: Decision, is_spared: bool, now: Timestamp, out: &mut Vec<Effect>) {
+        if is_spared {
+            return;
+        }
+        if let Some(jail) = self.index_of(&decision.jail) {
+            let now = self.now(now);
+            self.take_ban(jail, decision, now, out);
+        }
+    }
+
+    fn index_of(&self, name: &JailName) -> Option<JailIndex> {
+        let at = self.judge.jails().iter().position(|jail| jail.name == *name)?;
+        JailIndex::try_from(at).ok()
+    }
+
+    fn keep_matches(&mut self, jail: JailIndex, prefix: Prefix, mut lines: Vec<smol_str::SmolStr>) {
+        if self.matches.len() >= MOST_MATCHES && !self.matches.contains_key(&(jail, prefix)) {
+            self.matches.clear();
+        }
+        let most = self.judge.line_rules(jail).map_or(0, |rules| rules.maxmatches as usize);
+        let kept = self.matches.entry((jail, prefix)).or_default();
+        kept.append(&mut lines);
+        let extra = kept.len().saturating_sub(most);
+        kept.drain(..extra);
+    }
+
+    fn evidence(&self, (jail, reader): (JailIndex, usize), name: &JailName, prefix: Prefix) -> Evidence {
+        let readers = self.extractors.get(usize::from(jail));
+        let captures = match readers.and_then(|readers| readers.get(reader)) {
+            Some(Extractor::Lines(filter)) => {
+                filter.captures().map(|(name, value)| (name.into(), value.text())).collect()
+            }
+            _ => Vec::new(),
+        };
+        let matches = self.matches.get(&(jail, prefix)).cloned().unwrap_or_default();
+        Evidence { jail: name.clone(), prefix, matches, captures }
+    }
+}

@@ -1,0 +1,68 @@
+//! A fail2ban directory on this host: its files, its jails as configuration, its filters compiled.
+
+use std::path::Path;
+
+use pillory_core::config::fail2ban::{self, Fail2ban, Files, ReadOptions};
+use pillory_core::config::{LineJail, Problem};
+use pillory_core::filter::dates::UtcOffset;
+use pillory_core::filter::fail2ban::{Fail2banFilter, Options};
+use pillory_core::filter::{FilterError, FilterSpec};
+
+use crate::clock;
+
+/// A longer file is no configuration.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Files of this host.
+pub(crate) struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        match super::configfile::read(Path::new(path), MAX_BYTES) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<String>, String> {
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error.to_string()),
+        };
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        names.collect::<Result<_, _>>().map_err(|error: std::io::Error| error.to_string())
+    }
+}
+
+/// Reads a directory; what is wrong with it is among its problems.
+pub(crate) fn read(directory: &Path) -> Fail2ban {
+    let base = directory.to_string_lossy();
+    let base = base.trim_end_matches('/');
+    let mut found = fail2ban::read(&Disk, base, &ReadOptions::default());
+    if !directory.is_dir() {
+        found.problems.push(Problem {
+            file: base.to_owned(),
+            line: 0,
+            jail: None,
+            what: "is no directory that can be read".to_owned(),
+            cure: "name the directory with jail.conf or jail.local, usually /etc/fail2ban".to_owned(),
+        });
+    }
+    found
+}
+
+/// Compiles the filter of a jail that counts lines.
+/// # Errors
+/// Every expression that cannot be used.
+pub(crate) fn compile(filter: &FilterSpec, lines: &LineJail) -> Result<Fail2banFilter, Vec<FilterError>> {
+    let zone = lines.logtimezone.as_deref().and_then(|zone| zone.parse::<UtcOffset>().ok());
+    Fail2banFilter::compile(filter, Options { zone, year: year(), ..lines.options.clone() })
+}
+
+/// This year, where this host is.
+pub(crate) fn year() -> i16 {
+    let now = jiff::Timestamp::from_millisecond(clock::now().millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    now.to_zoned(clock::zone()).year()
+}

@@ -253,8 +253,8 @@ fn import_says_no_if_it_takes_nothing() {
 fn import_goes_to_the_running_daemon_with_its_reasons() {
     let Some(world) = World::new() else { return };
     let daemon = Daemon::start(&world.server, "");
-    world.server.write("/tmp/list", "203.0.113.7 - web spam\n198.51.100.9 - 12/2016. ssh\n192.0.2.1\n");
-    let answer = daemon.ask(&["import", "/tmp/list", "--json"]);
+    world.server.write("/var/lib/list", "203.0.113.7 - web spam\n198.51.100.9 - 12/2016. ssh\n192.0.2.1\n");
+    let answer = daemon.ask(&["import", "/var/lib/list", "--json"]);
     assert_eq!(answer.code, Some(0), "{answer:?}");
     let said = answer.json();
     assert_eq!((&said["changed"], &said["history_only"]), (&1.into(), &1.into()), "{said}");
@@ -269,8 +269,8 @@ fn import_goes_to_the_running_daemon_with_its_reasons() {
     let listed = history.as_array().and_then(|rows| rows.iter().find(|row| row["what"] == "listed"));
     assert_eq!(listed.map(|row| &row["time"]), Some(&"2016-12-01T00:00:00Z".into()), "{history}");
     assert_eq!(daemon.ask(&["export"]).out, "203.0.113.7\n");
-    world.server.write("/tmp/list", "192.0.2.1\n");
-    assert_eq!(daemon.ask(&["import", "/tmp/list"]).code, Some(1));
+    world.server.write("/var/lib/list", "192.0.2.1\n");
+    assert_eq!(daemon.ask(&["import", "/var/lib/list"]).code, Some(1));
 }
 
 #[test]
@@ -294,9 +294,9 @@ fn off_on_and_unban_work_without_a_daemon() {
         return;
     }
     let host = Host::server();
-    host.write("/tmp/list", "192.0.2.7\n198.51.100.0/24\n");
+    host.write("/var/lib/list", "192.0.2.7\n198.51.100.0/24\n");
     let run = |args: &[&str]| crate::lab::pillory(&host, args);
-    assert_eq!(run(&["import", "/tmp/list"]).code, Some(0));
+    assert_eq!(run(&["import", "/var/lib/list"]).code, Some(0));
     let unbanned = run(&["unban", "192.0.2.7", "--json"]);
     assert_eq!(unbanned.code, Some(0), "{unbanned:?}");
     assert_eq!(unbanned.json()["unbanned"][0]["prefix"], "192.0.2.7/32");
@@ -328,7 +328,10 @@ fn without_rights_the_missing_privilege_is_named() {
     std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).expect("closed");
     std::fs::set_permissions(&place.0, std::fs::Permissions::from_mode(0o755)).expect("open");
     let program = place.0.join("pillory");
-    std::fs::copy(env!("CARGO_BIN_EXE_pillory"), &program).expect("a copy that anybody may run");
+    // Copied by a program of its own: a child that another test starts meanwhile would hold a copy that is being
+    // written here open, and what is open for writing cannot be run.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_pillory")).arg(&program).status();
+    assert!(copied.expect("cp starts").success(), "a copy that anybody may run");
     let mut command = Command::new("/usr/bin/setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program).arg("off");
     command.arg("--state-dir").arg(&state).arg("--control").arg(place.0.join("no.sock"));

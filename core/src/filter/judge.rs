@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// An expression that cannot be used.
-    #[error("filter \"{filter}\": {key} {index}: {cause}")]
+    #[error("filter \"{filter}\": {key} {index}, \"{expression}\": {cause}")]
     Pattern {
         /// The filter.
         filter: String,
@@ -29,6 +29,8 @@ pub enum FilterError {
         key: &'static str,
         /// Which one of that key, from 0.
         index: usize,
+        /// Its text, cut if it is long.
+        expression: String,
         /// What is wrong with it.
         #[source]
         cause: RegexError,
@@ -128,9 +130,10 @@ impl Filter {
         let mut program = |expressions: Vec<&str>, key_of: &dyn Fn(usize) -> (&'static str, usize)| {
             Program::compile(&expressions)
                 .map_err(|found| {
-                    problems.extend(found.into_iter().map(|(index, cause)| {
-                        let (key, index) = key_of(index);
-                        FilterError::Pattern { filter: filter(), key, index, cause }
+                    problems.extend(found.into_iter().map(|(at, cause)| {
+                        let (key, index) = key_of(at);
+                        let expression = shortened(expressions.get(at).copied().unwrap_or_default());
+                        FilterError::Pattern { filter: filter(), key, index, expression, cause }
                     }));
                 })
                 .ok()
@@ -366,6 +369,16 @@ impl Filter {
         });
         Some(Connection { host, pid, port })
     }
+}
+
+/// The beginning of an expression, for messages.
+pub(super) fn shortened(expression: &str) -> String {
+    const SHOWN: usize = 60;
+    let mut shown: String = expression.chars().take(SHOWN).collect();
+    if shown.len() < expression.len() {
+        shown.push_str("..");
+    }
+    shown
 }
 
 /// `None` stays `None`; a program that failed to compile makes the whole fail.

@@ -6,6 +6,7 @@ use super::groups::{DNS, FID, Groups, IP4, IP6, MLFID, Names, Shape};
 use super::stamp::Stamps;
 use super::{Expressions, Fail2banFilter, Options};
 use crate::filter::dates::{self, Detector};
+use crate::filter::judge::shortened;
 use crate::filter::program::{Program, Settings};
 use crate::filter::{FilterError, FilterSpec};
 
@@ -80,6 +81,7 @@ impl Compiler<'_> {
                     filter: filter.clone(),
                     key,
                     index,
+                    expression: shortened(texts.get(index).copied().unwrap_or_default()),
                     cause,
                 }));
                 return None;

@@ -236,7 +236,7 @@ impl fmt::Display for NativeAction {
         match self {
             NativeAction::Nftables { reach, block, differs } => {
                 let verdict = match block {
-                    Block::Reject => "rejected",
+                    Block::Reject => "dropped, where fail2ban rejects",
                     Block::Drop => "dropped",
                 };
                 write!(f, "done natively by nftables: {reach} of an offender {verdict}")?;

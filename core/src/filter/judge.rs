@@ -186,6 +186,12 @@ impl Filter {
         &self.name
     }
 
+    /// How often an expression took too many steps to tell whether it matches, since the last call.
+    pub fn take_limits(&mut self) -> u64 {
+        let others = self.prefix.iter_mut().chain(&mut self.ignore).map(Program::take_limits).sum::<u64>();
+        others + self.rules.take_limits()
+    }
+
     /// Judges one line. Allocates nothing for lines that do not match.
     pub fn judge(&mut self, line: &Line<'_>, clock: &Clock) -> Verdict {
         let usual = self.usual_date(line);

@@ -198,6 +198,19 @@ impl Machine {
         self.counters.get(usize::from(jail)).copied().unwrap_or_default()
     }
 
+    /// Jails whose expressions took too many steps on some lines since the last call, and on how many: such a line counts
+    /// as one that does not match.
+    pub fn take_limits(&mut self) -> Vec<(JailName, u64)> {
+        let of_one = |extractor: &mut Extractor| match extractor {
+            Extractor::Text(filter) => filter.take_limits(),
+            Extractor::Lines(filter) => filter.take_limits(),
+            Extractor::Btmp(_) => 0,
+        };
+        let counts = self.extractors.iter_mut().map(|readers| readers.iter_mut().map(of_one).sum::<u64>());
+        let names = self.judge.jails().iter().map(|jail| jail.name.clone());
+        names.zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
     /// What the kernel shall hold.
     pub fn projection(&self) -> &Projection {
         &self.projection

@@ -1,6 +1,6 @@
 //! What the machine's effects become: kernel jobs, writes to the store, lines of the log.
 
-use tracing::error;
+use tracing::{error, warn};
 
 use pillory_core::jail::proxies::Standing;
 use pillory_core::ledger::Change;
@@ -112,6 +112,17 @@ impl Engine {
                 _ => self.warnings.insert(key, text),
             };
             self.meta.push((META_PROXIES.into(), self.machine.judge.proxies.kept()));
+        }
+    }
+
+    /// Lines that no expression could be tried on to its end were taken for misses: said once a minute.
+    pub(super) fn say_limits(&mut self) {
+        for (jail, lines) in self.machine.take_limits() {
+            let text = format!(
+                "jail {jail}: an expression took too many steps on {lines} lines within a minute; they count as misses; mend the expression (a backreference behind a repetition?)"
+            );
+            warn!("{text}");
+            self.warnings.insert(format!("limits {jail}"), text);
         }
     }
 

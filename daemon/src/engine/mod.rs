@@ -295,6 +295,7 @@ impl Engine {
         if now.since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;
             self.machine.sweep(now);
+            self.say_limits();
         }
         if now.since(self.last_verify) >= VERIFY_EVERY || now < self.last_verify {
             self.last_verify = now;

@@ -108,7 +108,10 @@ fn stock_actions_become_native_ones() {
             "udp packets to port 1, 2 of an offender dropped",
         ),
         ("iptables[type=allports]", "all tcp packets of an offender dropped, where fail2ban rejects"),
-        ("iptables-allports[protocol=\"tcp,udp\"]", "all tcp and udp packets of an offender dropped, where fail2ban rejects"),
+        (
+            "iptables-allports[protocol=\"tcp,udp\"]",
+            "all tcp and udp packets of an offender dropped, where fail2ban rejects",
+        ),
         ("nftables[blocktype=\"counter drop\"]", "tcp packets to port ssh of an offender dropped"),
         ("nftables[type=custom]", "runs its own commands"),
         ("firewallcmd-ipset[actiontype=<allports>]", "all tcp packets"),

@@ -232,3 +232,17 @@ fn compiling_names_every_expression_that_cannot_be_used() {
     let found = Filter::compile(&spec).unwrap_err();
     assert!(matches!(found[..], [FilterError::NoHost { key: "failregex", index: 1, .. }]), "{found:?}");
 }
+
+#[test]
+fn an_expression_that_takes_too_many_steps_counts_as_a_miss_and_is_counted() {
+    let spec = FilterSpec {
+        name: "slow".into(),
+        failregex: vec![r"^(?P<word>(?:a|aa)+)+(?P=word)!(?P=word)b from <HOST>$".into()],
+        ..FilterSpec::default()
+    };
+    let mut filter = Filter::compile(&spec).unwrap();
+    // The automaton takes any text for what a backreference repeats, so the line is looked at closely.
+    let line = format!("{}!zb from 192.0.2.7", "a".repeat(20_000));
+    assert_eq!(filter.judge(&Line { bytes: line.as_bytes(), stamp: None }, &clock()), Verdict::Miss);
+    assert_eq!((filter.take_limits(), filter.take_limits()), (1, 0));
+}

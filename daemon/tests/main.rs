@@ -26,4 +26,5 @@ mod restart;
 mod rotation;
 mod scope;
 mod sockets;
+mod told;
 mod unban;

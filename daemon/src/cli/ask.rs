@@ -11,7 +11,8 @@ use crate::clock;
 use crate::control::Request;
 
 use super::client::{parse_time, word};
-use super::{Client, Failure, Outcome, exit, red};
+use super::rows::local;
+use super::{Client, Failure, Outcome, count, exit, past, red};
 
 /// `pillory status`
 #[derive(Debug, clap::Args)]
@@ -36,6 +37,7 @@ impl Status {
             }
             reply.value["jails"] = Value::Array(kept);
         }
+        reply.value["you"] = past::you(&self.client);
         self.client.show(&reply, status_text)
     }
 }
@@ -55,6 +57,8 @@ fn status_text(value: &Value) -> String {
         word(&value["version"]),
         value["banned"]
     );
+    text.push_str(&past::you_text(&value["you"]));
+    text.push_str(&past::effect_text(&value["effect"]));
     for warning in value["warnings"].as_array().into_iter().flatten() {
         let _ = writeln!(text, "{} {}", red("warning:"), word(warning));
     }
@@ -68,10 +72,10 @@ fn status_text(value: &Value) -> String {
         let sources = sources.collect::<Vec<_>>().join(", ");
         let _ = writeln!(
             text,
-            "  {:<14} {} lines, {} failures, {} tracked, {} banned ({} in all)  {sources}",
+            "  {:<14} {}, {}, {} tracked, {} banned ({} in all)  {sources}",
             word(&jail["name"]),
-            jail["lines"],
-            jail["failures"],
+            count(jail["lines"].as_u64().unwrap_or(0), "line"),
+            count(jail["failures"].as_u64().unwrap_or(0), "failure"),
             jail["tracked"],
             jail["banned"],
             jail["bans_total"]
@@ -147,6 +151,7 @@ impl Explain {
             let _ = writeln!(text, "{} {state}", self.prefix.short());
             bans.iter().for_each(|ban| {
                 let _ = write!(text, "  {}", ban_line(ban));
+                text.push_str(&past::ban_times(ban));
             });
             for never in value["never_banned"].as_array().into_iter().flatten() {
                 let _ =
@@ -154,22 +159,27 @@ impl Explain {
             }
             for jail in value["points"].as_array().into_iter().flatten() {
                 let findtime = Span::from_secs(jail["findtime_s"].as_u64().unwrap_or(0));
+                let attempts = count(jail["attempts"].as_u64().unwrap_or(0), "attempt");
+                let lapse = match jail["until"].is_null() {
+                    true => String::new(),
+                    false => format!(", the last of them until {}", local(&jail["until"])),
+                };
                 let _ = writeln!(
                     text,
-                    "  jail {}: {} of {} points, {} attempts within {findtime}",
+                    "  jail {}: {} of {} points, {attempts} within {findtime}{lapse}",
                     word(&jail["jail"]),
                     jail["points"],
                     jail["maxretry"],
-                    jail["attempts"]
                 );
             }
-            if value["earlier_bans"].as_u64().is_some_and(|count| count > 0) {
-                let _ = writeln!(text, "  banned {} times so far", value["earlier_bans"]);
+            if let Some(times @ 1..) = value["earlier_bans"].as_u64() {
+                let _ = writeln!(text, "  banned {} so far", count(times, "time"));
             }
             if let Some(login) = value["last_good_login"].as_object() {
                 let _ =
                     writeln!(text, "  last good login: {} {}", word(&login["time"]), word(&login["user"]));
             }
+            text.push_str(&past::explained(value));
             text
         })
     }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use pillory_core::event::JailName;
 use pillory_core::net::Prefix;
 use pillory_core::time::Span;
 
@@ -27,19 +28,33 @@ impl Status {
     pub(crate) fn run(&self) -> Outcome {
         let mut reply = self.client.ask(&Request::Status)?;
         if let Some(wanted) = &self.jail {
-            let jails = reply.value["jails"].as_array().cloned().unwrap_or_default();
-            let kept: Vec<Value> = jails.into_iter().filter(|jail| jail["name"] == wanted.as_str()).collect();
+            let all_jails = reply.value["jails"].as_array().cloned().unwrap_or_default();
+            let kept: Vec<Value> =
+                all_jails.iter().filter(|jail| jail["name"] == wanted.as_str()).cloned().collect();
             if kept.is_empty() {
-                return Err(Failure::new(
-                    exit::NO,
-                    format!("no jail {wanted:?} runs; `pillory status` lists those that do"),
-                ));
+                return Err(no_jail(wanted));
+            }
+            let others: Vec<Value> = all_jails.iter().filter(|jail| !kept.contains(jail)).cloned().collect();
+            if let Some(warnings) = reply.value["warnings"].as_array_mut() {
+                warnings.retain(|warning| !is_of(&others, warning) || is_of(&kept, warning));
             }
             reply.value["jails"] = Value::Array(kept);
         }
         reply.value["you"] = past::you(&self.client);
         self.client.show(&reply, status_text)
     }
+}
+
+/// True if a warning is about one of these jails: it names the jail, or it is the trouble of a source of it.
+fn is_of(jails: &[Value], warning: &Value) -> bool {
+    let names = |jail: &Value| {
+        let begin = format!("jail {}: ", word(&jail["name"]));
+        warning.as_str().is_some_and(|warning| warning.starts_with(&begin))
+    };
+    let troubles = |jail: &Value| {
+        jail["sources"].as_array().into_iter().flatten().any(|source| source["problem"] == *warning)
+    };
+    jails.iter().any(|jail| names(jail) || troubles(jail))
 }
 
 fn status_text(value: &Value) -> String {
@@ -99,6 +114,9 @@ impl List {
         let mut reply = self.client.ask(&Request::List)?;
         if let (Some(jail), Some(bans)) = (&self.jail, reply.value.as_array_mut()) {
             bans.retain(|ban| ban["jail"] == jail.as_str());
+            if bans.is_empty() {
+                self.known(jail)?;
+            }
         }
         self.client.show(&reply, |bans| {
             let bans = bans.as_array().map_or(&[][..], Vec::as_slice);
@@ -109,6 +127,22 @@ impl List {
             }
         })
     }
+}
+
+impl List {
+    /// A jail that nobody runs and that has no bans is a slip of the pen.
+    fn known(&self, jail: &str) -> Result<(), Failure> {
+        let status = self.client.ask(&Request::Status)?.value;
+        let mut jails = status["jails"].as_array().into_iter().flatten();
+        if JailName::OF_NO_JAIL.contains(&jail) || jails.any(|known| known["name"] == jail) {
+            return Ok(());
+        }
+        Err(no_jail(jail))
+    }
+}
+
+fn no_jail(name: &str) -> Failure {
+    Failure::new(exit::NO, format!("no jail {name:?} runs; `pillory status` lists those that do"))
 }
 
 fn ban_line(ban: &Value) -> String {

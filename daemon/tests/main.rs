@@ -21,6 +21,7 @@ mod journal;
 mod lab;
 mod log;
 mod nullroute;
+mod orders;
 mod proxies;
 mod restart;
 mod rotation;

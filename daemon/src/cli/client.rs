@@ -88,7 +88,7 @@ pub(super) fn parse_bantime(text: &str) -> Result<BanTime, String> {
     }
 }
 
-pub(super) const NO_TIME: &str = "this is no time at all; write for example \"1d\"";
+const NO_TIME: &str = "this is no time at all; write for example \"1d\"";
 
 /// The address from which the caller's ssh session comes, if there is one (sshd sets SSH_CONNECTION).
 ///

@@ -38,6 +38,17 @@ impl JailName {
         Ok(JailName(Arc::from(text)))
     }
 
+    /// Names under which bans stand that no jail made: by hand, from a list, found in the kernel.
+    pub const OF_NO_JAIL: [&str; 3] = ["manual", "import", "kernel"];
+
+    /// The name of a jail that somebody sets up.
+    /// # Errors
+    /// As [`JailName::new`], and if it is one of [`JailName::OF_NO_JAIL`].
+    pub fn of_jail(text: &str) -> Result<JailName, JailNameError> {
+        let error = || JailNameError { text: text.to_owned() };
+        if JailName::OF_NO_JAIL.contains(&text) { Err(error()) } else { JailName::new(text) }
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -46,10 +57,18 @@ impl JailName {
 
 /// Why a text cannot name a jail.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} cannot name a jail; use up to 64 letters, digits, dots, dashes or underscores")]
+#[error("{text:?} cannot name a jail; {}", name_cure(.text))]
 pub struct JailNameError {
     /// What was written.
     pub text: String,
+}
+
+fn name_cure(text: &str) -> &'static str {
+    if JailName::OF_NO_JAIL.contains(&text) {
+        "bans that no jail made have this name"
+    } else {
+        "use up to 64 letters, digits, dots, dashes or underscores"
+    }
 }
 
 impl fmt::Display for JailName {

@@ -68,7 +68,8 @@ fn unbanning_who_is_not_banned_says_no() {
 
 #[test]
 fn unbanning_for_one_jail_keeps_the_ban_of_the_other() {
-    let Some(scene) = banned("") else { return };
+    let config = "[jail.blog]\nfilter = \"wordpress\"\nlogpath = \"/var/log/blog\"\n";
+    let Some(scene) = banned(config) else { return };
     assert_eq!(scene.daemon.ask(&["ban", BANNED, "--jail", "blog", "--for", "1h"]).code, Some(0));
     assert_eq!(scene.daemon.list().len(), 2);
     assert_eq!(scene.daemon.ask(&["unban", BANNED, "--jail", "sshd"]).code, Some(0));

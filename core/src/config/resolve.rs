@@ -127,7 +127,7 @@ type JailProblems = Vec<(String, &'static str)>;
 
 fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailProblems> {
     let mut problems = JailProblems::new();
-    let jail_name = JailName::new(name).map_err(|error| vec![(error.to_string(), "rename it")])?;
+    let jail_name = JailName::of_jail(name).map_err(|error| vec![(error.to_string(), "rename it")])?;
     let filter = filter(name, draft, &mut problems);
     let backend = draft.backend.unwrap_or(Backend::Auto);
     let logpath = draft.logpath.clone().unwrap_or_default();

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use pillory_core::event::JailName;
 use pillory_core::net::Prefix;
 use pillory_core::time::Span;
 
@@ -11,7 +12,8 @@ use crate::clock;
 use crate::control::Request;
 
 use super::client::{parse_time, word};
-use super::{Client, Failure, Outcome, exit, red};
+use super::rows::local;
+use super::{Client, Failure, Outcome, count, exit, past, red};
 
 /// `pillory status`
 #[derive(Debug, clap::Args)]
@@ -26,18 +28,33 @@ impl Status {
     pub(crate) fn run(&self) -> Outcome {
         let mut reply = self.client.ask(&Request::Status)?;
         if let Some(wanted) = &self.jail {
-            let jails = reply.value["jails"].as_array().cloned().unwrap_or_default();
-            let kept: Vec<Value> = jails.into_iter().filter(|jail| jail["name"] == wanted.as_str()).collect();
+            let all_jails = reply.value["jails"].as_array().cloned().unwrap_or_default();
+            let kept: Vec<Value> =
+                all_jails.iter().filter(|jail| jail["name"] == wanted.as_str()).cloned().collect();
             if kept.is_empty() {
-                return Err(Failure::new(
-                    exit::NO,
-                    format!("no jail {wanted:?} runs; `pillory status` lists those that do"),
-                ));
+                return Err(no_jail(wanted));
+            }
+            let others: Vec<Value> = all_jails.iter().filter(|jail| !kept.contains(jail)).cloned().collect();
+            if let Some(warnings) = reply.value["warnings"].as_array_mut() {
+                warnings.retain(|warning| !is_of(&others, warning) || is_of(&kept, warning));
             }
             reply.value["jails"] = Value::Array(kept);
         }
+        reply.value["you"] = past::you(&self.client);
         self.client.show(&reply, status_text)
     }
+}
+
+/// True if a warning is about one of these jails: it names the jail, or it is the trouble of a source of it.
+fn is_of(jails: &[Value], warning: &Value) -> bool {
+    let names = |jail: &Value| {
+        let begin = format!("jail {}: ", word(&jail["name"]));
+        warning.as_str().is_some_and(|warning| warning.starts_with(&begin))
+    };
+    let troubles = |jail: &Value| {
+        jail["sources"].as_array().into_iter().flatten().any(|source| source["problem"] == *warning)
+    };
+    jails.iter().any(|jail| names(jail) || troubles(jail))
 }
 
 fn status_text(value: &Value) -> String {
@@ -55,6 +72,8 @@ fn status_text(value: &Value) -> String {
         word(&value["version"]),
         value["banned"]
     );
+    text.push_str(&past::you_text(&value["you"]));
+    text.push_str(&past::effect_text(&value["effect"]));
     for warning in value["warnings"].as_array().into_iter().flatten() {
         let _ = writeln!(text, "{} {}", red("warning:"), word(warning));
     }
@@ -68,10 +87,10 @@ fn status_text(value: &Value) -> String {
         let sources = sources.collect::<Vec<_>>().join(", ");
         let _ = writeln!(
             text,
-            "  {:<14} {} lines, {} failures, {} tracked, {} banned ({} in all)  {sources}",
+            "  {:<14} {}, {}, {} tracked, {} banned ({} in all)  {sources}",
             word(&jail["name"]),
-            jail["lines"],
-            jail["failures"],
+            count(jail["lines"].as_u64().unwrap_or(0), "line"),
+            count(jail["failures"].as_u64().unwrap_or(0), "failure"),
             jail["tracked"],
             jail["banned"],
             jail["bans_total"]
@@ -95,6 +114,9 @@ impl List {
         let mut reply = self.client.ask(&Request::List)?;
         if let (Some(jail), Some(bans)) = (&self.jail, reply.value.as_array_mut()) {
             bans.retain(|ban| ban["jail"] == jail.as_str());
+            if bans.is_empty() {
+                self.known(jail)?;
+            }
         }
         self.client.show(&reply, |bans| {
             let bans = bans.as_array().map_or(&[][..], Vec::as_slice);
@@ -105,6 +127,22 @@ impl List {
             }
         })
     }
+}
+
+impl List {
+    /// A jail that nobody runs and that has no bans is a slip of the pen.
+    fn known(&self, jail: &str) -> Result<(), Failure> {
+        let status = self.client.ask(&Request::Status)?.value;
+        let mut jails = status["jails"].as_array().into_iter().flatten();
+        if JailName::OF_NO_JAIL.contains(&jail) || jails.any(|known| known["name"] == jail) {
+            return Ok(());
+        }
+        Err(no_jail(jail))
+    }
+}
+
+fn no_jail(name: &str) -> Failure {
+    Failure::new(exit::NO, format!("no jail {name:?} runs; `pillory status` lists those that do"))
 }
 
 fn ban_line(ban: &Value) -> String {
@@ -147,6 +185,7 @@ impl Explain {
             let _ = writeln!(text, "{} {state}", self.prefix.short());
             bans.iter().for_each(|ban| {
                 let _ = write!(text, "  {}", ban_line(ban));
+                text.push_str(&past::ban_times(ban));
             });
             for never in value["never_banned"].as_array().into_iter().flatten() {
                 let _ =
@@ -154,22 +193,27 @@ impl Explain {
             }
             for jail in value["points"].as_array().into_iter().flatten() {
                 let findtime = Span::from_secs(jail["findtime_s"].as_u64().unwrap_or(0));
+                let attempts = count(jail["attempts"].as_u64().unwrap_or(0), "attempt");
+                let lapse = match jail["until"].is_null() {
+                    true => String::new(),
+                    false => format!(", the last of them until {}", local(&jail["until"])),
+                };
                 let _ = writeln!(
                     text,
-                    "  jail {}: {} of {} points, {} attempts within {findtime}",
+                    "  jail {}: {} of {} points, {attempts} within {findtime}{lapse}",
                     word(&jail["jail"]),
                     jail["points"],
                     jail["maxretry"],
-                    jail["attempts"]
                 );
             }
-            if value["earlier_bans"].as_u64().is_some_and(|count| count > 0) {
-                let _ = writeln!(text, "  banned {} times so far", value["earlier_bans"]);
+            if let Some(times @ 1..) = value["earlier_bans"].as_u64() {
+                let _ = writeln!(text, "  banned {} so far", count(times, "time"));
             }
             if let Some(login) = value["last_good_login"].as_object() {
                 let _ =
                     writeln!(text, "  last good login: {} {}", word(&login["time"]), word(&login["user"]));
             }
+            text.push_str(&past::explained(value));
             text
         })
     }

@@ -88,12 +88,34 @@ pub(super) fn parse_bantime(text: &str) -> Result<BanTime, String> {
     }
 }
 
-pub(super) const NO_TIME: &str = "this is no time at all; write for example \"1d\"";
+const NO_TIME: &str = "this is no time at all; write for example \"1d\"";
 
 /// The address from which the caller's ssh session comes, if there is one (sshd sets SSH_CONNECTION).
+///
+/// sudo takes it out of the environment, so the processes that led here are asked, too.
 pub(super) fn caller() -> Option<IpAddr> {
-    let connection = std::env::var("SSH_CONNECTION").or_else(|_| std::env::var("SSH_CLIENT")).ok()?;
-    connection.split_whitespace().next()?.parse().ok()
+    let first = |connection: &str| connection.split_whitespace().next()?.parse().ok();
+    let own = std::env::var("SSH_CONNECTION").or_else(|_| std::env::var("SSH_CLIENT"));
+    own.ok().and_then(|own| first(&own)).or_else(|| {
+        ancestors().find_map(|pid| {
+            let all = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+            let mut found =
+                all.split(|byte| *byte == 0).filter_map(|one| one.strip_prefix(b"SSH_CONNECTION="));
+            first(std::str::from_utf8(found.next()?).ok()?)
+        })
+    })
+}
+
+/// The process that started us, the one that started it, and so on.
+fn ancestors() -> impl Iterator<Item = u32> {
+    /// More than any real chain has; a process may end meanwhile and its number be given away.
+    const MAX: usize = 64;
+    let parent = |pid: &u32| {
+        // proc_pid_stat(5): the name stands in parentheses and may hold anything; the state and the parent follow.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok().filter(|parent| *parent > 0)
+    };
+    std::iter::successors(Some(std::process::id()), parent).skip(1).take(MAX)
 }
 
 /// RFC 3339 as JSON carries it.

@@ -24,7 +24,7 @@ pub(crate) struct Import {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// For how long; `forever` is possible.
-    #[arg(long = "for", value_name = "DURATION", default_value = "30d", value_parser = parse_bantime)]
+    #[arg(long = "for", value_name = "DURATION", default_value = "30d", value_parser = parse_bantime, allow_hyphen_values = true)]
     bantime: BanTime,
     /// Ban entries too whose note dates them more than a year back.
     #[arg(long)]

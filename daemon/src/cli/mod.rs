@@ -9,6 +9,7 @@ pub(crate) mod fail2ban;
 mod import;
 mod offline;
 mod order;
+mod past;
 mod rows;
 pub(crate) mod run;
 mod scan;
@@ -79,6 +80,11 @@ fn parse_color(text: &str) -> Result<anstream::ColorChoice, String> {
 /// Marks what must not be overlooked; the colour is dropped where none is wanted.
 pub(crate) fn red(text: &str) -> String {
     format!("\x1b[1;31m{text}\x1b[0m")
+}
+
+/// `1 ban`, `2 bans`: a number with its noun.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Options of every command that talks to the daemon.

@@ -15,7 +15,7 @@ use pillory_core::time::{Span, Timestamp};
 use crate::actions::{self, Action, ActionError};
 use crate::control::{BanOptions, BanOrder, Reply};
 use crate::engine::META_OFF;
-use crate::engine::commands::sort_orders;
+use crate::engine::commands::{inside, sort_orders};
 use crate::store::keeper::Store;
 use crate::store::writer::Write;
 use crate::store::{self, StoreError, query};
@@ -121,8 +121,9 @@ impl State {
         let name = |ban: &Ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()});
         let still = prefixes.unwrap_or_default().iter().flat_map(|prefix| ledger.covering(*prefix));
         let still: Vec<_> = still.map(name).collect();
-        let value =
-            json!({"unbanned": lifted.iter().map(name).collect::<Vec<_>>(), "still_banned_by": still});
+        let inside = inside(prefixes, jail, ledger.iter());
+        let value = json!({"unbanned": lifted.iter().map(name).collect::<Vec<_>>(), "still_banned_by": still,
+            "still_banned_inside": inside});
         Ok(Reply { exit: u8::from(lifted.is_empty()), message: "no daemon runs".to_owned(), value })
     }
 

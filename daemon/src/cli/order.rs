@@ -1,13 +1,18 @@
 //! Commands that order the running daemon: `ban`, `unban`, `off`, `on`, `reload`.
 
 use std::fmt::Write;
+use std::io::Read;
+
+use serde_json::Value;
 
 use pillory_core::net::Prefix;
-use pillory_core::time::{BanTime, Span};
+use pillory_core::time::BanTime;
 
+use crate::control::client::ask_once;
 use crate::control::{BanOptions, BanOrder, Reply, Request};
+use crate::logging::escape;
 
-use super::client::{JailArgument, NO_TIME, caller, parse_bantime, word};
+use super::client::{JailArgument, caller, parse_bantime, word};
 use super::{Client, Failure, Outcome, exit, offline, red};
 
 /// `pillory ban`
@@ -20,7 +25,7 @@ pub(crate) struct Ban {
     #[arg(long)]
     jail: Option<JailArgument>,
     /// For how long; `forever` is possible.
-    #[arg(long = "for", value_name = "DURATION", default_value = "1d", value_parser = parse_bantime)]
+    #[arg(long = "for", value_name = "DURATION", default_value = "1d", value_parser = parse_bantime, allow_hyphen_values = true)]
     bantime: BanTime,
     /// Why; shown by `list` and `explain`.
     #[arg(long, default_value = "by hand")]
@@ -119,6 +124,7 @@ impl Unban {
             for ban in value["still_banned_by"].as_array().into_iter().flatten() {
                 let _ = writeln!(text, "still banned by {} ({})", word(&ban["prefix"]), word(&ban["jail"]));
             }
+            text.push_str(&inside_text(value));
             if !reply.message.is_empty() {
                 let _ = writeln!(text, "{}", reply.message);
             }
@@ -127,12 +133,34 @@ impl Unban {
     }
 }
 
+/// So many bans inside a network are named.
+const INSIDE: usize = 5;
+
+/// Bans inside a network that was unbanned, and how to lift them.
+fn inside_text(value: &Value) -> String {
+    let inside = value["still_banned_inside"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut text = String::new();
+    let mut short = Vec::new();
+    for ban in inside.iter().take(INSIDE) {
+        let prefix = ban["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok());
+        short.push(prefix.map_or_else(|| word(&ban["prefix"]), Prefix::short));
+        let _ = writeln!(text, "inside it {} is banned ({})", short[short.len() - 1], word(&ban["jail"]));
+    }
+    if inside.len() > INSIDE {
+        let _ = writeln!(text, "and {} more; `pillory list` names them", inside.len() - INSIDE);
+    }
+    if !short.is_empty() {
+        let _ = writeln!(text, "each has a ban of its own: `pillory unban {}` lifts it", short.join(" "));
+    }
+    text
+}
+
 /// `pillory off`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Off {
-    /// Switch on again by itself after this time.
-    #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
-    span: Option<Span>,
+    /// Switch on again by itself after this time; `forever` means until `on`, as without it.
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_bantime, allow_hyphen_values = true)]
+    span: Option<BanTime>,
     #[command(flatten)]
     client: Client,
     #[command(flatten)]
@@ -141,8 +169,11 @@ pub(crate) struct Off {
 
 impl Off {
     pub(crate) fn run(&self) -> Outcome {
-        let request = Request::Off { span: self.span };
-        let reply = self.client.ask_or_else(&request, |gone| self.state.off(self.span, gone))?;
+        let span = match self.span {
+            Some(BanTime::For(span)) => Some(span),
+            Some(BanTime::Forever) | None => None,
+        };
+        let reply = self.client.ask_or_else(&Request::Off { span }, |gone| self.state.off(span, gone))?;
         say(&self.client, reply)
     }
 }
@@ -172,7 +203,11 @@ pub(crate) struct Reload {
 
 impl Reload {
     pub(crate) fn run(&self) -> Outcome {
-        say(&self.client, self.client.ask(&Request::Reload)?)
+        let reply = ask_once(&self.client.control, &Request::Reload)?;
+        if reply.exit != 0 && !self.client.json {
+            return Err(Failure::new(reply.exit, reply.message));
+        }
+        say(&self.client, reply)
     }
 }
 
@@ -182,29 +217,44 @@ fn say(client: &Client, reply: Reply) -> Outcome {
     client.show(&Reply { value, ..reply }, |value| format!("{}\n", word(&value["message"])))
 }
 
-/// The prefixes named; every one that is none is a problem, all of them reported at once.
+/// The prefixes named; every one that is none is a problem, all of them reported at once, and nothing is done.
 fn read_prefixes(words: &[String]) -> Result<Vec<Prefix>, Failure> {
-    let mut all: Vec<String> = Vec::new();
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    let mut take = |word: &str, line: Option<usize>| match word.parse::<Prefix>() {
+        Ok(prefix) => good.push(prefix),
+        Err(error) => {
+            let at = line.map_or_else(String::new, |line| format!("standard input, line {line}: "));
+            bad.push(escape(&format!("{at}{error}")));
+        }
+    };
     for word in words {
         if word == "-" {
-            let text = std::io::read_to_string(std::io::stdin())
-                .map_err(|error| Failure::new(exit::USAGE, format!("cannot read standard input: {error}")))?;
-            let words = text.lines().filter_map(|line| line.split_whitespace().next());
-            all.extend(words.filter(|word| !word.starts_with('#')).map(str::to_owned));
+            for (line, word) in from_standard_input()? {
+                take(&word, Some(line));
+            }
         } else {
-            all.push(word.clone());
+            take(word, None);
         }
     }
-    let (good, bad): (Vec<_>, Vec<_>) =
-        all.iter().map(|word| word.parse::<Prefix>()).partition(Result::is_ok);
-    let bad: Vec<String> = bad.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
     if !bad.is_empty() {
         return Err(Failure::new(exit::USAGE, bad.join("\npillory: ")));
     }
-    Ok(good.into_iter().flatten().collect())
+    if good.is_empty() {
+        return Err(Failure::new(exit::NO, "standard input names no address; nothing was done"));
+    }
+    Ok(good)
 }
 
-fn parse_span(text: &str) -> Result<Span, String> {
-    let span = Span::parse(text).map_err(|error| error.to_string())?;
-    if span.millis() == 0 { Err(NO_TIME.to_owned()) } else { Ok(span) }
+/// The first word of each line that is no comment, with the line's number. Comments may be of any encoding.
+fn from_standard_input() -> Result<Vec<(usize, String)>, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::new(exit::USAGE, format!("cannot read standard input: {error}")))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let words = (1..).zip(text.lines()).filter_map(|(at, line)| {
+        let word = line.trim_start_matches('\u{feff}').split_whitespace().next()?;
+        (!word.starts_with('#')).then(|| (at, word.to_owned()))
+    });
+    Ok(words.collect())
 }

@@ -4,6 +4,7 @@
 //! the end of the stream.
 
 pub(crate) mod client;
+mod past;
 pub(crate) mod server;
 
 use serde::{Deserialize, Serialize};

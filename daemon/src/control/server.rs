@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::store::{self, query};
 
-use super::{Reply, Request};
+use super::{Reply, Request, past};
 
 /// A request on its way to the engine, with the way back.
 pub(crate) type Order = (Request, Sender<Reply>);
@@ -126,12 +126,13 @@ fn serve(
             })
         }
         Ok(request) => {
-            let (reply, replies) = bounded(1);
+            let (about, (reply, replies)) = (past::About::of(&request), bounded(1));
             let gone = || Reply::say(69, "the daemon is stopping");
-            let reply = match orders.send((request, reply)) {
+            let mut reply = match orders.send((request, reply)) {
                 Ok(()) => replies.recv().unwrap_or_else(|_| gone()),
                 Err(_) => gone(),
             };
+            about.tell(&mut reply.value, state_dir);
             answer(stream, &reply)
         }
     }
@@ -198,7 +199,7 @@ pub(crate) fn attempt_value(attempt: &pillory_core::event::Attempt) -> Value {
     })
 }
 
-fn history_value(row: &query::HistoryRow) -> Value {
+pub(super) fn history_value(row: &query::HistoryRow) -> Value {
     json!({
         "time": super::stamp(row.time),
         "what": row.what,

@@ -55,6 +55,9 @@ impl Engine {
     }
 
     fn ban(&mut self, orders: Vec<BanOrder>, options: &BanOptions) -> Reply {
+        if let Some(unknown) = options.jail.as_ref().and_then(|jail| self.unknown_jail(jail)) {
+            return unknown;
+        }
         let now = clock::now();
         let (default_jail, origin) =
             if options.import { ("import", Origin::Import) } else { ("manual", Origin::Manual) };
@@ -80,6 +83,15 @@ impl Engine {
         Reply { exit, message: String::new(), value }
     }
 
+    /// The refusal of a name that no jail has: its bans would belong to nobody.
+    fn unknown_jail(&self, name: &JailName) -> Option<Reply> {
+        let jails = self.machine.judge.jails();
+        let is_known =
+            JailName::OF_NO_JAIL.contains(&name.as_str()) || jails.iter().any(|jail| jail.name == *name);
+        let names = || jails.iter().map(|jail| jail.name.as_str()).collect::<Vec<_>>().join(", ");
+        (!is_known).then(|| Reply::say(2, format!("no jail {name} runs; those that do: {}", names())))
+    }
+
     fn unban(&mut self, prefixes: Option<Vec<Prefix>>, jail: Option<&JailName>) -> Reply {
         // Whoever unbans an address means that it can come in again: networks that hold it are named.
         let gone = self.machine.unban(prefixes.as_deref(), jail, clock::now(), &mut self.effects);
@@ -98,8 +110,30 @@ impl Engine {
             .map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()}))
             .collect();
         let exit = u8::from(gone.is_empty());
-        Reply { exit, message: String::new(), value: json!({"unbanned": lifted, "still_banned_by": still}) }
+        let inside = inside(prefixes.as_deref(), jail, self.machine.ledger.iter());
+        let value = json!({"unbanned": lifted, "still_banned_by": still, "still_banned_inside": inside});
+        Reply { exit, message: String::new(), value }
     }
+}
+
+/// The bans of addresses and networks inside those that were unbanned: they stand, each on its own.
+pub(crate) fn inside<'a>(
+    prefixes: Option<&[Prefix]>,
+    jail: Option<&JailName>,
+    ledger: impl Iterator<Item = &'a Ban>,
+) -> Vec<serde_json::Value> {
+    let nets: Vec<Prefix> =
+        prefixes.into_iter().flatten().copied().filter(|prefix| !prefix.is_host()).collect();
+    if nets.is_empty() {
+        return Vec::new();
+    }
+    let is_inside = |ban: &&Ban| {
+        nets.iter().any(|net| *net != ban.prefix && net.contains(ban.prefix))
+            && jail.is_none_or(|jail| *jail == ban.jail)
+    };
+    let mut found: Vec<&Ban> = ledger.filter(is_inside).collect();
+    found.sort_by_key(|ban| ban.prefix);
+    found.iter().map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()})).collect()
 }
 
 /// Orders of `ban` and `import`, sorted by what becomes of them.

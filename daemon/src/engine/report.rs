@@ -145,6 +145,7 @@ impl Engine {
             "points": points.collect::<Vec<_>>(),
             "never_banned": never,
             "earlier_bans": judge.past.count(subject),
+            "findtime_s": judge.jails().iter().map(|jail| (jail.name.to_string(), json!(jail.policy.findtime.secs()))).collect::<serde_json::Map<_, _>>(),
             "last_good_login": login.map(|(at, user)| json!({"time": stamp(at), "user": user})),
         });
         Reply { exit: u8::from(value["banned"] != json!(true)), message: String::new(), value }

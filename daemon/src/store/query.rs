@@ -197,6 +197,72 @@ pub(crate) fn history(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<
     })
 }
 
+/// What was seen and done since the store's first row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Effect {
+    /// Failed attempts, those of banned sources included.
+    pub(crate) attempts: u64,
+    /// Bans that the jails made.
+    pub(crate) bans: u64,
+    /// When the first of these was.
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// Adds up what was seen and done.
+/// # Errors
+/// SQLite's.
+pub(crate) fn effect(db: &Connection) -> rusqlite::Result<Effect> {
+    let sum = |sql: &str| -> rusqlite::Result<(u64, Option<i64>)> {
+        db.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))
+    };
+    let (attempts, first) =
+        sum("SELECT coalesce(sum(tries), 0), min(time) FROM attempts WHERE class IS NOT NULL")?;
+    let (bans, first_ban) =
+        sum("SELECT count(*), min(time) FROM history WHERE what = 'ban' AND origin = 'local'")?;
+    let since = first.into_iter().chain(first_ban).min().map(Timestamp::from_millis);
+    Ok(Effect { attempts, bans, since })
+}
+
+/// How many failed attempts came from inside a prefix, and when the first and the last.
+/// # Errors
+/// SQLite's.
+pub(crate) fn seen(db: &Connection, prefix: Prefix) -> rusqlite::Result<Option<(u64, Timestamp, Timestamp)>> {
+    let mut seen: Option<(u64, i64, i64)> = None;
+    let single = prefix.is_host().then(|| prefix.addr().to_string());
+    let sql = "SELECT addr, tries, time FROM attempts WHERE class IS NOT NULL AND addr = ?1";
+    let sql = if single.is_some() { sql } else { sql.trim_end_matches(" AND addr = ?1") };
+    let mut statement = db.prepare(sql)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(single.iter()))?;
+    while let Some(row) = rows.next()? {
+        let addr = row.get_ref(0)?.as_str().ok().and_then(|addr| addr.parse().ok());
+        if addr.is_some_and(|addr| prefix.contains_addr(addr)) {
+            let (tries, time): (u32, i64) = (row.get(1)?, row.get(2)?);
+            let (sum, first, last) = seen.unwrap_or((0, time, time));
+            seen = Some((sum + u64::from(tries), first.min(time), last.max(time)));
+        }
+    }
+    let at = Timestamp::from_millis;
+    Ok(seen.map(|(sum, first, last)| (sum, at(first), at(last))))
+}
+
+/// When a ban in force began, to the millisecond, and when the one before it ended if there was one.
+/// # Errors
+/// SQLite's.
+pub(crate) fn began(
+    db: &Connection,
+    prefix: Prefix,
+    jail: &str,
+) -> rusqlite::Result<Option<(Timestamp, Option<Timestamp>)>> {
+    let prefix = prefix.to_string();
+    let mut rows = db.prepare("SELECT since FROM bans WHERE prefix = ?1 AND jail = ?2")?;
+    let since: Option<i64> = rows.query_map([prefix.as_str(), jail], |row| row.get(0))?.next().transpose()?;
+    let Some(since) = since else { return Ok(None) };
+    let sql = "SELECT max(time) FROM history
+        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire') AND time <= ?3";
+    let before: Option<i64> = db.query_row(sql, (prefix, jail, since), |row| row.get(0))?;
+    Ok(Some((Timestamp::from_millis(since), before.map(Timestamp::from_millis))))
+}
+
 fn select<T>(
     db: &Connection,
     table: &str,

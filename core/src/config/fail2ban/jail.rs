@@ -51,8 +51,8 @@ pub(super) fn read(
     if !enabled && !reader.every_jail {
         return Ok(None);
     }
-    let jail_name =
-        JailName::new(name).map_err(|error| vec![said(place, Some(name), &format!("{error}; rename it"))])?;
+    let jail_name = JailName::of_jail(name)
+        .map_err(|error| vec![said(place, Some(name), &format!("{error}; rename it"))])?;
     let read = filter(reader, settings, name, &first, &mut work)?;
     let mut typed = Typed::new(settings, name, &read.own, &read.of_filter);
     let mut filter = typed.filter();

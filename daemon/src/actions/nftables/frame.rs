@@ -256,7 +256,7 @@ fn read_chain(socket: &mut Socket, table: &str) -> Result<Option<Chain>, Netlink
 }
 
 /// Lists things of our table; old kernels do not filter, so the table's name is looked at again.
-fn list<T>(
+pub(super) fn list<T>(
     socket: &mut Socket,
     (kind, table): (u16, &str),
     body: &dyn Fn(&mut Attributes<'_>),

@@ -6,6 +6,7 @@
 //! The kernel ends bans by itself. Whoever finds the table gone gets [`ActionError::Vanished`], calls
 //! [`Action::prepare`] and applies everything again.
 
+mod counters;
 mod elements;
 mod frame;
 mod rule;
@@ -27,6 +28,7 @@ use rustix::net::netlink::NETFILTER;
 use crate::netlink::socket::Socket;
 use crate::netlink::{KernelWatch, NetlinkError};
 
+pub use self::counters::dropped;
 use self::elements::{Abilities, Contents, Plan, Want, Wanted};
 use self::frame::{Frame, Stale, WantedFrame, is_absent, not_found};
 use self::sets::SetId;

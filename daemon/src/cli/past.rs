@@ -1,0 +1,113 @@
+//! What `status` and `explain` tell of the past, and of who asks: you, the effect so far, evidence, history.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use pillory_core::net::Prefix;
+
+use crate::control::Request;
+
+use super::client::{caller, word};
+use super::rows::{history_line, local};
+use super::{Client, count, red};
+
+/// So many attempts and rows of history are shown to people.
+const SHOWN: usize = 10;
+
+/// What holds for the address from which the caller's ssh session comes; null if there is none.
+pub(super) fn you(client: &Client) -> Value {
+    let Some(addr) = caller() else { return Value::Null };
+    let told = client.ask(&Request::Explain(Prefix::host(addr))).map(|reply| reply.value).unwrap_or_default();
+    json!({
+        "address": addr.to_string(),
+        "banned": told["banned"],
+        "never_banned": told["never_banned"],
+        "last_good_login": told["last_good_login"],
+    })
+}
+
+/// `you come from 192.0.2.7: never banned, it is the far end of an open authenticated session`
+pub(super) fn you_text(you: &Value) -> String {
+    if you.is_null() {
+        return "you: no ssh session is known, so no address of yours either\n".to_owned();
+    }
+    let never = you["never_banned"].as_array().and_then(|all| all.first());
+    let login = &you["last_good_login"];
+    let what = match (you["banned"] == true, never) {
+        (true, _) => red("banned! `pillory explain` says why, `pillory unban` lifts it"),
+        (false, Some(never)) => format!("never banned, it is {}", word(&never["why"])),
+        (false, None) if login.is_object() => {
+            "not banned, but could be; a good login from there makes that slow: one point a failure, ten minutes the first time; list it in ignoreip to be safe".to_owned()
+        }
+        (false, None) => "not banned, but could be; list it in ignoreip to be safe".to_owned(),
+    };
+    format!("you come from {}: {what}\n", word(&you["address"]))
+}
+
+/// `since Sun Nov 22: 90 attempts seen, 7 bans; 1234 packets dropped`
+pub(super) fn effect_text(effect: &Value) -> String {
+    let (Some(attempts), Some(bans)) = (effect["attempts"].as_u64(), effect["bans"].as_u64()) else {
+        return String::new();
+    };
+    if effect["since"].is_null() {
+        return "so far: no attempt was seen\n".to_owned();
+    }
+    let dropped = match effect["packets_dropped"].as_u64() {
+        Some(packets) => format!(", {} dropped by the rules as they stand", count(packets, "packet")),
+        None => String::new(),
+    };
+    let (attempts, bans) = (count(attempts, "attempt"), count(bans, "ban"));
+    format!("so far, since {}: {attempts}, {bans}{dropped}\n", local(&effect["since"]))
+}
+
+/// When a ban began, and when it ends.
+pub(super) fn ban_times(ban: &Value) -> String {
+    let until = if ban["until"].is_null() { "lifted by hand".to_owned() } else { local(&ban["until"]) };
+    format!("    since {}, until {until}\n", local(&ban["since"]))
+}
+
+/// Evidence, how much was seen, and the history.
+pub(super) fn explained(value: &Value) -> String {
+    let mut text = String::new();
+    let list = |key: &str| value[key].as_array().map_or(&[][..], Vec::as_slice);
+    let evidence = list("evidence");
+    if !evidence.is_empty() {
+        text.push_str("  evidence\n");
+        shown(&mut text, evidence, attempt_line);
+    }
+    if let Some(attempts) = value["seen"]["attempts"].as_u64() {
+        let (first, last) = (local(&value["seen"]["first"]), local(&value["seen"]["last"]));
+        let when = if first == last { format!("at {first}") } else { format!("from {first} to {last}") };
+        let _ = writeln!(text, "  seen in all: {}, {when}", count(attempts, "attempt"));
+    }
+    let history = list("history");
+    if !history.is_empty() {
+        text.push_str("  history\n");
+        shown(&mut text, history, history_line);
+    }
+    text
+}
+
+/// The newest rows, and how many stand before them.
+fn shown(text: &mut String, rows: &[Value], line: fn(&Value) -> String) {
+    let hidden = rows.len().saturating_sub(SHOWN);
+    if hidden > 0 {
+        let _ = writeln!(text, "    .. {hidden} before these; --json shows them");
+    }
+    for row in rows.iter().skip(hidden) {
+        let _ = writeln!(text, "    {}", line(row).trim_end());
+    }
+}
+
+/// When, by which jail, which user, and what it counts.
+fn attempt_line(row: &Value) -> String {
+    let user = if row["user"].is_null() { "no user".to_owned() } else { word(&row["user"]) };
+    format!(
+        "{}  {} {user}: {} ({} points)",
+        local(&row["time"]),
+        word(&row["jail"]),
+        word(&row["class"]),
+        row["points"]
+    )
+}

@@ -1,0 +1,154 @@
+//! What the store knows beside what the engine answers: the effect so far for `status`, evidence and history for
+//! `explain`. Read by the client's own thread, so that the engine never waits for the disk; where the store cannot be
+//! read these fields are null, and everything else is told all the same.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Result};
+use serde_json::{Map, Value, json};
+
+use pillory_core::event::Attempt;
+use pillory_core::net::Prefix;
+use pillory_core::time::{Span, Timestamp};
+
+use crate::actions::nftables;
+use crate::clock;
+use crate::store;
+use crate::store::query::{self, Wanted};
+
+use super::server::{attempt_value, history_value};
+use super::{Request, stamp};
+
+/// At most so many attempts are shown as the evidence of one ban, and so many rows of history.
+const SHOWN: usize = 50;
+
+/// Which answer is told more of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum About {
+    Status,
+    Explain(Prefix),
+    Nothing,
+}
+
+impl About {
+    pub(super) fn of(request: &Request) -> About {
+        match request {
+            Request::Status => About::Status,
+            Request::Explain(prefix) => About::Explain(*prefix),
+            _ => About::Nothing,
+        }
+    }
+
+    /// Adds the fields to the engine's answer.
+    pub(super) fn tell(self, value: &mut Value, state_dir: &Path) {
+        if !value.is_object() || matches!(self, About::Nothing) {
+            return;
+        }
+        let db = store::open_read_only(state_dir).ok();
+        let db = db.as_ref();
+        match self {
+            About::Nothing => {}
+            About::Status => value["effect"] = effect(db, value["banaction"] == "nftables"),
+            About::Explain(prefix) => {
+                value["evidence"] = db.and_then(|db| evidence(db, value).ok()).into();
+                value["seen"] = db.map_or(Value::Null, |db| seen(db, value, prefix));
+                value["history"] = db.and_then(|db| history(db, prefix).ok()).into();
+            }
+        }
+    }
+}
+
+fn effect(db: Option<&Connection>, has_counters: bool) -> Value {
+    let kept = db.and_then(|db| query::effect(db).ok());
+    let dropped = has_counters.then(nftables::dropped).flatten();
+    json!({
+        "attempts": kept.map(|kept| kept.attempts),
+        "bans": kept.map(|kept| kept.bans),
+        "since": kept.and_then(|kept| kept.since).map(stamp),
+        "packets_dropped": dropped.map(|dropped| dropped.packets),
+        "bytes_dropped": dropped.map(|dropped| dropped.bytes),
+    })
+}
+
+/// The attempts that led to each ban of a jail; and those that count now, where nobody is banned yet.
+fn evidence(db: &Connection, value: &mut Value) -> Result<Vec<Value>> {
+    let findtimes = value["findtime_s"].as_object().cloned().unwrap_or_default();
+    let mut found = Vec::new();
+    let mut banned_by = Vec::new();
+    for ban in value["bans"].as_array().into_iter().flatten().filter(|ban| ban["origin"] == "local") {
+        found.extend(of_ban(db, ban, &findtimes)?);
+        banned_by.push(ban["jail"].clone());
+    }
+    let subject: Option<Prefix> = value["counted_as"].as_str().and_then(|text| text.parse().ok());
+    for jail in value["points"].as_array_mut().into_iter().flatten() {
+        let findtime = Span::from_secs(jail["findtime_s"].as_u64().unwrap_or(0));
+        let name = jail["jail"].as_str().map(str::to_owned);
+        let since = clock::now() - findtime;
+        let wanted =
+            Wanted { last: SHOWN, since: Some(since), prefix: subject, jail: name, ..Wanted::default() };
+        let mut newest_first = failures(db, &wanted)?;
+        newest_first.reverse();
+        let mut counting = until_enough(newest_first, jail["attempts"].as_u64().unwrap_or(0));
+        // Points lapse one by one; with the last of them nothing is left.
+        jail["until"] = counting.first().map(|last| stamp(last.time + findtime)).into();
+        if !banned_by.contains(&jail["jail"]) {
+            counting.reverse();
+            found.extend(counting);
+        }
+    }
+    Ok(found.iter().map(attempt_value).collect())
+}
+
+fn of_ban(db: &Connection, ban: &Value, findtimes: &Map<String, Value>) -> Result<Vec<Attempt>> {
+    let prefix = ban["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok());
+    let (Some(prefix), Some(jail)) = (prefix, ban["jail"].as_str()) else { return Ok(Vec::new()) };
+    let Some((began, before)) = query::began(db, prefix, jail)? else { return Ok(Vec::new()) };
+    let findtime = findtimes.get(jail).and_then(Value::as_u64).unwrap_or(86_400);
+    // What came while the ban before was in force did not count.
+    let since = (began - Span::from_secs(findtime)).max(before.unwrap_or_default());
+    let wanted = Wanted {
+        since: Some(since),
+        until: Some(began),
+        prefix: Some(prefix),
+        jail: Some(jail.to_owned()),
+        ..Wanted::default()
+    };
+    let mut led = until_enough(failures(db, &wanted)?, ban["failures"].as_u64().unwrap_or(0));
+    led.drain(..led.len().saturating_sub(SHOWN));
+    Ok(led)
+}
+
+fn failures(db: &Connection, wanted: &Wanted) -> Result<Vec<Attempt>> {
+    let rows = query::attempts(db, wanted)?.into_iter().map(|(_, attempt)| attempt);
+    Ok(rows.filter(|attempt| attempt.class.is_some()).collect())
+}
+
+/// The first of these attempts, as many as make up `tries`.
+fn until_enough(attempts: Vec<Attempt>, tries: u64) -> Vec<Attempt> {
+    let mut sum = 0;
+    attempts
+        .into_iter()
+        .take_while(|attempt| {
+            let goes_on = sum < tries;
+            sum += u64::from(attempt.tries);
+            goes_on
+        })
+        .collect()
+}
+
+fn seen(db: &Connection, value: &Value, asked: Prefix) -> Value {
+    let subject = value["counted_as"].as_str().and_then(|text| text.parse().ok()).unwrap_or(asked);
+    let found: Option<(u64, Timestamp, Timestamp)> = query::seen(db, subject).ok().flatten();
+    found.map_or(
+        Value::Null,
+        |(attempts, first, last)| json!({"attempts": attempts, "first": stamp(first), "last": stamp(last)}),
+    )
+}
+
+fn history(db: &Connection, prefix: Prefix) -> Result<Vec<Value>> {
+    let wanted = Wanted { last: SHOWN, prefix: Some(prefix), ..Wanted::default() };
+    let mut rows: Vec<_> = query::history(db, &wanted)?.into_iter().map(|(_, row)| row).collect();
+    // What an old list told is written when it is imported.
+    rows.sort_by_key(|row| row.time);
+    Ok(rows.iter().map(history_value).collect())
+}

@@ -19,17 +19,17 @@ use crate::engine::commands::sort_orders;
 use crate::store::keeper::Store;
 use crate::store::writer::Write;
 use crate::store::{self, StoreError, query};
-use crate::{clock, facts};
+use crate::{clock, facts, guard};
 
 use super::configfile::load_config;
 use super::run::refused;
-use super::{Failure, exit};
+use super::{Failure, STATE_DIR, exit};
 
 /// Where the state is, for commands that work without a daemon too.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct State {
     /// Where state is kept; used if no daemon answers.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/pillory")]
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
 }
 
@@ -46,8 +46,13 @@ pub(super) struct Gone {
 struct Held(Store);
 
 impl State {
-    /// Opens the store for writing.
+    /// Opens the store for writing, if no daemon runs: one may have another state directory and another socket than
+    /// those that were named, and would undo at once what is changed in the kernel.
     fn hold(&self, gone: &Gone) -> Result<Held, Failure> {
+        if let Some(holder) = guard::holder() {
+            let said = format!("{}\npillory: {holder}; {}", gone.why, holder.cure());
+            return Err(Failure::new(exit::TAKEN, said));
+        }
         Store::open_offline(&self.state_dir, &gone.control).map(Held).map_err(|error| {
             let failure = failed(&error);
             Failure::new(failure.exit, format!("{}\npillory: {}", gone.why, failure.message))

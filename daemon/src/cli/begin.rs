@@ -14,9 +14,9 @@ use crate::actions::{Action, ActionError};
 use crate::engine::jails::Readers;
 use crate::engine::{META_OFF, META_PROXIES};
 use crate::sources::Position;
-use crate::store::StoreError;
+use crate::store::META_ANEW;
 use crate::store::keeper::Started;
-use crate::{clock, facts};
+use crate::{clock, facts, ports};
 
 use super::run::refused;
 use super::{Failure, exit};
@@ -27,6 +27,8 @@ pub(super) struct Restored {
     pub(super) positions: HashMap<String, Position>,
     /// Nothing if `pillory off` is not in force, else until when if that was said.
     pub(super) off: Option<Option<Timestamp>>,
+    /// The store has just begun.
+    pub(super) anew: bool,
 }
 
 /// Takes over what the store kept.
@@ -65,7 +67,8 @@ pub(super) fn restore(
         warn!("switched off by `pillory off`; nothing is enforced until `pillory on`");
     }
     let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
-    Ok(Restored { positions, off })
+    let anew = restored.meta.get(META_ANEW).is_some_and(|mark| !mark.is_empty());
+    Ok(Restored { positions, off, anew })
 }
 
 /// Learns places and accounts with good logins, before anything is judged.
@@ -82,13 +85,14 @@ pub(super) fn learn_from_wtmp(machine: &mut Machine) {
 
 /// Brings the kernel to the ledger: reads, compares, changes the difference in one go.
 ///
-/// `unread`: why the store could not be read. Then what is ours in the kernel is all that is known, and stays.
+/// `lost`: why the store does not tell who was banned. Then what is ours in the kernel is all that is known, and stays;
+/// the returned text says so.
 pub(super) fn prepare(
     action: &mut dyn Action,
     machine: &mut Machine,
-    readers: &Readers,
-    unread: Option<&StoreError>,
-) -> Result<(), Failure> {
+    readers: &mut Readers,
+    lost: Option<String>,
+) -> Result<Option<String>, Failure> {
     let failed = |error: ActionError| refused(&error);
     if !machine.is_enforcing() {
         action.remove_all().map_err(failed)?;
@@ -96,9 +100,15 @@ pub(super) fn prepare(
     action.prepare(&readers.ports).map_err(failed)?;
     let now = clock::now();
     let installed = action.installed(now).map_err(failed)?;
-    if let Some(error) = unread {
+    let mut said = None;
+    if let Some(why) = lost {
         let adopted = machine.adopt_installed(&installed, now);
-        warn!(%error, adopted, "the store cannot be read; the bans in the kernel stay");
+        said = Some(format!(
+            "{why}; {adopted} bans found in the kernel stay, all else that was known before is lost"
+        ))
+        .filter(|_| adopted > 0);
+        ports::add_left_over(&mut readers.ports, &machine.ledger);
+        action.prepare(&readers.ports).map_err(failed)?;
     }
     let changes = machine.reconcile(&installed, now);
     info!(
@@ -108,5 +118,13 @@ pub(super) fn prepare(
         action = action.name(),
         "kernel brought to the ledger"
     );
-    action.apply(&changes, now).map_err(failed)
+    action.apply(&changes, now).map_err(failed)?;
+    Ok(said)
+}
+
+/// Why the store does not tell who was banned, if it does not.
+pub(super) fn lost(store: &Started, anew: bool) -> Option<String> {
+    let missing = || format!("there was no store at {}", store.store.path().display());
+    let unread = store.unread.as_ref().map(|error| format!("the store cannot be read: {error}"));
+    unread.or_else(|| anew.then(|| store.broken.clone().unwrap_or_else(missing)))
 }

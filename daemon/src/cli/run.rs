@@ -24,7 +24,7 @@ use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
 use crate::{clock, errands, facts, kernel, logging, ports};
 
-use super::begin::{Restored, learn_from_wtmp, prepare, restore};
+use super::begin::{self, Restored, learn_from_wtmp, prepare, restore};
 use super::configfile::{DEFAULT_CONFIG, Place};
 use super::{CONTROL, Failure, Outcome, STATE_DIR, exit, offline};
 
@@ -119,7 +119,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let restored = restore(&mut store, &config, &mut machine)?;
     learn_from_wtmp(&mut machine);
     ports::add_left_over(&mut readers.ports, &machine.ledger);
-    prepare(action.as_mut(), &mut machine, &readers, store.unread.as_ref())?;
+    let lost = begin::lost(&store, restored.anew);
+    let lost = prepare(action.as_mut(), &mut machine, &mut readers, lost)?;
     say_what_runs(&active, action.name(), &arguments.state_dir);
 
     let server = Server::bind(&arguments.control, &arguments.state_dir)
@@ -127,7 +128,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let threads =
         Threads { server, store, action, control: arguments.control.clone(), facts: (reader, asker) };
     let setup = Setup { config, place, on_stop, zone: clock::zone(), off: arguments.off() };
-    threads.run(machine, readers, setup, restored)
+    threads.run(machine, readers, setup, (restored, lost))
 }
 
 fn cannot_listen(control: &Path, error: &std::io::Error) -> Failure {
@@ -207,7 +208,14 @@ struct Threads {
 }
 
 impl Threads {
-    fn run(self, machine: Machine, readers: Readers, setup: Setup, restored: Restored) -> Outcome {
+    /// `restored`: what was taken over, and what is to be said of what could not be.
+    fn run(
+        self,
+        machine: Machine,
+        readers: Readers,
+        setup: Setup,
+        (restored, lost): (Restored, Option<String>),
+    ) -> Outcome {
         let Threads { server, store, action, control, facts: (facts_reader, asker) } = self;
         let (reads_in, reads) = bounded::<Read>(16);
         let (inputs_in, inputs) = unbounded::<Input>();
@@ -227,6 +235,7 @@ impl Threads {
             Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume(restored.off, restored.positions, start);
+        engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
         let lacks = store.unread.is_some();
         if let Some(trouble) = &store.trouble {
             engine.unwritten(trouble, "nothing is remembered over a restart until the disk takes it");

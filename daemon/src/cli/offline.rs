@@ -59,12 +59,28 @@ impl State {
         })
     }
 
+    /// The same for what makes no sense without a store: a mistyped directory must not become one.
+    fn hold_old(&self, gone: &Gone) -> Result<Held, Failure> {
+        let path = self.state_dir.join(store::FILE);
+        match path.try_exists() {
+            Ok(false) if guard::holder().is_none() => Err(Failure::new(
+                exit::NO,
+                format!(
+                    "{}\npillory: there is no {}; name the daemon's state directory with --state-dir",
+                    gone.why,
+                    path.display()
+                ),
+            )),
+            _ => self.hold(gone),
+        }
+    }
+
     /// Lifts everything and enforces nothing until `on`.
     pub(super) fn off(&self, span: Option<Span>, gone: &Gone) -> Result<Reply, Failure> {
         let until = span.map(|span| clock::now() + span);
         let kept = until.map_or_else(|| "on_command".to_owned(), |until| until.millis().to_string());
         // The kernel last: if it refuses, at least no daemon that starts will enforce.
-        let remembered = self.hold(gone).and_then(|mut held| {
+        let remembered = self.hold_old(gone).and_then(|mut held| {
             held.write(Write { meta: vec![(META_OFF.into(), kept)], ..Write::default() })?;
             Ok(held)
         });
@@ -93,7 +109,7 @@ impl State {
 
     /// Lets the daemon enforce again when it starts.
     pub(super) fn on(&self, gone: &Gone) -> Result<Reply, Failure> {
-        let mut held = self.hold(gone)?;
+        let mut held = self.hold_old(gone)?;
         held.write(Write { meta: vec![(META_OFF.into(), String::new())], ..Write::default() })?;
         let bans = held.bans(self)?.len();
         Ok(Reply::say(0, format!("on: {bans} bans are kept; no daemon runs, start it to enforce them")))
@@ -106,7 +122,7 @@ impl State {
         jail: Option<&JailName>,
         gone: &Gone,
     ) -> Result<Reply, Failure> {
-        let mut held = self.hold(gone)?;
+        let mut held = self.hold_old(gone)?;
         let now = clock::now();
         let mut ledger = held.ledger(self)?;
         let all: Vec<Prefix> = match prefixes {

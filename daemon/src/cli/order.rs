@@ -119,9 +119,6 @@ impl Unban {
             for ban in value["still_banned_by"].as_array().into_iter().flatten() {
                 let _ = writeln!(text, "still banned by {} ({})", word(&ban["prefix"]), word(&ban["jail"]));
             }
-            if !reply.message.is_empty() {
-                let _ = writeln!(text, "{}", reply.message);
-            }
             text
         })
     }

@@ -10,6 +10,7 @@ mod discover;
 mod engine;
 mod errands;
 mod facts;
+mod guard;
 mod kernel;
 mod kernelfacts;
 mod logging;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 
-use crate::lab::{CONTROL, Daemon, Host, SOON, STATE_DIR, World, failed_lines, quiet_server};
+use crate::lab::{CONTROL, Daemon, Host, SOON, STATE_DIR, World, failed_lines, pillory, quiet_server};
 
 const LOG: &str = "/var/log/auth.log";
 const FIRST: &str = "198.51.100.7/32";
@@ -184,4 +184,59 @@ fn a_store_removed_while_the_daemon_runs_is_made_anew() {
     server.append(LOG, failed_lines(9100, 3, "root", "198.51.100.10"));
     daemon.wait_for(SOON, "a ban", || daemon.lists("198.51.100.10/32").then_some(()));
     assert!(!daemon.errors().contains("would have banned"), "{}", daemon.errors());
+}
+
+#[test]
+fn bans_in_the_kernel_stay_if_the_store_was_lost() {
+    let garbage: fn(&Host) = |server| server.write(format!("{STATE_DIR}/pillory.db"), [0xA5; 8192]);
+    let directory: fn(&Host) = |server| server.write(format!("{STATE_DIR}/pillory.db/file"), "");
+    let emptied: fn(&Host) = |server| server.write(format!("{STATE_DIR}/pillory.db"), "");
+    for (lose, names) in
+        [(garbage, "put aside"), (directory, "put aside"), (emptied, "no store"), (|_| {}, "no store")]
+    {
+        let Some((world, server)) = quiet_server() else { return };
+        let config = "ignoreip = \"198.51.100.20\"\n";
+        let daemon = Daemon::start(&server, config);
+        assert!(!daemon.errors().contains("does not tell who was banned"), "{}", daemon.errors());
+        assert_eq!(daemon.ask(&["ban", FIRST, "--for", "1h"]).code, Some(0));
+        daemon.kill();
+        world.kernel().nft("add element inet pillory ban4 { 198.51.100.20 timeout 1h }");
+        std::fs::remove_dir_all(server.path(STATE_DIR)).expect("it is removed");
+        lose(&server);
+        let daemon = Daemon::start(&server, config);
+        assert_eq!(banned(&world, &daemon), [FIRST]);
+        let warnings = daemon.status()["warnings"].to_string();
+        assert!(
+            warnings.contains(names) && warnings.contains("1 bans found in the kernel stay"),
+            "{warnings}"
+        );
+        // From now on the store knows: what was lifted stays so, whatever an old ruleset brings.
+        assert_eq!(daemon.ask(&["unban", FIRST]).code, Some(0));
+        daemon.kill();
+        world.kernel().nft("add element inet pillory ban4 { 198.51.100.7 timeout 1h }");
+        let daemon = Daemon::start(&server, config);
+        assert!(banned(&world, &daemon).is_empty());
+        assert!(!daemon.status()["warnings"].to_string().contains("found in the kernel"));
+    }
+}
+
+#[test]
+fn what_is_adopted_is_remembered_over_a_crash_and_a_flush() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", FIRST, "203.0.113.0/28", "--for", "1h"]).code, Some(0));
+    daemon.kill();
+    std::fs::remove_dir_all(server.path(STATE_DIR)).expect("it is removed");
+    // A command edits the new store first; a daemon has not seen it yet.
+    server.write("/run/list", format!("{SECOND}\n"));
+    let import = ["import", "/run/list", "--control", CONTROL, "--state-dir", STATE_DIR];
+    assert_eq!(pillory(&server, &import).code, Some(0));
+    let daemon = Daemon::start(&server, "");
+    let all = ["198.51.100.7/32", "198.51.100.8/32", "203.0.113.0/28"];
+    assert_eq!(banned(&world, &daemon), all);
+    daemon.ask(&["status"]);
+    assert_eq!(daemon.stop().0, Some(0));
+    world.kernel().nft("flush ruleset");
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), all);
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::lab::{
-    CONTROL, Daemon, SHORT, SOON, STATE_DIR, Scene, failed_line, failed_lines, pillory, wait_until,
+    CONTROL, Daemon, Host, Running, SHORT, SOON, STATE_DIR, Scene, binary, failed_line, failed_lines,
+    pillory, quiet_server, wait_for, wait_until,
 };
 
 const LOG: &str = "/var/log/auth.log";
@@ -175,4 +176,80 @@ fn unban_works_without_a_daemon() {
     scene.daemon = Daemon::start(&server, "");
     assert!(!scene.daemon.lists(PREFIX));
     assert!(scene.world.attacker(BANNED).is_served(SOON));
+}
+
+/// A daemon with its own socket and state, as somebody runs it who tries it out.
+fn with_own_places(server: &Host) -> Running {
+    let mut command = server.command(&binary().display().to_string());
+    command.args(["run", "--state-dir", "/var/lib/own", "--control", "/run/own.sock"]);
+    let daemon = Running::start("a daemon of its own", command);
+    wait_for(SOON, "the daemon to be ready", || {
+        daemon.errors().lines().any(|line| line.starts_with("ready")).then_some(())
+    });
+    daemon
+}
+
+#[test]
+fn a_command_that_misses_the_running_daemon_is_refused_and_told_its_socket() {
+    let Some((world, server)) = quiet_server() else { return };
+    let mut daemon = with_own_places(&server);
+    let answer = pillory(&server, &["ban", BANNED, "--control", "/run/own.sock"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    server.write("/run/list", "198.51.100.9\n");
+    for command in [&["off"][..], &["on"], &["unban", BANNED], &["unban", "--all"], &["import", "/run/list"]]
+    {
+        let answer = pillory(&server, command);
+        assert_eq!(answer.code, Some(75), "{command:?}: {answer:?}");
+        assert!(answer.err.contains("--control /run/own.sock"), "{command:?}: {answer:?}");
+    }
+    assert!(!server.path(STATE_DIR).join("pillory.db").exists());
+    assert_eq!(world.kernel().banned().len(), 1);
+    // What the daemon tells people to type works.
+    world.kernel().nft("flush set inet pillory ban4");
+    wait_for(SOON, "the daemon to heal", || daemon.errors().contains("has been healed").then_some(()));
+    let named = "`pillory off --control /run/own.sock --state-dir /var/lib/own`";
+    assert!(daemon.errors().contains(named), "{}", daemon.errors());
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.wait(SOON), Some(0));
+    wait_for(SOON, "its last line", || daemon.errors().contains("stopped: ").then_some(()));
+    let last =
+        daemon.errors().lines().rfind(|line| line.starts_with("stopped: ")).unwrap_or_default().to_owned();
+    assert!(last.contains(named), "{last}");
+    // Nobody holds the namespace any more.
+    let answer = pillory(&server, &["off", "--control", "/run/own.sock", "--state-dir", "/var/lib/own"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    assert!(world.kernel().banned().is_empty());
+}
+
+#[test]
+fn a_mistyped_state_directory_is_named_and_not_made() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", BANNED, "--for", "1h"]).code, Some(0));
+    assert_eq!(daemon.stop().0, Some(0));
+    for command in [&["on"][..], &["unban", BANNED], &["off"]] {
+        let mut all = command.to_vec();
+        all.extend(["--control", CONTROL, "--state-dir", "/var/lib/pilory"]);
+        let answer = pillory(&server, &all);
+        assert_eq!(answer.code, Some(1), "{answer:?}");
+        assert!(answer.err.contains("/var/lib/pilory") && answer.err.contains("--state-dir"), "{answer:?}");
+        assert!(!server.path("/var/lib/pilory").exists(), "{command:?}");
+        // Whoever is locked out is let in by `off`, which says that it cannot be remembered.
+        assert_eq!(world.kernel().banned().is_empty(), command == ["off"], "{command:?}");
+    }
+}
+
+#[test]
+fn that_no_daemon_runs_is_said_once() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", BANNED, "--for", "1h"]).code, Some(0));
+    assert_eq!(daemon.stop().0, Some(0));
+    server.write("/run/list", "198.51.100.9\n");
+    for command in [&["unban", BANNED][..], &["import", "/run/list"]] {
+        let answer = alone(&server, command);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        let said = format!("{}{}", answer.out, answer.err);
+        assert_eq!(said.matches("no daemon runs").count(), 1, "{answer:?}");
+    }
 }

@@ -95,8 +95,7 @@ impl Import {
             _ => Err(Failure::new(exit::UNREACHABLE, &gone.why)),
         })?;
         let reply = gathered.add_to(reply);
-        let message = reply.message.clone();
-        self.client.show(&reply, |value| self.text(value, &message))
+        self.client.show(&reply, |value| self.text(value))
     }
 
     fn is_old(&self, entry: &Entry) -> bool {
@@ -124,7 +123,7 @@ impl Import {
         gathered.orders.push(BanOrder { prefix: entry.prefix, reason, listed });
     }
 
-    fn text(&self, value: &Value, message: &str) -> String {
+    fn text(&self, value: &Value) -> String {
         let mut text = String::new();
         let list = |key: &str| value[key].as_array().map_or(&[][..], Vec::as_slice);
         for line in list("normalised").iter().take(SHOWN) {
@@ -166,9 +165,6 @@ impl Import {
             value["history_only"],
             list("unreadable").len()
         );
-        if !message.is_empty() {
-            let _ = writeln!(text, "{message}");
-        }
         text
     }
 }

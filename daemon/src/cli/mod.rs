@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. To add one: a file here, a variant of [`Command`], a line in [`main`].
 
 mod ask;
+mod begin;
 mod check;
 mod client;
 pub(crate) mod configfile;
@@ -20,6 +21,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// Where state is kept if nobody says otherwise.
+const STATE_DIR: &str = "/var/lib/pillory";
+
+/// Where commands are taken if nobody says otherwise.
+const CONTROL: &str = "/run/pillory/control.sock";
 
 /// Exit statuses, as the interface promises them.
 pub(crate) mod exit {
@@ -91,7 +98,7 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Client {
     /// The daemon's control socket.
-    #[arg(long, value_name = "SOCKET", default_value = "/run/pillory/control.sock")]
+    #[arg(long, value_name = "SOCKET", default_value = CONTROL)]
     pub(crate) control: PathBuf,
     /// JSON instead of text.
     #[arg(long, short = 'j')]

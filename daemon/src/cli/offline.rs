@@ -19,17 +19,17 @@ use crate::engine::commands::{inside, sort_orders};
 use crate::store::keeper::Store;
 use crate::store::writer::Write;
 use crate::store::{self, StoreError, query};
-use crate::{clock, facts};
+use crate::{clock, facts, guard};
 
 use super::configfile::load_config;
 use super::run::refused;
-use super::{Failure, exit};
+use super::{Failure, STATE_DIR, exit};
 
 /// Where the state is, for commands that work without a daemon too.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct State {
     /// Where state is kept; used if no daemon answers.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/pillory")]
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
 }
 
@@ -46,12 +46,33 @@ pub(super) struct Gone {
 struct Held(Store);
 
 impl State {
-    /// Opens the store for writing.
+    /// Opens the store for writing, if no daemon runs: one may have another state directory and another socket than
+    /// those that were named, and would undo at once what is changed in the kernel.
     fn hold(&self, gone: &Gone) -> Result<Held, Failure> {
+        if let Some(holder) = guard::holder() {
+            let said = format!("{}\npillory: {holder}; {}", gone.why, holder.cure());
+            return Err(Failure::new(exit::TAKEN, said));
+        }
         Store::open_offline(&self.state_dir, &gone.control).map(Held).map_err(|error| {
             let failure = failed(&error);
             Failure::new(failure.exit, format!("{}\npillory: {}", gone.why, failure.message))
         })
+    }
+
+    /// The same for what makes no sense without a store: a mistyped directory must not become one.
+    fn hold_old(&self, gone: &Gone) -> Result<Held, Failure> {
+        let path = self.state_dir.join(store::FILE);
+        match path.try_exists() {
+            Ok(false) if guard::holder().is_none() => Err(Failure::new(
+                exit::NO,
+                format!(
+                    "{}\npillory: there is no {}; name the daemon's state directory with --state-dir",
+                    gone.why,
+                    path.display()
+                ),
+            )),
+            _ => self.hold(gone),
+        }
     }
 
     /// Lifts everything and enforces nothing until `on`.
@@ -59,7 +80,7 @@ impl State {
         let until = span.map(|span| clock::now() + span);
         let kept = until.map_or_else(|| "on_command".to_owned(), |until| until.millis().to_string());
         // The kernel last: if it refuses, at least no daemon that starts will enforce.
-        let remembered = self.hold(gone).and_then(|mut held| {
+        let remembered = self.hold_old(gone).and_then(|mut held| {
             held.write(Write { meta: vec![(META_OFF.into(), kept)], ..Write::default() })?;
             Ok(held)
         });
@@ -88,7 +109,7 @@ impl State {
 
     /// Lets the daemon enforce again when it starts.
     pub(super) fn on(&self, gone: &Gone) -> Result<Reply, Failure> {
-        let mut held = self.hold(gone)?;
+        let mut held = self.hold_old(gone)?;
         held.write(Write { meta: vec![(META_OFF.into(), String::new())], ..Write::default() })?;
         let bans = held.bans(self)?.len();
         Ok(Reply::say(0, format!("on: {bans} bans are kept; no daemon runs, start it to enforce them")))
@@ -101,7 +122,7 @@ impl State {
         jail: Option<&JailName>,
         gone: &Gone,
     ) -> Result<Reply, Failure> {
-        let mut held = self.hold(gone)?;
+        let mut held = self.hold_old(gone)?;
         let now = clock::now();
         let mut ledger = held.ledger(self)?;
         let all: Vec<Prefix> = match prefixes {

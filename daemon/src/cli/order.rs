@@ -125,9 +125,6 @@ impl Unban {
                 let _ = writeln!(text, "still banned by {} ({})", word(&ban["prefix"]), word(&ban["jail"]));
             }
             text.push_str(&inside_text(value));
-            if !reply.message.is_empty() {
-                let _ = writeln!(text, "{}", reply.message);
-            }
             text
         })
     }

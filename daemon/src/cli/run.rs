@@ -1,9 +1,6 @@
 //! `pillory run`: sets everything up in order, says what it does, and runs the engine.
 
-use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,25 +9,24 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tracing::{info, warn};
 
 use pillory_core::config::{Config, OnStop};
-use pillory_core::jail::trust;
 use pillory_core::machine::Machine;
-use pillory_core::time::{Span, Timestamp};
 
 use crate::actions::{self, Action, ActionError};
 use crate::control::server::Server;
 use crate::discover::{self, Places};
 use crate::engine::jails::{self, Readers};
-use crate::engine::{Engine, Input, META_OFF, META_PROXIES, Outlets, Read};
+use crate::engine::{Engine, Input, Outlets, Read};
+use crate::guard::{self, Claim};
 use crate::netlink::{KernelWatch, Seen};
-use crate::sources::Position;
 use crate::store::keeper::{self, Started};
-use crate::store::{StoreError, writer};
+use crate::store::writer;
 use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
 use crate::{clock, errands, facts, kernel, logging, ports};
 
+use super::begin::{self, Restored, learn_from_wtmp, prepare, restore};
 use super::configfile::{DEFAULT_CONFIG, Place};
-use super::{Failure, Outcome, exit, offline};
+use super::{CONTROL, Failure, Outcome, STATE_DIR, exit, offline};
 
 /// Arguments of `pillory run`.
 #[derive(Debug, clap::Args)]
@@ -42,10 +38,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) fail2ban: Option<PathBuf>,
     /// Where state is kept.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/pillory")]
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
     /// Where commands are taken.
-    #[arg(long, value_name = "SOCKET", default_value = "/run/pillory/control.sock")]
+    #[arg(long, value_name = "SOCKET", default_value = CONTROL)]
     pub(crate) control: PathBuf,
     /// Enforce nothing; say what would be done.
     #[arg(long)]
@@ -56,6 +52,21 @@ pub(crate) struct Arguments {
     /// How log lines look.
     #[arg(long, value_name = "text|json", default_value = "text")]
     pub(crate) log_format: logging::Format,
+}
+
+impl Arguments {
+    /// The command that switches this daemon off, whether it runs or not.
+    fn off(&self) -> String {
+        let mut command = "pillory off".to_owned();
+        let named = [("--control", &self.control, CONTROL), ("--state-dir", &self.state_dir, STATE_DIR)];
+        for (option, path, default) in named {
+            if path != Path::new(default) {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                command.push_str(&format!(" {option} {}", path.display()));
+            }
+        }
+        command
+    }
 }
 
 fn parse_on_stop(text: &str) -> Result<OnStop, String> {
@@ -77,6 +88,8 @@ pub(crate) struct Setup {
     pub(crate) on_stop: OnStop,
     /// The zone of stamps that carry none.
     pub(crate) zone: jiff::tz::TimeZone,
+    /// The command that switches this daemon off, as it is to be typed.
+    pub(crate) off: String,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -88,7 +101,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let place = Place { file: arguments.config.clone(), fail2ban: arguments.fail2ban.clone() };
     let config = place.load()?;
     let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
-    let _only_one = hold_namespace(arguments.dry_run)?;
+    if !arguments.dry_run {
+        hold_namespace(&arguments.control)?;
+    }
     let mut store =
         keeper::start(&arguments.state_dir, &arguments.control).map_err(|error| offline::failed(&error))?;
     let mut action = open_action(if arguments.dry_run { "dryrun" } else { &config.banaction })?;
@@ -104,15 +119,16 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let restored = restore(&mut store, &config, &mut machine)?;
     learn_from_wtmp(&mut machine);
     ports::add_left_over(&mut readers.ports, &machine.ledger);
-    prepare(action.as_mut(), &mut machine, &readers, store.unread.as_ref())?;
+    let lost = begin::lost(&store, restored.anew);
+    let lost = prepare(action.as_mut(), &mut machine, &mut readers, lost)?;
     say_what_runs(&active, action.name(), &arguments.state_dir);
 
     let server = Server::bind(&arguments.control, &arguments.state_dir)
         .map_err(|error| cannot_listen(&arguments.control, &error))?;
     let threads =
         Threads { server, store, action, control: arguments.control.clone(), facts: (reader, asker) };
-    let setup = Setup { config, place, on_stop, zone: clock::zone() };
-    threads.run(machine, readers, setup, restored)
+    let setup = Setup { config, place, on_stop, zone: clock::zone(), off: arguments.off() };
+    threads.run(machine, readers, setup, (restored, lost))
 }
 
 fn cannot_listen(control: &Path, error: &std::io::Error) -> Failure {
@@ -125,41 +141,19 @@ fn cannot_listen(control: &Path, error: &std::io::Error) -> Failure {
     Failure::new(code, format!("cannot listen at {}: {error}; {cure}", control.display()))
 }
 
-/// One daemon a network namespace: an abstract socket guards it.
-fn hold_namespace(dry_run: bool) -> Result<Option<UnixListener>, Failure> {
-    if dry_run {
-        return Ok(None);
-    }
-    let address = SocketAddr::from_abstract_name("pillory")
-        .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
-    match UnixListener::bind_addr(&address) {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && is_held_by_others() => {
-            // An abstract name has no permissions: whoever takes it first must not keep the daemon from starting.
+/// One daemon a network namespace; one that enforces nothing disturbs nobody.
+fn hold_namespace(control: &Path) -> Result<(), Failure> {
+    match guard::claim(control) {
+        Ok(Claim::Ours) => Ok(()),
+        Ok(Claim::HeldByOthers) => {
             warn!("another user holds the name that guards the network namespace; going on without it");
-            Ok(None)
+            Ok(())
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Failure::new(
+        Ok(Claim::Taken(holder)) => Err(Failure::new(
             exit::TAKEN,
-            "another pillory runs in this network namespace; stop it first (it would fight over the same table)",
+            format!("{holder}; stop it first (two would fight over the same table)"),
         )),
         Err(error) => Err(Failure::new(exit::NO, format!("cannot claim the network namespace: {error}"))),
-    }
-}
-
-/// True if the guarding name is held by a user who is neither root nor ours, so by no daemon.
-fn is_held_by_others() -> bool {
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-    let holder = || -> rustix::io::Result<rustix::net::UCred> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        connect(&socket, &SocketAddrUnix::new_abstract_name(b"pillory")?)?;
-        rustix::net::sockopt::socket_peercred(&socket)
-    };
-    match holder() {
-        Ok(holder) => !holder.uid.is_root() && holder.uid != rustix::process::geteuid(),
-        // Bound but nobody listens: a daemon always does.
-        Err(error) => error == rustix::io::Errno::CONNREFUSED,
     }
 }
 
@@ -192,89 +186,6 @@ fn open_action(name: &str) -> Result<Box<dyn Action>, Failure> {
     }
 }
 
-/// What the sources need from the store.
-struct Restored {
-    positions: HashMap<String, Position>,
-    off: Option<Option<Timestamp>>,
-}
-
-fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Result<Restored, Failure> {
-    let now = clock::now();
-    let longest =
-        config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
-    let restored = store
-        .restore(now - longest, now - trust::MEMORY)
-        .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
-    for (prefix, jail, when) in &restored.past_bans {
-        machine.judge.past.began(*prefix, jail, *when);
-    }
-    machine.restore(restored.bans, &restored.attempts, &restored.turns, restored.last_write);
-    if restored.last_write > now {
-        warn!(last_write = %restored.last_write, "the clock is behind the store's last write; time stands still until it has caught up");
-    }
-    if let Some(kept) = restored.meta.get(META_PROXIES) {
-        machine.judge.proxies.restore(kept, now);
-    }
-    let off = match restored.meta.get(META_OFF).map(String::as_str) {
-        None | Some("") => None,
-        Some("on_command") => Some(None),
-        Some(until) => until
-            .parse()
-            .ok()
-            .map(|until| Some(Timestamp::from_millis(until)))
-            .filter(|until| until.is_none_or(|until| until > now)),
-    };
-    if off.is_some() {
-        machine.set_enforcing(false, now, &mut Vec::new());
-        warn!("switched off by `pillory off`; nothing is enforced until `pillory on`");
-    }
-    let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
-    Ok(Restored { positions, off })
-}
-
-/// Learns places and accounts with good logins, before anything is judged.
-fn learn_from_wtmp(machine: &mut Machine) {
-    let now = clock::now();
-    let logins = facts::good_logins(Path::new("/var/log/wtmp"));
-    for (addr, user, when) in logins.iter().filter(|(_, _, when)| now.since(*when) < trust::MEMORY) {
-        machine.judge.trust.good_login(*addr, user.as_deref(), (*when).min(now));
-        if let Some(user) = user {
-            machine.judge.names.logged_in(user);
-        }
-    }
-}
-
-/// Brings the kernel to the ledger: reads, compares, changes the difference in one go.
-///
-/// `unread`: why the store could not be read. Then what is ours in the kernel is all that is known, and stays.
-fn prepare(
-    action: &mut dyn Action,
-    machine: &mut Machine,
-    readers: &Readers,
-    unread: Option<&StoreError>,
-) -> Result<(), Failure> {
-    let failed = |error: ActionError| refused(&error);
-    if !machine.is_enforcing() {
-        action.remove_all().map_err(failed)?;
-    }
-    action.prepare(&readers.ports).map_err(failed)?;
-    let now = clock::now();
-    let installed = action.installed(now).map_err(failed)?;
-    if let Some(error) = unread {
-        let adopted = machine.adopt_installed(&installed, now);
-        warn!(%error, adopted, "the store cannot be read; the bans in the kernel stay");
-    }
-    let changes = machine.reconcile(&installed, now);
-    info!(
-        in_kernel = installed.len(),
-        in_ledger = machine.ledger.len(),
-        changes = changes.len(),
-        action = action.name(),
-        "kernel brought to the ledger"
-    );
-    action.apply(&changes, now).map_err(failed)
-}
-
 fn say_what_runs(active: &[discover::ActiveJail], action: &str, state_dir: &Path) {
     for jail in active {
         let policy = &jail.config.policy;
@@ -297,7 +208,14 @@ struct Threads {
 }
 
 impl Threads {
-    fn run(self, machine: Machine, readers: Readers, setup: Setup, restored: Restored) -> Outcome {
+    /// `restored`: what was taken over, and what is to be said of what could not be.
+    fn run(
+        self,
+        machine: Machine,
+        readers: Readers,
+        setup: Setup,
+        (restored, lost): (Restored, Option<String>),
+    ) -> Outcome {
         let Threads { server, store, action, control, facts: (facts_reader, asker) } = self;
         let (reads_in, reads) = bounded::<Read>(16);
         let (inputs_in, inputs) = unbounded::<Input>();
@@ -317,6 +235,7 @@ impl Threads {
             Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume(restored.off, restored.positions, start);
+        engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
         let lacks = store.unread.is_some();
         if let Some(trouble) = &store.trouble {
             engine.unwritten(trouble, "nothing is remembered over a restart until the disk takes it");

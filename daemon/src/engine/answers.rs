@@ -66,7 +66,8 @@ impl Engine {
                     warn!(
                         missing,
                         surplus,
-                        "the firewall was changed by somebody else and has been healed; to switch Pillory off run `pillory off`"
+                        "the firewall was changed by somebody else and has been healed; to switch Pillory off run `{}`",
+                        self.setup.off
                     );
                 }
                 if changes.is_empty() {

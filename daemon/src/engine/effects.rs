@@ -8,6 +8,7 @@ use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
 
 use crate::kernel::Job;
+use crate::store::META_ANEW;
 use crate::store::writer::Write;
 use crate::{clock, logging};
 
@@ -83,6 +84,17 @@ impl Engine {
         }
     }
 
+    /// Says what is wrong with the store that a start found, and gives one that begins `anew` what is known.
+    pub(crate) fn begin_store(&mut self, anew: bool, lost: Option<String>) {
+        if let Some(lost) = lost {
+            warn!(reason = %lost, "the store does not tell who was banned");
+            self.warnings.insert("lost".into(), lost);
+        }
+        if anew {
+            self.write_snapshot();
+        }
+    }
+
     /// Writes all that a store that begins anew must know.
     pub(super) fn write_snapshot(&mut self) {
         let bans = self.machine.ledger.iter().cloned().collect();
@@ -90,6 +102,7 @@ impl Engine {
         let positions = known.map(|(stream, at)| (stream.as_str().into(), at.clone())).collect();
         let meta = vec![
             (META_OFF.into(), self.off_kept()),
+            (META_ANEW.into(), String::new()),
             (META_PROXIES.into(), self.machine.judge.proxies.kept()),
         ];
         self.write(Write { snapshot: Some(bans), positions, meta, ..Write::default() });

@@ -336,6 +336,6 @@ impl Engine {
             }
         }
         self.stop_hooks();
-        report::stopping(self.machine.ledger.len(), self.setup.on_stop, self.action);
+        report::stopping(self);
     }
 }

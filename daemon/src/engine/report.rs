@@ -28,18 +28,24 @@ pub(super) fn ready(banned: usize, enforcing: bool, action: &str) {
 }
 
 /// The last line.
-pub(super) fn stopping(banned: usize, on_stop: OnStop, action: &str) {
-    let line = match on_stop {
-        OnStop::Lift => format!(
-            "stopped: {banned} bans lifted from the kernel; the ledger keeps them for the next start\n"
-        ),
-        OnStop::Keep if banned == 0 => "stopped: nobody is banned\n".to_owned(),
-        OnStop::Keep => format!(
-            "stopped: {banned} bans stay in force by {action} and end by themselves; `pillory off` lifts them\n"
-        ),
-    };
-    let _ = std::io::stderr().write_all(line.as_bytes());
+pub(super) fn stopping(engine: &Engine) {
+    let line = stop_line(&engine.machine, engine.setup.on_stop, engine.action, &engine.setup.off);
+    let _ = std::io::stderr().write_all(format!("stopped: {line}\n").as_bytes());
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+}
+
+/// What becomes of the bans. `off`: the command that lifts them.
+fn stop_line(machine: &Machine, on_stop: OnStop, action: &str, off: &str) -> String {
+    let banned = machine.ledger.len();
+    match on_stop {
+        _ if banned == 0 => "nobody is banned".to_owned(),
+        OnStop::Lift => {
+            format!("{banned} bans lifted from the kernel; the ledger keeps them for the next start")
+        }
+        OnStop::Keep => {
+            format!("{banned} bans stay in force by {action} and end by themselves; `{off}` lifts them")
+        }
+    }
 }
 
 /// A ban as `list --json` shows it.

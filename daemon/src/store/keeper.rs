@@ -16,7 +16,7 @@ use pillory_core::time::Timestamp;
 use super::query::{self, Restored};
 use super::spill::{META_SPILLED, Spill};
 use super::writer::{Write, commit};
-use super::{FILE, SCHEMA, SCHEMA_VERSION, StoreError, create_private, lock, open};
+use super::{ANEW, FILE, SCHEMA, SCHEMA_VERSION, StoreError, create_private, lock, open};
 
 /// See the module.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Store {
     lock: Option<OwnedFd>,
     open: Option<Open>,
     spill: Spill,
+    /// What was wrong with a file that was put aside.
+    broken: Option<String>,
 }
 
 /// The database, and device and inode of its file.
@@ -47,6 +49,8 @@ pub(crate) struct Started {
     pub(crate) trouble: Option<StoreError>,
     /// Why nothing is known of what it holds.
     pub(crate) unread: Option<StoreError>,
+    /// What was wrong with the store before, if it had to begin anew and something of it was there.
+    pub(crate) broken: Option<String>,
 }
 
 impl Started {
@@ -79,7 +83,17 @@ pub(crate) fn start(directory: &Path, control: &Path) -> Result<Started, StoreEr
     let mut store = Store::at(directory, control);
     let spilled = store.spill.read();
     let trouble = match store.take_over(&spilled) {
-        Ok(()) => return Ok(Started { store, copy: None, spilled: Vec::new(), trouble: None, unread: None }),
+        Ok(()) => {
+            let broken = store.broken.take();
+            return Ok(Started {
+                store,
+                copy: None,
+                spilled: Vec::new(),
+                trouble: None,
+                unread: None,
+                broken,
+            });
+        }
         Err(trouble) if trouble.is_the_disks() => trouble,
         Err(other) => return Err(other),
     };
@@ -87,14 +101,15 @@ pub(crate) fn start(directory: &Path, control: &Path) -> Result<Started, StoreEr
         store.lock = Some(lock(directory)?);
     }
     let (copy, unread) = copy(directory, &spilled)?;
-    Ok(Started { store, copy: Some(copy), spilled, trouble: Some(trouble), unread })
+    let broken = store.broken.take();
+    Ok(Started { store, copy: Some(copy), spilled, trouble: Some(trouble), unread, broken })
 }
 
 impl Store {
     /// The store of `directory`; nothing is opened yet.
     fn at(directory: &Path, control: &Path) -> Store {
         let spill = Spill::beside(control, directory);
-        Store { directory: directory.to_owned(), lock: None, open: None, spill }
+        Store { directory: directory.to_owned(), lock: None, open: None, spill, broken: None }
     }
 
     /// Opens it for a command that edits it where no daemon runs.
@@ -143,6 +158,7 @@ impl Store {
         let (db, broken) = open(&self.directory)?;
         if let Some(broken) = broken {
             warn!(reason = %broken, "the store was broken");
+            self.broken = Some(broken);
         }
         let path = self.path();
         let file = identity(&path).map_err(|cause| StoreError::Directory { path, cause })?;
@@ -220,12 +236,14 @@ fn copy(directory: &Path, spilled: &[Write]) -> Result<(Connection, Option<Store
     };
     let mut memory = Connection::open_in_memory().map_err(failed("copy"))?;
     memory.execute_batch(SCHEMA).map_err(failed("copy"))?;
+    let begin = |memory: &Connection| memory.execute_batch(ANEW).map_err(failed("copy"));
     let unread = match path.try_exists() {
-        Ok(false) => None,
+        Ok(false) => begin(&memory).map(|()| None)?,
         _ => match copy_from(&memory, &path).map_err(failed("read")) {
             Ok(SCHEMA_VERSION) => None,
             Ok(found) if found > SCHEMA_VERSION => return Err(StoreError::Newer { path, found }),
             // The disk was full before there were tables.
+            Ok(0) => begin(&memory).map(|()| None)?,
             Ok(_) => None,
             Err(unread) => Some(unread),
         },

@@ -43,6 +43,13 @@ CREATE INDEX attempts_time ON attempts(time);
 CREATE INDEX attempts_addr ON attempts(addr);
 ";
 
+/// Name of the setting that a new store has until a daemon has brought the kernel's bans into it: the store before
+/// may have been lost.
+pub(crate) const META_ANEW: &str = "anew";
+
+/// Marks a new store.
+const ANEW: &str = "INSERT OR REPLACE INTO meta VALUES ('anew', '1');";
+
 /// What makes version 2 of version 1.
 const FORCED: &str = "ALTER TABLE bans ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;";
 
@@ -146,32 +153,42 @@ pub(crate) fn lock(directory: &Path) -> Result<OwnedFd, StoreError> {
 
 /// Opens (and creates) the store in `directory` for writing.
 ///
-/// A file that is no database any more is put aside as `pillory.db.broken` and a new one begun; the second
-/// value says so.
+/// What is no database (any more) is put aside as `pillory.db.broken` and a new one begun; the second value says so.
 /// # Errors
 /// [`StoreError`].
 fn open(directory: &Path) -> Result<(Connection, Option<String>), StoreError> {
     let path = directory.join(FILE);
-    match open_file(&path) {
-        Err(StoreError::Database { cause, .. }) if is_broken(&cause) => {
-            let aside = directory.join("pillory.db.broken");
-            for suffix in ["", "-wal", "-shm"] {
-                let part = |base: &Path| PathBuf::from(format!("{}{suffix}", base.display()));
-                match std::fs::rename(part(&path), part(&aside)) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(cause) => return Err(StoreError::Directory { path: aside, cause }),
-                }
-            }
-            let said = format!(
-                "{} was no database any more ({cause}); it was put aside as {} and a new one begun",
-                path.display(),
-                aside.display()
-            );
-            Ok((open_file(&path)?, Some(said)))
-        }
-        opened => Ok((opened?, None)),
+    let why = match open_file(&path) {
+        Err(StoreError::Database { cause, .. }) if is_broken(&cause) => cause.to_string(),
+        Err(_) if path.is_dir() => "it is a directory".to_owned(),
+        opened => return Ok((opened?, None)),
+    };
+    let aside = put_aside(&path)?;
+    let said = format!(
+        "{} was no database ({why}); it was put aside as {} and a new one begun",
+        path.display(),
+        aside.display()
+    );
+    Ok((open_file(&path)?, Some(said)))
+}
+
+/// Moves a database and what belongs to it out of the way; returns where to.
+fn put_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let part = |base: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", base.display()));
+    let mut aside = part(path, ".broken");
+    if path.is_dir() || aside.is_dir() {
+        // A directory neither replaces a file nor is replaced by one.
+        aside = part(&aside, &format!(".{}", crate::clock::now().millis()));
     }
+    for suffix in ["", "-wal", "-shm"] {
+        match std::fs::rename(part(path, suffix), part(&aside, suffix)) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Directory { path: aside, cause });
+            }
+            _ => {}
+        }
+    }
+    Ok(aside)
 }
 
 /// Makes the state directory, closed to others, if it is not there.
@@ -202,7 +219,7 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
             connection.execute_batch(&change).map_err(failed("change tables of"))?;
         }
         0 => {
-            let create = format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+            let create = format!("BEGIN; {SCHEMA} {ANEW} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
             connection.execute_batch(&create).map_err(failed("create tables in"))?;
         }
         found => return Err(StoreError::Newer { path: path.to_owned(), found }),

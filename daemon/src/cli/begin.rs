@@ -1,0 +1,130 @@
+//! What a starting daemon takes over: from the store, from wtmp, and from the kernel.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use tracing::{info, warn};
+
+use pillory_core::config::Config;
+use pillory_core::jail::trust;
+use pillory_core::machine::Machine;
+use pillory_core::time::{Span, Timestamp};
+
+use crate::actions::{Action, ActionError};
+use crate::engine::jails::Readers;
+use crate::engine::{META_OFF, META_PROXIES};
+use crate::sources::Position;
+use crate::store::META_ANEW;
+use crate::store::keeper::Started;
+use crate::{clock, facts, ports};
+
+use super::run::refused;
+use super::{Failure, exit};
+
+/// What the sources need from the store.
+pub(super) struct Restored {
+    /// How far each stream was read.
+    pub(super) positions: HashMap<String, Position>,
+    /// Nothing if `pillory off` is not in force, else until when if that was said.
+    pub(super) off: Option<Option<Timestamp>>,
+    /// The store has just begun.
+    pub(super) anew: bool,
+}
+
+/// Takes over what the store kept.
+pub(super) fn restore(
+    store: &mut Started,
+    config: &Config,
+    machine: &mut Machine,
+) -> Result<Restored, Failure> {
+    let now = clock::now();
+    let longest =
+        config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
+    let restored = store
+        .restore(now - longest, now - trust::MEMORY)
+        .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+    for (prefix, jail, when) in &restored.past_bans {
+        machine.judge.past.began(*prefix, jail, *when);
+    }
+    machine.restore(restored.bans, &restored.attempts, &restored.turns, restored.last_write);
+    if restored.last_write > now {
+        warn!(last_write = %restored.last_write, "the clock is behind the store's last write; time stands still until it has caught up");
+    }
+    if let Some(kept) = restored.meta.get(META_PROXIES) {
+        machine.judge.proxies.restore(kept, now);
+    }
+    let off = match restored.meta.get(META_OFF).map(String::as_str) {
+        None | Some("") => None,
+        Some("on_command") => Some(None),
+        Some(until) => until
+            .parse()
+            .ok()
+            .map(|until| Some(Timestamp::from_millis(until)))
+            .filter(|until| until.is_none_or(|until| until > now)),
+    };
+    if off.is_some() {
+        machine.set_enforcing(false, now, &mut Vec::new());
+        warn!("switched off by `pillory off`; nothing is enforced until `pillory on`");
+    }
+    let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
+    let anew = restored.meta.get(META_ANEW).is_some_and(|mark| !mark.is_empty());
+    Ok(Restored { positions, off, anew })
+}
+
+/// Learns places and accounts with good logins, before anything is judged.
+pub(super) fn learn_from_wtmp(machine: &mut Machine) {
+    let now = clock::now();
+    let logins = facts::good_logins(Path::new("/var/log/wtmp"));
+    for (addr, user, when) in logins.iter().filter(|(_, _, when)| now.since(*when) < trust::MEMORY) {
+        machine.judge.trust.good_login(*addr, user.as_deref(), (*when).min(now));
+        if let Some(user) = user {
+            machine.judge.names.logged_in(user);
+        }
+    }
+}
+
+/// Brings the kernel to the ledger: reads, compares, changes the difference in one go.
+///
+/// `lost`: why the store does not tell who was banned. Then what is ours in the kernel is all that is known, and stays;
+/// the returned text says so.
+pub(super) fn prepare(
+    action: &mut dyn Action,
+    machine: &mut Machine,
+    readers: &mut Readers,
+    lost: Option<String>,
+) -> Result<Option<String>, Failure> {
+    let failed = |error: ActionError| refused(&error);
+    if !machine.is_enforcing() {
+        action.remove_all().map_err(failed)?;
+    }
+    action.prepare(&readers.ports).map_err(failed)?;
+    let now = clock::now();
+    let installed = action.installed(now).map_err(failed)?;
+    let mut said = None;
+    if let Some(why) = lost {
+        let adopted = machine.adopt_installed(&installed, now);
+        said = Some(format!(
+            "{why}; {adopted} bans found in the kernel stay, all else that was known before is lost"
+        ))
+        .filter(|_| adopted > 0);
+        ports::add_left_over(&mut readers.ports, &machine.ledger);
+        action.prepare(&readers.ports).map_err(failed)?;
+    }
+    let changes = machine.reconcile(&installed, now);
+    info!(
+        in_kernel = installed.len(),
+        in_ledger = machine.ledger.len(),
+        changes = changes.len(),
+        action = action.name(),
+        "kernel brought to the ledger"
+    );
+    action.apply(&changes, now).map_err(failed)?;
+    Ok(said)
+}
+
+/// Why the store does not tell who was banned, if it does not.
+pub(super) fn lost(store: &Started, anew: bool) -> Option<String> {
+    let missing = || format!("there was no store at {}", store.store.path().display());
+    let unread = store.unread.as_ref().map(|error| format!("the store cannot be read: {error}"));
+    unread.or_else(|| anew.then(|| store.broken.clone().unwrap_or_else(missing)))
+}

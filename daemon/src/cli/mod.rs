@@ -21,6 +21,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::logging;
+
 /// Exit statuses, as the interface promises them.
 pub(crate) mod exit {
     /// The answer is no: nothing matched, not banned, findings.
@@ -170,7 +172,7 @@ pub(crate) fn main() -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            if !failure.message.is_empty() {
+            if !failure.message.is_empty() && !logging::fatal(&failure.message) {
                 complain(&failure.message);
             }
             ExitCode::from(failure.exit)

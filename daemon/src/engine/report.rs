@@ -13,6 +13,7 @@ use pillory_core::time::Timestamp;
 
 use crate::clock;
 use crate::control::{Reply, stamp};
+use crate::logging;
 use crate::sources::StreamStatus;
 
 use super::Engine;
@@ -38,7 +39,7 @@ pub(super) fn stopping(banned: usize, on_stop: OnStop, action: &str) {
             "stopped: {banned} bans stay in force by {action} and end by themselves; `pillory off` lifts them\n"
         ),
     };
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    logging::last(&line);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 

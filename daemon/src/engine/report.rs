@@ -83,7 +83,7 @@ impl Engine {
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
         warnings.extend(self.hooks.troubles());
-        warnings.extend(self.streams.values().flatten().filter_map(|stream| stream.problem.clone()));
+        warnings.extend(self.stream_troubles());
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
         }

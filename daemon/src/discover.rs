@@ -17,6 +17,8 @@ pub(crate) struct ActiveJail {
     pub(crate) wanted: Vec<Wanted>,
     /// The choice in words: `journal`, `/var/log/auth.log`.
     pub(crate) reads: String,
+    /// Why just that.
+    pub(crate) why: &'static str,
 }
 
 /// Where to look; the host's own places but in tests.
@@ -81,7 +83,23 @@ fn active(jail: &JailConfig, places: &Places) -> Option<ActiveJail> {
         Backend::Btmp => vec![btmp(jail)],
     };
     let reads = wanted.iter().map(in_words).collect::<Vec<_>>().join(", ");
-    (!wanted.is_empty()).then(|| ActiveJail { config: jail.clone(), wanted, reads })
+    let why = why(jail, &wanted, places);
+    (!wanted.is_empty()).then(|| ActiveJail { config: jail.clone(), wanted, reads, why })
+}
+
+/// Why a jail reads what it reads, in words.
+fn why(jail: &JailConfig, wanted: &[Wanted], places: &Places) -> &'static str {
+    match wanted.first() {
+        _ if jail.backend != Backend::Auto => "its backend is set",
+        _ if !jail.logpath.is_empty() => "its logpath is set",
+        Some(Wanted::Journal { .. }) => "journald keeps a journal here",
+        Some(Wanted::Btmp(_)) => "no journal and no log file is here",
+        Some(Wanted::Lines(_)) if !wanted.iter().any(|wanted| is_there(wanted, places)) => {
+            "no journal is here, and no log file yet: waited for"
+        }
+        _ if places.has_journal() => "the journal is not asked for it, its log file is here",
+        _ => "no journal is here, but its log file",
+    }
 }
 
 fn best(jail: &JailConfig, places: &Places, sure: bool) -> Option<Vec<Wanted>> {

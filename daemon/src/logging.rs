@@ -1,12 +1,14 @@
-//! The log: structured lines on stderr, and for each ban and unban one more in fail2ban's form, for tools that
-//! read that. Text that came from logs is escaped before it is logged.
+//! The log: structured lines on stderr, and as text for each ban and unban one more in fail2ban's form, for tools that
+//! read that. As JSON every line is an object but the one that starts with `ready`, which scripts wait for.
+//! Text that came from logs is escaped before it is logged.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pillory_core::jail::proxies::Standing;
 use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::Notice;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock;
 
@@ -19,8 +21,12 @@ pub(crate) enum Format {
     Json,
 }
 
+/// Whether lines are objects.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
 /// Starts logging to stderr.
 pub(crate) fn start(format: Format) {
+    IS_JSON.store(format == Format::Json, Ordering::Relaxed);
     let level = tracing::Level::INFO;
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
@@ -44,6 +50,25 @@ pub(crate) fn escape(text: &str) -> String {
             escaped
         })
         .collect()
+}
+
+/// The daemon's last line.
+pub(crate) fn last(line: &str) {
+    if IS_JSON.load(Ordering::Relaxed) {
+        info!(what = line.trim_end(), "stopped");
+    } else {
+        // A log that cannot be written must not stop anything.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// Why the daemon cannot run, if the log is JSON; false if it is not, and somebody else must say it.
+pub(crate) fn fatal(reason: &str) -> bool {
+    let is_json = IS_JSON.load(Ordering::Relaxed);
+    if is_json {
+        error!(reason, "cannot run");
+    }
+    is_json
 }
 
 /// Logs a notice of the machine.
@@ -95,7 +120,12 @@ pub(crate) fn proxy_words(standing: Standing) -> &'static str {
 }
 
 /// `2026-01-02 03:04:05,678 pillory.actions         [7]: NOTICE  [sshd] Ban 192.0.2.1`
+///
+/// Not as JSON: there the line before says the same, and every line is an object.
 fn fail2ban_line(ban: &Ban, what: &str) {
+    if IS_JSON.load(Ordering::Relaxed) {
+        return;
+    }
     let now = clock::now();
     let Ok(stamp) = jiff::Timestamp::from_millisecond(now.millis()) else { return };
     let stamp = stamp.to_zoned(clock::zone()).strftime("%Y-%m-%d %H:%M:%S").to_string();

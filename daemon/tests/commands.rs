@@ -1,5 +1,6 @@
 //! Commands that work without a daemon, as a user runs them: what they print, and their exit status.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -76,7 +77,7 @@ fn scan_counts_attempts_and_says_who_would_be_banned() {
     assert!(worst["would_ban_at"].as_str().is_some_and(|at| at.ends_with("-11-21T10:00:00Z")), "{worst}");
     assert_eq!(found["offenders"][1]["would_ban"], false);
     let text = place.run(&["scan", &log]).out;
-    assert!(text.contains("3 attempts by 2 sources, 1 good logins"), "{text}");
+    assert!(text.contains("3 attempts by 2 sources, 1 good login\n"), "{text}");
 }
 
 #[test]
@@ -99,6 +100,65 @@ fn scan_reads_packed_logs_and_login_records_and_goes_on_after_what_it_cannot_rea
     let found = answer.json();
     assert_eq!((&found["files"][0]["format"], &found["files"][0]["records"]), (&"btmp".into(), &3.into()));
     assert_eq!((&found["failures"], &found["offenders"][0]["prefix"]), (&3.into(), &"192.0.2.66/32".into()));
+}
+
+#[test]
+fn scan_says_what_it_could_not_read_and_counts_what_it_could() {
+    let place = Place::new("unread");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    // Enough of it to be unpacked in several blocks.
+    let filler =
+        (0..20_000).map(|at| format!("Nov 21 11:00:00 web cron[{at}]: job {}\n", at * 7919 % 10_007));
+    packed
+        .write_all((BRUTE_FORCE.to_owned() + &filler.collect::<String>()).as_bytes())
+        .expect("memory takes it");
+    let packed = packed.finish().expect("memory takes it");
+    let torn = place.write("auth.log.1.gz", &packed[..packed.len() / 2]);
+    let answer = place.run(&["scan", "--json", &torn]);
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.err.contains("not all of") && answer.err.contains("read to its end"), "{answer:?}");
+    let found = answer.json();
+    assert_eq!(found["failures"], 3, "{found}");
+    assert!(found["files"][0]["trouble"].is_string(), "{found}");
+    let xz = place.write("auth.log.2.xz", b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46");
+    for (path, words) in [("/nowhere", "No such file"), (xz.as_str(), "xz -dc"), ("/dev/zero", "a device")] {
+        let answer = place.run(&["scan", path]);
+        assert_eq!(answer.code, Some(2), "{answer:?}");
+        assert!(answer.err.contains(words), "{answer:?}");
+        assert!(
+            answer.out.contains("nothing was scanned") && !answer.out.contains("no failed"),
+            "{answer:?}"
+        );
+        let found = place.run(&["scan", "--json", path]).json();
+        assert_eq!(found["unread"][0]["path"], path, "{found}");
+    }
+}
+
+#[test]
+fn scan_reads_a_file_once_whatever_it_is_called() {
+    let place = Place::new("twice");
+    let log = place.write("auth.log", BRUTE_FORCE);
+    let link = place.0.join("link");
+    std::os::unix::fs::symlink(&log, &link).expect("a link");
+    let answer = place.run(&["scan", "--json", &log, &log, &link.display().to_string()]);
+    assert_eq!(answer.json()["failures"], 3, "{answer:?}");
+    assert_eq!(answer.err.matches("named twice").count(), 2, "{answer:?}");
+}
+
+#[test]
+fn scan_says_that_a_misaligned_btmp_cannot_be_read() {
+    let place = Place::new("misaligned");
+    let mut record = vec![0u8; 384];
+    (record[0], record[8]) = (6, b's');
+    record[340..344].copy_from_slice(&1_790_000_000u32.to_le_bytes());
+    record[348..352].copy_from_slice(&[192, 0, 2, 66]);
+    let btmp = place.write("btmp", [&b"xx"[..], &record.repeat(50)].concat());
+    let answer = place.run(&["scan", &btmp]);
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.err.contains("50 of its 50 records are none"), "{answer:?}");
+    assert!(answer.out.contains("no failed login found in what could be read"), "{answer:?}");
+    let empty = place.write("btmp", "");
+    assert_eq!(place.run(&["scan", &empty]).code, Some(1));
 }
 
 #[test]
@@ -247,6 +307,21 @@ fn import_says_no_if_it_takes_nothing() {
         let list = place.write("list.txt", old);
         assert_eq!(place.offline(&["import", &list]).code, Some(0), "{old}");
     }
+}
+
+#[test]
+fn import_takes_every_address_of_a_line_and_its_note_as_it_is() {
+    let place = Place::new("import-notes");
+    let list = place.write("list.txt", "192.0.2.21,192.0.2.22 - noted\n");
+    assert_eq!(
+        place.offline(&["import", "--json", &list]).json()["banned"],
+        serde_json::json!(["192.0.2.21/32", "192.0.2.22/32"])
+    );
+    let list = place.write("list.txt", "192.0.2.23 - 10/2026 ssh\n");
+    assert_eq!(place.offline(&["import", "--ban", &list]).code, Some(0));
+    let exported = place.offline(&["export", "--json"]).json();
+    let noted = exported.as_array().and_then(|bans| bans.iter().find(|ban| ban["prefix"] == "192.0.2.23/32"));
+    assert_eq!(noted.expect("it is banned")["reason"], "10/2026 ssh");
 }
 
 #[test]

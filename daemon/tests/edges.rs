@@ -24,7 +24,7 @@ fn a_file_where_the_control_socket_should_be_is_left_alone() {
     let Some((world, server)) = quiet_server() else { return };
     server.write("/run/precious", "keep me");
     let (code, said) = refusal(&server, &[], &["--state-dir", STATE_DIR, "--control", "/run/precious"]);
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("/run/precious") && said.contains("no socket"), "{said}");
     assert_eq!(server.read("/run/precious"), "keep me");
     drop(world);

@@ -8,6 +8,7 @@
 
 mod badinput;
 mod commands;
+mod control;
 mod counting;
 mod disk;
 mod docs;

@@ -29,6 +29,8 @@ pub struct Entry {
     pub note: String,
     /// The date in the note.
     pub date: Option<NoteDate>,
+    /// The note as it stands there, its date included; cut to [`MAX_NOTE_CHARS`].
+    pub whole_note: String,
 }
 
 /// A line that was not taken.
@@ -120,7 +122,11 @@ impl Reader {
         // A semicolon, comma or number sign may touch the address.
         let cut = word.find(['#', ';', ',']).unwrap_or(word.len());
         let (word, rest) = word.split_at(cut);
-        self.take(number, line, word, &format!("{rest}{note}"));
+        let rest = format!("{rest}{note}");
+        let (more, note) = behind_commas(&rest);
+        for word in std::iter::once(word).chain(more) {
+            self.take(number, line, word, note);
+        }
     }
 
     /// Takes `word` as an address, a network, or a range of addresses.
@@ -135,10 +141,19 @@ impl Reader {
                         self.pass(number, line, Why::Everything);
                         continue;
                     }
+                    let cut = |note: &str| note.chars().take(MAX_NOTE_CHARS).collect();
+                    let whole_note = cut(clean(note));
                     let (note, date) = date::split(clean(note));
-                    let note = note.chars().take(MAX_NOTE_CHARS).collect();
                     let normalised = normalised.then(|| word.to_owned());
-                    self.list.entries.push(Entry { line: number, prefix, normalised, note, date });
+                    let note = cut(note);
+                    self.list.entries.push(Entry {
+                        line: number,
+                        prefix,
+                        normalised,
+                        note,
+                        date,
+                        whole_note,
+                    });
                 }
             }
             Err(error) if looks_like_address(word) => self.pass(number, line, Why::BadPrefix(error)),
@@ -150,6 +165,23 @@ impl Reader {
         let text = line.chars().take(MAX_SHOWN_CHARS).collect();
         self.list.passed.push(Passed { line: number, text, why });
     }
+}
+
+/// The addresses and networks that follow the first one, each behind a comma, and what is left as the note.
+fn behind_commas(mut rest: &str) -> (Vec<&str>, &str) {
+    let mut more = Vec::new();
+    while let Some(list) = rest.trim_start().strip_prefix(',') {
+        let list = list.trim_start();
+        let is_end = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '#') || is_dash(c) && c != '-';
+        let (word, after) = list.split_at(list.find(is_end).unwrap_or(list.len()));
+        // A number behind a comma is no address of this list but a column of a table.
+        if !looks_like_address(word) {
+            break;
+        }
+        more.push(word);
+        rest = after;
+    }
+    (more, rest)
 }
 
 /// Headings of `netstat -rn`, `route -n` and of our own CSV.

@@ -43,6 +43,30 @@ fn takes_date_and_reason_out_of_a_note() {
 }
 
 #[test]
+fn takes_every_address_of_a_line_that_commas_part() {
+    let list =
+        parse("192.0.2.7,192.0.2.8, 2001:db8::/48 - 12/2016. ssh\n198.51.100.1,999.1.1.1,198.51.100.2\n");
+    let taken: Vec<String> = list.entries.iter().map(|entry| entry.prefix.to_string()).collect();
+    assert_eq!(
+        taken,
+        ["192.0.2.7/32", "192.0.2.8/32", "2001:db8::/48", "198.51.100.1/32", "198.51.100.2/32"]
+    );
+    assert!(list.entries[..3].iter().all(|entry| entry.note == "ssh" && entry.date.is_some()), "{list:?}");
+    let [bad] = list.passed.as_slice() else { panic!("{list:?}") };
+    assert_eq!(bad.line, 2);
+    // Columns of a table and words are a note.
+    assert_eq!(one("192.0.2.7,22,ssh").note, "22,ssh");
+    assert_eq!(one("192.0.2.7, seen beside 192.0.2.8").note, "seen beside 192.0.2.8");
+}
+
+#[test]
+fn keeps_a_note_as_it_was_written() {
+    for note in ["10/2026 ssh", "08/2026", "2026-10-01: WP", "ssh 3/2026"] {
+        assert_eq!(one(&format!("192.0.2.7 - {note}")).whole_note, note);
+    }
+}
+
+#[test]
 fn a_month_ends_where_the_next_begins() {
     let date = one("192.0.2.7 - 12/2016").date.unwrap();
     assert_eq!(date.begin().to_string(), "2016-12-01T00:00:00Z");

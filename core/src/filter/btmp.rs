@@ -85,6 +85,11 @@ impl Layout {
         if self.wide { 400 } else { 384 }
     }
 
+    /// How many of these whole records look like login records of this layout.
+    pub fn count_plausible(self, records: &[u8]) -> u64 {
+        records.chunks_exact(self.record_bytes()).filter(|record| self.is_plausible(record)).count() as u64
+    }
+
     fn is_plausible(self, record: &[u8]) -> bool {
         /// 1990 to 2100; nobody keeps older or newer login records.
         const YEARS: std::ops::Range<i64> = 631_152_000..4_102_444_800;

@@ -112,14 +112,9 @@ impl Import {
         }
         let listed: Option<Timestamp> =
             entry.date.filter(|_| self.is_old(&entry)).map(addresslist::NoteDate::begin);
-        let note = entry.note.as_str();
-        let reason = match entry.date {
-            _ if listed.is_some() || entry.date.is_none() => note.to_owned(),
-            Some(date) if note.is_empty() => date.to_string(),
-            Some(date) => format!("{date}. {note}"),
-            None => String::new(),
-        };
-        let reason = if reason.is_empty() { "from a list".to_owned() } else { reason };
+        // The history has the date as its time; a ban's reason is the note as it was written.
+        let note = if listed.is_some() { &entry.note } else { &entry.whole_note };
+        let reason = if note.is_empty() { "from a list".to_owned() } else { note.clone() };
         gathered.orders.push(BanOrder { prefix: entry.prefix, reason, listed });
     }
 

@@ -22,6 +22,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::logging;
+
 /// Where state is kept if nobody says otherwise.
 const STATE_DIR: &str = "/var/lib/pillory";
 
@@ -177,7 +179,7 @@ pub(crate) fn main() -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            if !failure.message.is_empty() {
+            if !failure.message.is_empty() && !logging::fatal(&failure.message) {
                 complain(&failure.message);
             }
             ExitCode::from(failure.exit)

@@ -132,10 +132,14 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 }
 
 fn cannot_listen(control: &Path, error: &std::io::Error) -> Failure {
-    use std::io::ErrorKind::{AddrInUse, PermissionDenied};
+    use std::io::ErrorKind::{
+        AddrInUse, AlreadyExists, InvalidInput, NotADirectory, NotFound, PermissionDenied,
+    };
     let (code, cure) = match error.kind() {
         AddrInUse => (exit::TAKEN, "stop it, or choose another place with --control"),
         PermissionDenied => (exit::NOT_PERMITTED, "run it as root, or choose another place with --control"),
+        AlreadyExists | InvalidInput | NotADirectory => (exit::USAGE, "choose another place with --control"),
+        NotFound => (exit::USAGE, "make its directory first, or choose another place with --control"),
         _ => (exit::NO, "choose another place with --control"),
     };
     Failure::new(code, format!("cannot listen at {}: {error}; {cure}", control.display()))
@@ -187,15 +191,16 @@ fn open_action(name: &str) -> Result<Box<dyn Action>, Failure> {
 }
 
 fn say_what_runs(active: &[discover::ActiveJail], action: &str, state_dir: &Path) {
+    info!(action, state_dir = %state_dir.display(), version = env!("CARGO_PKG_VERSION"), "starting");
     for jail in active {
         let policy = &jail.config.policy;
         let bantime: Vec<String> = policy.bantime.steps().iter().map(ToString::to_string).collect();
-        info!(jail = %jail.config.name, reads = %jail.reads, maxretry = %policy.maxretry, findtime = %policy.findtime, bantime = %bantime.join(" "), "jail");
+        let maxretry = f64::from(policy.maxretry.0) / 100.0;
+        info!(jail = %jail.config.name, reads = %jail.reads, why = jail.why, maxretry, findtime = %policy.findtime, bantime = %bantime.join(" "), "jail");
     }
     if active.is_empty() {
         warn!("no jail runs: no service with a filter was found; name a logpath in {DEFAULT_CONFIG}");
     }
-    info!(action, state_dir = %state_dir.display(), version = env!("CARGO_PKG_VERSION"), "starting");
 }
 
 /// Everything that gets a thread.

@@ -50,15 +50,17 @@ pub(crate) fn ask(
     let broken = |cause| ClientError::Broken { path: path.to_owned(), cause };
     let mut line = serde_json::to_vec(request).map_err(|error| broken(error.into()))?;
     line.push(b'\n');
-    stream.write_all(&line).map_err(broken)?;
+    // A daemon that refuses somebody says so and hangs up, whatever is asked: then its words are what counts.
+    let mut unsent = stream.write_all(&line).err();
     for line in BufReader::new(stream).split(b'\n') {
-        let line = line.map_err(broken)?;
+        let line = line.map_err(|cause| broken(unsent.take().unwrap_or(cause)))?;
+        unsent = None;
         let reply = serde_json::from_slice(&line).map_err(|error| broken(error.into()))?;
         if !take(reply) {
             return Ok(());
         }
     }
-    Ok(())
+    unsent.map_or(Ok(()), |cause| Err(broken(cause)))
 }
 
 /// Sends a request that has one reply.

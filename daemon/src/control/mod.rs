@@ -5,6 +5,7 @@
 
 pub(crate) mod client;
 mod past;
+mod room;
 pub(crate) mod server;
 
 use serde::{Deserialize, Serialize};

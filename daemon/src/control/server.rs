@@ -1,18 +1,22 @@
 //! The daemon's side of the control socket: one thread that accepts, one short-lived thread a client.
+//!
+//! Clients that connect and say nothing make room for those that come after them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use serde_json::{Value, json};
+use tracing::info;
 
 use crate::store::{self, query};
 
+use super::room::Room;
 use super::{Reply, Request, past};
 
 /// A request on its way to the engine, with the way back.
@@ -35,11 +39,14 @@ pub(crate) struct Server {
 impl Server {
     /// Listens at `path`; a socket file that nobody answers at is replaced, anything else stays as it is.
     /// # Errors
-    /// The system's, from making the directory or the socket; `AddrInUse` if a daemon answers there,
-    /// `AlreadyExists` if something is there that is no socket.
+    /// The system's, from making the socket or its directory (whose own directory must be there); `AddrInUse` if a
+    /// daemon answers there, `AlreadyExists` if something is there that is no socket.
     pub(crate) fn bind(path: &Path, state_dir: &Path) -> std::io::Result<Server> {
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
+        // /run is empty after a boot; but a mistyped path must not become a tree of directories.
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
+        if let Some(parent) = parent {
+            std::fs::create_dir(parent)?;
+            info!(path = %parent.display(), "made the directory of the control socket");
         }
         match std::fs::symlink_metadata(path) {
             // A mistyped --control must not cost anybody a file.
@@ -66,47 +73,56 @@ impl Server {
 
     /// Serves until `stop` is raised and one more client (the daemon itself) knocks.
     pub(crate) fn run(self, orders: &Sender<Order>, stop: &Arc<AtomicBool>) {
-        let clients = Arc::new(AtomicUsize::new(0));
+        let room = Room::new(MAX_CLIENTS);
         std::thread::scope(|scope| {
             for stream in self.listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
-                let Ok(stream) = stream else { continue };
-                if clients.fetch_add(1, Ordering::SeqCst) >= MAX_CLIENTS {
-                    clients.fetch_sub(1, Ordering::SeqCst);
-                    // A client that went away needs no answer.
-                    drop(answer(
-                        &stream,
-                        &Reply::say(75, format!("{MAX_CLIENTS} clients are connected already; try again")),
-                    ));
+                let Ok(stream) = stream.map(Arc::new) else { continue };
+                if let Some(refusal) = refusal(&stream, &room) {
+                    // A client that went away needs no answer. The first words fit into an empty socket.
+                    drop(stream.set_nonblocking(true).and_then(|()| answer(&stream, &refusal)));
                     continue;
                 }
-                let (clients, state_dir) = (Arc::clone(&clients), &self.state_dir);
+                let (room, state_dir) = (&room, &self.state_dir);
                 scope.spawn(move || {
                     // A client that went away needs no answer.
-                    drop(serve(&stream, orders, state_dir, stop));
-                    clients.fetch_sub(1, Ordering::SeqCst);
+                    drop(serve(&stream, orders, state_dir, (stop, room)));
+                    room.leave(&stream);
                 });
             }
+            room.close_silent();
         });
         drop(std::fs::remove_file(&self.path));
     }
 }
 
+/// Why this client is not served, if it is not.
+fn refusal(stream: &Arc<UnixStream>, room: &Room) -> Option<Reply> {
+    if !may_command(stream).unwrap_or(false) {
+        return Some(Reply::say(
+            77,
+            "only root and the daemon's own group may give commands; run it as root",
+        ));
+    }
+    let busy = || Reply::say(69, format!("{MAX_CLIENTS} clients are being served already; try again"));
+    (!room.enter(stream)).then(busy)
+}
+
 fn serve(
-    stream: &UnixStream,
+    stream: &Arc<UnixStream>,
     orders: &Sender<Order>,
     state_dir: &Path,
-    stop: &AtomicBool,
+    (stop, room): (&AtomicBool, &Room),
 ) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
-    if !may_command(stream)? {
-        return answer(stream, &Reply::say(77, "only root and the daemon's own group may give commands"));
-    }
     let mut line = Vec::new();
-    BufReader::new(stream.take(MAX_REQUEST_BYTES)).read_until(b'\n', &mut line)?;
+    BufReader::new((&**stream).take(MAX_REQUEST_BYTES)).read_until(b'\n', &mut line)?;
+    if !room.begin(stream) {
+        return Ok(());
+    }
     match serde_json::from_slice::<Request>(&line) {
         Err(error) => answer(stream, &Reply::say(2, format!("the request is not understood: {error}"))),
         Ok(Request::Attempts(wanted, follow)) => {

@@ -11,6 +11,7 @@ mod hooks;
 pub(crate) mod jails;
 mod reload;
 pub(crate) mod report;
+mod streams;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -13,6 +13,7 @@ use pillory_core::time::Timestamp;
 
 use crate::clock;
 use crate::control::{Reply, stamp};
+use crate::logging;
 use crate::sources::StreamStatus;
 
 use super::Engine;
@@ -30,7 +31,7 @@ pub(super) fn ready(banned: usize, enforcing: bool, action: &str) {
 /// The last line.
 pub(super) fn stopping(engine: &Engine) {
     let line = stop_line(&engine.machine, engine.setup.on_stop, engine.action, &engine.setup.off);
-    let _ = std::io::stderr().write_all(format!("stopped: {line}\n").as_bytes());
+    logging::last(&format!("stopped: {line}\n"));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 
@@ -88,7 +89,7 @@ impl Engine {
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
         warnings.extend(self.hooks.troubles());
-        warnings.extend(self.streams.values().flatten().filter_map(|stream| stream.problem.clone()));
+        warnings.extend(self.stream_troubles());
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
         }

@@ -148,6 +148,7 @@ const MIN_LINES: usize = 100;
 
 /// Do most lines of a web log come from one private address?
 pub(super) fn proxy(host: &Host, report: &mut Report) {
+    let (mut looked_at, before) = (Vec::new(), report.findings.len());
     for path in WEB_LOGS {
         let lines = tail(&host.path(path));
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
@@ -156,6 +157,9 @@ pub(super) fn proxy(host: &Host, report: &mut Report) {
             if let Some(addr) = first.and_then(|word| word.parse::<IpAddr>().ok()) {
                 *counts.entry(addr).or_default() += 1;
             }
+        }
+        if lines.len() >= MIN_LINES {
+            looked_at.push(path);
         }
         let Some((addr, count)) = counts.into_iter().max_by_key(|(_, count)| *count) else { continue };
         if lines.len() >= MIN_LINES && count * 10 > lines.len() * 8 && is_private(addr) {
@@ -169,6 +173,13 @@ pub(super) fn proxy(host: &Host, report: &mut Report) {
                     "set trusted_proxies = [\"{addr}\"], and let the web server log the client's address"
                 ),
             );
+        }
+    }
+    match looked_at.as_slice() {
+        [] => report.note("no_proxy", "no web log tells whether a proxy stands in front"),
+        _ if report.findings.len() > before => {}
+        looked_at => {
+            report.note("no_proxy", format!("no proxy stands in front, by {}", looked_at.join(" and ")))
         }
     }
 }

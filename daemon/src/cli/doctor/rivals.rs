@@ -41,6 +41,7 @@ const RIVALS: [(&str, &[&str], &[&str], &str); 6] = [
 
 /// Is another tool banning too?
 pub(super) fn look(host: &Host, processes: &[String], report: &mut Report) {
+    let before = report.findings.len();
     for (name, programs, files, stop) in RIVALS {
         let runs = processes.iter().find(|process| programs.contains(&process.as_str()));
         let file = files.iter().find(|file| host.exists(file));
@@ -54,6 +55,11 @@ pub(super) fn look(host: &Host, processes: &[String], report: &mut Report) {
             format!("{name} seems to ban here too ({sign}): each unbans by its own clock"),
             format!("let one of them do it: `{stop}`, then `pillory import` its bans"),
         );
+    }
+    if report.findings.len() == before {
+        let names: Vec<&str> = RIVALS.iter().map(|(name, ..)| *name).collect();
+        report
+            .note("no_rival", format!("no other tool that bans runs here (looked for {})", names.join(", ")));
     }
 }
 
@@ -78,8 +84,11 @@ struct Held {
 
 /// Does the kernel hold another tool's bans? They outlive it, and nothing of ours lifts them.
 pub(super) fn kernel(host: &Host, report: &mut Report) {
+    let before = report.findings.len();
     // What may not be read is said elsewhere; asking for ipsets would load the module.
-    let tables = netfilter::tables().unwrap_or_default();
+    let tables = netfilter::tables();
+    let is_read = tables.is_ok();
+    let tables = tables.unwrap_or_default();
     let chains = netfilter::chains().unwrap_or_default();
     let ipsets = match host.exists("/sys/module/ip_set") {
         true => netfilter::ipsets().unwrap_or_default(),
@@ -111,6 +120,9 @@ pub(super) fn kernel(host: &Host, report: &mut Report) {
             ),
             format!("stop {tool}, then take it away: {}", join(|held| format!("`{}`", held.cure))),
         );
+    }
+    if is_read && report.findings.len() == before {
+        report.note("no_rival_bans", "the kernel holds no bans of another tool");
     }
 }
 

@@ -34,6 +34,10 @@ fn a_host_with_sshd_and_its_log_is_fine() {
     rivals::look(&made.0, &made.0.processes(), &mut report);
     assert_eq!(report.findings, []);
     assert!(report.notes.iter().any(|note| note.what.contains("logs to /var/log/auth.log")), "{report:?}");
+    assert!(
+        report.notes.iter().any(|note| note.id == "no_rival" && note.what.contains("fail2ban")),
+        "{report:?}"
+    );
 }
 
 #[test]
@@ -61,6 +65,7 @@ fn another_tool_that_bans_is_found() {
     let mut report = Report::default();
     rivals::look(&made.0, &made.0.processes(), &mut report);
     assert_eq!(ids(&report), ["rival", "rival"]);
+    assert!(!report.notes.iter().any(|note| note.id == "no_rival"), "{report:?}");
 }
 
 #[test]
@@ -132,6 +137,10 @@ fn a_proxy_in_front_is_found() {
     let mut report = Report::default();
     logs::proxy(&made.0, &mut report);
     assert_eq!(report.findings, []);
+    assert_eq!(report.notes[0].what, "no proxy stands in front, by /var/log/nginx/access.log");
+    let mut report = Report::default();
+    logs::proxy(&host("no-web", &[]).0, &mut report);
+    assert_eq!(report.notes[0].what, "no web log tells whether a proxy stands in front");
 }
 
 #[test]

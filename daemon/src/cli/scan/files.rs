@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -48,6 +49,10 @@ const JOURNAL_MAGIC: &[u8] = b"LPKSHHRH";
 
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
+/// How files begin that are packed in a way that cannot be undone here, and what undoes it.
+/// Sources: the xz file format, RFC 8878, bzip2's manual.
+const PACKED: [(&[u8], &str); 3] = [(b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2")];
+
 /// Pieces are read in this size: a longest line fits, and the processor's cache still holds what was read.
 const PIECE_BYTES: usize = 128 * 1024;
 
@@ -60,6 +65,10 @@ pub(super) fn open(path: &Path) -> Result<Opened, String> {
     let meta = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if meta.is_dir() {
         return directory(path, raw);
+    }
+    let kind = meta.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err("it is a device, which may have no end; name a file".to_owned());
     }
     let file = File::open(path).map_err(|error| error.to_string())?;
     // Only a hint; reading works without it.
@@ -94,15 +103,32 @@ fn look(
     raw: Rc<Cell<u64>>,
     meta: Option<&std::fs::Metadata>,
 ) -> Result<Opened, String> {
-    let mut head = read_head(&mut reader).map_err(|error| error.to_string())?;
+    let mut trouble;
+    let mut head;
+    (head, trouble) = read_head(&mut reader);
+    if let Some((_, name)) = PACKED.iter().find(|(magic, _)| head.starts_with(magic)) {
+        let name_of = path.display();
+        return Err(format!(
+            "it is packed with {name}, which cannot be unpacked here; try `{name} -dc {name_of} | pillory scan -`"
+        ));
+    }
     if head.starts_with(GZIP_MAGIC) {
         let packed = io::Cursor::new(head).chain(reader);
         let mut unpacked: Box<dyn Read> = Box::new(MultiGzDecoder::new(packed));
-        head = read_head(&mut unpacked).map_err(|error| format!("it cannot be unpacked: {error}"))?;
+        (head, trouble) = read_head(&mut unpacked);
+        trouble =
+            trouble.map(|error| io::Error::new(error.kind(), format!("it cannot be unpacked: {error}")));
         reader = unpacked;
         if head.starts_with(JOURNAL_MAGIC) {
             return Err("a packed journal file cannot be read; unpack it first".to_owned());
         }
+    }
+    // What came before the trouble is read; the rest is named when it is reached.
+    if let Some(error) = trouble {
+        if head.is_empty() {
+            return Err(error.to_string());
+        }
+        reader = Box::new(Broken(Some(error)));
     }
     let format = if head.starts_with(JOURNAL_MAGIC) {
         Format::Journal
@@ -137,10 +163,20 @@ fn login_records(path: &Path, head: &[u8]) -> Option<Layout> {
     Layout::find(head).or_else(by_name)
 }
 
-fn read_head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+/// The first bytes, as far as they can be read.
+fn read_head(reader: &mut impl Read) -> (Vec<u8>, Option<io::Error>) {
     let mut head = Vec::new();
-    reader.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
-    Ok(head)
+    let trouble = reader.take(HEAD_BYTES as u64).read_to_end(&mut head).err();
+    (head, trouble)
+}
+
+/// Fails once, and ends.
+struct Broken(Option<io::Error>);
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
 }
 
 impl Opened {
@@ -160,6 +196,7 @@ impl Opened {
             filled: 0,
             skipping: false,
             ended: false,
+            trouble: None,
             plain: 0,
         }
     }
@@ -176,6 +213,8 @@ pub(super) struct Pieces {
     /// Inside a line that was too long, until its end.
     skipping: bool,
     ended: bool,
+    /// Why it ended too early.
+    trouble: Option<io::Error>,
     plain: u64,
 }
 
@@ -190,7 +229,17 @@ impl Pieces {
         self.plain
     }
 
-    fn fill(&mut self) -> io::Result<()> {
+    /// Why not all of it could be read; asked when there is nothing more.
+    pub(super) fn trouble(&self) -> Option<&io::Error> {
+        self.trouble.as_ref()
+    }
+
+    /// What is left behind the last whole record.
+    pub(super) fn rest_bytes(&self) -> usize {
+        self.filled - self.handed
+    }
+
+    fn fill(&mut self) {
         self.buffer.copy_within(self.handed..self.filled, 0);
         self.filled -= self.handed;
         self.handed = 0;
@@ -202,30 +251,32 @@ impl Pieces {
                     self.plain += count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.trouble = Some(error);
+                    self.ended = true;
+                }
             }
         }
-        Ok(())
     }
 
     /// The next whole records; what is left at the end is no record and dropped.
-    pub(super) fn records(&mut self, record_bytes: usize) -> io::Result<Option<&[u8]>> {
-        self.fill()?;
+    pub(super) fn records(&mut self, record_bytes: usize) -> Option<&[u8]> {
+        self.fill();
         let whole = self.filled - self.filled % record_bytes;
         if whole == 0 {
-            return Ok(None);
+            return None;
         }
         self.handed = whole;
-        Ok(Some(&self.buffer[..whole]))
+        Some(&self.buffer[..whole])
     }
 
     /// The next whole lines with their newlines; at the end a line without one. A line that is longer than
     /// [`MAX_LINE_BYTES`] is cut there and ends its piece.
-    pub(super) fn lines(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(super) fn lines(&mut self) -> Option<&[u8]> {
         loop {
-            self.fill()?;
+            self.fill();
             if self.filled == 0 {
-                return Ok(None);
+                return None;
             }
             if self.skipping {
                 let end = memchr::memchr(b'\n', &self.buffer[..self.filled]);
@@ -235,12 +286,12 @@ impl Pieces {
             }
             if let Some(last) = memchr::memrchr(b'\n', &self.buffer[..self.filled]) {
                 self.handed = last + 1;
-                return Ok(Some(&self.buffer[..last]));
+                return Some(&self.buffer[..last]);
             }
             // A line as long as the buffer, or the file's last one.
             self.skipping = !self.ended;
             self.handed = self.filled;
-            return Ok(Some(&self.buffer[..self.filled.min(MAX_LINE_BYTES)]));
+            return Some(&self.buffer[..self.filled.min(MAX_LINE_BYTES)]);
         }
     }
 }

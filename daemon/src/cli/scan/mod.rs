@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use pillory_core::config::{Config, resolve};
 use pillory_core::event::Line;
 use pillory_core::filter::Clock;
+use pillory_core::filter::btmp::Layout;
 use pillory_core::time::Timestamp;
 
 use crate::clock;
@@ -55,21 +56,27 @@ pub(crate) struct Scanned {
     /// Records that were passed over, because a log among the files records the same attempts.
     in_log: u64,
     jails: Vec<String>,
+    /// Why not all of it was counted.
+    trouble: Option<String>,
+}
+
+/// A file that was not read at all, and why.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    path: PathBuf,
+    why: String,
 }
 
 impl Scan {
     pub(crate) fn run(&self) -> Outcome {
         let config = self.policy()?;
         let mut judging = Judging::new(&config, self.jail.as_deref())?;
-        let mut failed = false;
+        let mut unread: Vec<Unread> = Vec::new();
         let mut opened: Vec<Opened> = Vec::new();
-        for path in &self.files {
+        for path in self.each_once() {
             match files::open(path) {
                 Ok(file) => opened.push(file),
-                Err(reason) => {
-                    complain(&format!("cannot scan {}: {reason}", escape(&path.display().to_string())));
-                    failed = true;
-                }
+                Err(why) => unread.push(Unread::said(path, why)),
             }
         }
         // Rotated files tell one story; it is judged in the order in which it happened.
@@ -80,27 +87,43 @@ impl Scan {
         let mut scanned = Vec::new();
         for file in opened {
             let path = file.path.clone();
-            match self.one(file, &mut judging, &covered, &mut progress) {
-                Ok(done) => scanned.push(done),
-                Err(reason) => {
-                    progress.clear();
-                    complain(&format!("cannot scan {}: {reason}", escape(&path.display().to_string())));
-                    failed = true;
+            let done = self.one(file, &mut judging, &covered, &mut progress);
+            progress.clear();
+            match done {
+                Ok(done) => {
+                    done.say_trouble();
+                    scanned.push(done);
                 }
+                Err(why) => unread.push(Unread::said(&path, why)),
             }
         }
         progress.clear();
         let names = judging.names();
         let tally = &mut judging.tally;
         if self.json {
-            let json = report::json(&scanned, tally, &names);
+            let json = report::json((&scanned, &unread), tally, &names);
             let json = json.map_err(|error| Failure::new(exit::NO, format!("cannot write JSON: {error}")))?;
             print(&(json + "\n"))?;
         } else {
-            print(&report::text(&scanned, tally, &names, &clock::zone()))?;
+            print(&report::text((&scanned, unread.len()), tally, &names, &clock::zone()))?;
         }
         let nothing = judging.tally.failures() == 0;
+        let failed = !unread.is_empty() || scanned.iter().any(|file| file.trouble.is_some());
         Ok(if failed { exit::USAGE } else { u8::from(nothing) * exit::NO })
+    }
+
+    /// The files, each once, whatever it is called: twice read is twice counted.
+    fn each_once(&self) -> impl Iterator<Item = &PathBuf> {
+        use std::os::unix::fs::MetadataExt;
+        let mut seen = std::collections::HashSet::new();
+        self.files.iter().filter(move |path| {
+            let Ok(meta) = std::fs::metadata(path) else { return true };
+            let is_new = !meta.is_file() || seen.insert((meta.dev(), meta.ino()));
+            if !is_new {
+                complain(&format!("{} is named twice; it is read once", escape(&path.display().to_string())));
+            }
+            is_new
+        })
     }
 
     /// The configuration to judge by. The default one may be closed to people who are not root.
@@ -134,35 +157,70 @@ impl Scan {
             bytes: 0,
             in_log: 0,
             jails: judging.named(&jails),
+            trouble: None,
         };
         match file.format {
-            Format::Text => text(file, judging, &jails, &mut done, progress)?,
-            Format::Btmp(layout) => {
-                let mut pieces = file.into_pieces();
-                while let Some(records) = pieces.records(layout.record_bytes()).map_err(|e| e.to_string())? {
-                    done.in_log += judging.records(judging.btmp_jail(), layout, records, covered);
-                    done.records += (records.len() / layout.record_bytes()) as u64;
-                    done.bytes += records.len() as u64;
-                    progress.show(pieces.raw_bytes());
-                }
-                progress.finished(pieces.raw_bytes());
-            }
+            Format::Text => text(file, judging, &jails, &mut done, progress),
+            Format::Btmp(layout) => login_records(file, layout, (judging, covered), &mut done, progress),
             Format::Journal => journal::scan(&path, judging, &jails, &mut done)?,
         }
         Ok(done)
     }
 }
 
-fn text(
+impl Unread {
+    fn said(path: &Path, why: String) -> Unread {
+        complain(&format!("cannot scan {}: {}", escape(&path.display().to_string()), escape(&why)));
+        Unread { path: path.to_owned(), why }
+    }
+}
+
+impl Scanned {
+    fn say_trouble(&self) {
+        if let Some(trouble) = &self.trouble {
+            let path = escape(&self.path.display().to_string());
+            complain(&format!("not all of {path} is counted: {}", escape(trouble)));
+        }
+    }
+}
+
+fn cut_off(error: &std::io::Error) -> String {
+    format!("it cannot be read to its end: {error}")
+}
+
+fn login_records(
     file: Opened,
-    judging: &mut Judging,
-    jails: &[usize],
+    layout: Layout,
+    (judging, covered): (&mut Judging, &[overlap::Span]),
     done: &mut Scanned,
     progress: &mut Progress,
-) -> Result<(), String> {
+) {
+    let mut pieces = file.into_pieces();
+    let mut good = 0;
+    while let Some(records) = pieces.records(layout.record_bytes()) {
+        done.in_log += judging.records(judging.btmp_jail(), layout, records, covered);
+        done.records += (records.len() / layout.record_bytes()) as u64;
+        done.bytes += records.len() as u64;
+        good += layout.count_plausible(records);
+        progress.show(pieces.raw_bytes());
+    }
+    progress.finished(pieces.raw_bytes());
+    let (bad, rest) = (done.records - good, pieces.rest_bytes());
+    done.trouble = match pieces.trouble() {
+        Some(error) => Some(cut_off(error)),
+        // The writer may be at it, and garbage in the midst is normal; most of a file is not.
+        None if bad * 2 > done.records || (done.records == 0 && rest > 0) => Some(format!(
+            "{bad} of its {} records are none ({rest} bytes are left over at the end); it is damaged or no btmp file",
+            done.records
+        )),
+        None => None,
+    };
+}
+
+fn text(file: Opened, judging: &mut Judging, jails: &[usize], done: &mut Scanned, progress: &mut Progress) {
     let clock = Clock { now: file.clock(), zone: clock::zone() };
     let mut pieces: Pieces = file.into_pieces();
-    while let Some(lines) = pieces.lines().map_err(|error| error.to_string())? {
+    while let Some(lines) = pieces.lines() {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', lines) {
             let bytes = &lines[start..end];
@@ -177,8 +235,8 @@ fn text(
         progress.show(pieces.raw_bytes());
     }
     done.bytes = pieces.plain_bytes();
+    done.trouble = pieces.trouble().map(cut_off);
     progress.finished(pieces.raw_bytes());
-    Ok(())
 }
 
 /// When the file's first record that says so happened; unknown ones are judged last.

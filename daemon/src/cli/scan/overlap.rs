@@ -49,7 +49,7 @@ fn last_line(file: &Opened, judging: &mut Judging) -> Option<Timestamp> {
     let mut pieces = files::open(&file.path).ok()?.into_pieces();
     let mut last = None;
     // What cannot be read is said when the file is scanned.
-    while let Ok(Some(lines)) = pieces.lines() {
+    while let Some(lines) = pieces.lines() {
         last = judging.last_stamp(lines, &clock).or(last);
     }
     last

@@ -14,7 +14,9 @@ use pillory_core::time::{Span, Timestamp};
 use crate::control::stamp;
 use crate::logging::escape;
 
-use super::Scanned;
+use crate::cli::count;
+
+use super::{Scanned, Unread};
 
 /// At most so many offenders, networks and users are shown to people.
 const OFFENDERS: usize = 20;
@@ -35,6 +37,7 @@ struct Report<'a> {
     offenders: Vec<Offender<'a>>,
     peak_per_minute: u64,
     successes: u64,
+    unread: Vec<Value>,
 }
 
 #[derive(Serialize)]
@@ -51,7 +54,7 @@ struct Offender<'a> {
 
 /// As the interface describes it.
 pub(super) fn json(
-    scanned: &[Scanned],
+    (scanned, unread): (&[Scanned], &[Unread]),
     tally: &mut Tally,
     names: &[String],
 ) -> Result<String, serde_json::Error> {
@@ -59,7 +62,7 @@ pub(super) fn json(
         .iter()
         .map(|file| {
             json!({"path": file.path.display().to_string(), "format": file.format, "records": file.records,
-                "bytes": file.bytes, "in_log": file.in_log, "jails": file.jails})
+                "bytes": file.bytes, "in_log": file.in_log, "jails": file.jails, "trouble": file.trouble})
         })
         .collect();
     let minutes = tally.minutes();
@@ -88,11 +91,20 @@ pub(super) fn json(
         offenders: tally.sources().into_iter().map(offender).collect(),
         peak_per_minute: busiest(&minutes, 1).map_or(0, |(_, count)| count),
         successes: tally.successes(),
+        unread: unread
+            .iter()
+            .map(|file| json!({"path": file.path.display().to_string(), "why": file.why}))
+            .collect(),
     })
 }
 
 /// For people.
-pub(super) fn text(scanned: &[Scanned], tally: &mut Tally, names: &[String], zone: &TimeZone) -> String {
+pub(super) fn text(
+    (scanned, unread): (&[Scanned], usize),
+    tally: &mut Tally,
+    names: &[String],
+    zone: &TimeZone,
+) -> String {
     let mut text = String::new();
     for file in scanned {
         let what = if file.format == "text" { "lines" } else { "records" };
@@ -101,6 +113,9 @@ pub(super) fn text(scanned: &[Scanned], tally: &mut Tally, names: &[String], zon
         let path = escape(&file.path.display().to_string());
         let _ =
             writeln!(text, "{path}: {} {what}, {}, {}, {jails}", file.records, size(file.bytes), file.format);
+        if let Some(trouble) = &file.trouble {
+            let _ = writeln!(text, "  not all of it is counted: {}", escape(trouble));
+        }
         if file.in_log > 0 {
             let _ = writeln!(
                 text,
@@ -109,8 +124,22 @@ pub(super) fn text(scanned: &[Scanned], tally: &mut Tally, names: &[String], zon
             );
         }
     }
+    if unread > 0 {
+        let _ = writeln!(
+            text,
+            "{} could not be read and {} not counted",
+            count(unread as u64, "file"),
+            if unread == 1 { "is" } else { "are" }
+        );
+    }
     let Some((first, last)) = tally.span() else {
-        let _ = writeln!(text, "no failed login found ({} good ones)", tally.successes());
+        let whole = unread == 0 && scanned.iter().all(|file| file.trouble.is_none());
+        let found = match (whole, scanned.is_empty()) {
+            (true, _) => "no failed login found",
+            (false, true) => "nothing was scanned",
+            (false, false) => "no failed login found in what could be read",
+        };
+        let _ = writeln!(text, "{found} ({})", count(tally.successes(), "good login"));
         return text;
     };
     summary(&mut text, tally, (first, last), zone);
@@ -119,7 +148,7 @@ pub(super) fn text(scanned: &[Scanned], tally: &mut Tally, names: &[String], zon
     if !networks.is_empty() {
         text.push_str("\nnetworks\n");
         for (net, failures, sources) in networks.iter().take(NETWORKS) {
-            let _ = writeln!(text, "{failures:>9}  {net} ({sources} sources)");
+            let _ = writeln!(text, "{failures:>9}  {net} ({})", count(*sources as u64, "source"));
         }
     }
     users(&mut text, tally);
@@ -134,8 +163,10 @@ fn summary(text: &mut String, tally: &mut Tally, (first, last): (Timestamp, Time
     let (failures, successes) = (tally.failures(), tally.successes());
     let _ = writeln!(
         text,
-        "\n{failures} attempts by {} sources, {successes} good logins\n{} to {} ({})",
-        sources.len(),
+        "\n{} by {}, {}\n{} to {} ({})",
+        count(failures, "attempt"),
+        count(sources.len() as u64, "source"),
+        count(successes, "good login"),
         at(first, zone, "%a %Y-%m-%d %H:%M:%S"),
         at(last, zone, "%a %Y-%m-%d %H:%M:%S"),
         round(last.since(first)),
@@ -148,7 +179,7 @@ fn summary(text: &mut String, tally: &mut Tally, (first, last): (Timestamp, Time
             count as f64 / 600.0
         );
     }
-    let _ = writeln!(text, "{banned} sources would be banned");
+    let _ = writeln!(text, "{} would be banned", count(banned as u64, "source"));
     if tally.uncounted_sources() > 0 {
         let _ = writeln!(text, "{} attempts of further sources are not listed", tally.uncounted_sources());
     }

@@ -19,7 +19,7 @@ fn lines_of(content: &[u8]) -> Vec<usize> {
     let path = temporary(&format!("lines-{}", content.len()), content);
     let mut pieces = files::open(&path).unwrap().into_pieces();
     let mut lengths = Vec::new();
-    while let Some(piece) = pieces.lines().unwrap() {
+    while let Some(piece) = pieces.lines() {
         lengths.extend(piece.split(|b| *b == b'\n').map(<[u8]>::len));
     }
     remove(&path);

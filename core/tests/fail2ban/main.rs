@@ -12,6 +12,8 @@ mod actions;
 mod corpus;
 mod filters;
 mod grammar;
+mod grow;
+mod hang;
 mod loads;
 mod notes;
 mod peer;

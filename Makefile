@@ -1,12 +1,13 @@
 # The commands of this project. Each works from a fresh clone with git, Rust, and root or sudo.
 
-.PHONY: help run test demo bench lint
+.PHONY: help run test demo bench fuzz lint
 
 help:
 	@echo "make run     build the release binary and protect this host until Ctrl-C; DRY=1 enforces nothing"
 	@echo "make test    fetch what the tests need, then run every test, the lab included"
 	@echo "make demo    play one attack in network namespaces; this host is not touched"
 	@echo "make bench   measure: line to kernel, bulk bans, start, idle, scan"
+	@echo "make fuzz    throw invented input at the parsers for a minute each; needs a nightly compiler"
 	@echo "make lint    formatting and clippy"
 
 run:
@@ -20,6 +21,9 @@ demo:
 
 bench:
 	@scripts/bench.sh
+
+fuzz:
+	@scripts/fuzz.sh
 
 lint:
 	@cargo fmt --all --check

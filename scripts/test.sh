@@ -34,6 +34,10 @@ rm -f target/.test-failed
 if [ -e target/.test-failed ]; then
     status=$(cat target/.test-failed)
 fi
+if [ "$#" = 0 ]; then
+    scripts/fuzz.sh --if-there 5 >target/fuzz.log 2>&1 || status=1
+    tee -a "$log" <target/fuzz.log
+fi
 
 echo
 # A line of a skipped test may follow the runner's dots.

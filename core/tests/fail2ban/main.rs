@@ -5,6 +5,7 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
+    clippy::panic,
     reason = "tests start programs, and stop where one fails"
 )]
 
@@ -12,7 +13,12 @@ mod actions;
 mod corpus;
 mod filters;
 mod grammar;
+mod grow;
+mod hang;
+mod loads;
+mod notes;
 mod peer;
+mod samples;
 mod scenarios;
 mod stock;
 mod variants;

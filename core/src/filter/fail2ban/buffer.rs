@@ -3,6 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+/// So much the lines hold together: the oldest are forgotten beyond. What expressions that span lines may cost grows
+/// with it; fail2ban has no such bound, and whoever can write lines this long can as well write more of them.
+const MOST_BYTES: usize = 64 << 10;
+
 /// One line, taken apart by its date.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Piece {
@@ -27,11 +31,15 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Adds a line and forgets those beyond `most`.
+    /// Adds a line and forgets the oldest: those beyond `most`, or beyond 64 KiB together. The last one stays.
     pub(super) fn push(&mut self, piece: Piece, most: usize) {
         self.pieces.push(piece);
-        let extra = self.pieces.len().saturating_sub(most);
-        self.pieces.drain(..extra);
+        let newest_first = self.pieces.iter().rev().take(most).scan(0, |bytes, piece| {
+            *bytes += piece.text.len() + 1;
+            Some(*bytes)
+        });
+        let kept = newest_first.take_while(|bytes| *bytes <= MOST_BYTES).count().max(1);
+        self.pieces.drain(..self.pieces.len() - kept);
     }
 }
 
@@ -105,5 +113,17 @@ mod tests {
             buffer.push(piece(line), 2);
         }
         assert_eq!(buffer.pieces, [piece("b"), piece("c")]);
+    }
+
+    #[test]
+    fn long_lines_push_the_oldest_out() {
+        let mut buffer = Buffer::default();
+        let long = |letter: &str| piece(&letter.repeat(MOST_BYTES / 2 - 1));
+        for line in [piece("a"), long("b"), long("c")] {
+            buffer.push(line, 10);
+        }
+        assert_eq!(buffer.pieces, [long("b"), long("c")]);
+        buffer.push(piece(&"d".repeat(MOST_BYTES)), 10);
+        assert_eq!(buffer.pieces, [piece(&"d".repeat(MOST_BYTES))]);
     }
 }

@@ -8,6 +8,7 @@
 //! [`btmp`] decodes login records, which need no expression.
 
 mod addr;
+mod beginnings;
 pub mod btmp;
 pub mod catalog;
 pub mod datepattern;

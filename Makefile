@@ -6,7 +6,7 @@ help:
 	@echo "make run     build the release binary and protect this host until Ctrl-C; DRY=1 enforces nothing"
 	@echo "make test    fetch what the tests need, then run every test, the lab included"
 	@echo "make demo    play one attack in network namespaces; this host is not touched"
-	@echo "make bench   measure: line to kernel, bulk bans, start, idle, scan"
+	@echo "make bench   measure: line to kernel, bulk bans, start, idle, scan, fail2ban's filters"
 	@echo "make fuzz    throw invented input at the parsers for a minute each; needs a nightly compiler"
 	@echo "make lint    formatting and clippy"
 

@@ -1,7 +1,7 @@
 //! `make bench`: measures the release binary in network namespaces and prints one table, each aim beside its figure.
 //!
 //! Nothing of the real host is touched; state lies under `target/bench/`, on a real disk. `PILLORY_BIN` names
-//! the binary. Arguments choose what is measured: `latency`, `bulk`, `start`, `idle`, `scan`; all without any.
+//! the binary. Arguments choose what is measured: `latency`, `bulk`, `start`, `idle`, `scan`, `stock`; all without any.
 //! Exit status 1 if an aim is missed.
 
 #![allow(clippy::disallowed_methods, reason = "a measurement starts programs and reads the clock")]
@@ -18,6 +18,7 @@ mod latency;
 mod process;
 mod scan;
 mod start;
+mod stock;
 mod table;
 
 use table::Table;
@@ -25,12 +26,13 @@ use table::Table;
 /// What can be measured, and by what.
 type Measurement = (&'static str, fn(&mut Table));
 
-const MEASUREMENTS: [Measurement; 5] = [
+const MEASUREMENTS: [Measurement; 6] = [
     ("latency", latency::measure),
     ("bulk", bulk::measure),
     ("start", start::measure),
     ("idle", idle::measure),
     ("scan", scan::measure),
+    ("stock", stock::measure),
 ];
 
 /// Other work on the same processors shows in the tails: a thread that is woken waits for its turn.

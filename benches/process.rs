@@ -93,10 +93,16 @@ fn cpu(pid: u32) -> Duration {
 
 /// Runs the binary to its end outside of any namespace; its wall and CPU time, and if it succeeded.
 pub fn run(args: &[&str]) -> (Duration, Duration, std::process::Output) {
-    let before = cpu_of_children();
     let started = Instant::now();
-    let output = std::process::Command::new(binary()).args(args).output().expect("the binary starts");
-    (started.elapsed(), cpu_of_children() - before, output)
+    let (cpu, output) = cpu_of(std::process::Command::new(binary()).args(args));
+    (started.elapsed(), cpu, output.expect("the binary starts"))
+}
+
+/// Runs a program to its end; its CPU time.
+pub fn cpu_of(command: &mut std::process::Command) -> (Duration, std::io::Result<std::process::Output>) {
+    let before = cpu_of_children();
+    let output = command.output();
+    (cpu_of_children() - before, output)
 }
 
 /// CPU time of our children that have ended, to a hundredth of a second: proc(5), fields 16 and 17 of `stat`.

@@ -14,6 +14,9 @@ if [ -z "${PILLORY_BIN:-}" ]; then
     esac
     echo "make bench: building the release binary (the first time takes a few minutes)"
     RUSTFLAGS="$flags" cargo build --quiet --release --locked --target "$host" --bin pillory
+    RUSTFLAGS="$flags" cargo build --quiet --release --locked --target "$host" -p pillory-core --example fail2ban_speed
+    PILLORY_SPEED=$(cd "$target" && pwd)/$host/release/examples/fail2ban_speed
+    export PILLORY_SPEED
     PILLORY_BIN=$(cd "$target" && pwd)/$host/release/pillory
 fi
 export PILLORY_BIN

@@ -11,7 +11,7 @@ use std::ops::Range;
 use memchr::memchr;
 
 pub use calendar::Calendar;
-pub(in crate::filter) use calendar::timestamp;
+pub(in crate::filter) use calendar::{offset_at, timestamp};
 
 /// A date as a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

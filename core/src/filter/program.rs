@@ -9,7 +9,9 @@ use std::ops::Range;
 use regex_automata::hybrid::dfa::{self, DFA};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::{Anchored, HalfMatch, Input, MatchKind, PatternSet};
+use regex_syntax::hir::Hir;
 
+use super::beginnings::Beginnings;
 use super::regex::{
     self, Found, HostNames, Matcher, Options, RegexError, RegexProblem, Scratch, Tree, expand, lower,
 };
@@ -33,6 +35,8 @@ impl Default for Settings {
 /// All expressions of one key, compiled together.
 #[derive(Debug)]
 pub(super) struct Program {
+    /// Finds the first of which the text has the beginning; nothing if one may begin with anything.
+    beginnings: Option<Beginnings>,
     /// Finds the first candidate in the list.
     all: DFA,
     cache: dfa::Cache,
@@ -125,13 +129,10 @@ impl Program {
             let problem = RegexProblem::Size("all expressions together take too much memory");
             vec![(0, RegexError { column: 1, problem })]
         };
-        let config = thompson::Config::new()
-            .utf8(false)
-            .nfa_size_limit(Some(MAX_NFA_BYTES))
-            .which_captures(WhichCaptures::None);
-        let nfa = NFA::compiler().configure(config).build_many_from_hir(&hirs).map_err(|_| too_large())?;
+        let nfa = nfa(&hirs).ok_or_else(too_large)?;
         let (all, cache) = automaton(&nfa, MatchKind::LeftmostFirst).ok_or_else(too_large)?;
         Ok(Program {
+            beginnings: Beginnings::new(each.iter().map(|single| single.matcher.tree())),
             all,
             cache,
             every: None,
@@ -153,6 +154,31 @@ impl Program {
         self.each.iter().all(|single| single.groups.content.is_some())
     }
 
+    /// Its only expression and the number of the group for `F-CONTENT`; nothing if there are several, or no such group.
+    pub(super) fn only_content(&self) -> Option<(&Tree, u32)> {
+        let [Single { matcher, groups }] = self.each.as_slice() else { return None };
+        Some((matcher.tree(), u32::try_from(groups.content?).ok()?))
+    }
+
+    /// The expressions in their order.
+    pub(super) fn trees(&self) -> impl Iterator<Item = &Tree> {
+        self.each.iter().map(|single| single.matcher.tree())
+    }
+
+    /// [`Program::search`] of a text that a [`super::beginnings::Screen`] has let through: the automaton tells no more.
+    pub(super) fn search_screened(&mut self, text: &[u8]) -> Option<usize> {
+        if self.each.len() > 1 {
+            return self.search(text);
+        }
+        self.confirm(0, text).then_some(0)
+    }
+
+    /// True if there are beginnings; forgets them if wanted.
+    #[cfg(test)]
+    pub(super) fn forget_beginnings(&mut self, forget: bool) -> bool {
+        if forget { self.beginnings.take().is_some() } else { self.beginnings.is_some() }
+    }
+
     /// True if any expression matches.
     pub(super) fn is_match(&mut self, text: &[u8]) -> bool {
         self.search(text).is_some()
@@ -161,6 +187,24 @@ impl Program {
     /// The index of the first expression in the list that matches.
     pub(super) fn search(&mut self, text: &[u8]) -> Option<usize> {
         let input = Input::new(text).anchored(Anchored::Yes);
+        if let Some(beginnings) = &mut self.beginnings {
+            let first = beginnings.first(&input)?;
+            if beginnings.is_trusted(first) {
+                let others = match self.confirm(first, text) {
+                    true => None,
+                    false => self.beginnings.as_mut().map(|beginnings| beginnings.after(first, &input)),
+                };
+                match others {
+                    None => return Some(first),
+                    Some(Some(others)) => {
+                        return others.into_iter().flatten().find(|index| self.confirm(*index, text));
+                    }
+                    Some(None) => {}
+                }
+            }
+        }
+        // A single one needs no choice: that it may match is enough.
+        let input = input.earliest(self.each.len() == 1);
         let candidate = self.first(&input)?.pattern().as_usize();
         if self.confirm(candidate, text) {
             return Some(candidate);
@@ -265,14 +309,23 @@ impl Program {
     }
 }
 
-fn automaton(nfa: &NFA, kind: MatchKind) -> Option<(DFA, dfa::Cache)> {
+/// The patterns as one.
+pub(super) fn nfa(patterns: &[Hir]) -> Option<NFA> {
+    let config = thompson::Config::new()
+        .utf8(false)
+        .nfa_size_limit(Some(MAX_NFA_BYTES))
+        .which_captures(WhichCaptures::None);
+    NFA::compiler().configure(config).build_many_from_hir(patterns).ok()
+}
+
+pub(super) fn automaton(nfa: &NFA, kind: MatchKind) -> Option<(DFA, dfa::Cache)> {
     let config = DFA::config().match_kind(kind).cache_capacity(CACHE_BYTES).skip_cache_capacity_check(true);
     let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
     let cache = dfa.create_cache();
     Some((dfa, cache))
 }
 
-fn single(expression: &str, settings: Settings) -> Result<(Single, regex_syntax::hir::Hir), RegexError> {
+fn single(expression: &str, settings: Settings) -> Result<(Single, Hir), RegexError> {
     let expanded = expand(expression, settings.names)?;
     let options = Options { multiline: settings.multiline };
     let tree = regex::parse(&expanded.pattern, options).map_err(|error| expanded.locate(error))?;

@@ -60,7 +60,7 @@ impl Calendar {
 }
 
 /// Comparing whole zones costs more than everything else here.
-fn offset_at(zone: &TimeZone, at: Timestamp) -> Option<i32> {
+pub(in crate::filter) fn offset_at(zone: &TimeZone, at: Timestamp) -> Option<i32> {
     Some(zone.to_offset(jiff::Timestamp::from_second(at.secs()).ok()?).seconds())
 }
 

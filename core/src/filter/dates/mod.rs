@@ -61,6 +61,7 @@ mod zone;
 use std::ops::Range;
 
 use super::Clock;
+use super::datepattern::offset_at;
 use crate::time::Timestamp;
 
 pub use error::{DatePatternError, Problem, ZoneError};
@@ -95,6 +96,17 @@ pub struct Detector {
     order: Order,
     zone: Option<UtcOffset>,
     sieve: Option<Box<Sieve>>,
+    known: Option<Known>,
+}
+
+/// The last stamp that was read by hand: many lines share a second.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    fields: Fields,
+    now: Timestamp,
+    /// Seconds east of UTC at that time.
+    east: i32,
+    time: Timestamp,
 }
 
 /// A date that was found.
@@ -116,7 +128,7 @@ impl Detector {
         let templates = defaults::collect(options.datepattern.unwrap_or_default(), options.year)?;
         let order = Order::new(templates.len());
         let sieve = Sieve::new(&templates).map(Box::new);
-        Ok(Detector { templates, order, zone: options.logtimezone, sieve })
+        Ok(Detector { templates, order, zone: options.logtimezone, sieve, known: None })
     }
 
     /// Finds the date of a line, and learns from it; nothing if the line has none, or is
@@ -131,10 +143,22 @@ impl Detector {
         let sift = || self.sieve.as_mut().map_or(Templates::ALL, |sieve| sieve.candidates(text.bytes()));
         let (template, hit) = self.order.find(&mut self.templates, &text, clock.now.millis(), sift)?;
         let time = match hit.quick {
-            Some(fields) => fields.resolve(clock, self.zone),
+            Some(fields) => self.resolve(fields, clock),
             None => read(&self.templates[template], &text, &hit.date, self.zone, clock),
         };
         Some(DateMatch { range: text.in_line(&hit.date), time, template })
+    }
+
+    fn resolve(&mut self, fields: Fields, clock: &Clock) -> Result<Timestamp, Undated> {
+        if let Some(known) = &self.known
+            && (known.fields, known.now) == (fields, clock.now)
+            && offset_at(&clock.zone, known.time) == Some(known.east)
+        {
+            return Ok(known.time);
+        }
+        let time = fields.resolve(clock, self.zone)?;
+        self.known = offset_at(&clock.zone, time).map(|east| Known { fields, now: clock.now, east, time });
+        Ok(time)
     }
 
     /// How many templates there are.

@@ -5,6 +5,7 @@ use super::connections::Connections;
 use super::groups::{DNS, FID, Groups, IP4, IP6, MLFID, Names, Shape};
 use super::stamp::Stamps;
 use super::{Expressions, Fail2banFilter, Options};
+use crate::filter::beginnings::Screen;
 use crate::filter::dates::{self, Detector};
 use crate::filter::judge::shortened;
 use crate::filter::program::{Program, Settings};
@@ -41,8 +42,12 @@ impl Fail2banFilter {
             return Err(problems);
         };
         let skiplines = (0..).map_while(|nth| names.known(&format!("skiplines{nth}"))).collect();
+        let prefix = prefix.flatten();
+        // A match over several lines changes what is kept of them, even if no rule matches.
+        let screened = prefix.as_ref().filter(|_| options.maxlines == 1);
         Ok(Fail2banFilter {
-            prefix: prefix.flatten(),
+            screen: screened.and_then(|prefix| Screen::new(&prefix.program, &rules.program)),
+            prefix,
             ignore_first: !spec.ignoreregex.is_empty() && spec.ignoreregex.len() + 2 < spec.failregex.len(),
             rules,
             ignore: ignore.flatten().map(|ignore| ignore.program),
@@ -55,6 +60,7 @@ impl Fail2banFilter {
             searched: Vec::new(),
             content: Vec::new(),
             last: Groups::default(),
+            joined: None,
         })
     }
 }

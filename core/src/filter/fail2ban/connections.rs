@@ -1,11 +1,13 @@
 //! What lines of one connection (`<F-MLFID>`) have said so far.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
 use super::Fail;
-use super::groups::{MLFFORGET, MLFGAINED, NOFAIL, USER};
+use super::groups::{Groups, MLFFORGET, MLFGAINED, NOFAIL, USER};
+use crate::hash::FastMap;
 use crate::time::{Span, Timestamp};
 
 /// So many connections are remembered, each for so long. Source: fail2ban 1.0.
@@ -15,22 +17,23 @@ const MEMORY: Span = Span::from_secs(300);
 /// Connections by their identity, the one that was seen first in front.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    known: HashMap<SmolStr, (Fail, Timestamp)>,
+    known: FastMap<SmolStr, (Arc<Fail>, Timestamp)>,
     /// In the order in which they came; those that are forgotten since stay until they are passed.
     order: VecDeque<(SmolStr, Timestamp)>,
 }
 
 impl Connections {
+    /// A copy is made only if somebody else still holds it.
     fn get(&mut self, id: &str, arrived: Timestamp) -> Option<&mut Fail> {
         let (_, until) = self.known.get(id)?;
         if *until <= arrived {
             self.known.remove(id);
             return None;
         }
-        self.known.get_mut(id).map(|(fail, _)| fail)
+        self.known.get_mut(id).map(|(fail, _)| Arc::make_mut(fail))
     }
 
-    fn set(&mut self, id: SmolStr, fail: Fail, arrived: Timestamp) {
+    fn set(&mut self, id: SmolStr, fail: Arc<Fail>, arrived: Timestamp) {
         if self.known.len() >= MOST {
             self.make_room(arrived);
         }
@@ -54,64 +57,40 @@ impl Connections {
 
     /// Joins what a line says with what the connection said before, and keeps it for the next line.
     ///
-    /// `matched`: the lines of this match.
+    /// `line`: its captures; they are moved. `matched`: the lines of this match.
     pub(super) fn merge(
         &mut self,
         id: SmolStr,
-        mut fail: Fail,
+        line: &mut Groups,
         matched: Vec<SmolStr>,
         arrived: Timestamp,
-    ) -> Fail {
-        let mut gained = fail.groups.has(MLFGAINED);
-        if gained && !fail.groups.has(NOFAIL) {
-            let value = fail.groups.get(MLFGAINED).cloned();
-            fail.groups.set(NOFAIL, value);
+    ) -> Arc<Fail> {
+        let gained = line.has(MLFGAINED);
+        if gained && !line.has(NOFAIL) {
+            line.set(NOFAIL, line.get(MLFGAINED).cloned());
         }
-        let mut nofail = gained || fail.groups.has(NOFAIL);
-        let forget = fail.groups.take(MLFFORGET);
-        let known = self.get(&id, arrived).is_some();
-        if known || !forget {
-            fail.add_user();
+        let said = Said { gained, nofail: gained || line.has(NOFAIL), forget: line.take(MLFFORGET) };
+        if let Some(known) = self.get(&id, arrived) {
+            line.add_user();
+            known.update(line, gained);
+            known.settle(said, matched);
+            let fail = if said.forget {
+                self.known.remove(&id)
+            } else {
+                self.known.get(&id).map(|(fail, until)| (fail.clone(), *until))
+            };
+            return fail.map(|(fail, _)| fail).unwrap_or_default();
         }
-        let mut merged = match self.get(&id, arrived) {
-            Some(known) => {
-                known.update(fail, gained);
-                known.clone()
-            }
-            None => fail,
-        };
-        // A failure that waits, or several users in one connection: then a good login takes nothing back.
-        if std::mem::take(&mut merged.groups.pending) || merged.groups.users.len() > 1 {
-            merged.groups.take(NOFAIL);
-            merged.groups.take(MLFGAINED);
-            (gained, nofail) = (false, false);
+        if !said.forget {
+            line.add_user();
         }
-        if !nofail {
-            let mut lines = std::mem::take(&mut merged.nofail_matches);
-            lines.append(&mut merged.matches);
-            if !gained {
-                lines.extend(matched);
-            }
-            merged.matches = lines;
-        } else if !forget {
-            merged.nofail_matches.extend(matched);
+        let mut fail = Fail { groups: std::mem::take(line), ..Fail::default() };
+        fail.settle(said, matched);
+        let fail = Arc::new(fail);
+        if !said.forget {
+            self.set(id, fail.clone(), arrived);
         }
-        self.keep(id, &merged, known, forget, arrived);
-        merged
-    }
-
-    fn keep(&mut self, id: SmolStr, fail: &Fail, known: bool, forget: bool, arrived: Timestamp) {
-        match (known, forget) {
-            (_, true) => {
-                self.known.remove(&id);
-            }
-            (true, false) => {
-                if let Some(known) = self.get(&id, arrived) {
-                    known.clone_from(fail);
-                }
-            }
-            (false, false) => self.set(id, fail.clone(), arrived),
-        }
+        fail
     }
 
     /// Notes that a failure of this connection waits for its address.
@@ -122,15 +101,28 @@ impl Connections {
     }
 }
 
-impl Fail {
+/// What a line says of its connection.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    /// A good login.
+    gained: bool,
+    /// It is no failure itself.
+    nofail: bool,
+    /// Nothing more will come.
+    forget: bool,
+}
+
+impl Groups {
     fn add_user(&mut self) {
-        if let Some(user) = self.groups.filled(USER) {
-            self.groups.users.insert(user);
+        if let Some(user) = self.filled(USER) {
+            self.try_user(user);
         }
     }
+}
 
+impl Fail {
     /// Takes over what a later line of the connection says.
-    fn update(&mut self, later: Fail, gained: bool) {
+    fn update(&mut self, later: &mut Groups, gained: bool) {
         let had_nofail = self.groups.take(NOFAIL) | self.groups.take(MLFGAINED);
         if gained {
             self.groups.pending = false;
@@ -139,6 +131,26 @@ impl Fail {
         if !had_nofail && !self.groups.pending {
             self.matches.clear();
         }
-        self.groups.merge(later.groups);
+        self.groups.merge(later);
+    }
+
+    /// Says whether the connection has failed now, and with which lines.
+    fn settle(&mut self, Said { mut gained, mut nofail, forget }: Said, matched: Vec<SmolStr>) {
+        // A failure that waits, or several users in one connection: then a good login takes nothing back.
+        if std::mem::take(&mut self.groups.pending) || self.groups.users.len() > 1 {
+            self.groups.take(NOFAIL);
+            self.groups.take(MLFGAINED);
+            (gained, nofail) = (false, false);
+        }
+        if !nofail {
+            let mut lines = std::mem::take(&mut self.nofail_matches);
+            lines.append(&mut self.matches);
+            if !gained {
+                lines.extend(matched);
+            }
+            self.matches = lines;
+        } else if !forget {
+            self.nofail_matches.extend(matched);
+        }
     }
 }

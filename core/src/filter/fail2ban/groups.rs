@@ -1,7 +1,5 @@
 //! What an expression captured, by the names of its groups, and how `alt_` and `tuple_` groups are folded.
 
-use std::collections::BTreeSet;
-
 use smol_str::SmolStr;
 
 /// Number of a group's name in [`Names`].
@@ -93,8 +91,8 @@ impl Value {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Groups {
     values: Vec<Option<Value>>,
-    /// Every user of the connection.
-    pub(super) users: BTreeSet<SmolStr>,
+    /// Every user of the connection, sorted.
+    pub(super) users: Vec<SmolStr>,
     /// A failure was seen before anybody knew whose it was.
     pub(super) pending: bool,
 }
@@ -119,6 +117,9 @@ impl Groups {
 
     pub(super) fn set(&mut self, name: Name, value: Option<Value>) {
         if self.values.len() <= name {
+            if value.is_none() {
+                return;
+            }
             self.values.resize(name + 1, None);
         }
         self.values[name] = value;
@@ -129,15 +130,29 @@ impl Groups {
         self.values.get_mut(name).and_then(Option::take).is_some_and(|value| !value.is_empty())
     }
 
-    /// Takes over what `other` captured.
-    pub(super) fn merge(&mut self, other: Groups) {
-        for (name, value) in other.values.into_iter().enumerate() {
+    /// Takes over what `other` captured, which is empty then.
+    pub(super) fn merge(&mut self, other: &mut Groups) {
+        for (name, value) in other.values.drain(..).enumerate() {
             if value.is_some() {
                 self.set(name, value);
             }
         }
-        self.users.extend(other.users);
-        self.pending |= other.pending;
+        other.users.drain(..).for_each(|user| self.try_user(user));
+        self.pending |= std::mem::take(&mut other.pending);
+    }
+
+    /// Notes a user.
+    pub(super) fn try_user(&mut self, user: SmolStr) {
+        if let Err(at) = self.users.binary_search(&user) {
+            self.users.insert(at, user);
+        }
+    }
+
+    /// Forgets everything but keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.values.clear();
+        self.users.clear();
+        self.pending = false;
     }
 
     /// Every group that took part.

@@ -13,9 +13,12 @@ mod groups;
 mod stamp;
 mod subject;
 
+use std::sync::Arc;
+
 use smol_str::SmolStr;
 
 use super::Clock;
+use super::beginnings::Screen;
 use super::dates::UtcOffset;
 use super::program::Program;
 use super::regex::HostNames;
@@ -105,6 +108,8 @@ struct Expressions {
 #[derive(Debug)]
 pub struct Fail2banFilter {
     prefix: Option<Expressions>,
+    /// Refuses lines before the prefregex does.
+    screen: Option<Screen>,
     rules: Expressions,
     ignore: Option<Program>,
     /// A few ignoreregexes are tried before everything else. Source: fail2ban 1.0.
@@ -119,8 +124,10 @@ pub struct Fail2banFilter {
     /// What expressions search, and what `<F-CONTENT>` made of it; kept between lines for their memory.
     searched: Vec<u8>,
     content: Vec<u8>,
-    /// The captures of the last ruling, for whoever asks.
+    /// What the last line captured.
     last: Groups,
+    /// Its connection, if it has one: then this is what the last ruling was made of.
+    joined: Option<Arc<Fail>>,
 }
 
 /// A failregex that matches, before anybody looked at what it captured.
@@ -130,6 +137,12 @@ struct Match {
     lines: Vec<SmolStr>,
 }
 
+/// Why there is no match to count.
+enum Unmatched {
+    Miss,
+    Ignored,
+}
+
 impl Fail2banFilter {
     /// Judges one line.
     ///
@@ -137,22 +150,22 @@ impl Fail2banFilter {
     /// file which is read at once forgets nothing. `clock`: completes stamps and says what now is.
     pub fn judge(&mut self, line: &Line<'_>, clock: &Clock, timing: Timing, arrived: Timestamp) -> Ruling {
         let bytes = super::judge::trim_line_end(line.bytes);
-        self.last = Groups::default();
+        self.last.clear();
+        self.joined = None;
         let Some(cut) = self.stamps.cut(bytes, line.stamp, clock, timing) else { return Ruling::Miss };
         let mut time = cut.time;
         match (timing, time) {
-            (Timing::Operation, Some(stamp)) => {
-                if stamp.since(clock.now).max(clock.now.since(stamp)) >= Span::from_secs(61) {
-                    self.stamps.simulate(clock.now);
-                    time = Some(clock.now);
-                }
+            (Timing::Operation, Some(stamp)) if is_far(stamp, clock.now) => {
+                self.stamps.simulate(clock.now);
+                time = Some(clock.now);
             }
             (Timing::Start(findtime), Some(stamp)) if stamp < clock.now - findtime => return Ruling::Miss,
             _ => {}
         }
         let found = match self.find(bytes, &cut) {
             Ok(found) => found,
-            Err(ruling) => return ruling,
+            Err(Unmatched::Miss) => return Ruling::Miss,
+            Err(Unmatched::Ignored) => return Ruling::Ignored,
         };
         if timing != Timing::Any {
             time = time.map(|time| time.min(clock.now));
@@ -165,7 +178,7 @@ impl Fail2banFilter {
 
     /// Names and values of what the last ruling captured, its connection's included.
     pub fn captures(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.last.iter().map(|(name, value)| (self.names.text(name), value))
+        self.known().iter().map(|(name, value)| (self.names.text(name), value))
     }
 
     /// How often an expression took too many steps to tell whether it matches, since the last call.
@@ -177,32 +190,51 @@ impl Fail2banFilter {
 
     /// All users that the last ruling's connection tried, sorted.
     pub fn users(&self) -> impl Iterator<Item = &str> {
-        self.last.users.iter().map(SmolStr::as_str)
+        self.known().users.iter().map(SmolStr::as_str)
+    }
+
+    /// The captures of the last ruling.
+    fn known(&self) -> &Groups {
+        self.joined.as_ref().map_or(&self.last, |fail| &fail.groups)
     }
 
     /// Looks for the first failregex that matches, and takes its captures down.
-    fn find(&mut self, bytes: &[u8], cut: &Cut) -> Result<Match, Ruling> {
+    fn find(&mut self, bytes: &[u8], cut: &Cut) -> Result<Match, Unmatched> {
         let lines = self.gather(bytes, cut);
         if self.ignore_first && is_ignored(&mut self.ignore, &self.searched) {
-            return Err(Ruling::Ignored);
+            return Err(Unmatched::Ignored);
         }
         let mut prefixed = None;
         let mut content = None;
+        if self.screen.as_mut().is_some_and(|screen| !screen.may_match(&self.searched)) {
+            return Err(Unmatched::Miss);
+        }
         if let Some(prefix) = &mut self.prefix {
-            let rule = prefix.program.search(&self.searched).ok_or(Ruling::Miss)?;
+            let text = &self.searched;
+            let screened = self.screen.is_some();
+            let rule =
+                if screened { prefix.program.search_screened(text) } else { prefix.program.search(text) };
+            let rule = rule.ok_or(Unmatched::Miss)?;
             prefixed = Some(rule);
             content = prefix.program.captured(rule).content.filter(|content| !content.is_empty());
         }
         if let Some(content) = &content {
-            self.content.clear();
-            self.content.extend_from_slice(&self.searched[content.clone()]);
             if self.options.maxlines > 1 {
-                self.buffer.pieces = vec![Piece::plain(&self.content)];
+                self.buffer.pieces = vec![Piece::plain(&self.searched[content.clone()])];
             }
-            self.content.push(b'\n');
+            if self.searched[content.end..] != *b"\n" {
+                self.content.clear();
+                self.content.extend_from_slice(&self.searched[content.clone()]);
+                self.content.push(b'\n');
+            }
         }
-        let searched = if content.is_some() { &self.content } else { &self.searched };
-        let rule = self.rules.program.search(searched).ok_or(Ruling::Miss)?;
+        let searched = match &content {
+            None => self.searched.as_slice(),
+            // Nearly always it is the rest of the line.
+            Some(content) if self.searched[content.end..] == *b"\n" => &self.searched[content.start..],
+            Some(_) => &self.content,
+        };
+        let rule = self.rules.program.search(searched).ok_or(Unmatched::Miss)?;
         if let (Some(prefix), Some(rule)) = (&self.prefix, prefixed) {
             prefix.fill(rule, &self.searched, &mut self.last);
             self.last.take(CONTENT);
@@ -210,7 +242,7 @@ impl Fail2banFilter {
         self.rules.fill(rule, searched, &mut self.last);
         if self.options.maxlines == 1 {
             if is_ignored(&mut self.ignore, searched) {
-                return Err(Ruling::Ignored);
+                return Err(Unmatched::Ignored);
             }
             let lines = if self.options.keep_matches { vec![cut.whole(bytes)] } else { Vec::new() };
             return Ok(Match { rule, lines });
@@ -221,7 +253,7 @@ impl Fail2banFilter {
         self.buffer.pieces = left;
         buffer::joined(matched.iter(), &mut self.searched);
         if is_ignored(&mut self.ignore, &self.searched) {
-            return Err(Ruling::Ignored);
+            return Err(Unmatched::Ignored);
         }
         let shown = matched.iter().filter(|_| self.options.keep_matches);
         Ok(Match { rule, lines: shown.map(|piece| lossy(&piece.whole)).collect() })
@@ -248,23 +280,22 @@ impl Fail2banFilter {
 
     /// Joins a match with what its connection said, and says whose failure it is.
     fn rule(&mut self, found: Match, time: Option<Timestamp>, arrived: Timestamp) -> Ruling {
-        let groups = std::mem::take(&mut self.last);
-        let mut fail = Fail { groups, ..Fail::default() };
-        let connection = fail.groups.text(MLFID);
-        match &connection {
+        let connection = self.last.text(MLFID);
+        let matches = match &connection {
             Some(id) => {
-                fail = self.connections.merge(id.clone(), fail, found.lines, arrived);
+                let fail = self.connections.merge(id.clone(), &mut self.last, found.lines, arrived);
+                self.joined.insert(fail).matches.clone()
             }
-            None => fail.matches = found.lines,
-        }
-        let waits = connection.is_some() && fail.groups.has(NOFAIL);
-        let (subject, ip) = if waits { (None, None) } else { self.subject(&fail.groups) };
+            None => found.lines,
+        };
+        let groups = self.known();
+        let waits = connection.is_some() && groups.has(NOFAIL);
+        let (subject, ip) = if waits { (None, None) } else { self.subject(groups) };
+        let user = groups.filled(USER);
         if let (None, false, Some(id)) = (&subject, waits, &connection) {
             self.connections.pending(id, arrived);
         }
-        self.last = fail.groups;
-        let user = self.last.filled(USER);
-        let hit = Hit { failregex: found.rule, time, user, ip, matches: fail.matches };
+        let hit = Hit { failregex: found.rule, time, user, ip, matches };
         match subject {
             Some(subject) => Ruling::Failure(subject, hit),
             None => Ruling::NoFail(hit),
@@ -298,6 +329,11 @@ impl Expressions {
         let Some(shape) = self.shapes.get(rule) else { return };
         shape.fill(|nth| Some(lossy(text.get(self.program.nth(rule, nth)?)?)), into);
     }
+}
+
+/// A stamp so far off is not believed of a line that was written just now. Source: fail2ban 1.0.
+fn is_far(stamp: Timestamp, now: Timestamp) -> bool {
+    stamp.since(now).max(now.since(stamp)) >= Span::from_secs(61)
 }
 
 fn is_ignored(ignore: &mut Option<Program>, text: &[u8]) -> bool {

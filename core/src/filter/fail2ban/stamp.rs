@@ -19,7 +19,7 @@ const LAST_DATE_HOLDS: Span = Span::from_secs(60);
 pub(super) struct Stamps {
     detector: Detector,
     last: Option<Timestamp>,
-    last_text: Arc<[u8]>,
+    last_text: Vec<u8>,
 }
 
 /// A line with its date cut out.
@@ -35,7 +35,7 @@ pub(super) struct Cut {
 
 impl Stamps {
     pub(super) fn new(detector: Detector) -> Stamps {
-        Stamps { detector, last: None, last_text: Arc::from([]) }
+        Stamps { detector, last: None, last_text: Vec::new() }
     }
 
     /// Takes the date out of a line; nothing if what stands there is a date that makes fail2ban drop the line.
@@ -49,7 +49,7 @@ impl Stamps {
     ) -> Option<Cut> {
         if let Some(stamp) = stamp {
             self.last = Some(stamp);
-            self.last_text = Arc::from([]);
+            self.last_text.clear();
             return Some(Cut { range: 0..0, lead: None, time: Some(stamp) });
         }
         let recent = self.last.filter(|last| *last > clock.now - LAST_DATE_HOLDS);
@@ -58,7 +58,8 @@ impl Stamps {
             None => (0..0, None),
             Some(DateMatch { range, time: Ok(time), .. }) if !range.is_empty() => {
                 self.last = Some(time);
-                self.last_text = bytes[range.clone()].into();
+                self.last_text.clear();
+                self.last_text.extend_from_slice(&bytes[range.clone()]);
                 return Some(Cut { range, lead: None, time: Some(time) });
             }
             Some(DateMatch { time: Err(Undated::Unreadable), .. }) => return None,
@@ -66,7 +67,7 @@ impl Stamps {
             Some(DateMatch { range, .. }) => (range.clone(), range.is_empty().then_some(clock.now)),
         };
         if let Some(last) = recent {
-            return Some(Cut { range: 0..0, lead: Some(self.last_text.clone()), time: Some(last) });
+            return Some(Cut { range: 0..0, lead: Some(self.last_text.as_slice().into()), time: Some(last) });
         }
         let now = (timing == Timing::Operation).then_some(clock.now);
         Some(Cut { range, lead: None, time: undated.or(now) })

@@ -35,6 +35,13 @@ pub fn lower(tree: &Tree) -> Lowered {
     Lowered { hir, exact: lowering.exact }
 }
 
+/// The pattern of a tree that begins to match at the start of the text, whether it says so or not.
+pub(in crate::filter) fn lower_here(tree: &Tree) -> Lowered {
+    let mut lowering = Lowering { exact: true };
+    let hir = lowering.node(&tree.root);
+    Lowered { hir, exact: lowering.exact }
+}
+
 struct Lowering {
     exact: bool,
 }

@@ -9,6 +9,7 @@
 //! `\w` knows the letters of all scripts, as in Python.
 
 mod class;
+pub(super) mod head;
 pub mod lower;
 pub mod matcher;
 pub mod parse;
@@ -16,6 +17,7 @@ pub mod tags;
 mod text;
 pub mod tree;
 
+pub(super) use lower::lower_here;
 pub use lower::{Lowered, lower};
 pub use matcher::{Found, Matcher, Scratch};
 pub use parse::{Options, parse};

@@ -69,7 +69,7 @@ fn build(tree: &Tree, runs: bool) -> Result<Code, RegexError> {
     }
     builder.add(&tree.root)?;
     builder.push(Op::End, &tree.root)?;
-    builder.look_ahead();
+    builder.code.look_ahead(runs);
     Ok(builder.code)
 }
 
@@ -313,7 +313,7 @@ impl Builder {
     fn split(&mut self, node: &Node) -> Result<usize, RegexError> {
         let at = self.here();
         let key = (!self.runs).then(|| Key { base: 0, loops: self.loops.clone().into() });
-        self.push(Op::Split { first: at + 1, second: at + 1, begin: None, key }, node)
+        self.push(Op::Split { first: at + 1, second: at + 1, begin: Default::default(), key }, node)
     }
 
     /// Aims a choice at the present place; `here_first` prefers what follows it.
@@ -328,43 +328,6 @@ impl Builder {
         let target = self.here();
         if let Some(Op::Check { exit, .. }) = check.and_then(|at| self.code.ops.get_mut(at)) {
             *exit = target;
-        }
-    }
-
-    /// Tells runs and splits what must come next, so that they need not try where it does not.
-    fn look_ahead(&mut self) {
-        for index in 0..self.code.ops.len() {
-            match &self.code.ops[index] {
-                Op::Run { .. } => {
-                    let next: Option<Box<[u8]>> = self.next_word(index + 1).map(Box::from);
-                    let is_next = matches!(self.code.ops.get(index + 1), Some(Op::Bytes(_)));
-                    if let Op::Run { set, follow, whole, next: skips, .. } = &mut self.code.ops[index] {
-                        *skips = is_next;
-                        let first = next.as_ref().and_then(|word| word.first());
-                        *whole = first.is_some_and(|byte| !set.first_bytes()[usize::from(*byte)]);
-                        *follow = next;
-                    }
-                }
-                Op::Split { first, .. } => {
-                    let next = self.next_word(*first).and_then(|word| word.first().copied());
-                    if let Op::Split { begin, .. } = &mut self.code.ops[index] {
-                        *begin = next;
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// The bytes that must come next at this step, if only these can.
-    fn next_word(&self, mut op: usize) -> Option<&[u8]> {
-        loop {
-            match self.code.ops.get(op)? {
-                Op::Save(_) | Op::Anchor(_) => op += 1,
-                Op::Look { next, .. } => op = *next,
-                Op::Bytes(bytes) => return Some(bytes),
-                _ => return None,
-            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! An expression as a list of steps.
 
+use std::sync::Arc;
+
 use super::super::tree::{Anchor, Case};
 use super::set::Set;
 
@@ -42,8 +44,8 @@ pub(super) enum Op {
     Split {
         first: usize,
         second: usize,
-        /// The byte that the first way must begin with.
-        begin: Option<u8>,
+        /// What either way can begin with.
+        begin: [Begin; 2],
         key: Option<Key>,
     },
     Jump(usize),
@@ -84,6 +86,18 @@ pub(super) enum RunKind {
     Greedy,
     Lazy,
     Possessive,
+}
+
+/// The bytes that a way can begin with; nothing if that is not known, or it may take none.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Begin(pub(super) Option<Arc<[bool; 256]>>);
+
+impl Begin {
+    /// True if a text may go on so.
+    #[inline]
+    pub(super) fn allows(&self, next: Option<&u8>) -> bool {
+        self.0.as_ref().is_none_or(|bytes| next.is_some_and(|byte| bytes[usize::from(*byte)]))
+    }
 }
 
 /// How a choice is remembered.

@@ -11,6 +11,7 @@
 //! nothing can be remembered up to that reference: there, and where a lookaround or atomic group that is run again
 //! and again captures, a limit of steps holds, and [`Found::Limit`] says when it was met.
 
+mod ahead;
 mod build;
 mod code;
 mod memo;

@@ -110,7 +110,9 @@ impl<'a> Walk<'a> {
         let Some(op) = code.ops.get(self.op) else { return Ok(Step::Stuck) };
         let rest = &self.text[self.at..];
         match op {
-            Op::Bytes(bytes) if rest.starts_with(bytes) => self.at += bytes.len(),
+            Op::Bytes(bytes) if rest.first() == bytes.first() && rest.starts_with(bytes) => {
+                self.at += bytes.len()
+            }
             Op::Bytes(_) => return Ok(Step::Stuck),
             Op::Run { set, min, max, kind, follow, whole, next } => {
                 let Some((first, last)) = self.extent(set, *min, *max) else { return Ok(Step::Stuck) };
@@ -131,11 +133,17 @@ impl<'a> Walk<'a> {
                 Some(length) => self.at += length,
                 None => return Ok(Step::Stuck),
             },
-            Op::Split { second, begin: Some(begin), .. } if rest.first() != Some(begin) => {
-                self.op = *second;
+            Op::Split { first, second, begin, key } => {
+                let next = rest.first();
+                if !begin[0].allows(next) {
+                    self.op = *second;
+                } else if !begin[1].allows(next) {
+                    self.op = *first;
+                } else {
+                    return self.choose(*first, *second, key.as_ref());
+                }
                 return Ok(Step::On);
             }
-            Op::Split { first, second, key, .. } => return self.choose(*first, *second, key.as_ref()),
             Op::Jump(to) => {
                 self.op = *to;
                 return Ok(Step::On);
@@ -218,29 +226,27 @@ impl<'a> Walk<'a> {
 
     /// Where the shortest and the longest run of a set end.
     fn extent(&self, set: &super::set::Set, min: usize, max: usize) -> Option<(usize, usize)> {
-        let text = self.text;
-        let mut first = self.at;
+        let (line, mut first) = (self.text, self.at);
         if max == usize::MAX && min <= 1 {
-            let last = set.run(text, first);
+            let last = set.run(line, first);
             if min == 1 {
-                first =
-                    if last > first { crate::filter::regex::text::next(text, first) } else { return None };
+                first = (last > first).then(|| text::next(line, first))?;
             }
             return Some((first, last));
         }
         for _ in 0..min {
-            first += set.one(text, first)?;
+            first += set.one(line, first)?;
         }
         if max == usize::MAX {
-            return Some((first, set.run(text, first)));
+            return Some((first, set.run(line, first)));
         }
         let mut last = first;
         if set.is_ascii() {
-            let most = last.saturating_add(max - min).min(text.len());
-            return Some((first, set.run(&text[..most], last)));
+            let most = last.saturating_add(max - min).min(line.len());
+            return Some((first, set.run(&line[..most], last)));
         }
         for _ in min..max {
-            let Some(length) = set.one(text, last) else { break };
+            let Some(length) = set.one(line, last) else { break };
             last += length;
         }
         Some((first, last))

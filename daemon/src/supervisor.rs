@@ -73,8 +73,9 @@ fn open(feeds: &[Feed], positions: &HashMap<String, Position>) -> Vec<(&'static 
     all
 }
 
-/// How late the engine may hear that a quiet source is in trouble, or is well again.
-const STATUS_EVERY: Duration = Duration::from_secs(2);
+/// How late the engine may hear that a quiet source is in trouble, or is well again, if the source does not come back
+/// by itself when it has looked at everything. Each time wakes a thread of each kind, for 60 us of CPU time.
+const STATUS_EVERY: Duration = Duration::from_secs(30);
 
 /// Hands a source's batches to the engine until told to stop.
 fn read(kind: &'static str, mut source: Box<dyn Source>, reads: &Sender<Read>, wake: &Wake) {

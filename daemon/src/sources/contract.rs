@@ -282,7 +282,8 @@ fn a_log_is_waited_for_when_even_its_directory_is_missing() {
         let begin = Instant::now();
         append(form, &path, 0..1);
         reader.read(1);
-        assert!(begin.elapsed() < Duration::from_secs(1), "not told by the kernel");
+        // Checks are 5 s apart.
+        assert!(begin.elapsed() < Duration::from_secs(4), "not told by the kernel");
         assert_eq!(reader.phases, [Phase::Live]);
     }
 }

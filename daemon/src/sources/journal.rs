@@ -220,12 +220,14 @@ impl Source for Journal {
         let until = timeout.map(|timeout| now + timeout);
         loop {
             self.take_notices(now);
+            let lists = self.list_is_due;
             let batches = self.collect();
             if !batches.is_empty() {
                 return Ok(batches);
             }
             self.watching = true;
-            if until.is_some_and(|until| until <= now) {
+            // After a listing the caller may have to be told of trouble.
+            if lists || until.is_some_and(|until| until <= now) {
                 return Ok(Vec::new());
             }
             let look = if now < self.lively_until { now + LOOK_EVERY } else { self.next_check };

@@ -9,6 +9,7 @@
 mod counters;
 mod elements;
 mod frame;
+mod gather;
 mod rule;
 mod sets;
 mod transaction;
@@ -31,6 +32,7 @@ use crate::netlink::{KernelWatch, NetlinkError};
 pub use self::counters::dropped;
 use self::elements::{Abilities, Contents, Plan, Want, Wanted};
 use self::frame::{Frame, Stale, WantedFrame, is_absent, not_found};
+use self::gather::{gather, take_part};
 use self::sets::SetId;
 use self::transaction::Transaction;
 pub use self::watch::NftWatch;
@@ -235,7 +237,9 @@ impl Action for Nftables {
         if wanted.is_empty() {
             return Ok(());
         }
-        let Err(error) = self.change(&wanted) else { return Ok(()) };
+        let parts = std::iter::from_fn(|| take_part(&mut wanted));
+        let outcome = { parts }.try_for_each(|part| self.change(&part));
+        let Err(error) = outcome.and_then(|()| self.change(&wanted)) else { return Ok(()) };
         if is_absent(&error) {
             // Not an element, so it is a set, or the whole table.
             self.sets.clear();
@@ -286,20 +290,6 @@ impl Action for Nftables {
         let watch = watch.map_err(|error| kernel_error("watch", "nftables", error))?;
         Ok(Some(Box::new(watch)))
     }
-}
-
-/// What each set's elements shall become; of several changes of one element the last counts.
-fn gather(changes: &[Change], now: Timestamp) -> BTreeMap<SetId, Wanted> {
-    let mut wanted: BTreeMap<SetId, Wanted> = BTreeMap::new();
-    for change in changes {
-        let (element, want) = match change {
-            Change::Remove(element) => (element, Want::Absent),
-            Change::Set(element, end) if end.is_over(now) => (element, Want::Absent),
-            Change::Set(element, end) => (element, Want::present(end.remaining(now).map(Span::millis))),
-        };
-        wanted.entry(SetId::of(element)).or_default().insert(element.prefix, want);
-    }
-    wanted
 }
 
 fn read_error(error: NetlinkError) -> ActionError {

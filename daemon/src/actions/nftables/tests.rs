@@ -301,7 +301,9 @@ fn a_ban_on_the_ports_of_an_unknown_jail_is_refused() {
 /// True if a datagram from `from` reaches port `port` of `to`; a later one from the same host's own address,
 /// which nobody bans, ends the wait.
 fn arrives(from: &str, to: &str, port: u16) -> bool {
-    let receiver = UdpSocket::bind((to, port)).unwrap();
+    // The one before is closed, but what another test has forked holds it until it is exec'd.
+    let bind = || UdpSocket::bind((to, port)).inspect_err(|_| std::thread::sleep(Duration::from_millis(1)));
+    let receiver = std::iter::repeat_with(bind).take(10_000).find_map(Result::ok).unwrap();
     receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     UdpSocket::bind((from, 0)).unwrap().send_to(b"tried", (to, port)).unwrap();
     UdpSocket::bind((to, 0)).unwrap().send_to(b"after", (to, port)).unwrap();

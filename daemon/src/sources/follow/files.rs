@@ -274,9 +274,10 @@ impl Files {
         }
     }
 
-    fn check_if_due(&mut self, now: Instant) {
+    /// Sees to it that everything is looked at; true if it was time.
+    fn check_if_due(&mut self, now: Instant) -> bool {
         if now < self.next_check {
-            return;
+            return false;
         }
         let polls = self.watcher.trouble().is_some();
         self.next_check = now + if polls { POLL_EVERY } else { CHECK_EVERY };
@@ -285,6 +286,7 @@ impl Files {
             self.next_list = now + LIST_EVERY;
             self.list_is_due = true;
         }
+        true
     }
 }
 
@@ -294,7 +296,7 @@ impl Source for Files {
         let until = timeout.map(|timeout| now + timeout);
         loop {
             self.take_notices();
-            self.check_if_due(now);
+            let checked = self.check_if_due(now);
             let batches = self.collect(now);
             if !batches.is_empty() {
                 if batches.iter().any(|batch| batch.phase == Phase::Live && !batch.records.is_empty()) {
@@ -303,7 +305,8 @@ impl Source for Files {
                 return Ok(batches);
             }
             self.watching = true;
-            if until.is_some_and(|until| until <= now) {
+            // After a check the caller may have to be told of trouble.
+            if checked || until.is_some_and(|until| until <= now) {
                 return Ok(Vec::new());
             }
             let next = until.map_or(self.next_check, |until| until.min(self.next_check));

@@ -26,4 +26,5 @@ mod restart;
 mod rotation;
 mod scope;
 mod sockets;
+mod test_filter;
 mod unban;

@@ -9,7 +9,7 @@ use crate::filter::{FilterSpec, catalog};
 use super::action::{self, Of, boolean};
 use super::options::{self, shorten};
 use super::typed::{self, Typed};
-use super::{F2bJail, Problem, Reader, fault, said, standin};
+use super::{F2bFilter, F2bJail, Problem, Reader, fault, said, standin};
 
 /// The options of a filter that have a meaning.
 const FILTER_KEYS: [&str; 7] =
@@ -75,6 +75,24 @@ pub(super) fn read(
     }
     reader.out.problems.extend(wrong);
     Ok(Some(jail))
+}
+
+/// Reads a filter that no jail uses; `written`: `name[option=value]`. What stands in for it is among the notices.
+pub(super) fn filter_alone(
+    reader: &mut Reader<'_>,
+    written: &str,
+    is_journal: bool,
+) -> Result<F2bFilter, Vec<Problem>> {
+    let backend = if is_journal { "systemd" } else { "polling" };
+    let first: Options = [("filter", written), ("backend", backend)]
+        .map(|(key, text)| (key.to_owned(), text.to_owned()))
+        .into();
+    let mut settings = Settings::default();
+    let read = filter(reader, &mut settings, "", &first, &mut Work::default())?;
+    let mut typed = Typed::new(&settings, "", &read.own, &read.of_filter);
+    let mut filter = typed.filter();
+    (filter.name, filter.given, filter.stand_in) = (read.name, read.given, read.stand_in);
+    if typed.problems.is_empty() { Ok(filter) } else { Err(typed.problems) }
 }
 
 /// What a jail and its filter say, as texts.

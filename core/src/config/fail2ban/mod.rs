@@ -292,6 +292,37 @@ pub fn read(files: &dyn Files, base: &str, options: &ReadOptions) -> Fail2ban {
     reader.out
 }
 
+/// Reads one filter of a directory, as a jail without options of its own would use it.
+///
+/// `written`: `sshd[mode=aggressive]`. `is_journal`: its lines come from the journal. Where the directory has no such
+/// filter a built-in one stands in; [`F2bFilter::stand_in`] says so.
+/// # Errors
+/// Every problem of the filter.
+pub fn read_filter(
+    files: &dyn Files,
+    base: &str,
+    written: &str,
+    is_journal: bool,
+) -> Result<F2bFilter, Vec<Problem>> {
+    let files = standin::WithBuiltIn::new(files, base);
+    let mut reader = Reader::new(&files, base, true);
+    let read = jail::filter_alone(&mut reader, written, is_journal);
+    reader.take_problems();
+    let mut problems = reader.out.problems;
+    match read {
+        Ok(filter) if problems.is_empty() => return Ok(filter),
+        Ok(_) => {}
+        Err(found) => problems.extend(found),
+    }
+    for problem in &mut problems {
+        problem.jail = None;
+        if problem.file.is_empty() {
+            problem.file = base.to_owned();
+        }
+    }
+    Err(problems)
+}
+
 /// Jails that are resolved.
 const MAX_JAILS: usize = 2_000;
 

@@ -54,6 +54,7 @@ impl Fail2banFilter {
             searched: Vec::new(),
             content: Vec::new(),
             last: Groups::default(),
+            ignored_by: None,
         })
     }
 }

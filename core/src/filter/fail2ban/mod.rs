@@ -16,7 +16,7 @@ mod subject;
 use smol_str::SmolStr;
 
 use super::Clock;
-use super::dates::UtcOffset;
+use super::dates::{DateMatch, UtcOffset};
 use super::program::Program;
 use super::regex::HostNames;
 use crate::event::Line;
@@ -121,6 +121,8 @@ pub struct Fail2banFilter {
     content: Vec<u8>,
     /// The captures of the last ruling, for whoever asks.
     last: Groups,
+    /// The ignoreregex that matched the last line.
+    ignored_by: Option<usize>,
 }
 
 /// A failregex that matches, before anybody looked at what it captured.
@@ -138,6 +140,7 @@ impl Fail2banFilter {
     pub fn judge(&mut self, line: &Line<'_>, clock: &Clock, timing: Timing, arrived: Timestamp) -> Ruling {
         let bytes = super::judge::trim_line_end(line.bytes);
         self.last = Groups::default();
+        self.ignored_by = None;
         let Some(cut) = self.stamps.cut(bytes, line.stamp, clock, timing) else { return Ruling::Miss };
         let mut time = cut.time;
         match (timing, time) {
@@ -168,6 +171,21 @@ impl Fail2banFilter {
         self.last.iter().map(|(name, value)| (self.names.text(name), value))
     }
 
+    /// The date that the last line says; nothing if it has none, or if its source gave the time.
+    pub fn date(&self) -> Option<&DateMatch> {
+        self.stamps.seen.as_ref()
+    }
+
+    /// The name of a date template, by [`DateMatch::template`]: the pattern that it came from.
+    pub fn date_template(&self, template: usize) -> Option<&str> {
+        self.stamps.detector.name(template)
+    }
+
+    /// The index of the ignoreregex that matched the last line.
+    pub fn ignored_by(&self) -> Option<usize> {
+        self.ignored_by
+    }
+
     /// How often an expression took too many steps to tell whether it matches, since the last call.
     pub fn take_limits(&mut self) -> u64 {
         let prefix = self.prefix.as_mut().map_or(0, |prefix| prefix.program.take_limits());
@@ -183,7 +201,7 @@ impl Fail2banFilter {
     /// Looks for the first failregex that matches, and takes its captures down.
     fn find(&mut self, bytes: &[u8], cut: &Cut) -> Result<Match, Ruling> {
         let lines = self.gather(bytes, cut);
-        if self.ignore_first && is_ignored(&mut self.ignore, &self.searched) {
+        if self.ignore_first && is_ignored(&mut self.ignore, &self.searched, &mut self.ignored_by) {
             return Err(Ruling::Ignored);
         }
         let mut prefixed = None;
@@ -209,7 +227,7 @@ impl Fail2banFilter {
         }
         self.rules.fill(rule, searched, &mut self.last);
         if self.options.maxlines == 1 {
-            if is_ignored(&mut self.ignore, searched) {
+            if is_ignored(&mut self.ignore, searched, &mut self.ignored_by) {
                 return Err(Ruling::Ignored);
             }
             let lines = if self.options.keep_matches { vec![cut.whole(bytes)] } else { Vec::new() };
@@ -220,7 +238,7 @@ impl Fail2banFilter {
         let (matched, left) = buffer::split(&lines, searched, &whole, &skipped);
         self.buffer.pieces = left;
         buffer::joined(matched.iter(), &mut self.searched);
-        if is_ignored(&mut self.ignore, &self.searched) {
+        if is_ignored(&mut self.ignore, &self.searched, &mut self.ignored_by) {
             return Err(Ruling::Ignored);
         }
         let shown = matched.iter().filter(|_| self.options.keep_matches);
@@ -300,8 +318,9 @@ impl Expressions {
     }
 }
 
-fn is_ignored(ignore: &mut Option<Program>, text: &[u8]) -> bool {
-    ignore.as_mut().is_some_and(|ignore| ignore.is_match(text))
+fn is_ignored(ignore: &mut Option<Program>, text: &[u8], by: &mut Option<usize>) -> bool {
+    *by = ignore.as_mut().and_then(|ignore| ignore.search(text));
+    by.is_some()
 }
 
 fn lossy(bytes: &[u8]) -> SmolStr {

@@ -13,6 +13,7 @@ mod disk;
 mod docs;
 mod edges;
 mod fail2ban;
+mod fail2ban_check;
 mod first_ban;
 mod friends;
 mod harness;

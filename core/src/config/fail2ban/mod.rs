@@ -8,6 +8,7 @@
 //! Source: behaviour of fail2ban 1.0.2, held by a test that compares with `fail2ban-client -d`.
 
 mod action;
+mod check;
 mod convert;
 mod jail;
 pub mod native;
@@ -31,6 +32,7 @@ pub use crate::filter::settings::Files;
 use reader::{Reader, fault, said};
 
 pub use action::Kind;
+pub use check::{EXCEPTIONS, Places};
 pub use native::NativeAction;
 
 /// What a fail2ban directory says.
@@ -126,6 +128,8 @@ pub struct F2bJail {
     pub chain: String,
     /// What is done to an offender, in order.
     pub actions: Vec<F2bAction>,
+    /// Where its options stand.
+    pub places: Places,
 }
 
 impl F2bJail {
@@ -366,6 +370,7 @@ impl F2bFilter {
             raw: self.usedns == UseDns::Raw,
             zone: None,
             year: 2000,
+            encoding: crate::filter::fail2ban::Encoding::Utf8,
             keep_matches: false,
         }
     }

@@ -9,6 +9,7 @@
 mod buffer;
 mod compile;
 mod connections;
+mod encoding;
 mod groups;
 mod stamp;
 mod subject;
@@ -27,6 +28,7 @@ use connections::Connections;
 use groups::{CIDR, CONTENT, DNS, FID, Groups, IP4, IP6, MLFID, NOFAIL, Name, Names, Shape, USER};
 use stamp::{Cut, Stamps};
 
+pub use encoding::{Encoding, EncodingError};
 pub use groups::Value;
 pub use subject::Subject;
 
@@ -82,6 +84,8 @@ pub struct Options {
     pub zone: Option<UtcOffset>,
     /// This year: see [`super::dates::Options::year`].
     pub year: i16,
+    /// How its logs are written (`logencoding`); what comes from the journal is UTF-8 in any case.
+    pub encoding: Encoding,
     /// Keep the text of matched lines: actions and reports want it.
     pub keep_matches: bool,
 }
@@ -138,7 +142,10 @@ impl Fail2banFilter {
     /// `arrived`: when it was read; what connections said is forgotten five minutes later by this clock, so that a
     /// file which is read at once forgets nothing. `clock`: completes stamps and says what now is.
     pub fn judge(&mut self, line: &Line<'_>, clock: &Clock, timing: Timing, arrived: Timestamp) -> Ruling {
-        let bytes = super::judge::trim_line_end(line.bytes);
+        // Only a journal gives the time of a line, and its messages are UTF-8.
+        let encoding = if line.stamp.is_some() { Encoding::Utf8 } else { self.options.encoding };
+        let decoded = encoding.decode(line.bytes);
+        let bytes = super::judge::trim_line_end(&decoded);
         self.last = Groups::default();
         self.ignored_by = None;
         let Some(cut) = self.stamps.cut(bytes, line.stamp, clock, timing) else { return Ruling::Miss };

@@ -21,6 +21,7 @@ mod ignoreip_names;
 mod journal;
 mod lab;
 mod log;
+mod moving;
 mod nullroute;
 mod proxies;
 mod restart;

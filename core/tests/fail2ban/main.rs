@@ -12,6 +12,7 @@ mod actions;
 mod corpus;
 mod filters;
 mod grammar;
+mod moving;
 mod peer;
 mod scenarios;
 mod stock;

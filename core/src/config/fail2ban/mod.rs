@@ -11,6 +11,7 @@ mod action;
 mod check;
 mod convert;
 mod jail;
+mod moving;
 pub mod native;
 pub mod options;
 mod reader;
@@ -33,6 +34,7 @@ use reader::{Reader, fault, said};
 
 pub use action::Kind;
 pub use check::{EXCEPTIONS, Places};
+pub use moving::Moved;
 pub use native::NativeAction;
 
 /// What a fail2ban directory says.

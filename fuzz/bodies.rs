@@ -7,7 +7,7 @@ use pillory_core::config::fail2ban::{self, Files, ReadOptions};
 use pillory_core::event::Line;
 use pillory_core::filter::btmp::{self, Layout};
 use pillory_core::filter::dates::{self, Detector};
-use pillory_core::filter::fail2ban::{Fail2banFilter, Options, Timing};
+use pillory_core::filter::fail2ban::{Encoding, Fail2banFilter, Options, Timing};
 use pillory_core::filter::regex::{self, Found, HostNames, Matcher, Scratch};
 use pillory_core::filter::{Clock, FilterSpec, ini};
 use pillory_core::time::Timestamp;
@@ -120,8 +120,15 @@ pub fn judge(data: &[u8]) {
         datepattern: filled(dates),
         ..FilterSpec::default()
     };
-    let options =
-        Options { maxlines, names: HostNames::Match, raw: false, zone: None, year: 2026, keep_matches: true };
+    let options = Options {
+        maxlines,
+        names: HostNames::Match,
+        raw: false,
+        zone: None,
+        year: 2026,
+        keep_matches: true,
+        encoding: Encoding::Utf8,
+    };
     let Ok(mut filter) = Fail2banFilter::compile(&spec, options) else { return };
     for bytes in lines.split(|b| *b == b'\n').take(20) {
         filter.judge(&Line { bytes, stamp: None }, &clock(), Timing::Any, clock().now);

@@ -47,6 +47,12 @@ pub(crate) fn of_jails(active: &[ActiveJail]) -> (JailPorts, Vec<String>) {
     (ports.collect(), unknown)
 }
 
+/// Says of a port as jails write it whether it has a number on this host.
+pub(crate) fn known() -> impl Fn(&str) -> bool {
+    let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
+    move |name| parse(name, &services).is_some()
+}
+
 /// Adds jails that do not run and left bans on their ports, which nobody knows any more: such a ban holds for all.
 pub(crate) fn add_left_over(ports: &mut JailPorts, ledger: &Ledger) {
     for ban in ledger.iter() {

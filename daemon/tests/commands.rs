@@ -1,51 +1,12 @@
 //! Commands that work without a daemon, as a user runs them: what they print, and their exit status.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::lab::{Answer, Daemon, Host, World, need};
-
-/// A directory of its own, gone when dropped.
-struct Place(PathBuf);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Place {
-    fn new(name: &str) -> Place {
-        let directory = std::env::temp_dir().join(format!("pillory-commands-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&directory).expect("a directory for the test");
-        Place(directory)
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, content).expect("a file for the test");
-        path.display().to_string()
-    }
-
-    /// Runs a command that changes nothing outside its own state directory.
-    fn run(&self, args: &[&str]) -> Answer {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pillory"));
-        command.args(args).env("TZ", "UTC").stdin(Stdio::null());
-        command.output().expect("the program starts").into()
-    }
-
-    /// The same with a state directory and no daemon.
-    fn offline(&self, args: &[&str]) -> Answer {
-        let (state, socket) = (self.0.join("state"), self.0.join("no.sock"));
-        let mut all = args.to_vec();
-        let (state, socket) = (state.display().to_string(), socket.display().to_string());
-        all.extend(["--state-dir", &state, "--control", &socket]);
-        self.run(&all)
-    }
-}
+use crate::lab::{Answer, Daemon, Host, Place, World, need};
 
 const BRUTE_FORCE: &str = "\
 Nov 21 10:00:00 web sshd[100]: Invalid user oracle from 192.0.2.7 port 1000

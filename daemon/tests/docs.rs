@@ -38,6 +38,8 @@ fn the_readme_lists_the_commands_that_there_are() {
     let documented = documented();
     let mut listed: Vec<&str> = documented.iter().map(|(name, _)| name.as_str()).collect();
     listed.sort_unstable();
+    // One command may have two rows.
+    listed.dedup();
     assert_eq!(listed, there);
 }
 

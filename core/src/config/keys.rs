@@ -19,6 +19,7 @@ pub struct Draft {
     pub(super) logpath: Option<Vec<String>>,
     pub(super) journalmatch: Option<Vec<Vec<(String, String)>>>,
     pub(super) filter: Option<String>,
+    pub(super) prefregex: Option<String>,
     pub(super) failregex: Option<Vec<String>>,
     pub(super) ignoreregex: Option<Vec<String>>,
     pub(super) datepattern: Option<String>,
@@ -164,6 +165,14 @@ pub const JAIL_KEYS: &[Key<Draft>] = &[
         doc: "name of a built-in filter; default: the jail's name",
         set: |draft, value| {
             draft.filter = Some(text(value)?.to_owned());
+            Ok(())
+        },
+    },
+    Key {
+        name: "prefregex",
+        doc: "an expression that comes first; its F-CONTENT group is what the others see",
+        set: |draft, value| {
+            draft.prefregex = Some(text(value)?.trim().to_owned());
             Ok(())
         },
     },

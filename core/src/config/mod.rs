@@ -104,12 +104,8 @@ pub struct JailConfig {
 pub struct LineJail {
     /// How it counts and bans.
     pub rules: LineRules,
-    /// How its filter reads lines.
+    /// How its filter reads lines, but for the year, which only the daemon knows.
     pub options: crate::filter::fail2ban::Options,
-    /// Zone of stamps that carry none, as written; nothing for the host's.
-    pub logtimezone: Option<String>,
-    /// Encoding of its logs as written; nothing and `auto` for UTF-8.
-    pub logencoding: Option<String>,
     /// A command that says of an address, by its exit status 0, that it is not to be banned.
     pub ignorecommand: Option<String>,
     /// How long its answers hold.

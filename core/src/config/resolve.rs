@@ -186,6 +186,9 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
         spec.failclass.clear();
         spec.prefregex = None;
     }
+    if draft.prefregex.is_some() {
+        spec.prefregex.clone_from(&draft.prefregex);
+    }
     if let Some(ignoreregex) = &draft.ignoreregex {
         spec.ignoreregex.clone_from(ignoreregex);
     }
@@ -195,7 +198,10 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
     if let Some(journalmatch) = &draft.journalmatch {
         spec.journalmatch.clone_from(journalmatch);
     }
-    let is_changed = draft.failregex.is_some() || draft.ignoreregex.is_some() || draft.datepattern.is_some();
+    let is_changed = draft.failregex.is_some()
+        || draft.prefregex.is_some()
+        || draft.ignoreregex.is_some()
+        || draft.datepattern.is_some();
     if is_changed && let Err(errors) = Filter::compile(&spec) {
         problems.extend(errors.into_iter().map(|error| (error.to_string(), "")));
     }

@@ -96,6 +96,18 @@ impl FilterSpec {
         text: &str,
         includes: &dyn Fn(&str) -> Option<String>,
     ) -> Result<FilterSpec, Vec<SpecError>> {
+        FilterSpec::parse_with(name, text, Options::new(), includes)
+    }
+
+    /// As [`FilterSpec::parse`], with the options of `name[option=value]` in the place of the filter's own.
+    /// # Errors
+    /// As [`FilterSpec::parse`].
+    pub fn parse_with(
+        name: &str,
+        text: &str,
+        given: Options,
+        includes: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<FilterSpec, Vec<SpecError>> {
         let files = OneFile { name, text, includes };
         let mut loader = Loader::new(&files);
         let settings = loader.load_file(name).unwrap_or_default();
@@ -105,7 +117,7 @@ impl FilterSpec {
         }
         let mut faults: Vec<Fault> = Vec::new();
         let mut work = Work::default();
-        let mut definition = Definition::new(&settings, &KEYS, Options::new());
+        let mut definition = Definition::new(&settings, &KEYS, given);
         faults.extend(definition.read(&Options::new(), false, &mut work).err().into_iter().flatten());
         let options = definition.combined(&[], &mut work);
         let mut problems: Vec<SpecError> =

@@ -27,7 +27,7 @@ pub fn corpus() -> Option<PathBuf> {
     root.exists().then_some(root)
 }
 
-fn records(root: &Path) -> Vec<Value> {
+pub fn records(root: &Path) -> Vec<Value> {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));

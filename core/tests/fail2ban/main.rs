@@ -16,6 +16,7 @@ mod grammar;
 mod grow;
 mod hang;
 mod loads;
+mod moving;
 mod notes;
 mod peer;
 mod samples;

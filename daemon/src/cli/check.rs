@@ -1,6 +1,6 @@
 //! `pillory check`: validates a configuration and has no side effect.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -10,41 +10,91 @@ use pillory_core::filter::Filter;
 use crate::actions;
 
 use super::configfile::{DEFAULT_CONFIG, read_config};
-use super::{Outcome, complain, exit, print};
+use super::{Failure, Outcome, complain, exit, fail2ban, print};
 
 /// `pillory check`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// Configuration file; default /etc/pillory/pillory.toml.
+    /// Configuration file; default /etc/pillory/pillory.toml. A fail2ban directory that it names is checked too.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Check this fail2ban directory, such as /etc/fail2ban: every problem, and what becomes of its actions.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    fail2ban: Option<PathBuf>,
     /// JSON instead of text.
     #[arg(long, short = 'j')]
     json: bool,
 }
 
+/// What was found.
+#[derive(Debug, Default)]
+struct Found {
+    /// What was checked, by its path.
+    what: String,
+    problems: Vec<Problem>,
+    /// What is to be known of a fail2ban directory.
+    notices: Vec<String>,
+    /// The jails that can run.
+    jails: Vec<String>,
+}
+
 impl Check {
     pub(crate) fn run(&self) -> Outcome {
-        let path = self.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
-        let file = path.display().to_string();
-        let (problems, jails) = match read_config(self.config.as_deref()) {
-            Ok(config) => (deeper(&file, &config), config.jails.len()),
-            Err(problems) => (problems, 0),
+        let found = match &self.fail2ban {
+            Some(directory) => of_directory(directory),
+            None => self.of_file(),
         };
         if self.json {
-            print(&format!("{}\n", json!({"file": file, "problems": values(&problems)})))?;
+            let Found { what, problems, notices, jails } = &found;
+            let said =
+                json!({"file": what, "problems": values(problems), "notices": notices, "jails": jails});
+            print(&format!("{said}\n"))?;
         } else {
-            problems.iter().for_each(|problem| complain(&problem.to_string()));
-            if problems.is_empty() && path.exists() {
-                print(&format!("{file}: fine, {jails} jails configured\n"))?;
-            } else if problems.is_empty() {
-                print(&format!("no {file}: the built-in configuration holds, which is fine\n"))?;
-            } else {
-                let noun = if problems.len() == 1 { "problem" } else { "problems" };
-                complain(&format!("{file}: {} {noun}", problems.len()));
-            }
+            self.say(&found)?;
         }
-        Ok(if problems.is_empty() { 0 } else { exit::USAGE })
+        Ok(if found.problems.is_empty() { 0 } else { exit::USAGE })
+    }
+
+    fn of_file(&self) -> Found {
+        let path = self.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
+        let what = path.display().to_string();
+        let config = match read_config(self.config.as_deref()) {
+            Ok(config) => config,
+            Err(problems) => return Found { what, problems, ..Found::default() },
+        };
+        let problems = deeper(&what, &config);
+        let Some(directory) = &config.fail2ban else {
+            let jails = config.jails.iter().map(|jail| jail.name.to_string()).collect();
+            return Found { what, problems, jails, ..Found::default() };
+        };
+        let mut found = of_directory(directory);
+        found.problems.splice(0..0, problems);
+        Found { what, ..found }
+    }
+
+    fn say(&self, found: &Found) -> Result<(), Failure> {
+        let Found { what, problems, notices, jails } = found;
+        problems.iter().for_each(|problem| complain(&problem.to_string()));
+        print(&notices.iter().map(|notice| format!("{notice}\n")).collect::<String>())?;
+        if !problems.is_empty() {
+            let noun = if problems.len() == 1 { "problem" } else { "problems" };
+            complain(&format!("{what}: {} {noun}", problems.len()));
+        } else if self.fail2ban.is_none() && !Path::new(what).exists() {
+            print(&format!("no {what}: the built-in configuration holds, which is fine\n"))?;
+        } else {
+            print(&format!("{what}: fine, {} jails configured\n", jails.len()))?;
+        }
+        Ok(())
+    }
+}
+
+fn of_directory(directory: &Path) -> Found {
+    let found = fail2ban::read(directory);
+    Found {
+        what: directory.display().to_string(),
+        problems: found.problems,
+        notices: found.notices,
+        jails: found.jails.iter().map(|jail| jail.name.to_string()).collect(),
     }
 }
 

@@ -34,7 +34,7 @@ impl Place {
         let Some(directory) = self.fail2ban.as_ref().or(config.fail2ban.as_ref()) else { return Ok(config) };
         let found = fail2ban::read(directory);
         for problem in &found.problems {
-            warn!(%problem, "left out");
+            warn!(%problem, "wrong in the fail2ban directory");
         }
         for notice in &found.notices {
             info!("{notice}");

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use pillory_core::config::fail2ban::{self, Fail2ban, Files, ReadOptions};
 use pillory_core::config::{LineJail, Problem};
-use pillory_core::filter::dates::UtcOffset;
 use pillory_core::filter::fail2ban::{Fail2banFilter, Options};
 use pillory_core::filter::{FilterError, FilterSpec};
 
-use crate::clock;
+use crate::{clock, ports};
 
 /// A longer file is no configuration.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -36,7 +35,8 @@ impl Files for Disk {
     }
 }
 
-/// Reads a directory; what is wrong with it is among its problems.
+/// Reads a directory and compiles its filters; what is wrong with it is among its problems, and only jails that can run
+/// are among its jails.
 pub(crate) fn read(directory: &Path) -> Fail2ban {
     let base = directory.to_string_lossy();
     let base = base.trim_end_matches('/');
@@ -50,6 +50,7 @@ pub(crate) fn read(directory: &Path) -> Fail2ban {
             cure: "name the directory with jail.conf or jail.local, usually /etc/fail2ban".to_owned(),
         });
     }
+    found.examine(year(), &ports::known());
     found
 }
 
@@ -57,8 +58,7 @@ pub(crate) fn read(directory: &Path) -> Fail2ban {
 /// # Errors
 /// Every expression that cannot be used.
 pub(crate) fn compile(filter: &FilterSpec, lines: &LineJail) -> Result<Fail2banFilter, Vec<FilterError>> {
-    let zone = lines.logtimezone.as_deref().and_then(|zone| zone.parse::<UtcOffset>().ok());
-    Fail2banFilter::compile(filter, Options { zone, year: year(), ..lines.options.clone() })
+    Fail2banFilter::compile(filter, Options { year: year(), ..lines.options.clone() })
 }
 
 /// This year, where this host is.

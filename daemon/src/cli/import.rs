@@ -1,4 +1,7 @@
-//! `pillory import`: address lists in.
+//! `pillory import`: address lists in, and a whole fail2ban directory.
+
+mod database;
+mod house;
 
 use std::fmt::Write;
 use std::io::Read;
@@ -21,8 +24,17 @@ use super::{Client, Failure, Outcome, exit, offline, print};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Import {
     /// Lists of addresses, routing tables, ipset or nft dumps; `-` is standard input.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "fail2ban", value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Move house: write a configuration that does what this fail2ban directory says, and take its bans over.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["files", "bantime", "ban", "wide"])]
+    fail2ban: Option<PathBuf>,
+    /// Where the configuration is written; default: printed.
+    #[arg(long, value_name = "FILE", requires = "fail2ban")]
+    out: Option<PathBuf>,
+    /// fail2ban's database; default: the one that its settings name.
+    #[arg(long, value_name = "FILE", requires = "fail2ban")]
+    fail2ban_db: Option<PathBuf>,
     /// For how long; `forever` is possible.
     #[arg(long = "for", value_name = "DURATION", default_value = "30d", value_parser = parse_bantime, allow_hyphen_values = true)]
     bantime: BanTime,
@@ -65,6 +77,9 @@ struct Gathered {
 
 impl Import {
     pub(crate) fn run(&self) -> Outcome {
+        if let Some(directory) = &self.fail2ban {
+            return self.move_house(directory);
+        }
         let mut gathered = Gathered::default();
         let mut seen = std::collections::HashSet::new();
         for file in &self.files {
@@ -115,7 +130,7 @@ impl Import {
         // The history has the date as its time; a ban's reason is the note as it was written.
         let note = if listed.is_some() { &entry.note } else { &entry.whole_note };
         let reason = if note.is_empty() { "from a list".to_owned() } else { note.clone() };
-        gathered.orders.push(BanOrder { prefix: entry.prefix, reason, listed });
+        gathered.orders.push(BanOrder { prefix: entry.prefix, reason, listed, kept: None });
     }
 
     fn text(&self, value: &Value) -> String {

@@ -42,7 +42,7 @@ impl Ban {
         let prefixes = read_prefixes(&self.prefixes)?;
         let orders = prefixes
             .into_iter()
-            .map(|prefix| BanOrder { prefix, reason: self.reason.clone(), listed: None })
+            .map(|prefix| BanOrder { prefix, reason: self.reason.clone(), listed: None, kept: None })
             .collect();
         let options = BanOptions {
             jail: self.jail.as_ref().map(|jail| jail.0.clone()),

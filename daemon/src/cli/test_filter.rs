@@ -1,43 +1,66 @@
 //! `pillory test-filter`: each line's verdict, for people who write filters.
 
+mod filters;
+mod told;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use pillory_core::event::{Line, Outcome as LoginOutcome};
-use pillory_core::filter::{Clock, Filter, FilterSpec, Finding, Verdict, catalog};
-use pillory_core::net::Prefix;
+use pillory_core::config::fail2ban::UseDns;
+use pillory_core::event::Line;
+use pillory_core::filter::Clock;
 use pillory_core::time::Timestamp;
 
 use crate::clock;
 use crate::logging::escape;
 use crate::sources::MAX_LINE_BYTES;
 
-use super::{Failure, Outcome, exit};
+use super::{Failure, Outcome, exit, print};
+use filters::{Judge, Wanted};
+use told::{Told, Verdict};
 
 /// `pillory test-filter`
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestFilter {
-    /// A built-in filter's name, or the path of a filter file.
+    /// A built-in filter's name, or the path of a filter file; with --fail2ban the name of a filter there. Options
+    /// stand behind it: 'sshd[mode=aggressive]'.
     #[arg(value_name = "FILTER")]
     filter: String,
     /// Log lines; `-` is standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Take the filter from this fail2ban directory, such as /etc/fail2ban, and judge as fail2ban does.
+    #[arg(long, value_name = "DIR")]
+    fail2ban: Option<PathBuf>,
     /// What time it is, in seconds since 1970; completes stamps without a year.
     #[arg(long, value_name = "EPOCH")]
     now: Option<f64>,
     /// Zone of stamps without one: an IANA name or a POSIX TZ string.
     #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
     tz: Option<TimeZone>,
+    /// What a filter of --fail2ban takes for an address: with `no` no names, with `raw` any text; names are not
+    /// resolved here. Built-in filters take no names at all.
+    #[arg(long, value_name = "yes|warn|no|raw", value_parser = parse_usedns)]
+    usedns: Option<UseDns>,
     /// The lines are journal messages: no stamp of their own, their time is now.
     #[arg(long)]
     journal: bool,
     /// JSON instead of text: one object a line, then a summary.
     #[arg(long, short = 'j')]
     json: bool,
+}
+
+fn parse_usedns(text: &str) -> Result<UseDns, String> {
+    match text {
+        "yes" => Ok(UseDns::Yes),
+        "warn" => Ok(UseDns::Warn),
+        "no" => Ok(UseDns::No),
+        "raw" => Ok(UseDns::Raw),
+        _ => Err("use yes, warn, no or raw".to_owned()),
+    }
 }
 
 fn parse_zone(text: &str) -> Result<TimeZone, String> {
@@ -49,41 +72,35 @@ fn parse_zone(text: &str) -> Result<TimeZone, String> {
     })
 }
 
-/// What all lines came to.
-#[derive(Debug, Default)]
-struct Summary {
-    lines: u64,
-    failures: u64,
-    success: u64,
-    ignored: u64,
-    misses: u64,
-}
-
 impl TestFilter {
     pub(crate) fn run(&self) -> Outcome {
-        let spec = read_filter(&self.filter)?;
-        let mut filter = Filter::compile(&spec).map_err(|errors| all_of(errors.iter()))?;
+        let wanted = Wanted {
+            filter: &self.filter,
+            fail2ban: self.fail2ban.as_deref(),
+            usedns: self.usedns,
+            journal: self.journal,
+        };
+        let mut judge = Judge::open(&wanted)?;
         let millis = |epoch: f64| Timestamp::from_millis((epoch * 1000.0) as i64);
         let now = self.now.map_or_else(clock::now, millis);
         let clock = Clock { now, zone: self.tz.clone().unwrap_or_else(clock::zone) };
         let mut lines = self.open()?;
-        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-        let mut summary = Summary::default();
+        let mut out = std::io::BufWriter::new(anstream::stdout().lock());
+        let mut summary = Summary::new(&judge);
         let mut bytes = Vec::new();
         while self.next(&mut lines, &mut bytes)? {
-            summary.lines += 1;
-            let line = Line { bytes: &bytes, stamp: self.journal.then_some(now) };
-            let finding = filter.examine(&line, &clock);
-            let verdict = summary.count(&finding.verdict);
+            let told = judge.tell(&Line { bytes: &bytes, stamp: self.journal.then_some(now) }, &clock);
+            summary.add(&told);
             let said = match self.json {
-                true => format!("{}\n", value(summary.lines, verdict, &finding)),
-                false => text(summary.lines, verdict, &finding, &bytes),
+                true => format!("{}\n", told.value(summary.lines)),
+                false => told.text(summary.lines, &bytes),
             };
             written(out.write_all(said.as_bytes()))?;
         }
-        let said = if self.json { format!("{}\n", summary.value()) } else { summary.text(filter.name()) };
-        written(out.write_all(said.as_bytes()).and_then(|()| out.flush()))?;
-        Ok(if summary.lines == summary.misses { exit::NO } else { 0 })
+        written(out.flush())?;
+        drop(out);
+        print(&if self.json { format!("{}\n", summary.value()) } else { summary.text(&judge) })?;
+        Ok(if summary.lines == summary.count(Verdict::Miss) { exit::NO } else { 0 })
     }
 
     fn open(&self) -> Result<BufReader<Box<dyn Read>>, Failure> {
@@ -121,110 +138,95 @@ fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     })
 }
 
-fn all_of<E: std::fmt::Display>(errors: impl Iterator<Item = E>) -> Failure {
-    let lines: Vec<String> = errors.map(|error| error.to_string()).collect();
-    Failure::new(exit::USAGE, lines.join("\npillory: "))
-}
-
-/// A built-in filter, or one from a file; what it includes lies beside it or is built in.
-fn read_filter(name: &str) -> Result<FilterSpec, Failure> {
-    if let Some(spec) = catalog::builtin(name) {
-        return Ok(spec);
-    }
-    let path = Path::new(name);
-    if let (true, false) = (name.ends_with(']'), path.exists()) {
-        return Err(Failure::new(exit::USAGE, format!("{name}: options of a filter cannot be given yet")));
-    }
-    let bytes = std::fs::read(path).map_err(|error| {
-        let known: Vec<&str> = catalog::names().collect();
-        Failure::new(
-            exit::USAGE,
-            format!(
-                "cannot read {}: {error}; name a file or a built-in filter: {}",
-                escape(name),
-                known.join(", ")
-            ),
-        )
-    })?;
-    let beside = |included: &str| {
-        let file = path.parent().unwrap_or(Path::new(".")).join(included);
-        std::fs::read(file).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let include = |included: &str| beside(included).or_else(|| catalog::include(included));
-    let stem = path.file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
-    FilterSpec::parse(&stem, &String::from_utf8_lossy(&bytes), &include)
-        .map_err(|errors| all_of(errors.iter()))
+/// What all lines came to.
+#[derive(Debug, Default)]
+struct Summary {
+    lines: u64,
+    verdicts: [u64; Verdict::ALL.len()],
+    failregex: Vec<u64>,
+    ignoreregex: Vec<u64>,
+    /// How many lines each date template found a date in, by its name; the empty name is any of the usual stamps.
+    dates: Vec<(String, u64)>,
+    undated: u64,
 }
 
 impl Summary {
-    fn count(&mut self, verdict: &Verdict) -> &'static str {
-        let (word, count) = match verdict {
-            Verdict::Miss => ("miss", &mut self.misses),
-            Verdict::Ignored => ("ignored", &mut self.ignored),
-            Verdict::Event(event) => match event.outcome {
-                LoginOutcome::Failure { .. } => ("failure", &mut self.failures),
-                LoginOutcome::Success => ("success", &mut self.success),
-            },
+    fn new(judge: &Judge) -> Summary {
+        Summary {
+            failregex: vec![0; judge.failregex().len()],
+            ignoreregex: vec![0; judge.ignoreregex().len()],
+            ..Summary::default()
+        }
+    }
+
+    fn add(&mut self, told: &Told) {
+        self.lines += 1;
+        self.verdicts[told.verdict as usize] += 1;
+        let hit = |list: &mut Vec<u64>, index: Option<usize>| {
+            if let Some(count) = index.and_then(|index| list.get_mut(index)) {
+                *count += 1;
+            }
         };
-        *count += 1;
-        word
+        hit(&mut self.failregex, told.failregex);
+        hit(&mut self.ignoreregex, told.ignoreregex);
+        let Some(date) = &told.date else {
+            self.undated += 1;
+            return;
+        };
+        match self.dates.iter_mut().find(|(name, _)| *name == date.template) {
+            Some((_, count)) => *count += 1,
+            None => self.dates.push((date.template.clone(), 1)),
+        }
+    }
+
+    fn count(&self, verdict: Verdict) -> u64 {
+        self.verdicts[verdict as usize]
     }
 
     fn value(&self) -> Value {
-        json!({"summary": {"lines": self.lines, "failures": self.failures, "nofail": 0,
-            "success": self.success, "ignored": self.ignored, "misses": self.misses}})
+        let [failures, nofail, success, ignored, misses] = self.verdicts;
+        json!({"summary": {"lines": self.lines, "failures": failures, "nofail": nofail,
+            "success": success, "ignored": ignored, "misses": misses,
+            "failregex": self.failregex, "ignoreregex": self.ignoreregex}})
     }
 
-    fn text(&self, filter: &str) -> String {
-        format!(
-            "{} lines by filter {filter}: {} failures, {} good logins, {} ignored, {} misses\n",
-            self.lines, self.failures, self.success, self.ignored, self.misses
-        )
+    fn text(&self, judge: &Judge) -> String {
+        let [failures, nofail, success, ignored, misses] = self.verdicts;
+        let mut text = String::from("\n");
+        hits(&mut text, "failregex", judge.failregex(), &self.failregex);
+        let idle = self.failregex.iter().filter(|count| **count == 0).count();
+        if idle > 0 {
+            text += &format!("         {idle} of {} failregex matched nothing\n", self.failregex.len());
+        }
+        hits(&mut text, "ignoreregex", judge.ignoreregex(), &self.ignoreregex);
+        for (template, count) in &self.dates {
+            let template = if template.is_empty() { "one of the usual stamps" } else { template };
+            text += &format!("{count:>8} x date by {}\n", shorten(template));
+        }
+        if self.undated > 0 {
+            text += &format!("{:>8} x no date\n", self.undated);
+        }
+        text += &format!(
+            "{} lines by filter {}: {failures} failures, {nofail} that wait or are none by themselves, \
+             {success} good logins, {ignored} ignored, {misses} misses\n",
+            self.lines,
+            escape(judge.name())
+        );
+        text
     }
 }
 
-fn value(number: u64, verdict: &str, finding: &Finding) -> Value {
-    let captures: Map<String, Value> =
-        finding.captures.iter().map(|(name, text)| (name.clone(), Value::from(text.as_str()))).collect();
-    let event = match &finding.verdict {
-        Verdict::Event(event) => Some(event),
-        _ => None,
-    };
-    let (class, attempts) = match event.map(|event| event.outcome) {
-        Some(LoginOutcome::Failure { class, attempts, .. }) => (Some(class.name()), attempts),
-        _ => (None, 0),
-    };
-    json!({
-        "line": number,
-        "verdict": verdict,
-        "prefix": event.map(|event| Prefix::host(event.addr).to_string()),
-        "id": null,
-        "user": event.and_then(|event| event.user.as_deref()),
-        "class": class,
-        "time": finding.stamp.map(|stamp| stamp.millis() as f64 / 1000.0),
-        "attempts": attempts,
-        "failregex": finding.failregex,
-        "captures": captures,
-    })
+/// The expressions that matched, each with how often.
+fn hits(text: &mut String, key: &str, expressions: &[String], counts: &[u64]) {
+    for (index, (expression, count)) in expressions.iter().zip(counts).enumerate() {
+        if *count > 0 {
+            *text += &format!("{count:>8} x {key} {index}: {}\n", shorten(expression));
+        }
+    }
 }
 
-fn text(number: u64, verdict: &str, finding: &Finding, bytes: &[u8]) -> String {
+/// Text for a terminal: hostile characters escaped, not too long.
+fn shorten(text: &str) -> String {
     const SHOWN_CHARS: usize = 200;
-    let shown: String = escape(&String::from_utf8_lossy(bytes)).chars().take(SHOWN_CHARS).collect();
-    let which = match (finding.failregex, finding.successregex) {
-        (Some(index), _) => format!(" failregex {index}"),
-        (None, Some(index)) => format!(" successregex {index}"),
-        (None, None) => String::new(),
-    };
-    let Verdict::Event(event) = &finding.verdict else {
-        return format!("{number:>6} {verdict:<8} {shown}\n");
-    };
-    let user = event.user.as_deref().map_or_else(String::new, |user| format!(" user {}", escape(user)));
-    let class = match event.outcome {
-        LoginOutcome::Failure { class, attempts: 1, .. } => format!(" {}", class.name()),
-        LoginOutcome::Failure { class, attempts, .. } => format!(" {} x{attempts}", class.name()),
-        LoginOutcome::Success => String::new(),
-    };
-    let time = finding.stamp.map_or_else(|| " no time".to_owned(), |stamp| format!(" {stamp}"));
-    format!("{number:>6} {verdict:<8} {shown}\n       = {}{user}{class}{time}{which}\n", event.addr)
+    escape(text).chars().take(SHOWN_CHARS).collect()
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use pillory_core::event::JailName;
 use pillory_core::net::Prefix;
-use pillory_core::time::{BanTime, Span, Timestamp};
+use pillory_core::time::{BanTime, End, Span, Timestamp};
 
 use crate::store::query::Wanted;
 
@@ -61,6 +61,18 @@ pub(crate) struct BanOrder {
     /// Stood on a list at that time, too long ago to be banned for it: goes to the history only.
     #[serde(default)]
     pub(crate) listed: Option<Timestamp>,
+    /// It is in force elsewhere already: begins and ends as there, whatever the options say.
+    #[serde(default)]
+    pub(crate) kept: Option<KeptBan>,
+}
+
+/// When a ban that is taken over began and ends.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct KeptBan {
+    /// It began.
+    pub(crate) since: Timestamp,
+    /// It ends.
+    pub(crate) until: End,
 }
 
 /// How the ordered bans are made.

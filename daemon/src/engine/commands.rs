@@ -162,10 +162,10 @@ pub(crate) fn sort_orders(
             sorted.refused.push(json!({"prefix": order.prefix.to_string(), "why": why}));
             continue;
         }
-        let since = order.listed.unwrap_or(now);
-        let (until, list) = match order.listed {
-            Some(at) => (End::At(at), &mut sorted.listed),
-            None => (options.bantime.end(now), &mut sorted.bans),
+        let (since, until, list) = match (order.listed, order.kept) {
+            (Some(at), _) => (at, End::At(at), &mut sorted.listed),
+            (None, Some(kept)) => (kept.since, kept.until, &mut sorted.bans),
+            (None, None) => (now, options.bantime.end(now), &mut sorted.bans),
         };
         let told = (order.reason, origin);
         let ban = Machine::manual_ban(order.prefix, jail.clone(), since, until, told);

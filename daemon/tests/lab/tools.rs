@@ -149,6 +149,16 @@ fn namespaces() -> Result<(), Missing> {
     ASKED.get_or_init(ask).clone()
 }
 
+/// The directory of Debian's fail2ban package as unpacked; says that the test is skipped if it is not there.
+pub fn stock_fail2ban() -> Option<PathBuf> {
+    let directory = tools_dir().canonicalize().ok().map(|tools| tools.join("etc/fail2ban"));
+    let found = directory.filter(|directory| directory.join("jail.conf").exists());
+    if found.is_none() {
+        say_skipped("no fail2ban here; scripts/fetch-test-tools.sh fetches it");
+    }
+    found
+}
+
 /// Prints past the test runner's capture, which would hide it because the test passes.
 pub fn say_skipped(why: &str) {
     let thread = std::thread::current();

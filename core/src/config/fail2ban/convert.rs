@@ -32,7 +32,7 @@ impl Fail2ban {
     }
 }
 
-fn jail(jail: &F2bJail) -> JailConfig {
+pub(super) fn jail(jail: &F2bJail) -> JailConfig {
     let (reach, port) = reach(&jail.actions);
     let stands_in = jail.filter.stand_in.is_some();
     let filter = match &jail.filter.stand_in {
@@ -56,6 +56,9 @@ fn jail(jail: &F2bJail) -> JailConfig {
     let commands: Vec<F2bAction> =
         jail.actions.iter().filter(|action| action.native == NativeAction::Command).cloned().collect();
     options.keep_matches = !commands.is_empty();
+    // What is not known has been said; the usual encoding stands in.
+    options.encoding = jail.logencoding.as_deref().and_then(|name| name.parse().ok()).unwrap_or_default();
+    options.zone = jail.logtimezone.as_deref().and_then(|zone| zone.parse().ok());
     JailConfig {
         name: jail.name.clone(),
         enabled: if jail.enabled { Enabled::Yes } else { Enabled::No },
@@ -67,8 +70,6 @@ fn jail(jail: &F2bJail) -> JailConfig {
         lines: Some(LineJail {
             rules,
             options,
-            logtimezone: jail.logtimezone.clone(),
-            logencoding: jail.logencoding.clone(),
             ignorecommand: jail.ignorecommand.clone(),
             ignorecache: jail.ignorecache.clone(),
             commands,

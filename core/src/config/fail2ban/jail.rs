@@ -9,7 +9,7 @@ use crate::filter::{FilterSpec, catalog};
 use super::action::{self, Of, boolean};
 use super::options::{self, shorten};
 use super::typed::{self, Typed};
-use super::{F2bJail, Problem, Reader, fault, said, standin};
+use super::{F2bFilter, F2bJail, Places, Problem, Reader, fault, said, standin};
 
 /// The options of a filter that have a meaning.
 const FILTER_KEYS: [&str; 7] =
@@ -54,11 +54,13 @@ pub(super) fn read(
     let jail_name = JailName::of_jail(name)
         .map_err(|error| vec![said(place, Some(name), &format!("{error}; rename it"))])?;
     let read = filter(reader, settings, name, &first, &mut work)?;
+    let places = Places::new(settings, name, read.source.as_deref(), &read.of_filter);
     let mut typed = Typed::new(settings, name, &read.own, &read.of_filter);
     let mut filter = typed.filter();
     (filter.name, filter.given, filter.stand_in) = (read.name, read.given, read.stand_in);
     let mut jail = typed.jail(jail_name, enabled, filter, &mut work);
     let wrong = typed.problems;
+    jail.places = places;
     let text = read.own.get("action").map(String::as_str).unwrap_or_default();
     let action_place = settings.place(name, "action");
     let outer = typed::normal(&read.own);
@@ -77,12 +79,32 @@ pub(super) fn read(
     Ok(Some(jail))
 }
 
+/// Reads a filter that no jail uses; `written`: `name[option=value]`. What stands in for it is among the notices.
+pub(super) fn filter_alone(
+    reader: &mut Reader<'_>,
+    written: &str,
+    is_journal: bool,
+) -> Result<F2bFilter, Vec<Problem>> {
+    let backend = if is_journal { "systemd" } else { "polling" };
+    let first: Options = [("filter", written), ("backend", backend)]
+        .map(|(key, text)| (key.to_owned(), text.to_owned()))
+        .into();
+    let mut settings = Settings::default();
+    let read = filter(reader, &mut settings, "", &first, &mut Work::default())?;
+    let mut typed = Typed::new(&settings, "", &read.own, &read.of_filter);
+    let mut filter = typed.filter();
+    (filter.name, filter.given, filter.stand_in) = (read.name, read.given, read.stand_in);
+    if typed.problems.is_empty() { Ok(filter) } else { Err(typed.problems) }
+}
+
 /// What a jail and its filter say, as texts.
 struct Texts {
     /// Name of the filter, and what the jail gave it.
     name: String,
     given: Options,
     stand_in: Option<FilterSpec>,
+    /// The filter's files.
+    source: Option<Arc<Settings>>,
     /// The jail's options.
     own: Options,
     /// The filter's.
@@ -105,7 +127,7 @@ fn filter(
     let keys: Vec<&str> = FIRST_KEYS.iter().chain(&JAIL_KEYS).chain(&FILTER_KEYS).copied().collect();
     let Some(source) = source(reader, settings, jail, &name)? else {
         let own = options_of(settings, jail, &keys, work)?;
-        return Ok(Texts { name, given, stand_in: None, own, of_filter: Options::new() });
+        return Ok(Texts { name, given, stand_in: None, source: None, own, of_filter: Options::new() });
     };
     let mut filter = Definition::new(&source, &FILTER_KEYS, given.clone());
     filter.set_log_type(first.get("backend").is_some_and(|backend| backend.starts_with("systemd")));
@@ -117,7 +139,7 @@ fn filter(
     let built_in = standin::filter_path(&name);
     let stands_in = source.files().iter().any(|file| **file == *built_in);
     let stand_in = stands_in.then(|| catalog::builtin(&name)).flatten();
-    Ok(Texts { name, given, stand_in, own, of_filter })
+    Ok(Texts { name, given, stand_in, source: Some(source), own, of_filter })
 }
 
 /// The filter's files, or the built-in filter; nothing if the jail names none.

@@ -8,8 +8,10 @@
 //! Source: behaviour of fail2ban 1.0.2, held by a test that compares with `fail2ban-client -d`.
 
 mod action;
+mod check;
 mod convert;
 mod jail;
+mod moving;
 pub mod native;
 pub mod options;
 mod reader;
@@ -31,6 +33,8 @@ pub use crate::filter::settings::Files;
 use reader::{Reader, fault, said};
 
 pub use action::Kind;
+pub use check::{EXCEPTIONS, Places};
+pub use moving::Moved;
 pub use native::NativeAction;
 
 /// What a fail2ban directory says.
@@ -126,6 +130,8 @@ pub struct F2bJail {
     pub chain: String,
     /// What is done to an offender, in order.
     pub actions: Vec<F2bAction>,
+    /// Where its options stand.
+    pub places: Places,
 }
 
 impl F2bJail {
@@ -292,6 +298,37 @@ pub fn read(files: &dyn Files, base: &str, options: &ReadOptions) -> Fail2ban {
     reader.out
 }
 
+/// Reads one filter of a directory, as a jail without options of its own would use it.
+///
+/// `written`: `sshd[mode=aggressive]`. `is_journal`: its lines come from the journal. Where the directory has no such
+/// filter a built-in one stands in; [`F2bFilter::stand_in`] says so.
+/// # Errors
+/// Every problem of the filter.
+pub fn read_filter(
+    files: &dyn Files,
+    base: &str,
+    written: &str,
+    is_journal: bool,
+) -> Result<F2bFilter, Vec<Problem>> {
+    let files = standin::WithBuiltIn::new(files, base);
+    let mut reader = Reader::new(&files, base, true);
+    let read = jail::filter_alone(&mut reader, written, is_journal);
+    reader.take_problems();
+    let mut problems = reader.out.problems;
+    match read {
+        Ok(filter) if problems.is_empty() => return Ok(filter),
+        Ok(_) => {}
+        Err(found) => problems.extend(found),
+    }
+    for problem in &mut problems {
+        problem.jail = None;
+        if problem.file.is_empty() {
+            problem.file = base.to_owned();
+        }
+    }
+    Err(problems)
+}
+
 /// Jails that are resolved.
 const MAX_JAILS: usize = 2_000;
 
@@ -335,6 +372,7 @@ impl F2bFilter {
             raw: self.usedns == UseDns::Raw,
             zone: None,
             year: 2000,
+            encoding: crate::filter::fail2ban::Encoding::Utf8,
             keep_matches: false,
         }
     }

@@ -141,6 +141,7 @@ impl<'a> Typed<'a> {
             protocol,
             chain,
             actions: Vec::new(),
+            places: Default::default(),
         }
     }
 

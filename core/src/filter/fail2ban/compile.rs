@@ -61,6 +61,7 @@ impl Fail2banFilter {
             content: Vec::new(),
             last: Groups::default(),
             joined: None,
+            ignored_by: None,
         })
     }
 }

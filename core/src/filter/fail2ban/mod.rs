@@ -9,6 +9,7 @@
 mod buffer;
 mod compile;
 mod connections;
+mod encoding;
 mod groups;
 mod stamp;
 mod subject;
@@ -19,7 +20,7 @@ use smol_str::SmolStr;
 
 use super::Clock;
 use super::beginnings::Screen;
-use super::dates::UtcOffset;
+use super::dates::{DateMatch, UtcOffset};
 use super::program::Program;
 use super::regex::HostNames;
 use crate::event::Line;
@@ -30,6 +31,7 @@ use connections::Connections;
 use groups::{CIDR, CONTENT, DNS, FID, Groups, IP4, IP6, MLFID, NOFAIL, Name, Names, Shape, USER};
 use stamp::{Cut, Stamps};
 
+pub use encoding::{Encoding, EncodingError};
 pub use groups::Value;
 pub use subject::Subject;
 
@@ -85,6 +87,8 @@ pub struct Options {
     pub zone: Option<UtcOffset>,
     /// This year: see [`super::dates::Options::year`].
     pub year: i16,
+    /// How its logs are written (`logencoding`); what comes from the journal is UTF-8 in any case.
+    pub encoding: Encoding,
     /// Keep the text of matched lines: actions and reports want it.
     pub keep_matches: bool,
 }
@@ -128,6 +132,8 @@ pub struct Fail2banFilter {
     last: Groups,
     /// Its connection, if it has one: then this is what the last ruling was made of.
     joined: Option<Arc<Fail>>,
+    /// The ignoreregex that matched the last line.
+    ignored_by: Option<usize>,
 }
 
 /// A failregex that matches, before anybody looked at what it captured.
@@ -149,9 +155,13 @@ impl Fail2banFilter {
     /// `arrived`: when it was read; what connections said is forgotten five minutes later by this clock, so that a
     /// file which is read at once forgets nothing. `clock`: completes stamps and says what now is.
     pub fn judge(&mut self, line: &Line<'_>, clock: &Clock, timing: Timing, arrived: Timestamp) -> Ruling {
-        let bytes = super::judge::trim_line_end(line.bytes);
+        // Only a journal gives the time of a line, and its messages are UTF-8.
+        let encoding = if line.stamp.is_some() { Encoding::Utf8 } else { self.options.encoding };
+        let decoded = encoding.decode(line.bytes);
+        let bytes = super::judge::trim_line_end(&decoded);
         self.last.clear();
         self.joined = None;
+        self.ignored_by = None;
         let Some(cut) = self.stamps.cut(bytes, line.stamp, clock, timing) else { return Ruling::Miss };
         let mut time = cut.time;
         match (timing, time) {
@@ -181,6 +191,21 @@ impl Fail2banFilter {
         self.known().iter().map(|(name, value)| (self.names.text(name), value))
     }
 
+    /// The date that the last line says; nothing if it has none, or if its source gave the time.
+    pub fn date(&self) -> Option<&DateMatch> {
+        self.stamps.seen.as_ref()
+    }
+
+    /// The name of a date template, by [`DateMatch::template`]: the pattern that it came from.
+    pub fn date_template(&self, template: usize) -> Option<&str> {
+        self.stamps.detector.name(template)
+    }
+
+    /// The index of the ignoreregex that matched the last line.
+    pub fn ignored_by(&self) -> Option<usize> {
+        self.ignored_by
+    }
+
     /// How often an expression took too many steps to tell whether it matches, since the last call.
     pub fn take_limits(&mut self) -> u64 {
         let prefix = self.prefix.as_mut().map_or(0, |prefix| prefix.program.take_limits());
@@ -201,7 +226,7 @@ impl Fail2banFilter {
     /// Looks for the first failregex that matches, and takes its captures down.
     fn find(&mut self, bytes: &[u8], cut: &Cut) -> Result<Match, Unmatched> {
         let lines = self.gather(bytes, cut);
-        if self.ignore_first && is_ignored(&mut self.ignore, &self.searched) {
+        if self.ignore_first && is_ignored(&mut self.ignore, &self.searched, &mut self.ignored_by) {
             return Err(Unmatched::Ignored);
         }
         let mut prefixed = None;
@@ -241,7 +266,7 @@ impl Fail2banFilter {
         }
         self.rules.fill(rule, searched, &mut self.last);
         if self.options.maxlines == 1 {
-            if is_ignored(&mut self.ignore, searched) {
+            if is_ignored(&mut self.ignore, searched, &mut self.ignored_by) {
                 return Err(Unmatched::Ignored);
             }
             let lines = if self.options.keep_matches { vec![cut.whole(bytes)] } else { Vec::new() };
@@ -252,7 +277,7 @@ impl Fail2banFilter {
         let (matched, left) = buffer::split(&lines, searched, &whole, &skipped);
         self.buffer.pieces = left;
         buffer::joined(matched.iter(), &mut self.searched);
-        if is_ignored(&mut self.ignore, &self.searched) {
+        if is_ignored(&mut self.ignore, &self.searched, &mut self.ignored_by) {
             return Err(Unmatched::Ignored);
         }
         let shown = matched.iter().filter(|_| self.options.keep_matches);
@@ -336,8 +361,9 @@ fn is_far(stamp: Timestamp, now: Timestamp) -> bool {
     stamp.since(now).max(now.since(stamp)) >= Span::from_secs(61)
 }
 
-fn is_ignored(ignore: &mut Option<Program>, text: &[u8]) -> bool {
-    ignore.as_mut().is_some_and(|ignore| ignore.is_match(text))
+fn is_ignored(ignore: &mut Option<Program>, text: &[u8], by: &mut Option<usize>) -> bool {
+    *by = ignore.as_mut().and_then(|ignore| ignore.search(text));
+    by.is_some()
 }
 
 fn lossy(bytes: &[u8]) -> SmolStr {

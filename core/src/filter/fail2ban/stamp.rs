@@ -17,7 +17,9 @@ const LAST_DATE_HOLDS: Span = Span::from_secs(60);
 /// Finds dates and remembers the last.
 #[derive(Debug)]
 pub(super) struct Stamps {
-    detector: Detector,
+    pub(super) detector: Detector,
+    /// What the last line's text says, for whoever asks.
+    pub(super) seen: Option<DateMatch>,
     last: Option<Timestamp>,
     last_text: Vec<u8>,
 }
@@ -35,7 +37,7 @@ pub(super) struct Cut {
 
 impl Stamps {
     pub(super) fn new(detector: Detector) -> Stamps {
-        Stamps { detector, last: None, last_text: Vec::new() }
+        Stamps { detector, seen: None, last: None, last_text: Vec::new() }
     }
 
     /// Takes the date out of a line; nothing if what stands there is a date that makes fail2ban drop the line.
@@ -47,6 +49,7 @@ impl Stamps {
         clock: &Clock,
         timing: Timing,
     ) -> Option<Cut> {
+        self.seen = None;
         if let Some(stamp) = stamp {
             self.last = Some(stamp);
             self.last_text.clear();
@@ -54,6 +57,7 @@ impl Stamps {
         }
         let recent = self.last.filter(|last| *last > clock.now - LAST_DATE_HOLDS);
         let found = self.detector.find(bytes, clock);
+        self.seen.clone_from(&found);
         let (range, undated) = match found {
             None => (0..0, None),
             Some(DateMatch { range, time: Ok(time), .. }) if !range.is_empty() => {

@@ -16,7 +16,7 @@ set -- --state-dir target/state --control target/run/control.sock --on-stop lift
 cat <<TEXT
 make run: $pillory
   reads    the systemd journal, or /var/log/auth.log and its like, or /var/log/btmp
-  keeps    its state in target/state, its control socket in target/run
+  keeps    its state in target/state (a dry run in target/state/dryrun), its control socket in target/run
 TEXT
 if [ -n "${DRY:-}" ]; then
     set -- --dry-run "$@"

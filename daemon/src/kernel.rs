@@ -11,7 +11,7 @@ use pillory_core::ledger::{Change, Installed};
 use pillory_core::net::PrefixSet;
 use pillory_core::time::Timestamp;
 
-use crate::actions::{Action, ActionError, Port};
+use crate::actions::{Action, ActionError, Port, dryrun};
 use crate::clock;
 use crate::netlink::sockdiag::{SockDiag, SockDiagError};
 
@@ -50,7 +50,7 @@ pub(crate) fn run(
     answer: &Sender<Answer>,
 ) -> Box<dyn Action> {
     let mut held: Option<Job> = None;
-    let mut sockets = if action.name() == "dryrun" { None } else { open_sockets() };
+    let mut sockets = if action.name() == dryrun::NAME { None } else { open_sockets() };
     while let Some(job) = held.take().or_else(|| jobs.recv().ok()) {
         let said = match job {
             Job::Apply(first, changes) => {

@@ -1,8 +1,8 @@
 //! What the daemon finds where its own files and names should be.
 
 use crate::lab::{
-    CONTROL, Daemon, Host, Running, SOON, STATE_DIR, World, binary, failed_lines, pillory, quiet_server,
-    wait_for,
+    CONTROL, Daemon, DaemonOptions, Host, Running, SOON, STATE_DIR, World, binary, failed_lines, pillory,
+    quiet_server, wait_for,
 };
 
 /// A daemon that refuses to run: its exit code and what it said.
@@ -111,4 +111,27 @@ fn another_users_claim_of_the_namespace_does_not_keep_the_daemon_from_starting()
     assert!(daemon.errors().contains("another user holds the name"), "{}", daemon.errors());
     holder.kill().expect("it can be ended");
     holder.wait().expect("it ends");
+}
+
+#[test]
+fn a_dry_run_claims_no_protection_and_leaves_nothing_to_be_enforced() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", "198.51.100.3"]).code, Some(0));
+    assert_eq!(daemon.stop().0, Some(0));
+    let dry = ["--dry-run".to_owned()].to_vec();
+    let daemon = Daemon::start_with(&server, &DaemonOptions { args: dry, ..DaemonOptions::default() });
+    assert_eq!(daemon.ask(&["ban", "198.51.100.4"]).code, Some(0));
+    let status = daemon.status();
+    assert_eq!(status["enforcing"], false, "{status}");
+    assert!(status["warnings"].to_string().contains("the kernel holds 1 bans"), "{status}");
+    let text = daemon.ask(&["status"]).out;
+    assert!(text.contains("DRY RUN") && !text.contains("protected"), "{text}");
+    let (code, said) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(said.contains("ready: dry run, nothing is enforced"), "{said}");
+    assert!(said.contains("stopped: 1 would be banned; it was a dry run"), "{said}");
+    let daemon = Daemon::start(&server, "");
+    assert!(daemon.lists("198.51.100.3/32") && !daemon.lists("198.51.100.4/32"));
+    assert_eq!(world.kernel().banned().len(), 1);
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lab::{Daemon, SHORT, SOON, Scene, World, failed_lines, wait_for};
+use crate::lab::{Daemon, SHORT, SOON, Scene, World, failed_lines, quiet_server, wait_for};
 
 const LOG: &str = "/var/log/auth.log";
 const CONFIG: &str = "banaction = \"nullroute\"\n";
@@ -195,4 +195,33 @@ fn a_refused_route_is_warned_about_until_it_is_there() {
     assert_eq!(added.code, Some(0), "{added:?}");
     scene.wait_banned("198.51.100.50/32");
     scene.daemon.wait_for(SOON, "the warning to go", || (!refused()).then_some(()));
+}
+
+#[test]
+fn the_last_line_says_what_becomes_of_the_bans() {
+    let stop = |config: &str, orders: &[&[&str]]| {
+        let (_world, server) = quiet_server()?;
+        let daemon = Daemon::start(&server, config);
+        for order in orders {
+            assert_eq!(daemon.ask(order).code, Some(0), "{order:?}");
+        }
+        let (_, said) = daemon.stop();
+        Some(said.lines().rfind(|line| line.starts_with("stopped: ")).unwrap_or_default().to_owned())
+    };
+    let ban = ["ban", BANNED, "--for", "1h"];
+    let forever = ["ban", "198.51.100.8", "--for", "forever"];
+    let Some(line) = stop("", &[&ban]) else { return };
+    assert!(line.contains("1 bans stay in force by nftables and end by themselves; `pillory off`"), "{line}");
+    let line = stop("", &[&ban, &forever]).unwrap_or_default();
+    assert!(line.contains("and end by themselves, but for 1 that last forever"), "{line}");
+    // The kernel has no time-out for routes.
+    let line = stop(CONFIG, &[&ban]).unwrap_or_default();
+    assert!(
+        line.contains("without an end, until a daemon runs again") && !line.contains("themselves"),
+        "{line}"
+    );
+    let line = stop("", &[&ban, &["off"]]).unwrap_or_default();
+    assert!(line.contains("none of them in force") && !line.contains("stay in force"), "{line}");
+    let line = stop("on_stop = \"lift\"\n", &[&ban]).unwrap_or_default();
+    assert!(line.contains("1 bans lifted from the kernel"), "{line}");
 }

@@ -7,6 +7,9 @@ use crate::netlink::KernelWatch;
 
 use super::{Action, ActionError, Change, Installed, Port};
 
+/// Its name in the configuration.
+pub const NAME: &str = "dryrun";
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct DryRun {
@@ -15,7 +18,7 @@ pub struct DryRun {
 
 impl Action for DryRun {
     fn name(&self) -> &'static str {
-        "dryrun"
+        NAME
     }
 
     fn prepare(&mut self, _ports: &[(JailName, Vec<Port>)]) -> Result<bool, ActionError> {

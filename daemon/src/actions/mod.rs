@@ -83,6 +83,8 @@ pub struct Kind {
     pub about: &'static str,
     /// True if `auto` may choose it; it takes the first that works.
     pub is_automatic: bool,
+    /// True if the kernel ends bans by itself when their time is over.
+    pub ends_bans: bool,
     /// Opens it; changes nothing.
     pub open: fn() -> Result<Box<dyn Action>, ActionError>,
     /// Tries whether this kernel, with our privileges, can do it; leaves nothing behind.
@@ -95,6 +97,7 @@ pub const KINDS: &[Kind] = &[
         name: "nftables",
         about: "drops packets by nftables sets in a table of our own",
         is_automatic: true,
+        ends_bans: true,
         open: || Ok(Box::new(nftables::Nftables::open()?)),
         probe: nftables::Nftables::probe,
     },
@@ -102,13 +105,15 @@ pub const KINDS: &[Kind] = &[
         name: "nullroute",
         about: "lets no reply out, by blackhole routes in the main table",
         is_automatic: true,
+        ends_bans: false,
         open: || Ok(Box::new(nullroute::NullRoute::open()?)),
         probe: nullroute::NullRoute::probe,
     },
     Kind {
-        name: "dryrun",
+        name: dryrun::NAME,
         about: "enforces nothing and remembers what it would have enforced",
         is_automatic: false,
+        ends_bans: true,
         open: || Ok(Box::new(dryrun::DryRun::default())),
         probe: || Ok(()),
     },

@@ -8,6 +8,7 @@ use pillory_core::event::JailName;
 use pillory_core::net::Prefix;
 use pillory_core::time::Span;
 
+use crate::actions::dryrun;
 use crate::clock;
 use crate::control::Request;
 
@@ -60,7 +61,10 @@ fn is_of(jails: &[Value], warning: &Value) -> bool {
 fn status_text(value: &Value) -> String {
     let mut text = String::new();
     let enforcing = value["enforcing"] == true;
-    let state = if enforcing {
+    let is_dry = value["banaction"] == dryrun::NAME;
+    let state = if is_dry {
+        red("DRY RUN, nothing is enforced")
+    } else if enforcing {
         format!("protected by {}", word(&value["banaction"]))
     } else {
         red("OFF, nothing is enforced (`pillory on` switches on)")
@@ -68,9 +72,10 @@ fn status_text(value: &Value) -> String {
     let uptime = Span::from_secs(value["uptime_s"].as_u64().unwrap_or(0));
     let _ = writeln!(
         text,
-        "pillory {}: {state}, up {uptime}, {} banned",
+        "pillory {}: {state}, up {uptime}, {} {}banned",
         word(&value["version"]),
-        value["banned"]
+        value["banned"],
+        if is_dry { "would be " } else { "" }
     );
     text.push_str(&past::you_text(&value["you"]));
     text.push_str(&past::effect_text(&value["effect"]));

@@ -10,7 +10,7 @@ use pillory_core::jail::trust;
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
 
-use crate::actions::{Action, ActionError};
+use crate::actions::{self, Action, ActionError, dryrun};
 use crate::engine::jails::Readers;
 use crate::engine::{META_OFF, META_PROXIES};
 use crate::sources::Position;
@@ -127,4 +127,15 @@ pub(super) fn lost(store: &Started, anew: bool) -> Option<String> {
     let missing = || format!("there was no store at {}", store.store.path().display());
     let unread = store.unread.as_ref().map(|error| format!("the store cannot be read: {error}"));
     unread.or_else(|| anew.then(|| store.broken.clone().unwrap_or_else(missing)))
+}
+
+/// How many bans of ours the kernel holds while a dry run begins; none of them is its own.
+pub(super) fn left_in_kernel(action: &str) -> usize {
+    if action != dryrun::NAME {
+        return 0;
+    }
+    let kinds = actions::KINDS.iter().filter(|kind| kind.is_automatic);
+    // A dry run needs no privilege; without one it cannot know.
+    let held = kinds.filter_map(|kind| (kind.open)().and_then(|mut kind| kind.installed(clock::now())).ok());
+    held.map(|installed| installed.len()).sum()
 }

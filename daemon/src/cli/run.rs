@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use pillory_core::config::{Config, OnStop};
 use pillory_core::machine::Machine;
 
-use crate::actions::{self, Action, ActionError};
+use crate::actions::{self, Action, ActionError, dryrun};
 use crate::control::server::Server;
 use crate::discover::{self, Places};
 use crate::engine::jails::{self, Readers};
@@ -55,6 +55,11 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// Where state is kept. What a dry run banned must not be enforced by the next real one, so it has its own.
+    fn state_dir_of(&self, banaction: &str) -> PathBuf {
+        if banaction == dryrun::NAME { self.state_dir.join(dryrun::NAME) } else { self.state_dir.clone() }
+    }
+
     /// The command that switches this daemon off, whether it runs or not.
     fn off(&self) -> String {
         let mut command = "pillory off".to_owned();
@@ -101,12 +106,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let place = Place { file: arguments.config.clone(), fail2ban: arguments.fail2ban.clone() };
     let config = place.load()?;
     let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
-    if !arguments.dry_run {
+    let banaction = if arguments.dry_run { dryrun::NAME } else { &config.banaction };
+    let state_dir = arguments.state_dir_of(banaction);
+    if banaction != dryrun::NAME {
         hold_namespace(&arguments.control)?;
     }
-    let mut store =
-        keeper::start(&arguments.state_dir, &arguments.control).map_err(|error| offline::failed(&error))?;
-    let mut action = open_action(if arguments.dry_run { "dryrun" } else { &config.banaction })?;
+    let mut store = keeper::start(&state_dir, &arguments.control).map_err(|error| offline::failed(&error))?;
+    let mut action = open_action(banaction)?;
     let active = discover::active_jails(&config, &Places::host());
     let (mut machine, mut readers) =
         jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
@@ -121,9 +127,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     ports::add_left_over(&mut readers.ports, &machine.ledger);
     let lost = begin::lost(&store, restored.anew);
     let lost = prepare(action.as_mut(), &mut machine, &mut readers, lost)?;
-    say_what_runs(&active, action.name(), &arguments.state_dir);
+    say_what_runs(&active, action.name(), &state_dir);
 
-    let server = Server::bind(&arguments.control, &arguments.state_dir)
+    let server = Server::bind(&arguments.control, &state_dir)
         .map_err(|error| cannot_listen(&arguments.control, &error))?;
     let threads =
         Threads { server, store, action, control: arguments.control.clone(), facts: (reader, asker) };
@@ -240,6 +246,7 @@ impl Threads {
             Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume(restored.off, restored.positions, start);
+        engine.begin_dry(begin::left_in_kernel(name));
         engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
         let lacks = store.unread.is_some();
         if let Some(trouble) = &store.trouble {

@@ -84,6 +84,17 @@ impl Engine {
         }
     }
 
+    /// Says that a dry run leaves what is in the kernel alone: `held` bans, of another daemon or of an earlier one.
+    pub(crate) fn begin_dry(&mut self, held: usize) {
+        if held > 0 {
+            let text = format!(
+                "the kernel holds {held} bans that are not this dry run's; they stay in force until their end, or until `pillory off`"
+            );
+            warn!(held, "{text}");
+            self.warnings.insert("held".into(), text);
+        }
+    }
+
     /// Says what is wrong with the store that a start found, and gives one that begins `anew` what is known.
     pub(crate) fn begin_store(&mut self, anew: bool, lost: Option<String>) {
         if let Some(lost) = lost {

@@ -58,7 +58,7 @@ impl Engine {
     /// Starts the commands of the configuration and tells them of the bans in force.
     pub(super) fn start_hooks(&mut self) {
         self.outlets.errands.configure(&self.setup.config);
-        if !self.machine.is_enforcing() || self.action == "dryrun" {
+        if !self.enforces() {
             return;
         }
         let lanes = lanes(&self.setup.config).into_iter().map(|lane| {

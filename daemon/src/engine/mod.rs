@@ -321,7 +321,7 @@ impl Engine {
                 info!(jail = %jail.name, count = would.len(), first = %first.join(" "), "the history would have banned; they are banned at their next failure");
             }
         }
-        report::ready(self.machine.ledger.len(), self.machine.is_enforcing(), self.action);
+        report::ready(self);
     }
 
     /// Finishes what is queued, within a few seconds, and stops.

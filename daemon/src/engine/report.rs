@@ -9,8 +9,9 @@ use pillory_core::jail::never::Why;
 use pillory_core::ledger::Ban;
 use pillory_core::machine::Machine;
 use pillory_core::net::Prefix;
-use pillory_core::time::Timestamp;
+use pillory_core::time::{End, Timestamp};
 
+use crate::actions::{self, dryrun};
 use crate::clock;
 use crate::control::{Reply, stamp};
 use crate::logging;
@@ -19,34 +20,49 @@ use crate::sources::StreamStatus;
 use super::Engine;
 
 /// The line that scripts wait for.
-pub(super) fn ready(banned: usize, enforcing: bool, action: &str) {
-    let state = if enforcing { "enforcing" } else { "switched off (`pillory on` switches on)" };
-    let line = format!("ready: {state} by {action}, {banned} banned\n");
+pub(super) fn ready(engine: &Engine) {
+    let (banned, action) = (engine.machine.ledger.len(), engine.action);
+    let state = match engine.machine.is_enforcing() {
+        _ if engine.is_dry() => format!("dry run, nothing is enforced, {banned} would be banned"),
+        true => format!("enforcing by {action}, {banned} banned"),
+        false => format!("switched off (`pillory on` switches on) by {action}, {banned} banned"),
+    };
     // Nobody may be there to read it; the daemon works all the same.
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let _ = std::io::stderr().write_all(format!("ready: {state}\n").as_bytes());
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
 /// The last line.
 pub(super) fn stopping(engine: &Engine) {
-    let line = stop_line(&engine.machine, engine.setup.on_stop, engine.action, &engine.setup.off);
-    logging::last(&format!("stopped: {line}\n"));
+    logging::last(&format!("stopped: {}\n", what_stays(engine)));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 
-/// What becomes of the bans. `off`: the command that lifts them.
-fn stop_line(machine: &Machine, on_stop: OnStop, action: &str, off: &str) -> String {
+/// What becomes of the bans when the daemon ends.
+fn what_stays(engine: &Engine) -> String {
+    let (machine, action, off) = (&engine.machine, engine.action, &engine.setup.off);
     let banned = machine.ledger.len();
-    match on_stop {
-        _ if banned == 0 => "nobody is banned".to_owned(),
-        OnStop::Lift => {
-            format!("{banned} bans lifted from the kernel; the ledger keeps them for the next start")
-        }
-        OnStop::Keep => {
-            format!("{banned} bans stay in force by {action} and end by themselves; `{off}` lifts them")
-        }
+    let forever = machine.ledger.iter().filter(|ban| ban.until == End::Never).count();
+    let kept = "the ledger keeps them for the next start";
+    if banned == 0 {
+        return "nobody is banned".to_owned();
     }
+    if engine.is_dry() {
+        return format!("{banned} would be banned; it was a dry run, nothing was enforced");
+    }
+    if !machine.is_enforcing() {
+        return format!("{banned} bans, none of them in force: switched off until `pillory on`; {kept}");
+    }
+    if engine.setup.on_stop == OnStop::Lift {
+        return format!("{banned} bans lifted from the kernel; {kept}");
+    }
+    let end = match engine.ends_by_itself() {
+        false => "without an end, until a daemon runs again".to_owned(),
+        true if forever > 0 => format!("and end by themselves, but for {forever} that last forever"),
+        true => "and end by themselves".to_owned(),
+    };
+    format!("{banned} bans stay in force by {action} {end}; `{off}` lifts them")
 }
 
 /// A ban as `list --json` shows it.
@@ -71,6 +87,21 @@ pub(super) fn list(machine: &Machine) -> Value {
 }
 
 impl Engine {
+    /// True if nothing is ever enforced.
+    pub(super) fn is_dry(&self) -> bool {
+        self.action == dryrun::NAME
+    }
+
+    /// True if bans shut anybody out.
+    pub(super) fn enforces(&self) -> bool {
+        self.machine.is_enforcing() && !self.is_dry()
+    }
+
+    /// True if the kernel ends bans without us.
+    fn ends_by_itself(&self) -> bool {
+        actions::kind(self.action).is_none_or(|kind| kind.ends_bans)
+    }
+
     pub(super) fn status(&self) -> Value {
         let jails = self.machine.judge.jails().iter().enumerate().map(|(at, jail)| {
             let index = at as u16;
@@ -99,7 +130,7 @@ impl Engine {
             "pid": std::process::id(),
             "uptime_s": self.started.elapsed().as_secs(),
             "banaction": self.action,
-            "enforcing": self.machine.is_enforcing(),
+            "enforcing": self.enforces(),
             "off_until": self.off_until.map(stamp),
             "banned": self.machine.ledger.len(),
             "warnings": warnings,
@@ -147,7 +178,7 @@ impl Engine {
             "prefix": prefix.to_string(),
             "counted_as": subject.to_string(),
             "banned": !bans.is_empty(),
-            "enforcing": self.machine.is_enforcing(),
+            "enforcing": self.enforces(),
             "bans": bans,
             "points": points.collect::<Vec<_>>(),
             "never_banned": never,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use pillory_core::time::Timestamp;
 
-use crate::actions::{self, ActionError};
+use crate::actions::{self, ActionError, dryrun};
 use crate::clock;
 use crate::control::Request;
 use crate::control::client::{ClientError, ask_once};
@@ -130,7 +130,10 @@ impl Doctor {
     fn daemon(&self, host: &Host, report: &mut Report) {
         match ask_once(&self.client.control, &Request::Status) {
             Ok(reply) => {
-                if reply.value["enforcing"] == false {
+                if reply.value["banaction"] == dryrun::NAME {
+                    let cure = "run it without --dry-run, and with another banaction";
+                    report.find("dry_run", "Pillory only says what it would do, nothing is enforced", cure);
+                } else if reply.value["enforcing"] == false {
                     report.find("off", "Pillory is switched off, nothing is enforced", "run `pillory on`");
                 }
                 may_ban(host, &reply.value, report);
@@ -168,7 +171,7 @@ const NET_ADMIN: u64 = 1 << 12;
 
 /// Is the running daemon allowed to ban? `status`: what it says of itself.
 fn may_ban(host: &Host, status: &Value, report: &mut Report) {
-    if status["banaction"] == "dryrun" {
+    if status["banaction"] == dryrun::NAME {
         return;
     }
     let process = format!("/proc/{}", status["pid"]);

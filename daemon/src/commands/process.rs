@@ -199,8 +199,15 @@ mod tests {
         assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
         assert!(watch.elapsed() < Duration::from_secs(10));
         let sleeper = std::fs::read_to_string(&note).unwrap();
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z"), "still there: {state}");
+        // What was killed is gone once its parent, init now, has taken notice.
+        let is_gone = || {
+            let state = std::fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
+            state.is_empty() || state.contains(") Z")
+        };
+        while !is_gone() {
+            assert!(watch.elapsed() < Duration::from_secs(20), "still there");
+            std::thread::yield_now();
+        }
         std::fs::remove_dir_all(&directory).unwrap();
     }
 

@@ -67,8 +67,8 @@ fn every_problem_is_told_with_its_file_and_line_and_the_good_jails_remain() {
     let answer = place.run(&["check", "--fail2ban", &directory]);
     assert_eq!(answer.code, Some(2), "{answer:?}");
     for said in [
-        "filter.d/broken.conf:3: jail \"broken-regex\": filter \"broken\": failregex 1: column 8: ",
-        "jail.local:20: jail \"own-regex\": filter \"sound\": failregex 1: column 6: ",
+        "filter.d/broken.conf:3: jail \"broken-regex\": filter \"broken\": failregex 1, \"^never (closed <HOST>$\": column 8: ",
+        "jail.local:20: jail \"own-regex\": filter \"sound\": failregex 1, \"^two (<HOST>$\": column 6: ",
         "action.d/circle.conf:2: jail \"circle\": ",
         "jail.local:31: jail \"odd\": port \"nosuchport/tcp\" has no number",
         "jail.local:32: jail \"odd\": logtimezone \"Mars/Olympus\": ",

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use pillory_core::config::{Config, Problem};
-use pillory_core::filter::Filter;
+use pillory_core::config::raw::{Entry, RawConfig};
+use pillory_core::config::{Problem, keys};
 
-use crate::actions;
+use crate::ports;
 
-use super::configfile::{DEFAULT_CONFIG, read_config};
+use super::configfile::{DEFAULT_CONFIG, read_raw, understand};
 use super::{Outcome, complain, exit, print};
 
 /// `pillory check`
@@ -27,10 +27,11 @@ impl Check {
     pub(crate) fn run(&self) -> Outcome {
         let path = self.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
         let file = path.display().to_string();
-        let (problems, jails) = match read_config(self.config.as_deref()) {
-            Ok(config) => (deeper(&file, &config), config.jails.len()),
-            Err(problems) => (problems, 0),
-        };
+        let (problems, jails) =
+            match read_raw(self.config.as_deref()).and_then(|raw| understand(&raw, unknown_ports(&raw))) {
+                Ok(config) => (Vec::new(), config.jails.len()),
+                Err(problems) => (problems, 0),
+            };
         if self.json {
             print(&format!("{}\n", json!({"file": file, "problems": values(&problems)})))?;
         } else {
@@ -62,25 +63,19 @@ fn values(problems: &[Problem]) -> Vec<serde_json::Value> {
     problems.iter().map(value).collect()
 }
 
-/// What shows only when filters are compiled and kinds are looked up; nothing is opened.
-fn deeper(file: &str, config: &Config) -> Vec<Problem> {
-    let problem = |jail: Option<&str>, what: String, cure: &str| Problem {
-        file: file.to_owned(),
-        line: 0,
-        jail: jail.map(str::to_owned),
-        what,
-        cure: cure.to_owned(),
+/// Ports of jails that have no number here: such a jail runs, but its bans on ports hold for all of them.
+fn unknown_ports(raw: &RawConfig) -> Vec<Problem> {
+    let problem = |(entry, port): (&Entry, String)| Problem {
+        file: raw.file.clone(),
+        line: entry.line,
+        jail: entry.jail.clone(),
+        what: format!("port {port:?} has no number"),
+        cure: "write it as one, or add it to /etc/services".to_owned(),
     };
-    let mut problems = Vec::new();
-    if config.banaction != "auto" && actions::kind(&config.banaction).is_none() {
-        let known: Vec<&str> = actions::KINDS.iter().map(|kind| kind.name).collect();
-        let what = format!("banaction {:?} is not known", config.banaction);
-        problems.push(problem(None, what, &format!("use auto, {}", known.join(", "))));
-    }
-    for jail in &config.jails {
-        for error in Filter::compile(&jail.filter).err().unwrap_or_default() {
-            problems.push(problem(Some(jail.name.as_str()), error.to_string(), ""));
-        }
-    }
-    problems
+    let ports = raw.entries.iter().filter(|entry| entry.jail.is_some() && entry.key == "port");
+    let names = ports.flat_map(|entry| {
+        let words = keys::texts(&entry.value).unwrap_or_default();
+        ports::unknown_names(words).into_iter().map(move |name| (entry, name))
+    });
+    names.map(problem).collect()
 }

@@ -127,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     ports::add_left_over(&mut readers.ports, &machine.ledger);
     let lost = begin::lost(&store, restored.anew);
     let lost = prepare(action.as_mut(), &mut machine, &mut readers, lost)?;
-    say_what_runs(&active, action.name(), &state_dir);
+    say_what_runs(&active.0, action.name(), &state_dir);
 
     let server = Server::bind(&arguments.control, &state_dir)
         .map_err(|error| cannot_listen(&arguments.control, &error))?;

@@ -118,6 +118,7 @@ impl Engine {
             })
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
+        warnings.extend(self.readers.warnings.iter().cloned());
         warnings.extend(self.hooks.troubles());
         warnings.extend(self.streams.values().flatten().filter_map(|stream| stream.problem.clone()));
         if !self.machine.is_enforcing() {

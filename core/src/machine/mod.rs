@@ -129,7 +129,7 @@ pub struct Counters {
     pub failures: u64,
     /// Good logins that it saw.
     pub successes: u64,
-    /// Bans that it made.
+    /// Bans that it made, those that [`Machine::banned_before`] told of included.
     pub bans: u64,
 }
 
@@ -196,6 +196,14 @@ impl Machine {
     /// Counters of a jail.
     pub fn counters(&self, jail: JailIndex) -> Counters {
         self.counters.get(usize::from(jail)).copied().unwrap_or_default()
+    }
+
+    /// Counts a ban that a jail made before a restart.
+    pub fn banned_before(&mut self, jail: &JailName) {
+        let at = self.judge.jails().iter().position(|known| known.name == *jail);
+        if let Some(counters) = at.and_then(|at| self.counters.get_mut(at)) {
+            counters.bans += 1;
+        }
     }
 
     /// What the kernel shall hold.

@@ -245,7 +245,9 @@ impl Threads {
         engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
         let lacks = store.unread.is_some();
         if let Some(trouble) = &store.trouble {
-            engine.unwritten(trouble, "nothing is remembered over a restart until the disk takes it");
+            // If that takes nothing either, the next write will tell.
+            let means = format!("kept in {} until the disk takes it", store.store.spill_path().display());
+            engine.unwritten(trouble, &format!("{means}; a reboot before that loses it"));
         }
         let (store, spilled) = (store.store, store.spilled);
         std::thread::scope(|scope| {

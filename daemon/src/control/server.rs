@@ -103,7 +103,10 @@ fn serve(
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
     if !may_command(stream)? {
-        return answer(stream, &Reply::say(77, "only root and the daemon's own group may give commands"));
+        return answer(
+            stream,
+            &Reply::say(77, "only root, the daemon's own user and its group may give commands"),
+        );
     }
     let mut line = Vec::new();
     BufReader::new(stream.take(MAX_REQUEST_BYTES)).read_until(b'\n', &mut line)?;
@@ -137,7 +140,8 @@ fn serve(
     }
 }
 
-/// Root, the daemon's own user, and members of its group by their primary group.
+/// Root, the daemon's own user, and members of its group by their primary group. Whoever is the daemon's user could
+/// stop it and write its files in any case; so run it as a user that nobody else is.
 fn may_command(stream: &UnixStream) -> std::io::Result<bool> {
     let peer = rustix::net::sockopt::socket_peercred(stream)?;
     let own_group = rustix::process::getegid();

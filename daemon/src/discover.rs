@@ -65,19 +65,26 @@ impl Places {
     }
 }
 
-/// The jails that run on this host.
-pub(crate) fn active_jails(config: &Config, places: &Places) -> Vec<ActiveJail> {
-    config.jails.iter().filter_map(|jail| active(jail, places)).collect()
+/// The jails that run on this host; and of those that were asked for and cannot, in words, why.
+pub(crate) fn active_jails(config: &Config, places: &Places) -> (Vec<ActiveJail>, Vec<String>) {
+    let mut idle = Vec::new();
+    let wanted = config.jails.iter().filter(|jail| jail.enabled != Enabled::No);
+    let active = wanted.filter_map(|jail| {
+        let found = active(jail, places);
+        if found.is_none() && jail.enabled == Enabled::Yes {
+            idle.push(format!(
+                "jail {} is enabled and does not run: nothing that it could read is here; give it a logpath",
+                jail.name
+            ));
+        }
+        found
+    });
+    (active.collect(), idle)
 }
 
 fn active(jail: &JailConfig, places: &Places) -> Option<ActiveJail> {
-    let sure = match jail.enabled {
-        Enabled::No => return None,
-        Enabled::Yes => true,
-        Enabled::Auto => false,
-    };
     let wanted = match jail.backend {
-        Backend::Auto => best(jail, places, sure)?,
+        Backend::Auto => best(jail, places, jail.enabled == Enabled::Yes)?,
         Backend::Journal => vec![journal(jail)?],
         Backend::File => files(jail),
         Backend::Btmp => vec![btmp(jail)],

@@ -36,7 +36,7 @@ const WELL_KNOWN: [(&str, u16); 13] = [
 
 /// The ports of every jail. A port that has no number is passed over and named in the second value.
 pub(crate) fn of_jails(active: &[ActiveJail]) -> (JailPorts, Vec<String>) {
-    let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
+    let services = services();
     let listeners =
         SockDiag::open().ok().and_then(|mut diag| Connections::read(&mut diag).ok()).map(|c| c.listeners);
     let owners = owners(&listeners.unwrap_or_default());
@@ -94,6 +94,17 @@ fn of_jail(
         }
     }
     ports
+}
+
+/// Those of these ports that are names, and have no number on this host.
+pub(crate) fn unknown_names(ports: Vec<String>) -> Vec<String> {
+    let services = services();
+    let is_name = |port: &str| port.bytes().any(|byte| byte.is_ascii_alphabetic()) && !port.contains('/');
+    ports.into_iter().filter(|port| is_name(port) && parse(port, &services).is_none()).collect()
+}
+
+fn services() -> String {
+    std::fs::read_to_string("/etc/services").unwrap_or_default()
 }
 
 /// `22`, `8000:8010`, `8000-8010`, `ssh`, with `/udp` behind for UDP.

@@ -183,6 +183,60 @@ fn check_names_every_problem_with_its_line() {
 }
 
 #[test]
+fn check_names_every_problem_of_every_stage_with_its_line() {
+    let place = Place::new("check-all");
+    let text = r#"banaction = "iptables"
+ignoreip = ["0.0.0.0/0", "::/0", "192.0.2.1"]
+points = { foo = 1, root = -2, bar = 2 }
+
+[jail.x]
+logpath = ["/tmp/x.log"]
+port = ["nosuchport", 99999, "22:10", "8000:8010", "ssh"]
+failregex = ['^bad( from <HOST>$', '^blind$', '^worse) from <HOST>$', '^good from <HOST>$']
+
+[jail.pam-generic]
+enabled = true
+backend = "journal"
+
+[jail.y]
+backend = "file"
+journalmatch = "_COMM=y"
+failregex = ['^no from <HOST>$']
+"#;
+    let answer = place.run(&["check", "--config", &place.write("bad.toml", text)]);
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    let expected = [
+        (1, "banaction \"iptables\" is not known"),
+        (2, "\"0.0.0.0/0\" is every address"),
+        (2, "\"::/0\" is every address"),
+        (3, "no class \"bar\""),
+        (3, "no class \"foo\""),
+        (3, "root -2"),
+        (7, "port \"nosuchport\" has no number"),
+        (7, "\"99999\" is no port"),
+        (7, "\"22:10\" is no port"),
+        (8, "failregex 0"),
+        (8, "failregex 1 captures no address"),
+        (8, "failregex 2"),
+        (12, "nothing says which of its entries"),
+        (15, "nothing says which files"),
+    ];
+    for (line, what) in expected {
+        let at = format!("bad.toml:{line}: ");
+        assert!(
+            answer.err.lines().any(|said| said.contains(&at) && said.contains(what)),
+            "{at}{what}: {answer:?}"
+        );
+    }
+    assert!(answer.err.ends_with(&format!("{} problems\n", expected.len())), "{answer:?}");
+    // A daemon names them too, but for the port that has only no number here.
+    let daemon =
+        place.run(&["run", "--dry-run", "--config", &place.0.join("bad.toml").display().to_string()]);
+    assert_eq!(daemon.code, Some(2), "{daemon:?}");
+    assert!(daemon.err.contains("bad.toml:1: banaction") && daemon.err.contains("failregex 2"), "{daemon:?}");
+}
+
+#[test]
 fn a_configuration_that_is_no_regular_file_is_refused_at_once() {
     let place = Place::new("check-kinds");
     let fifo = place.0.join("fifo").display().to_string();

@@ -96,6 +96,8 @@ fn a_daemon_starts_and_bans_on_a_disk_that_was_full_before() {
     fill(&server);
     let daemon = Daemon::start(&server, "");
     assert!(warns(&daemon), "{}", daemon.errors());
+    let warnings = daemon.status()["warnings"].to_string();
+    assert!(warnings.contains(&format!("kept in {CONTROL}.unwritten")), "{warnings}");
     server.append(LOG, failed_lines(9000, 3, "root", "198.51.100.7"));
     daemon.wait_for(SOON, "the ban", || daemon.lists(FIRST).then_some(()));
     make_room(&server);

@@ -225,3 +225,17 @@ fn the_last_line_says_what_becomes_of_the_bans() {
     let line = stop("on_stop = \"lift\"\n", &[&ban]).unwrap_or_default();
     assert!(line.contains("1 bans lifted from the kernel"), "{line}");
 }
+
+#[test]
+fn a_refused_ban_is_no_change_by_somebody_else() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, CONFIG);
+    server.run("ip", &["route", "add", "blackhole", "8.8.8.8"]);
+    assert_eq!(daemon.ask(&["ban", "8.8.8.8"]).code, Some(1));
+    // The kernel is read back after each of these, and before the next is answered.
+    for addr in ["8.8.4.4", "8.8.4.5", "8.8.4.6"] {
+        assert_eq!(daemon.ask(&["ban", addr]).code, Some(0));
+    }
+    assert!(!daemon.errors().contains("changed by somebody else"), "{}", daemon.errors());
+    assert_eq!(world.kernel().blackholes().len(), 4, "three of ours and the foreign one");
+}

@@ -176,6 +176,48 @@ fn the_first_start_bans_on_new_lines_only_and_says_whom_it_would_have_banned() {
     daemon.wait_for(SOON, "the ban at the next failure", || daemon.lists(PREFIX).then_some(()));
 }
 
+#[test]
+fn whom_the_history_would_have_banned_is_said_at_the_first_start_only() {
+    let Some((_world, server)) = quiet_server() else { return };
+    server.append(LOG, failed_lines(8000, 3, "root", BANNED));
+    let said = Daemon::start(&server, "").kill();
+    assert!(said.contains("would have banned"), "{said}");
+    let said = Daemon::start(&server, "").kill();
+    assert!(!said.contains("would have banned"), "{said}");
+}
+
+#[test]
+fn the_bans_of_a_jail_are_counted_over_a_restart() {
+    let Some(mut scene) = banned("") else { return };
+    let total = |daemon: &Daemon| {
+        let status = daemon.status();
+        let sshd = status["jails"].as_array().into_iter().flatten().find(|jail| jail["name"] == "sshd");
+        sshd.and_then(|jail| jail["bans_total"].as_u64())
+    };
+    assert_eq!(total(&scene.daemon), Some(1));
+    scene.daemon.kill();
+    scene.daemon = Daemon::start(&scene.world.server, "");
+    assert_eq!(total(&scene.daemon), Some(1));
+}
+
+#[test]
+fn one_change_by_somebody_else_is_said_once_and_names_the_rules() {
+    let Some(scene) = banned("") else { return };
+    let healed = || {
+        let said = scene.daemon.errors();
+        said.lines().filter(|line| line.contains("has been healed")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    scene.world.kernel().nft("flush set inet pillory ban4; add element inet pillory ban4 { 9.9.9.9 }");
+    scene.daemon.wait_for(SOON, "a word about it", || (!healed().is_empty()).then_some(()));
+    // Whatever else was to be looked at has been by the time this is answered.
+    assert_eq!(scene.daemon.ask(&["ban", "198.51.100.9"]).code, Some(0));
+    assert_eq!(healed().len(), 1, "{:?}", healed());
+    scene.world.kernel().nft("flush chain inet pillory prerouting");
+    scene.daemon.wait_for(SOON, "a word about the rules", || (healed().len() > 1).then_some(()));
+    let last = healed().pop().unwrap_or_default();
+    assert!(last.contains("rules_restored=true"), "{last}");
+}
+
 /// After somebody else changed our table it is whole again within a second, and the log says how to switch off.
 fn healed(meddle: &[&str]) {
     let Some(scene) = banned("") else { return };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lab::{Daemon, SHORT, SOON, Scene, failed_lines};
+use crate::lab::{CONFIG, Daemon, SHORT, SOON, Scene, failed_lines, quiet_server};
 
 const BANNED: &str = "198.51.100.7";
 const LOG: &str = "/var/log/app.log";
@@ -50,4 +50,28 @@ fn a_ban_on_the_ports_of_a_jail_that_runs_no_more_holds_over_a_reboot() {
     assert_eq!(scene.daemon.ask(&["reload"]).code, Some(0));
     assert!(scene.world.attacker(BANNED).is_served(SOON));
     assert_eq!(scene.daemon.status()["warnings"].to_string().matches("kernel").count(), 0);
+}
+
+#[test]
+fn what_cannot_be_as_configured_is_a_warning() {
+    let Some((_world, server)) = quiet_server() else { return };
+    // This host runs no journal, and the filter knows no file.
+    let config = "scope = \"ports\"\n[jail.app]\nenabled = true\njournalmatch = \"_COMM=app\"\nfailregex = ['^no <HOST>$']\n\
+        [jail.blog]\nlogpath = \"/var/log/blog\"\nport = \"nosuchport\"\nfailregex = ['^no <HOST>$']\n";
+    let daemon = Daemon::start(&server, config);
+    let status = daemon.status();
+    let warned: Vec<&str> =
+        status["warnings"].as_array().into_iter().flatten().filter_map(|text| text.as_str()).collect();
+    for words in [
+        "jail app is enabled and does not run",
+        "jail blog: port \"nosuchport\" has no number",
+        "jail blog: no port of this jail is known",
+    ] {
+        assert!(warned.iter().any(|text| text.contains(words)), "{words}: {warned:?}");
+    }
+    server
+        .write(CONFIG, "[jail.blog]\nlogpath = \"/var/log/blog\"\nport = 80\nfailregex = ['^no <HOST>$']\n");
+    assert_eq!(daemon.ask(&["reload"]).code, Some(0));
+    let warnings = daemon.status()["warnings"].to_string();
+    assert!(!warnings.contains("jail app") && !warnings.contains("port"), "{warnings}");
 }

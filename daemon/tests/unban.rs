@@ -253,3 +253,30 @@ fn that_no_daemon_runs_is_said_once() {
         assert_eq!(said.matches("no daemon runs").count(), 1, "{answer:?}");
     }
 }
+
+#[test]
+fn a_ban_says_what_stands_and_what_is_not_enforced() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", BANNED, "--for", "forever"]).out, "banned 198.51.100.7/32 for forever\n");
+    let shorter = daemon.ask(&["ban", BANNED, "--for", "10s"]);
+    assert!(shorter.out.contains("is banned forever already") && !shorter.out.contains("10s"), "{shorter:?}");
+    assert!(!daemon.ask(&["list"]).err.contains("switched off"));
+    assert_eq!(daemon.ask(&["off"]).code, Some(0));
+    assert!(daemon.ask(&["ban", "198.51.100.8"]).out.contains("nothing is enforced now"));
+    assert!(daemon.ask(&["explain", BANNED]).out.contains("nothing is enforced now"));
+    assert!(daemon.ask(&["list"]).err.contains("switched off: none of these bans is enforced"));
+}
+
+#[test]
+fn a_ban_that_is_made_longer_by_hand_keeps_its_evidence() {
+    let Some(scene) = banned("bantime = \"1h\"\n") else { return };
+    let before = scene.daemon.ban_of(PREFIX).expect("it is listed");
+    let longer = ["ban", BANNED, "--jail", "sshd", "--for", "2d", "--reason", "again he"];
+    assert_eq!(scene.daemon.ask(&longer).code, Some(0));
+    let after = scene.daemon.ban_of(PREFIX).expect("it is listed");
+    assert_eq!(after["failures"], before["failures"]);
+    let reason = format!("{}; again he", before["reason"].as_str().unwrap_or_default());
+    assert_eq!(after["reason"].as_str(), Some(reason.as_str()));
+    assert_ne!(after["until"], before["until"]);
+}

@@ -49,6 +49,22 @@ pub struct TopDraft {
 /// Why a value does not fit its key, and the cure.
 pub struct Misfit(pub String, pub &'static str);
 
+/// Everything that does not fit.
+pub struct Misfits(pub Vec<Misfit>);
+
+impl From<Misfit> for Misfits {
+    fn from(misfit: Misfit) -> Misfits {
+        Misfits(vec![misfit])
+    }
+}
+
+impl Misfits {
+    /// Every problem of a list or table, or nothing.
+    fn none(found: Vec<Misfit>) -> Result<(), Misfits> {
+        if found.is_empty() { Ok(()) } else { Err(Misfits(found)) }
+    }
+}
+
 /// A row of a key table.
 pub struct Key<T> {
     /// The key as written.
@@ -56,7 +72,7 @@ pub struct Key<T> {
     /// One line for the manual.
     pub doc: &'static str,
     /// Takes the value over into the draft.
-    pub set: fn(&mut T, &Value) -> Result<(), Misfit>,
+    pub set: fn(&mut T, &Value) -> Result<(), Misfits>,
 }
 
 /// Keys that may stand at the top, for all jails, and in a jail.
@@ -67,7 +83,9 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
         set: |draft, value| {
             let points = decimal(value)?;
             if points < Points(1) || points > MAX_MAXRETRY {
-                return Err(Misfit(format!("{points} is out of range"), "use a number from 0.01 to 1000"));
+                return Err(
+                    Misfit(format!("{points} is out of range"), "use a number from 0.01 to 1000").into()
+                );
             }
             draft.maxretry = Some(points);
             Ok(())
@@ -98,16 +116,22 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
         doc: "points of each class of failure; all 1 is plain counting",
         set: |draft, value| {
             let Value::Table(rows) = value else {
-                return Err(Misfit("is no table".into(), "write for example { unknown_user = 3, root = 2 }"));
+                return Err(
+                    Misfit("is no table".into(), "write for example { unknown_user = 3, root = 2 }").into()
+                );
             };
             let mut points = draft.points.take().unwrap_or_default();
+            let mut misfits = Vec::new();
             for (name, value) in rows {
-                let class = Class::from_name(name)
-                    .ok_or_else(|| Misfit(format!("there is no class {name:?}"), CLASSES))?;
-                points.push((class, decimal(value)?));
+                let class = Class::from_name(name);
+                match (class, decimal(value)) {
+                    (Some(class), Ok(value)) => points.push((class, value)),
+                    (None, _) => misfits.push(Misfit(format!("there is no class {name:?}"), CLASSES)),
+                    (_, Err(Misfit(what, cure))) => misfits.push(Misfit(format!("{name} {what}"), cure)),
+                }
             }
             draft.points = Some(points);
-            Ok(())
+            Misfits::none(misfits)
         },
     },
 ];
@@ -134,7 +158,9 @@ pub const JAIL_KEYS: &[Key<Draft>] = &[
                 "file" | "pyinotify" | "polling" => Backend::File,
                 "btmp" => Backend::Btmp,
                 other => {
-                    return Err(Misfit(format!("{other:?} is not known"), "use auto, journal, file or btmp"));
+                    return Err(
+                        Misfit(format!("{other:?} is not known"), "use auto, journal, file or btmp").into()
+                    );
                 }
             });
             Ok(())
@@ -145,11 +171,11 @@ pub const JAIL_KEYS: &[Key<Draft>] = &[
         doc: "log files, globs allowed; with backend btmp the btmp file",
         set: |draft, value| {
             let paths = texts(value)?;
-            if let Some(path) = paths.iter().find(|path| !path.starts_with('/')) {
-                return Err(Misfit(format!("{path:?} is no absolute path"), "begin it with /"));
-            }
+            let relative = paths.iter().filter(|path| !path.starts_with('/'));
+            let misfit = |path| Misfit(format!("{path:?} is no absolute path"), "begin it with /");
+            let misfits = relative.map(misfit).collect();
             draft.logpath = Some(paths);
-            Ok(())
+            Misfits::none(misfits)
         },
     },
     Key {
@@ -204,8 +230,12 @@ pub const JAIL_KEYS: &[Key<Draft>] = &[
         name: "port",
         doc: "ports of the service; unset: found from its listening sockets",
         set: |draft, value| {
-            draft.port = Some(texts(value)?);
-            Ok(())
+            let ports = texts(value)?;
+            let wrong = |port: &&String| !is_port(port);
+            let misfit = |port| Misfit(format!("{port:?} is no port"), PORTS);
+            let misfits = ports.iter().filter(wrong).map(misfit).collect();
+            draft.port = Some(ports);
+            Misfits::none(misfits)
         },
     },
 ];
@@ -216,14 +246,19 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         name: "ignoreip",
         doc: "addresses, networks and names that are never banned",
         set: |draft, value| {
+            let mut misfits = Vec::new();
             for item in texts(value)? {
                 match item.parse::<Prefix>() {
+                    Ok(prefix) if prefix.prefix_len() == 0 => misfits.push(Misfit(
+                        format!("{item:?} is every address there is: nobody would be banned"),
+                        "name who is never to be banned; to enforce nothing, use banaction = \"dryrun\"",
+                    )),
                     Ok(prefix) => draft.ignoreip.push(prefix),
                     Err(_) if is_host_name(&item) => draft.ignoreip_names.push(item),
-                    Err(error) => return Err(Misfit(error.to_string(), "or a DNS name")),
+                    Err(error) => misfits.push(Misfit(error.to_string(), "or a DNS name")),
                 }
             }
-            Ok(())
+            Misfits::none(misfits)
         },
     },
     Key {
@@ -246,12 +281,14 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         name: "trusted_proxies",
         doc: "proxies in front of this host; the client is read from their header",
         set: |draft, value| {
+            let mut misfits = Vec::new();
             for item in texts(value)? {
-                draft.trusted_proxies.push(
-                    item.parse().map_err(|error: crate::net::PrefixError| Misfit(error.to_string(), ""))?,
-                );
+                match item.parse::<Prefix>() {
+                    Ok(prefix) => draft.trusted_proxies.push(prefix),
+                    Err(error) => misfits.push(Misfit(error.to_string(), "")),
+                }
             }
-            Ok(())
+            Misfits::none(misfits)
         },
     },
     Key {
@@ -262,7 +299,9 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
                 "all" => ScopeRule::All,
                 "ports" => ScopeRule::Ports,
                 "auto" => ScopeRule::Auto,
-                other => return Err(Misfit(format!("{other:?} is not known"), "use all, ports or auto")),
+                other => {
+                    return Err(Misfit(format!("{other:?} is not known"), "use all, ports or auto").into());
+                }
             });
             Ok(())
         },
@@ -282,7 +321,9 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
             draft.on_stop = Some(match text(value)? {
                 "keep" => OnStop::Keep,
                 "lift" => OnStop::Lift,
-                other => return Err(Misfit(format!("{other:?} is not known"), "use keep or lift")),
+                other => {
+                    return Err(Misfit(format!("{other:?} is not known"), "use keep or lift").into());
+                }
             });
             Ok(())
         },
@@ -292,14 +333,14 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         doc: "{ bans_per_minute = N }: freeze bans of networks beyond that rate; 0 is off",
         set: |_, value| {
             let Value::Table(rows) = value else {
-                return Err(Misfit("is no table".into(), "write { bans_per_minute = 60 }"));
+                return Err(Misfit("is no table".into(), "write { bans_per_minute = 60 }").into());
             };
             for (name, value) in rows {
                 if name != "bans_per_minute" {
-                    return Err(Misfit(format!("there is no key {name:?}"), "use bans_per_minute"));
+                    return Err(Misfit(format!("there is no key {name:?}"), "use bans_per_minute").into());
                 }
                 if decimal(value)? > Points(0) {
-                    return Err(Misfit("is not built yet".into(), "leave it out, or write 0"));
+                    return Err(Misfit("is not built yet".into(), "leave it out, or write 0").into());
                 }
             }
             Ok(())
@@ -348,13 +389,33 @@ fn list(value: &Value) -> Result<Vec<&Value>, Misfit> {
 }
 
 /// A list of texts, or one blank- or comma-separated text.
-fn texts(value: &Value) -> Result<Vec<String>, Misfit> {
+/// # Errors
+/// [`Misfit`] for anything else.
+pub fn texts(value: &Value) -> Result<Vec<String>, Misfit> {
     let mut all = Vec::new();
     for item in list(value)? {
         let words = text(item)?.split([' ', ',', '\n', '\t']).filter(|word| !word.is_empty());
         all.extend(words.map(str::to_owned));
     }
     Ok(all)
+}
+
+const PORTS: &str = "write a number from 1 to 65535, a range like 8000:8010, or a name of /etc/services";
+
+/// True for what can be a port: a number, a range of two, or a name, with `/tcp` or `/udp` behind or not. Whether a name
+/// has a number is for the host to say.
+fn is_port(text: &str) -> bool {
+    let (text, is_known) = match text.split_once('/') {
+        Some((text, protocol)) => (text, matches!(protocol, "tcp" | "udp")),
+        None => (text, true),
+    };
+    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    let is_numeric = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'-'));
+    let range = || {
+        let (first, last) = text.split_once([':', '-'])?;
+        Some((number(first)?, number(last)?)).filter(|(first, last)| first <= last)
+    };
+    is_known && !text.is_empty() && (!is_numeric || number(text).is_some() || range().is_some())
 }
 
 /// A list of texts, or one text with an expression a line.

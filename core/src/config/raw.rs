@@ -41,6 +41,14 @@ pub struct RawConfig {
     pub jails: Vec<(String, usize)>,
 }
 
+impl RawConfig {
+    /// The line of a key in a jail's section; nothing if it is not there.
+    pub fn line_of(&self, jail: &str, key: &str) -> Option<usize> {
+        let is_it = |entry: &&Entry| entry.jail.as_deref() == Some(jail) && entry.key == key;
+        self.entries.iter().find(is_it).map(|entry| entry.line)
+    }
+}
+
 /// At most so many places that are no TOML are named: the first tells most, and garbage has thousands.
 const MAX_NAMED: usize = 20;
 

@@ -8,7 +8,7 @@ use crate::jail::policy::{Ladder, Policy};
 use crate::machine::ScopeRule;
 use crate::time::Span;
 
-use super::keys::{Draft, JAIL_KEYS, Key, Misfit, POLICY_KEYS, TOP_KEYS, TopDraft, point_table};
+use super::keys::{Draft, JAIL_KEYS, Key, Misfit, Misfits, POLICY_KEYS, TOP_KEYS, TopDraft, point_table};
 use super::raw::{Entry, RawConfig};
 use super::{Backend, Config, Enabled, JailConfig, OnStop, Problem};
 
@@ -33,24 +33,23 @@ pub fn resolve(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
         drafts.entry(name.clone()).or_default().1 = *line;
     }
     for entry in &raw.entries {
-        if let Err(Misfit(what, cure)) = set(entry, &mut top, &mut drafts) {
-            let jail = entry.jail.clone();
-            problems.push(Problem {
+        if let Err(Misfits(misfits)) = set(entry, &mut top, &mut drafts) {
+            problems.extend(misfits.into_iter().map(|Misfit(what, cure)| Problem {
                 file: raw.file.clone(),
                 line: entry.line,
-                jail,
+                jail: entry.jail.clone(),
                 what: format!("{} {what}", entry.key),
                 cure: cure.to_owned(),
-            });
+            }));
         }
     }
     let mut jails = Vec::new();
     for (name, (draft, line)) in &drafts {
         match jail(name, draft, &top.defaults) {
             Ok(jail) => jails.push(jail),
-            Err(all) => problems.extend(all.into_iter().map(|(what, cure)| Problem {
+            Err(all) => problems.extend(all.into_iter().map(|(key, what, cure)| Problem {
                 file: raw.file.clone(),
-                line: *line,
+                line: raw.line_of(name, key).unwrap_or(*line),
                 jail: Some(name.clone()),
                 what,
                 cure: cure.to_owned(),
@@ -88,7 +87,7 @@ fn set(
     entry: &Entry,
     top: &mut TopDraft,
     drafts: &mut BTreeMap<String, (Draft, usize)>,
-) -> Result<(), Misfit> {
+) -> Result<(), Misfits> {
     let Some(name) = &entry.jail else {
         if let Some(key) = find(POLICY_KEYS, &entry.key) {
             return (key.set)(&mut top.defaults, &entry.value);
@@ -98,13 +97,14 @@ fn set(
             None => Err(unknown(
                 &entry.key,
                 TOP_KEYS.iter().map(|key| key.name).chain(POLICY_KEYS.iter().map(|key| key.name)),
-            )),
+            )
+            .into()),
         };
     };
     let draft = &mut drafts.entry(name.clone()).or_default().0;
     match find(POLICY_KEYS, &entry.key).or_else(|| find(JAIL_KEYS, &entry.key)) {
         Some(key) => (key.set)(draft, &entry.value),
-        None => Err(unknown(&entry.key, JAIL_KEYS.iter().chain(POLICY_KEYS).map(|key| key.name))),
+        None => Err(unknown(&entry.key, JAIL_KEYS.iter().chain(POLICY_KEYS).map(|key| key.name)).into()),
     }
 }
 
@@ -123,23 +123,32 @@ fn unknown(key: &str, known: impl Iterator<Item = &'static str>) -> Misfit {
     Misfit(what, "remove it or mend its spelling")
 }
 
-type JailProblems = Vec<(String, &'static str)>;
+/// What is wrong with a jail: the key to blame (empty for the whole jail), why, and the cure.
+type JailProblems = Vec<(&'static str, String, &'static str)>;
 
 fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailProblems> {
     let mut problems = JailProblems::new();
-    let jail_name = JailName::of_jail(name).map_err(|error| vec![(error.to_string(), "rename it")])?;
+    let jail_name = JailName::of_jail(name).map_err(|error| vec![("", error.to_string(), "rename it")])?;
     let filter = filter(name, draft, &mut problems);
+    let is_known = problems.is_empty();
     let backend = draft.backend.unwrap_or(Backend::Auto);
     let logpath = draft.logpath.clone().unwrap_or_default();
+    let runs = draft.enabled != Some(Enabled::No);
     if backend == Backend::Journal && draft.logpath.is_some() {
-        problems.push(("backend \"journal\" and logpath exclude each other".into(), "remove one of them"));
+        let what = "backend \"journal\" and logpath exclude each other";
+        problems.push(("backend", what.into(), "remove one of them"));
+    } else if backend == Backend::Journal && filter.journalmatch.is_empty() && runs && is_known {
+        let what = "backend is \"journal\", and nothing says which of its entries are meant";
+        problems.push(("backend", what.into(), "give it a journalmatch, or another backend"));
     }
-    let reads_nothing = logpath.is_empty()
-        && filter.logpath.is_empty()
-        && filter.journalmatch.is_empty()
-        && backend != Backend::Btmp;
-    if reads_nothing && draft.enabled != Some(Enabled::No) && problems.is_empty() {
-        problems.push(("nothing says what it reads".into(), "give it a logpath or a journalmatch"));
+    let has_files = !(logpath.is_empty() && filter.logpath.is_empty());
+    if backend == Backend::File && !has_files && runs && is_known {
+        let what = "backend is \"file\", and nothing says which files";
+        problems.push(("backend", what.into(), "give it a logpath"));
+    }
+    let reads_nothing = !has_files && filter.journalmatch.is_empty() && backend != Backend::Btmp;
+    if reads_nothing && runs && problems.is_empty() {
+        problems.push(("", "nothing says what it reads".into(), "give it a logpath or a journalmatch"));
     }
     let ladder = draft.bantime.clone().or_else(|| defaults.bantime.clone());
     let usual = if filter.public { Ladder::public() } else { Ladder::long() };
@@ -175,6 +184,7 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
         }
         None => {
             problems.push((
+                if draft.filter.is_some() { "filter" } else { "" },
                 format!("there is no built-in filter {wanted:?}"),
                 "give it a failregex, or name a filter that exists",
             ));
@@ -203,7 +213,7 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
         || draft.ignoreregex.is_some()
         || draft.datepattern.is_some();
     if is_changed && let Err(errors) = Filter::compile(&spec) {
-        problems.extend(errors.into_iter().map(|error| (error.to_string(), "")));
+        problems.extend(errors.into_iter().map(|error| (error.key(), error.to_string(), "")));
     }
     spec
 }

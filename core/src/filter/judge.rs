@@ -65,6 +65,16 @@ pub enum FilterError {
     },
 }
 
+impl FilterError {
+    /// The key that is to blame: `failregex`, `datepattern` ..
+    pub fn key(&self) -> &'static str {
+        match self {
+            FilterError::Pattern { key, .. } | FilterError::NoHost { key, .. } => key,
+            FilterError::DatePattern { .. } | FilterError::Dates { .. } => "datepattern",
+        }
+    }
+}
+
 /// A filter that is ready to judge lines.
 #[derive(Debug)]
 pub struct Filter {
@@ -143,24 +153,29 @@ impl Filter {
             None => ("failregex", index),
             Some(index) => ("successregex", index),
         };
-        let rules = spec.failregex.iter().chain(&spec.successregex).map(String::as_str).collect();
-        let rules = program(rules, &key_of);
+        let all: Vec<&str> = spec.failregex.iter().chain(&spec.successregex).map(String::as_str).collect();
+        let rules = program(all.clone(), &key_of);
         let prefix = spec.prefregex.as_deref().map(|text| program(vec![text], &|_| ("prefregex", 0)));
         let ignore = match spec.ignoreregex.as_slice() {
             [] => None,
             list => Some(program(list.iter().map(String::as_str).collect(), &|index| ("ignoreregex", index))),
         };
-        let (Some(rules), Some(prefix), Some(ignore)) = (rules, transpose(prefix), transpose(ignore)) else {
+        let found_before =
+            prefix.as_ref().is_some_and(|prefix| prefix.as_ref().is_none_or(has_address_everywhere));
+        let blind = match &rules {
+            _ if found_before => Vec::new(),
+            Some(rules) => rules.without_address().collect(),
+            None => blind(&all),
+        };
+        problems.extend(blind.into_iter().map(|index| {
+            let (key, index) = key_of(index);
+            FilterError::NoHost { filter: filter(), key, index }
+        }));
+        let (true, Some(rules), Some(prefix), Some(ignore)) =
+            (problems.is_empty(), rules, transpose(prefix), transpose(ignore))
+        else {
             return Err(problems);
         };
-        let prefix_has_address = prefix.as_ref().is_some_and(|prefix| prefix.without_address().is_none());
-        if let (Some(index), false) = (rules.without_address(), prefix_has_address) {
-            let (key, index) = key_of(index);
-            problems.push(FilterError::NoHost { filter: filter(), key, index });
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
         let mut classes = vec![Class::KnownUser; failures];
         for (index, class) in &spec.failclass {
             if let Some(slot) = classes.get_mut(*index) {
@@ -437,6 +452,16 @@ fn user(text: &[u8], place: &Range<usize>) -> Option<UserName> {
 
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn has_address_everywhere(program: &Program) -> bool {
+    program.without_address().next().is_none()
+}
+
+/// Which of these expressions, of which not all can be used, can be used and have no group for the address.
+fn blind(expressions: &[&str]) -> Vec<usize> {
+    let is_blind = |text: &str| Program::compile(&[text]).is_ok_and(|alone| !has_address_everywhere(&alone));
+    expressions.iter().enumerate().filter(|(_, text)| is_blind(text)).map(|(at, _)| at).collect()
 }
 
 #[cfg(test)]

@@ -144,9 +144,9 @@ impl Program {
         })
     }
 
-    /// The first expression that has no group for the address.
-    pub(super) fn without_address(&self) -> Option<usize> {
-        self.each.iter().position(|single| single.groups.addr.is_empty())
+    /// The expressions that have no group for the address.
+    pub(super) fn without_address(&self) -> impl Iterator<Item = usize> {
+        self.each.iter().enumerate().filter(|(_, single)| single.groups.addr.is_empty()).map(|(at, _)| at)
     }
 
     /// True if the expressions have an `F-CONTENT` group.

@@ -73,7 +73,8 @@ pub struct Ledger {
 impl Ledger {
     /// Takes over a ban and returns it as it stands now. Nothing, and no change, if the same jail bans the same prefix
     /// at least as long already in the same scope: a failure while banned never lengthens a ban, a decision by hand
-    /// may. One that is forced stays forced, and forcing shortens no ban.
+    /// may. One that is forced stays forced, and forcing shortens no ban. A ban without failures of its own, as by hand,
+    /// that takes the place of one with failures keeps these, with its reason behind the old one.
     pub fn ban(&mut self, mut ban: Ban) -> Option<Ban> {
         // Nearly always one jail bans a prefix; a growing vector would begin with room for four.
         let bans = self.bans.entry(ban.prefix).or_insert_with(|| Vec::with_capacity(1));
@@ -81,11 +82,16 @@ impl Ledger {
             self.lengths.add(ban.prefix);
         }
         if let Some(known) = bans.iter_mut().find(|known| known.jail == ban.jail) {
-            let forces = ban.forced && !known.forced;
-            if known.until >= ban.until && known.scope == ban.scope && !forces {
+            if outlasts(known, &ban) {
                 return None;
             }
-            if forces {
+            if ban.failures == 0 && known.failures > 0 {
+                ban.failures = known.failures;
+                if !known.reason.ends_with(&ban.reason) {
+                    ban.reason = format!("{}; {}", known.reason, ban.reason);
+                }
+            }
+            if ban.forced && !known.forced {
                 ban.until = ban.until.max(known.until);
             }
             ban.forced |= known.forced;
@@ -101,6 +107,11 @@ impl Ledger {
             self.ends.insert((at, ban.prefix, ban.jail.clone()));
         }
         Some(ban)
+    }
+
+    /// The ban that stays as it is if `ban` came, since it covers it; nothing if it would change.
+    pub fn standing(&self, ban: &Ban) -> Option<&Ban> {
+        self.of(ban.prefix).iter().find(|known| known.jail == ban.jail && outlasts(known, ban))
     }
 
     /// Takes out the bans of exactly `prefix`, of one jail or of all; returns them.
@@ -177,6 +188,12 @@ impl Ledger {
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
+}
+
+/// True if `ban`, of the same prefix and jail, brings nothing beyond `known`.
+fn outlasts(known: &Ban, ban: &Ban) -> bool {
+    let forces = ban.forced && !known.forced;
+    known.until >= ban.until && known.scope == ban.scope && !forces
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ pub struct Counters {
     pub failures: u64,
     /// Good logins that it saw.
     pub successes: u64,
-    /// Bans that it made.
+    /// Bans that it made, those that [`Machine::banned_before`] told of included.
     pub bans: u64,
 }
 
@@ -209,6 +209,14 @@ impl Machine {
         let counts = self.extractors.iter_mut().map(|readers| readers.iter_mut().map(of_one).sum::<u64>());
         let names = self.judge.jails().iter().map(|jail| jail.name.clone());
         names.zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Counts a ban that a jail made before a restart.
+    pub fn banned_before(&mut self, jail: &JailName) {
+        let at = self.judge.jails().iter().position(|known| known.name == *jail);
+        if let Some(counters) = at.and_then(|at| self.counters.get_mut(at)) {
+            counters.bans += 1;
+        }
     }
 
     /// What the kernel shall hold.

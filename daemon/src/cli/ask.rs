@@ -186,7 +186,11 @@ impl Explain {
         self.client.show(&reply, |value| {
             let mut text = String::new();
             let bans = value["bans"].as_array().map_or(&[][..], Vec::as_slice);
-            let state = if bans.is_empty() { "is not banned" } else { "is banned" };
+            let state = match (bans.is_empty(), value["enforcing"] == true) {
+                (true, _) => "is not banned",
+                (false, true) => "is banned",
+                (false, false) => "is banned, but nothing is enforced now (see `pillory status`)",
+            };
             let _ = writeln!(text, "{} {state}", self.prefix.short());
             bans.iter().for_each(|ban| {
                 let _ = write!(text, "  {}", ban_line(ban));

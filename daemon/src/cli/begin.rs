@@ -45,6 +45,7 @@ pub(super) fn restore(
         .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
     for (prefix, jail, when) in &restored.past_bans {
         machine.judge.past.began(*prefix, jail, *when);
+        machine.banned_before(jail);
     }
     machine.restore(restored.bans, &restored.attempts, &restored.turns, restored.last_write);
     if restored.last_write > now {

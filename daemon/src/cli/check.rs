@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use pillory_core::config::{Config, Problem};
-use pillory_core::filter::Filter;
+use pillory_core::config::raw::{Entry, RawConfig};
+use pillory_core::config::{Problem, keys};
 
-use crate::actions;
+use crate::ports;
 
-use super::configfile::{DEFAULT_CONFIG, read_config};
+use super::configfile::{DEFAULT_CONFIG, read_raw, understand};
 use super::{Failure, Outcome, complain, exit, fail2ban, print};
 
 /// `pillory check`
@@ -58,18 +58,16 @@ impl Check {
     fn of_file(&self) -> Found {
         let path = self.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
         let what = path.display().to_string();
-        let config = match read_config(self.config.as_deref()) {
+        let read = read_raw(self.config.as_deref());
+        let config = match read.and_then(|raw| understand(&raw, unknown_ports(&raw))) {
             Ok(config) => config,
             Err(problems) => return Found { what, problems, ..Found::default() },
         };
-        let problems = deeper(&what, &config);
         let Some(directory) = &config.fail2ban else {
             let jails = config.jails.iter().map(|jail| jail.name.to_string()).collect();
-            return Found { what, problems, jails, ..Found::default() };
+            return Found { what, jails, ..Found::default() };
         };
-        let mut found = of_directory(directory);
-        found.problems.splice(0..0, problems);
-        Found { what, ..found }
+        Found { what, ..of_directory(directory) }
     }
 
     fn say(&self, found: &Found) -> Result<(), Failure> {
@@ -112,25 +110,19 @@ fn values(problems: &[Problem]) -> Vec<serde_json::Value> {
     problems.iter().map(value).collect()
 }
 
-/// What shows only when filters are compiled and kinds are looked up; nothing is opened.
-fn deeper(file: &str, config: &Config) -> Vec<Problem> {
-    let problem = |jail: Option<&str>, what: String, cure: &str| Problem {
-        file: file.to_owned(),
-        line: 0,
-        jail: jail.map(str::to_owned),
-        what,
-        cure: cure.to_owned(),
+/// Ports of jails that have no number here: such a jail runs, but its bans on ports hold for all of them.
+fn unknown_ports(raw: &RawConfig) -> Vec<Problem> {
+    let problem = |(entry, port): (&Entry, String)| Problem {
+        file: raw.file.clone(),
+        line: entry.line,
+        jail: entry.jail.clone(),
+        what: format!("port {port:?} has no number"),
+        cure: "write it as one, or add it to /etc/services".to_owned(),
     };
-    let mut problems = Vec::new();
-    if config.banaction != "auto" && actions::kind(&config.banaction).is_none() {
-        let known: Vec<&str> = actions::KINDS.iter().map(|kind| kind.name).collect();
-        let what = format!("banaction {:?} is not known", config.banaction);
-        problems.push(problem(None, what, &format!("use auto, {}", known.join(", "))));
-    }
-    for jail in &config.jails {
-        for error in Filter::compile(&jail.filter).err().unwrap_or_default() {
-            problems.push(problem(Some(jail.name.as_str()), error.to_string(), ""));
-        }
-    }
-    problems
+    let ports = raw.entries.iter().filter(|entry| entry.jail.is_some() && entry.key == "port");
+    let names = ports.flat_map(|entry| {
+        let words = keys::texts(&entry.value).unwrap_or_default();
+        ports::unknown_names(words).into_iter().map(move |name| (entry, name))
+    });
+    names.map(problem).collect()
 }

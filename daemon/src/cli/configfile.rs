@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use pillory_core::config::{Config, Problem, raw, resolve};
+use pillory_core::config::raw::{self, RawConfig, Value};
+use pillory_core::config::{Config, Problem, resolve};
+
+use crate::actions;
 
 use super::{Failure, exit, fail2ban};
 
@@ -55,17 +58,19 @@ pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
 
 /// The same with the problems one by one.
 /// # Errors
-/// Every problem.
+/// Every problem of every stage, in order of lines.
 pub(crate) fn read_config(file: Option<&Path>) -> Result<Config, Vec<Problem>> {
+    understand(&read_raw(file)?, Vec::new())
+}
+
+/// What the file says; nothing said if there is none at the default place.
+/// # Errors
+/// Why it cannot be read, or every place that is no TOML.
+pub(super) fn read_raw(file: Option<&Path>) -> Result<RawConfig, Vec<Problem>> {
     let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
     match read(path, MAX_BYTES) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes);
-            raw::parse(&path.display().to_string(), &text).and_then(|raw| resolve::resolve(&raw))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => {
-            Ok(resolve::default_config())
-        }
+        Ok(bytes) => raw::parse(&path.display().to_string(), &String::from_utf8_lossy(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => Ok(RawConfig::default()),
         Err(error) => Err(vec![Problem {
             file: path.display().to_string(),
             line: 0,
@@ -74,6 +79,30 @@ pub(crate) fn read_config(file: Option<&Path>) -> Result<Config, Vec<Problem>> {
             cure: "name another file with --config".to_owned(),
         }]),
     }
+}
+
+/// What the file means on this host. `problems`: what is known to be wrong already.
+/// # Errors
+/// Every problem, in order of lines.
+pub(super) fn understand(raw: &RawConfig, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
+    problems.extend(unknown_action(raw));
+    let config = resolve::resolve(raw).map_err(|found| problems.extend(found));
+    problems.sort_by_key(|problem| problem.line);
+    config.ok().filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// Which actions there are, the core does not know.
+fn unknown_action(raw: &RawConfig) -> Option<Problem> {
+    let entry = raw.entries.iter().find(|entry| entry.jail.is_none() && entry.key == "banaction")?;
+    let Value::Text(name) = &entry.value else { return None };
+    let known: Vec<&str> = actions::KINDS.iter().map(|kind| kind.name).collect();
+    (name != "auto" && !known.contains(&name.as_str())).then(|| Problem {
+        file: raw.file.clone(),
+        line: entry.line,
+        jail: None,
+        what: format!("banaction {name:?} is not known"),
+        cure: format!("use auto, {}", known.join(", ")),
+    })
 }
 
 /// The bytes of a regular file: a pipe might never end, and opening it would wait for its writer.

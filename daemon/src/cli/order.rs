@@ -55,8 +55,20 @@ impl Ban {
         let reply = self.client.ask(&Request::Ban(orders, options))?;
         self.client.show(&reply, |value| {
             let mut text = String::new();
+            let kept = value["kept"].as_array().map_or(&[][..], Vec::as_slice);
             for prefix in value["banned"].as_array().into_iter().flatten() {
-                let _ = writeln!(text, "banned {} for {}", word(prefix), self.bantime);
+                let _ = match kept.iter().find(|kept| kept["prefix"] == *prefix) {
+                    None => writeln!(text, "banned {} for {}", word(prefix), self.bantime),
+                    Some(kept) => {
+                        let until =
+                            kept["until"].as_str().map_or("forever".to_owned(), |at| format!("until {at}"));
+                        let cure = "`pillory unban` it first to shorten that";
+                        writeln!(text, "{} is banned {until} already; {cure}", word(prefix))
+                    }
+                };
+            }
+            if value["enforcing"] == false && value["changed"] != 0 {
+                let _ = writeln!(text, "{} nothing is enforced now (see `pillory status`)", red("warning:"));
             }
             for kept in value["never_banned"].as_array().into_iter().flatten() {
                 let prefix = kept["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok());
@@ -68,9 +80,6 @@ impl Ban {
                     word(&kept["why"]),
                     word(&kept["does"])
                 );
-            }
-            if value["unchanged"].as_u64().is_some_and(|count| count > 0) {
-                let _ = writeln!(text, "{} of them were banned at least as long already", value["unchanged"]);
             }
             for refused in value["refused"].as_array().into_iter().flatten() {
                 let _ = writeln!(

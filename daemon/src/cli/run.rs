@@ -127,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     ports::add_left_over(&mut readers.ports, &machine.ledger);
     let lost = begin::lost(&store, restored.anew);
     let lost = prepare(action.as_mut(), &mut machine, &mut readers, lost)?;
-    say_what_runs(&active, action.name(), &state_dir);
+    say_what_runs(&active.0, action.name(), &state_dir);
 
     let server = Server::bind(&arguments.control, &state_dir)
         .map_err(|error| cannot_listen(&arguments.control, &error))?;
@@ -250,7 +250,9 @@ impl Threads {
         engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
         let lacks = store.unread.is_some();
         if let Some(trouble) = &store.trouble {
-            engine.unwritten(trouble, "nothing is remembered over a restart until the disk takes it");
+            // If that takes nothing either, the next write will tell.
+            let means = format!("kept in {} until the disk takes it", store.store.spill_path().display());
+            engine.unwritten(trouble, &format!("{means}; a reboot before that loses it"));
         }
         let (store, spilled) = (store.store, store.spilled);
         std::thread::scope(|scope| {

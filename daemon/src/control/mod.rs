@@ -1,4 +1,4 @@
-//! The control socket: commands from root and from the daemon's own group, by peer credentials only.
+//! The control socket: commands from root, the daemon's own user and its group, by peer credentials only.
 //!
 //! One JSON object a line each way. A request is a [`Request`]; the answer is one or more [`Reply`] lines and then
 //! the end of the stream.

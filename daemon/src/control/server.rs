@@ -154,7 +154,8 @@ fn serve(
     }
 }
 
-/// Root, the daemon's own user, and members of its group by their primary group.
+/// Root, the daemon's own user, and members of its group by their primary group. Whoever is the daemon's user could
+/// stop it and write its files in any case; so run it as a user that nobody else is.
 fn may_command(stream: &UnixStream) -> std::io::Result<bool> {
     let peer = rustix::net::sockopt::socket_peercred(stream)?;
     let own_group = rustix::process::getegid();

@@ -60,15 +60,8 @@ impl Engine {
             }
             Answer::Installed(installed, mended) => {
                 let changes = self.machine.reconcile(&installed, clock::now());
-                let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
-                let surplus = changes.len() - missing;
-                if self.ready && (mended || !changes.is_empty()) && self.machine.is_enforcing() {
-                    warn!(
-                        missing,
-                        surplus,
-                        "the firewall was changed by somebody else and has been healed; to switch Pillory off run `{}`",
-                        self.setup.off
-                    );
+                if mended || !changes.is_empty() {
+                    self.say_healed(&changes, mended);
                 }
                 if changes.is_empty() {
                     // Only what was read back shows that nothing lacks: one change that the kernel takes says
@@ -77,6 +70,7 @@ impl Engine {
                     self.read_backs = 0;
                 } else {
                     self.apply(changes);
+                    self.healing = self.jobs;
                 }
             }
             Answer::Unreadable(reason) => {
@@ -84,6 +78,23 @@ impl Engine {
                 self.warnings.insert("kernel".into(), reason.to_string());
             }
         }
+    }
+
+    /// Says that somebody else changed what is ours; not of what the kernel refused, nor twice of what is being healed.
+    fn say_healed(&self, changes: &[Change], mended: bool) {
+        let is_known = self.warnings.contains_key("kernel") || self.jobs_done < self.healing;
+        if !self.ready || !self.machine.is_enforcing() || (is_known && !mended) {
+            return;
+        }
+        let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
+        let surplus = changes.len() - missing;
+        warn!(
+            missing,
+            surplus,
+            rules_restored = mended,
+            "the firewall was changed by somebody else and has been healed; to switch Pillory off run `{}`",
+            self.setup.off
+        );
     }
 
     pub(super) fn stored(&mut self, written: Written) {

@@ -14,7 +14,7 @@ use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
 use crate::clock;
-use crate::control::{BanOptions, BanOrder, Reply, Request};
+use crate::control::{BanOptions, BanOrder, Reply, Request, stamp};
 
 use super::{Engine, report};
 
@@ -25,7 +25,9 @@ impl Engine {
         }
         let answer = match request {
             Request::Status => Reply::data(self.status()),
-            Request::List => Reply::data(report::list(&self.machine)),
+            Request::List => {
+                Reply { message: self.not_enforced(), ..Reply::data(report::list(&self.machine)) }
+            }
             Request::Explain(prefix) => self.explain(prefix),
             Request::Ban(orders, options) => self.ban(orders, &options),
             Request::Unban { prefixes, jail } => self.unban(prefixes, jail.as_ref()),
@@ -72,14 +74,18 @@ impl Engine {
         let never = &self.machine.judge.never;
         let forced = bans.iter().filter(|ban| ban.forced);
         let insisted: Vec<_> = forced.filter_map(|ban| insisted(never, ban.prefix)).collect();
+        let standing = bans.iter().filter_map(|ban| self.machine.ledger.standing(ban));
+        let kept: Vec<_> = standing
+            .map(|ban| json!({"prefix": ban.prefix.to_string(), "until": ban.until.timestamp().map(stamp)}))
+            .collect();
         let mut changed = asked;
         if !options.dry_run {
             changed = self.machine.ban_all(bans, &mut self.effects);
             self.effects.extend(listed.into_iter().map(|ban| Effect::Record(Record::Listed(ban))));
         }
         let exit = u8::from(!refused.is_empty() && !options.import);
-        let value = json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed,
-            "history_only": history_only, "refused": refused, "never_banned": insisted});
+        let value = json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed, "kept": kept,
+            "history_only": history_only, "refused": refused, "never_banned": insisted, "enforcing": self.enforces()});
         Reply { exit, message: String::new(), value }
     }
 

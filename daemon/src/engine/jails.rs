@@ -47,6 +47,8 @@ pub(crate) struct Readers {
     pub(crate) ports: JailPorts,
     /// What each jail reads, in words, by its index.
     pub(crate) reads: Vec<String>,
+    /// What of the configuration cannot be as it is meant, for `status`.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Readers {
@@ -74,7 +76,7 @@ const MAX_TRACKED: usize = 1_000_000;
 /// Every expression that cannot be used, in words.
 pub(crate) fn build(
     config: &Config,
-    active: &[ActiveJail],
+    (active, idle): &(Vec<ActiveJail>, Vec<String>),
     accounts: HashSet<String>,
 ) -> Result<(Machine, Readers), Vec<String>> {
     let mut readers = Readers::default();
@@ -109,13 +111,11 @@ pub(crate) fn build(
     readers.kinds = takers.map(|kind| kind.name).collect();
     let (ports, unknown) = ports::of_jails(active);
     readers.ports = ports;
-    for problem in unknown {
-        warn!(reason = %problem, "port unknown");
+    readers.warnings = idle.iter().cloned().chain(unknown).collect();
+    for reason in &readers.warnings {
+        warn!(%reason, "not as configured");
     }
-    let portless = readers.ports.iter().filter(|(_, ports)| ports.is_empty());
-    for (jail, _) in portless.filter(|_| config.scope != ScopeRule::All) {
-        info!(%jail, "no port of this jail is known: a ban limited to its ports holds for all; set `port`");
-    }
+    say_portless(&mut readers, config.scope);
     let good_users = config.goodusers.iter().cloned().collect();
     let names = Names::new(accounts, good_users, config.goodusers_never_ban);
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
@@ -124,6 +124,22 @@ pub(crate) fn build(
         |jail: &&ActiveJail| jail.config.lines.as_ref().is_some_and(|lines| lines.rules.growth.is_some());
     judge.past.set_jails(active.iter().filter(grows).map(|jail| jail.config.name.clone()));
     Ok((Machine::new(judge, extractors, config.scope), readers))
+}
+
+/// Says whose bans cannot be limited to ports. It matters for each of them if the configuration asks for that.
+fn say_portless(readers: &mut Readers, scope: ScopeRule) {
+    let portless = readers.ports.iter().filter(|(_, ports)| ports.is_empty()).map(|(jail, _)| jail);
+    for jail in portless {
+        let what = "no port of this jail is known: a ban limited to its ports holds for all; set `port`";
+        match scope {
+            ScopeRule::All => {}
+            ScopeRule::Auto => info!(%jail, "{what}"),
+            ScopeRule::Ports => {
+                warn!(%jail, "{what}");
+                readers.warnings.push(format!("jail {jail}: {what}"));
+            }
+        }
+    }
 }
 
 fn extractor(jail: &ActiveJail, what: &Wanted) -> Result<Extractor, Vec<String>> {

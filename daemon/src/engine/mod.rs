@@ -115,10 +115,14 @@ pub(crate) struct Engine {
     off_until: Option<Timestamp>,
     /// The kernel refused something: after so many of the next changes that it takes, look whether all is there.
     read_backs: u8,
+    /// The job that heals what was found to lack: what is read before it is done lacks the same.
+    healing: u64,
     started: clock::Stopwatch,
     last_sweep: Timestamp,
     last_forget: Timestamp,
     last_verify: Timestamp,
+    /// Something was read that was there before the first start.
+    has_read_history: bool,
     ready: bool,
     stopping: bool,
 }
@@ -168,10 +172,12 @@ impl Engine {
             hooks: hooks::Hooks::default(),
             off_until: None,
             read_backs: 0,
+            healing: 0,
             started: clock::Stopwatch::start(),
             last_sweep: now,
             last_forget: Timestamp::default(),
             last_verify: now,
+            has_read_history: false,
             ready: false,
             stopping: false,
         }
@@ -248,6 +254,7 @@ impl Engine {
             sources::Phase::CatchUp => Phase::CatchUp,
             sources::Phase::Live => Phase::Live,
         };
+        self.has_read_history |= phase == Phase::History && !batch.records.is_empty();
         for record in &batch.records {
             let Some(bytes) = batch.bytes.get(record.range.clone()) else { continue };
             let line = Line { bytes, stamp: record.stamp };
@@ -314,7 +321,9 @@ impl Engine {
             return;
         }
         self.ready = true;
-        for (at, jail) in self.machine.judge.jails().iter().enumerate() {
+        // A restart knows the same windows and has said it before.
+        let jails = self.machine.judge.jails().iter().enumerate().filter(|_| self.has_read_history);
+        for (at, jail) in jails {
             let would = self.machine.judge.would_ban(at as u16);
             if !would.is_empty() {
                 let first: Vec<String> = would.iter().take(5).map(|prefix| prefix.short()).collect();

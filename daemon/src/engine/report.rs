@@ -97,6 +97,15 @@ impl Engine {
         self.machine.is_enforcing() && !self.is_dry()
     }
 
+    /// What who lists bans must know; empty if they are enforced.
+    pub(super) fn not_enforced(&self) -> String {
+        match self.enforces() || self.machine.ledger.is_empty() {
+            true => String::new(),
+            false if self.is_dry() => "a dry run: none of these bans is enforced".to_owned(),
+            false => "switched off: none of these bans is enforced until `pillory on`".to_owned(),
+        }
+    }
+
     /// True if the kernel ends bans without us.
     fn ends_by_itself(&self) -> bool {
         actions::kind(self.action).is_none_or(|kind| kind.ends_bans)
@@ -119,6 +128,7 @@ impl Engine {
             })
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
+        warnings.extend(self.readers.warnings.iter().cloned());
         warnings.extend(self.hooks.troubles());
         warnings.extend(self.stream_troubles());
         if !self.machine.is_enforcing() {

@@ -136,6 +136,12 @@ struct Match {
     lines: Vec<SmolStr>,
 }
 
+/// Why no failregex decides.
+enum NoMatch {
+    Miss,
+    Ignored,
+}
+
 impl Fail2banFilter {
     /// Judges one line.
     ///
@@ -151,18 +157,19 @@ impl Fail2banFilter {
         let Some(cut) = self.stamps.cut(bytes, line.stamp, clock, timing) else { return Ruling::Miss };
         let mut time = cut.time;
         match (timing, time) {
-            (Timing::Operation, Some(stamp)) => {
-                if stamp.since(clock.now).max(clock.now.since(stamp)) >= Span::from_secs(61) {
-                    self.stamps.simulate(clock.now);
-                    time = Some(clock.now);
-                }
+            (Timing::Operation, Some(stamp))
+                if stamp.since(clock.now).max(clock.now.since(stamp)) >= Span::from_secs(61) =>
+            {
+                self.stamps.simulate(clock.now);
+                time = Some(clock.now);
             }
             (Timing::Start(findtime), Some(stamp)) if stamp < clock.now - findtime => return Ruling::Miss,
             _ => {}
         }
         let found = match self.find(bytes, &cut) {
             Ok(found) => found,
-            Err(ruling) => return ruling,
+            Err(NoMatch::Miss) => return Ruling::Miss,
+            Err(NoMatch::Ignored) => return Ruling::Ignored,
         };
         if timing != Timing::Any {
             time = time.map(|time| time.min(clock.now));
@@ -206,15 +213,15 @@ impl Fail2banFilter {
     }
 
     /// Looks for the first failregex that matches, and takes its captures down.
-    fn find(&mut self, bytes: &[u8], cut: &Cut) -> Result<Match, Ruling> {
+    fn find(&mut self, bytes: &[u8], cut: &Cut) -> Result<Match, NoMatch> {
         let lines = self.gather(bytes, cut);
         if self.ignore_first && is_ignored(&mut self.ignore, &self.searched, &mut self.ignored_by) {
-            return Err(Ruling::Ignored);
+            return Err(NoMatch::Ignored);
         }
         let mut prefixed = None;
         let mut content = None;
         if let Some(prefix) = &mut self.prefix {
-            let rule = prefix.program.search(&self.searched).ok_or(Ruling::Miss)?;
+            let rule = prefix.program.search(&self.searched).ok_or(NoMatch::Miss)?;
             prefixed = Some(rule);
             content = prefix.program.captured(rule).content.filter(|content| !content.is_empty());
         }
@@ -227,7 +234,7 @@ impl Fail2banFilter {
             self.content.push(b'\n');
         }
         let searched = if content.is_some() { &self.content } else { &self.searched };
-        let rule = self.rules.program.search(searched).ok_or(Ruling::Miss)?;
+        let rule = self.rules.program.search(searched).ok_or(NoMatch::Miss)?;
         if let (Some(prefix), Some(rule)) = (&self.prefix, prefixed) {
             prefix.fill(rule, &self.searched, &mut self.last);
             self.last.take(CONTENT);
@@ -235,7 +242,7 @@ impl Fail2banFilter {
         self.rules.fill(rule, searched, &mut self.last);
         if self.options.maxlines == 1 {
             if is_ignored(&mut self.ignore, searched, &mut self.ignored_by) {
-                return Err(Ruling::Ignored);
+                return Err(NoMatch::Ignored);
             }
             let lines = if self.options.keep_matches { vec![cut.whole(bytes)] } else { Vec::new() };
             return Ok(Match { rule, lines });
@@ -246,7 +253,7 @@ impl Fail2banFilter {
         self.buffer.pieces = left;
         buffer::joined(matched.iter(), &mut self.searched);
         if is_ignored(&mut self.ignore, &self.searched, &mut self.ignored_by) {
-            return Err(Ruling::Ignored);
+            return Err(NoMatch::Ignored);
         }
         let shown = matched.iter().filter(|_| self.options.keep_matches);
         Ok(Match { rule, lines: shown.map(|piece| lossy(&piece.whole)).collect() })

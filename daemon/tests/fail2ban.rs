@@ -1,30 +1,20 @@
 //! The daemon on a fail2ban directory: its filters and jails as Debian ships them, a real sshd, the real kernel.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::lab::{
     Daemon, DaemonOptions, Host, Logging, Outcome, SHORT, SOON, Sshd, SshdOptions, World, failed_line,
-    quiet_server, say_skipped, sshd_line,
+    quiet_server, sshd_line, stock_fail2ban,
 };
 
 const DIRECTORY: &str = "/etc/fail2ban";
 
-/// fail2ban's own directory as the package brings it, if it was fetched.
-fn stock() -> Option<PathBuf> {
-    let stock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/etc/fail2ban");
-    if !stock.join("jail.conf").exists() {
-        say_skipped("no fail2ban here; scripts/fetch-test-tools.sh fetches it");
-        return None;
-    }
-    Some(stock)
-}
-
 /// Puts the package's directory on the host, with this jail.local.
 fn install(host: &Host, jail_local: &str) -> Option<()> {
-    copy(&stock()?, host, DIRECTORY);
+    copy(&stock_fail2ban()?, host, DIRECTORY);
     // Debian's own file only switches sshd on.
     host.write("/etc/fail2ban/jail.d/defaults-debian.conf", "");
     host.write("/etc/fail2ban/jail.local", jail_local);

@@ -13,7 +13,7 @@ use crate::peer;
 
 fn config(toml: &str) -> Config {
     let read = raw::parse("pillory.toml", toml).and_then(|raw| resolve::resolve(&raw));
-    read.unwrap_or_else(|problems| panic!("{problems:?}\n{toml}"))
+    read.map_err(|problems| format!("{problems:?}\n{toml}")).unwrap()
 }
 
 /// Where a filter that was written into a configuration of ours decides otherwise, and why.

@@ -198,6 +198,7 @@ impl Drop for Holder {
 pub struct Running {
     child: Child,
     errors: Arc<Mutex<String>>,
+    reader: std::thread::JoinHandle<()>,
     name: String,
 }
 
@@ -212,8 +213,8 @@ impl Running {
         let errors = Arc::new(Mutex::new(String::new()));
         let pipe = child.stderr.take().expect("standard error is piped");
         let kept = Arc::clone(&errors);
-        std::thread::spawn(move || collect(pipe, &kept));
-        Running { child, errors, name: name.to_owned() }
+        let reader = std::thread::spawn(move || collect(pipe, &kept));
+        Running { child, errors, reader, name: name.to_owned() }
     }
 
     /// Its process id, as seen by the real host.
@@ -242,6 +243,8 @@ impl Running {
     #[track_caller]
     pub fn wait(&mut self, deadline: Duration) -> Option<i32> {
         let ended = wait_until(deadline, || self.child.try_wait().ok().flatten());
+        // Its last words are read when its end is known, unless what it started still holds the pipe.
+        let _ = wait_until(Duration::from_secs(2), || self.reader.is_finished().then_some(()));
         match ended {
             Some(status) => status.code(),
             None => panic!("{} did not end within {deadline:?}; it said:\n{}", self.name, self.errors()),

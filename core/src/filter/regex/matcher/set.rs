@@ -120,6 +120,15 @@ impl Set {
         }
     }
 
+    /// What it costs to run over these bytes: ASCII is quick, characters above are looked up one by one.
+    pub(super) fn steps(&self, run: &[u8]) -> usize {
+        let looked_up = match self {
+            Set::Some { high: High::Some(_), .. } => run.iter().filter(|b| **b >= 0x80).count(),
+            _ => 0,
+        };
+        run.len() / 16 + looked_up
+    }
+
     /// True if no member is above ASCII, so that bytes are characters.
     pub(super) fn is_ascii(&self) -> bool {
         matches!(self, Set::Some { high: High::None, .. })

@@ -116,7 +116,7 @@ impl<'a> Walk<'a> {
             Op::Bytes(_) => return Ok(Step::Stuck),
             Op::Run { set, min, max, kind, follow, whole, next } => {
                 let Some((first, last)) = self.extent(set, *min, *max) else { return Ok(Step::Stuck) };
-                self.spend((last - self.at) / 16)?;
+                self.spend(set.steps(&self.text[self.at..last]))?;
                 if last > first && !whole && *kind != RunKind::Possessive {
                     return self.rerun(self.op, first, last).map(on_or_stuck);
                 }

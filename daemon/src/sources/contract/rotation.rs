@@ -243,6 +243,29 @@ fn a_busy_writer_and_a_rotation_at_the_same_time_lose_nothing() {
 }
 
 #[test]
+fn a_packed_part_that_was_read_once_is_not_read_again_when_the_log_begins() {
+    for form in FORMS {
+        let dir = Scratch::new();
+        let mut log = Log::new(form, &dir, Style::CopyTruncateGzip);
+        log.write(40);
+        let mut reader = Reader::open(form, &log.path, &Store::default());
+        reader.read(40);
+        // Two rotations, of which only what they leave behind is seen: the second part was never read.
+        log.rotate(Style::CopyTruncateGzip);
+        log.write(40);
+        log.rotate(Style::CopyTruncateGzip);
+        // The reader asked for the log's time before the second rotation, and listed its parts after it.
+        let before = std::time::SystemTime::now() - Duration::from_secs(60);
+        File::options().write(true).open(&log.path).unwrap().set_modified(before).unwrap();
+        reader.read(80);
+        log.write(40);
+        reader.read(120);
+        reader.drain();
+        log.is_all(&reader, "the log begins after its part was read");
+    }
+}
+
+#[test]
 fn rotated_names_that_match_the_same_pattern_are_not_read_twice() {
     for style in [Style::RenameDated, Style::RenameCreate, Style::CopyTruncate] {
         let dir = Scratch::new();

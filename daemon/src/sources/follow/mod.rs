@@ -222,6 +222,7 @@ impl Follower {
             }
             if let Some(last) = self.tails.last().map(Tail::save) {
                 let parts = self.missed(&last, Some(&tail), others, now).1;
+                tail.comes_after(&parts);
                 self.tails.extend(parts);
             }
             self.is_new = true;

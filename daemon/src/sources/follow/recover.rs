@@ -96,6 +96,9 @@ impl Follower {
             let newer = siblings.newer(newest, last, &known, self.format, now);
             tails.extend(newer);
         }
+        if let Some(current) = &mut current {
+            current.comes_after(&tails);
+        }
         tails.extend(current);
         Ok(tails)
     }
@@ -137,6 +140,9 @@ impl Follower {
             self.problem = Some(trouble(&self.path, &error));
         }
         let (copy, parts) = self.missed(&saved, None, others, now);
+        if let Some(tail) = self.tails.get_mut(at) {
+            tail.comes_after(copy.iter().chain(&parts));
+        }
         // The copy may have been written over a rotated file that is still open here.
         let over = copy.as_ref().and_then(|copy| self.tails.iter().position(|tail| tail.id == copy.id));
         let (copy, at) = match over {

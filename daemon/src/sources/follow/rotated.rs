@@ -217,6 +217,6 @@ fn open_gzip(candidate: &Candidate, saved: Option<&Saved>, format: Format, now: 
         return None;
     }
     let mut tail = Tail::unpack(from, format, saved, now);
-    tail.id = candidate.id;
+    (tail.id, tail.mtime) = (candidate.id, candidate.mtime);
     Some(tail)
 }

@@ -58,6 +58,8 @@ pub(crate) struct Tail {
     pub(crate) offset: u64,
     pub(crate) history_end: u64,
     pub(crate) catchup_end: u64,
+    /// Its last change when it was read last, or that of the newest part before it that was taken up: what is older
+    /// than this was seen.
     pub(crate) mtime: i64,
     pub(crate) real: Option<String>,
     /// When it last grew, for files that a rotation left behind.
@@ -123,7 +125,7 @@ impl Tail {
             offset: saved.map_or(0, |saved| saved.offset),
             history_end: saved.map_or(0, |saved| saved.history_end),
             catchup_end: u64::MAX,
-            mtime: saved.map_or(0, |saved| saved.mtime),
+            mtime: 0,
             real: None,
             busy_at: now,
             last_size: 0,
@@ -177,6 +179,12 @@ impl Tail {
         (self.near, self.offset, self.history_end, self.catchup_end) = (Print::of(&[]), 0, 0, 0);
         (self.busy_at, self.seen, self.mtime) = (now, seen_empty(&status, &head), changed_at(&status));
         self.skip_hole()
+    }
+
+    /// Takes note of parts that come before it. One of them may have changed later than this file had when it was
+    /// asked, and once it is let go nothing else tells that it was read.
+    pub(crate) fn comes_after<'t>(&mut self, parts: impl IntoIterator<Item = &'t Tail>) {
+        self.mtime = parts.into_iter().map(|part| part.mtime).fold(self.mtime, i64::max);
     }
 
     /// The open file, for watches; a compressed one has none.

@@ -18,6 +18,8 @@ use super::Engine;
 pub(super) struct Pending {
     job: u64,
     write: u64,
+    /// It asked for a change; one that only asks a question is not told what became of others' changes.
+    is_change: bool,
     reply: Sender<Reply>,
     answer: Reply,
 }
@@ -28,8 +30,10 @@ const READ_BACKS: u8 = 2;
 impl Engine {
     /// Answers a client once everything that was done so far is in the kernel and its fate on disk is known; at once
     /// if nothing is under way.
-    pub(super) fn answer(&mut self, reply: Sender<Reply>, answer: Reply) {
-        self.pending.push(Pending { job: self.jobs, write: self.writes, reply, answer });
+    ///
+    /// `is_change`: whether what the client asked for changes something, so that a refusal concerns it.
+    pub(super) fn answer(&mut self, reply: Sender<Reply>, answer: Reply, is_change: bool) {
+        self.pending.push(Pending { job: self.jobs, write: self.writes, is_change, reply, answer });
         self.answer_pending();
     }
 
@@ -51,7 +55,7 @@ impl Engine {
                 error!(error = %reason, action = self.action, "the kernel refused a change");
                 self.warnings.insert("kernel".into(), reason.to_string());
                 self.read_backs = READ_BACKS;
-                for pending in &mut self.pending {
+                for pending in self.pending.iter_mut().filter(|pending| pending.is_change) {
                     if (before + 1..=number).contains(&pending.job) {
                         pending.answer = Reply::say(1, format!("kept, but the kernel refused: {reason}"));
                     }
@@ -132,7 +136,8 @@ impl Engine {
     fn tell_pending(&mut self, number: u64, said: &str) {
         let before = std::mem::replace(&mut self.writes_done, number);
         for pending in &mut self.pending {
-            if (before + 1..=number).contains(&pending.write) && pending.answer.message.is_empty() {
+            let concerns = pending.is_change && (before + 1..=number).contains(&pending.write);
+            if concerns && pending.answer.message.is_empty() {
                 pending.answer.message = said.to_owned();
             }
         }

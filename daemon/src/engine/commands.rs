@@ -23,6 +23,7 @@ impl Engine {
         if matches!(request, Request::Reload) {
             return self.reload(Some(reply));
         }
+        let is_change = !matches!(request, Request::Status | Request::List | Request::Explain(..));
         let answer = match request {
             Request::Status => Reply::data(self.status()),
             Request::List => {
@@ -53,7 +54,7 @@ impl Engine {
             }
         };
         self.flush();
-        self.answer(reply, answer);
+        self.answer(reply, answer, is_change);
     }
 
     fn ban(&mut self, orders: Vec<BanOrder>, options: &BanOptions) -> Reply {

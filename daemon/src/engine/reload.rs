@@ -92,7 +92,7 @@ impl Engine {
 
     fn done(&mut self, reply: Option<Sender<Reply>>, answer: Reply) {
         if let Some(reply) = reply {
-            self.answer(reply, answer);
+            self.answer(reply, answer, true);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::lab::{
-    Logging, Outcome, PASSWORD, Sshd, SshdOptions, Syslog, Try, VOLATILE_JOURNAL, World, say_skipped,
+    Logging, Outcome, PASSWORD, Sshd, SshdOptions, Syslog, Try, VOLATILE_JOURNAL, World, find, say_skipped,
     sshd_writes_btmp, wait_for,
 };
 
@@ -176,7 +176,8 @@ fn nothing_of_the_lab_shows_on_the_real_host() {
     world.server.write("/var/log/lab-check", "");
     assert!(world.kernel().ruleset().contains("pillory_lab_check"));
     let outside = |program: &str, args: &[&str]| {
-        let output = std::process::Command::new(program).args(args).output().expect("it starts");
+        let tool = find(program).expect("the lab needs it too");
+        let output = tool.command().args(args).output().expect("it starts");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     assert!(!outside("nft", &["list", "ruleset"]).contains("pillory_lab_check"));

@@ -1,7 +1,6 @@
 //! The journal as a source, with a real journald: nothing lost, nothing twice, nothing forged.
 
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::lab::{
     Daemon, Host, Logging, PERSISTENT_JOURNAL, Running, SOON, Scene, SceneOptions, Syslog, VOLATILE_JOURNAL,
-    World, need, pillory, wait_for,
+    World, find, need, pillory, wait_for,
 };
 
 const ATTACKER: &str = "198.51.100.7";
@@ -26,10 +25,10 @@ impl Speaker {
     /// A program of this name, run by this user: journald sees both. `None` if there is no logger(1) to rename.
     fn start(host: &Host, name: &str, uid: u32) -> Speaker {
         let inside = format!("/run/speaker/{uid}/{name}");
-        let logger = ["/usr/bin/logger", "/bin/logger"].iter().find_map(|path| std::fs::read(path).ok());
-        host.write(&inside, logger.expect("logger is here"));
-        let everybody = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(host.path(&inside), everybody).expect("a mode can be set");
+        let logger = find("logger").expect("logger is here").path;
+        // By another process: a program that this one has open for writing, or a child of another test's for a
+        // moment, cannot be started.
+        host.run("install", &["-D", "-m", "755", &logger.display().to_string(), &inside]);
         let mut command = host.command("setpriv");
         command.args([&format!("--reuid={uid}"), "--clear-groups", "--"]).arg(&inside);
         command.args(["-t", "sshd", "-p", "authpriv.info"]).stdin(Stdio::piped());

@@ -1,7 +1,16 @@
 //! For tests: runs a closure in a network namespace of its own, so that nothing touches the host.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::{Command, Output};
+use std::process::Output;
+
+#[allow(
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "the lab's, of which this needs a part"
+)]
+#[path = "../../tests/lab/tools.rs"]
+mod tools;
 
 /// Runs `test` on a thread with a fresh, empty network namespace; loopback is up.
 ///
@@ -25,16 +34,13 @@ pub fn in_new_namespace<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'st
 }
 
 /// Runs a program in the calling thread's namespace; a missing program is no output.
-#[allow(clippy::disallowed_methods)]
 pub fn run(program: &str, arguments: &[&str]) -> Option<Output> {
-    let output = Command::new(program).args(arguments).output();
-    match output {
-        Ok(output) => Some(output),
-        Err(error) => {
-            eprintln!("skipped: cannot run {program}: {error}");
-            None
-        }
-    }
+    let Some(tool) = tools::find(program) else {
+        tools::say_skipped(&format!("no {program} here; scripts/fetch-test-tools.sh fetches it"));
+        return None;
+    };
+    let output = tool.command().args(arguments).output();
+    output.inspect_err(|error| tools::say_skipped(&format!("cannot run {program}: {error}"))).ok()
 }
 
 /// Runs a program that must succeed and returns what it printed.

@@ -104,7 +104,8 @@ fn host_key() -> &'static PathBuf {
         }
         let fresh = path.with_extension(std::process::id().to_string());
         let program = tools::find("ssh-keygen").expect("ssh-keygen was looked for");
-        let made = Command::new(program.path)
+        let made = program
+            .command()
             .args(["-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f"])
             .arg(&fresh)
             .status()

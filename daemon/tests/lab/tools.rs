@@ -1,4 +1,6 @@
-//! Finds the programs that the lab runs: the host's own, or those unpacked under `target/tools/`.
+//! Finds the programs that tests run: the host's own, or those unpacked under `target/tools/`.
+//!
+//! The tests of single modules include this file too (`netlink/lab.rs`).
 
 use std::fmt;
 use std::io::Write;
@@ -40,6 +42,17 @@ pub struct Tool {
     pub path: PathBuf,
     /// `LD_LIBRARY_PATH` for an unpacked one.
     pub libraries: Option<String>,
+}
+
+impl Tool {
+    /// A command that starts it here.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        command
+    }
 }
 
 /// Scratch space of the lab that outlives a test: host keys, the askpass program.

@@ -125,8 +125,9 @@ impl Siblings {
         });
         // While it is being compressed, a part stands there twice.
         newer.dedup_by(|next, kept| next.generation == kept.generation);
-        let open = |c: &Candidate| -> Option<Tail> {
-            if (known.id)(c.id) {
+        let mut reached = false;
+        let mut open = |c: &Candidate| -> Option<Tail> {
+            if reached || (known.id)(c.id) {
                 return None;
             }
             let tail = if c.gzip {
@@ -137,10 +138,11 @@ impl Siblings {
                 tail
             };
             let head = tail.first_bytes().ok()?;
-            let is_known = head.is_empty() || (known.content)(&head);
+            reached = (known.newest)(&head);
+            let is_known = reached || head.is_empty() || (known.content)(&head);
             (!is_known).then_some(tail)
         };
-        newer.into_iter().filter_map(open).collect()
+        newer.into_iter().filter_map(&mut open).collect()
     }
 }
 
@@ -150,6 +152,9 @@ pub(super) struct Known<'a> {
     pub(super) id: &'a dyn Fn(FileId) -> bool,
     /// Whether a file that begins with these bytes is a copy of one that is followed.
     pub(super) content: &'a dyn Fn(&[u8]) -> bool,
+    /// Whether a file that begins with these bytes is a copy of the newest one that is followed. What is newer still
+    /// is found once the follower sees that this one was rotated; taken up now it would come twice.
+    pub(super) newest: &'a dyn Fn(&[u8]) -> bool,
 }
 
 /// Whether `part` is named like a rotated part of `log`.

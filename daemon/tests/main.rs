@@ -21,6 +21,7 @@ mod harness;
 mod ignoreip_names;
 mod journal;
 mod lab;
+mod lockout;
 mod log;
 mod moving;
 mod nullroute;

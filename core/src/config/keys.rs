@@ -44,6 +44,7 @@ pub struct TopDraft {
     pub(super) on_stop: Option<OnStop>,
     pub(super) retention: Option<Span>,
     pub(super) fail2ban: Option<std::path::PathBuf>,
+    pub(super) fuse: u32,
 }
 
 /// Why a value does not fit its key, and the cure.
@@ -330,8 +331,8 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
     },
     Key {
         name: "fuse",
-        doc: "{ bans_per_minute = N }: freeze bans of networks beyond that rate; 0 is off",
-        set: |_, value| {
+        doc: "{ bans_per_minute = N }: beyond that rate no network is banned, beyond twice that nobody; 0 is off",
+        set: |draft, value| {
             let Value::Table(rows) = value else {
                 return Err(Misfit("is no table".into(), "write { bans_per_minute = 60 }").into());
             };
@@ -339,9 +340,9 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
                 if name != "bans_per_minute" {
                     return Err(Misfit(format!("there is no key {name:?}"), "use bans_per_minute").into());
                 }
-                if decimal(value)? > Points(0) {
-                    return Err(Misfit("is not built yet".into(), "leave it out, or write 0").into());
-                }
+                draft.fuse = text(value)?.parse().ok().filter(|rate| *rate <= MAX_FUSE).ok_or_else(|| {
+                    Misfit(format!("{name} is no whole number up to {MAX_FUSE}"), "0 switches the fuse off")
+                })?;
             }
             Ok(())
         },
@@ -363,6 +364,9 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         },
     },
 ];
+
+/// The highest `bans_per_minute`: twice as many prefixes are remembered.
+const MAX_FUSE: u32 = 100_000;
 
 fn text(value: &Value) -> Result<&str, Misfit> {
     match value {

@@ -39,6 +39,8 @@ pub struct Config {
     pub on_stop: OnStop,
     /// How long attempts and history are kept.
     pub retention: Span,
+    /// So many prefixes the jails may ban within a minute before the fuse blows; 0 is off.
+    pub fuse: u32,
     /// A fail2ban directory from which the jails come.
     pub fail2ban: Option<std::path::PathBuf>,
     /// The jails, sorted by name.

@@ -119,7 +119,11 @@ impl Judge {
             connection: None,
         };
         if self.never.overlaps(prefix) || mode == Mode::Learn {
-            return Judgement { attempt: Some(attempt), decision: None };
+            let says = mode == Mode::Judge && prefix.is_host();
+            let limits = (rules.maxretry, rules.findtime);
+            let spared =
+                says.then(|| self.spared_line((index, &jail), prefix.addr(), failure.time, limits)).flatten();
+            return Judgement { attempt: Some(attempt), decision: None, spared };
         }
         let earlier = rules.growth.as_ref().map_or(0, |_| self.past.count_of(prefix, &jail.name));
         let weight = Growth::weight(earlier, rules.maxretry);
@@ -132,7 +136,7 @@ impl Judge {
         // Failures of whom is banned count too: what is left of them counts when the ban is over.
         let tally = tally.filter(|_| mode == Mode::Judge);
         let decision = tally.map(|tally| self.line_ban(&jail.name, rules, prefix, tally));
-        Judgement { attempt: Some(attempt), decision }
+        Judgement { attempt: Some(attempt), decision, spared: None }
     }
 
     /// Counts what a filter of ours saw for such a jail: each attempt is one failure of the single address.
@@ -152,6 +156,7 @@ impl Judge {
             all.attempt =
                 one.attempt.map(|attempt| Attempt { tries: tries + 1, connection: failed.shown, ..attempt });
             all.decision = all.decision.or(one.decision);
+            all.spared = all.spared.or(one.spared);
         }
         all
     }

@@ -13,6 +13,7 @@ pub mod policy;
 pub mod proxies;
 pub mod rate;
 pub mod replay;
+mod spared;
 pub mod trust;
 pub mod window;
 
@@ -34,8 +35,10 @@ use never::NeverBan;
 use policy::Policy;
 use proxies::{Known, Proxies};
 use rate::Rates;
+use spared::MAX_SPARED;
+pub use spared::Spared;
 use trust::Trust;
-use window::{Failure, Windows};
+use window::{Failure, Windows, evidence};
 
 /// Number of a jail in its [`Judge`].
 pub type JailIndex = u16;
@@ -58,6 +61,8 @@ pub struct Judgement {
     pub attempt: Option<Attempt>,
     /// The ban to make.
     pub decision: Option<Decision>,
+    /// The ban that would be made if its source could be banned at all.
+    pub spared: Option<Spared>,
 }
 
 /// A line that added attempts to its connection.
@@ -84,6 +89,8 @@ pub enum Mode {
 pub struct Judge {
     jails: Vec<Jail>,
     windows: Windows,
+    /// Failures of who is never banned, counted apart: nobody is banned for them, now or later.
+    spared: Windows,
     /// Counts of the jails that count lines, in the order of the jails.
     rates: Vec<Option<Rates>>,
     connections: Connections,
@@ -111,6 +118,7 @@ impl Judge {
             jails,
             rates,
             windows: Windows::new(max_tracked),
+            spared: Windows::new(MAX_SPARED.min(max_tracked)),
             connections: Connections::default(),
             never: NeverBan::default(),
             trust: Trust::default(),
@@ -134,6 +142,7 @@ impl Judge {
         };
         let moved: Vec<Option<JailIndex>> = self.jails.iter().map(place).collect();
         self.windows.renumber(&moved);
+        self.spared.renumber(&moved);
         let mut old: Vec<Option<Rates>> = std::mem::replace(&mut self.rates, new.rates);
         for (old, moved) in old.iter_mut().zip(&moved) {
             let new = moved.and_then(|at| self.rates.get_mut(usize::from(at))?.as_mut());
@@ -272,6 +281,7 @@ impl Judge {
                 self.connections.forget(index, addr, connection);
             }
             self.windows.forget_user(index, subject, names::hash(user));
+            self.spared.forget_user(index, Prefix::host(addr), names::hash(user));
             self.names.logged_in(user);
             self.trust.good_login(addr, Some(user), when);
         }
@@ -285,7 +295,7 @@ impl Judge {
             tries: 1,
             connection: None,
         };
-        Judgement { attempt: Some(attempt), decision: None }
+        Judgement { attempt: Some(attempt), ..Judgement::default() }
     }
 
     fn failed_login(
@@ -315,13 +325,6 @@ impl Judge {
             connection: failed.shown,
         };
         let known = Known { never: &self.never, trust: &self.trust };
-        let spared = self.never.contains_addr(addr)
-            || self.proxies.spares(&jail.name, addr, when, known)
-            || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
-        if spared || mode == Mode::Banned {
-            return Judgement { attempt: Some(attempt), decision: None };
-        }
-        let subject = self.subject(addr);
         let failure = Failure {
             time: when,
             points,
@@ -329,10 +332,19 @@ impl Judge {
             user,
             connection: failed.shown.map_or(0, |shown| shown.connection),
         };
+        let never_counts = mode == Mode::Banned
+            || self.proxies.spares(&jail.name, addr, when, known)
+            || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
+        if never_counts || self.never.contains_addr(addr) {
+            let says = !never_counts && mode == Mode::Judge;
+            let spared = says.then(|| self.spared_failure((index, jail), addr, failure)).flatten();
+            return Judgement { attempt: Some(attempt), decision: None, spared };
+        }
+        let subject = self.subject(addr);
         let sum = self.windows.add(index, subject, failure, &jail.policy);
         let decision = (sum >= jail.policy.maxretry && mode == Mode::Judge)
             .then(|| self.decide(index, jail, subject, when, known_place));
-        Judgement { attempt: Some(attempt), decision }
+        Judgement { attempt: Some(attempt), decision, spared: None }
     }
 
     fn decide(
@@ -344,20 +356,12 @@ impl Judge {
         known_place: bool,
     ) -> Decision {
         let failures = self.windows.take(index, subject);
-        let tries: u32 = failures.iter().map(|failure| failure.tries).sum();
-        let points = failures.iter().fold(Points(0), |sum, failure| sum.plus(failure.points));
-        let first = failures.first().map_or(when, |failure| failure.time);
+        let (tries, reason) = evidence(&failures, when);
         self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
         let earlier = self.past.count(subject);
         let bantime = match jail.policy.bantime.step(earlier) {
             step if known_place && earlier == 0 => step.min(FIRST_BAN_OF_KNOWN_PLACE),
             step => step,
-        };
-        let plural = if tries == 1 { "failure" } else { "failures" };
-        let span = when.since(first);
-        let reason = match span.secs() {
-            0 => format!("{tries} {plural} at once, {points} points"),
-            _ => format!("{tries} {plural} in {span}, {points} points"),
         };
         Decision {
             prefix: subject,
@@ -421,6 +425,7 @@ impl Judge {
     pub fn sweep(&mut self, now: Timestamp) {
         let findtimes: Vec<Span> = self.jails.iter().map(|jail| jail.policy.findtime).collect();
         self.windows.sweep(now, &findtimes);
+        self.spared.sweep(now, &findtimes);
         self.rates.iter_mut().flatten().for_each(|rates| rates.service(now));
         self.sweep_connections(now);
         self.trust.sweep(now);

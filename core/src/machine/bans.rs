@@ -60,6 +60,7 @@ impl Machine {
     /// Ends bans whose time is over and forgets what is too old. Call it at [`Machine::next_deadline`].
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let now = self.now(now);
+        self.tick_fuse(now, out);
         let gone = self.ledger.expire(now);
         self.ended(&gone, Ended::Expired, now, out);
     }
@@ -68,11 +69,12 @@ impl Machine {
     pub fn sweep(&mut self, now: Timestamp) {
         let now = self.now(now);
         self.judge.sweep(now);
+        self.sweep_alerts(now);
     }
 
     /// When [`Machine::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.ledger.next_end()
+        self.ledger.next_end().into_iter().chain(self.fuse.deadline()).min()
     }
 
     pub(super) fn ended(&mut self, gone: &[Ban], how: Ended, now: Timestamp, out: &mut Vec<Effect>) {

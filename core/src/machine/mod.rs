@@ -3,7 +3,9 @@
 //! It composes filters, jails and the ledger. It does no I/O and reads no clock: `now` comes in with every call,
 //! and what the world shall do comes out as values. The daemon's engine carries them out.
 
+mod alerts;
 mod bans;
+mod fuse;
 mod judging;
 mod lines;
 
@@ -22,6 +24,9 @@ use crate::jail::{JailIndex, Judge, proxies};
 use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
 use crate::time::Timestamp;
+
+pub use alerts::{Alert, Reason};
+pub use fuse::{Fuse, Level};
 
 /// How a line relates to the daemon's life; decides by which clock it is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +112,10 @@ pub enum Notice {
     NoEffect(JailName, Prefix),
     /// An address that carries most of a web log's good traffic is taken for something else than before.
     Proxy(proxies::Change),
+    /// A ban was earned and not made.
+    Spared(Box<Alert>),
+    /// The fuse withholds this from now on.
+    Fuse(Level),
 }
 
 /// How a jail reads records.
@@ -152,6 +161,9 @@ pub struct Machine {
     matches: HashMap<(JailIndex, Prefix), Vec<SmolStr>>,
     after_ban: HashMap<Prefix, u32>,
     talks_to: HashSet<IpAddr>,
+    alerts: alerts::Alerts,
+    fuse: Fuse,
+    withheld: alerts::Withheld,
     now: Timestamp,
 }
 
@@ -183,6 +195,9 @@ impl Machine {
             matches: HashMap::new(),
             after_ban: HashMap::new(),
             talks_to: HashSet::new(),
+            alerts: alerts::Alerts::default(),
+            fuse: Fuse::default(),
+            withheld: alerts::Withheld::new(),
             now: Timestamp::default(),
         }
     }
@@ -247,6 +262,7 @@ impl Machine {
         self.extractors = new.extractors;
         self.matches.clear();
         self.limit_to_ports = new.limit_to_ports;
+        self.set_fuse(new.fuse.limit());
         self.judge.adopt(new.judge);
         let names: HashSet<&JailName> = self.judge.jails().iter().map(|jail| &jail.name).collect();
         let orphans =

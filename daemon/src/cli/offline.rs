@@ -15,7 +15,7 @@ use pillory_core::time::{Span, Timestamp};
 use crate::actions::{self, Action, ActionError};
 use crate::control::{BanOptions, BanOrder, Reply};
 use crate::engine::META_OFF;
-use crate::engine::commands::{inside, sort_orders};
+use crate::engine::commands::{Spare, inside, sort_orders};
 use crate::store::keeper::Store;
 use crate::store::writer::Write;
 use crate::store::{self, StoreError, query};
@@ -168,7 +168,8 @@ impl State {
         );
         let jail = options.jail.clone().or_else(|| JailName::new("import").ok());
         let Some(jail) = jail else { return Err(Failure::new(exit::USAGE, "no jail")) };
-        let sorted = sort_orders(orders, options, &never, (&jail, Origin::Import), now);
+        let spare = Spare { never: &never, machine: None, now };
+        let sorted = sort_orders(orders, options, &spare, (&jail, Origin::Import));
         let prefixes: Vec<String> = sorted.bans.iter().map(|ban| ban.prefix.to_string()).collect();
         let (asked, history_only) = (sorted.bans.len(), sorted.listed.len());
         let mut changed = asked;

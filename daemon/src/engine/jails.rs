@@ -123,7 +123,9 @@ pub(crate) fn build(
     let grows =
         |jail: &&ActiveJail| jail.config.lines.as_ref().is_some_and(|lines| lines.rules.growth.is_some());
     judge.past.set_jails(active.iter().filter(grows).map(|jail| jail.config.name.clone()));
-    Ok((Machine::new(judge, extractors, config.scope), readers))
+    let mut machine = Machine::new(judge, extractors, config.scope);
+    machine.set_fuse(config.fuse);
+    Ok((machine, readers))
 }
 
 /// Says whose bans cannot be limited to ports. It matters for each of them if the configuration asks for that.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use pillory_core::config::OnStop;
 use pillory_core::jail::never::Why;
 use pillory_core::ledger::Ban;
-use pillory_core::machine::Machine;
+use pillory_core::machine::{Level, Machine};
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
@@ -131,6 +131,7 @@ impl Engine {
         warnings.extend(self.readers.warnings.iter().cloned());
         warnings.extend(self.hooks.troubles());
         warnings.extend(self.stream_troubles());
+        warnings.extend(self.withheld());
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
         }
@@ -146,6 +147,25 @@ impl Engine {
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
         })
+    }
+
+    /// What was not banned and why, and what the fuse does.
+    fn withheld(&self) -> Vec<String> {
+        let alerts = self.machine.alerts(clock::now()).map(|alert| {
+            let times = if alert.times > 1 { format!(" {} times", alert.times) } else { String::new() };
+            format!(
+                "jail {}: {} earned a ban{times} ({}; last at {}) and is not banned: {}",
+                alert.jail,
+                alert.prefix.short(),
+                alert.evidence,
+                alert.last,
+                logging::spared_words(alert)
+            )
+        });
+        let fuse = self.machine.fuse();
+        let blown = (fuse.level() > Level::Closed)
+            .then(|| format!("{}; {} withheld so far", logging::fuse_words(fuse.level()), fuse.withheld()));
+        alerts.chain(blown).collect()
     }
 
     fn sources_of(&self, jail: usize) -> Vec<Value> {

@@ -17,6 +17,7 @@ mod logging;
 mod names;
 mod netlink;
 mod ports;
+mod seat;
 mod sources;
 mod store;
 mod supervisor;

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. To add one: a file here, a variant of [`Command`], a line in [`main`].
 
+mod apply;
 mod ask;
 mod begin;
 mod check;
@@ -131,6 +132,10 @@ enum Command {
     History(rows::Rows),
     /// Read the configuration again.
     Reload(order::Reload),
+    /// Run a new policy, and take it back unless it is confirmed from a new connection.
+    Apply(apply::Apply),
+    /// Keep the policy that was applied; from a new connection.
+    Confirm(apply::Confirm),
     /// Validate a configuration; no side effect.
     Check(check::Check),
     /// Take over address lists.
@@ -169,6 +174,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Attempts(command) => command.run(&rows::Table::Attempts),
         Command::History(command) => command.run(&rows::Table::History),
         Command::Reload(command) => command.run(),
+        Command::Apply(command) => command.run(),
+        Command::Confirm(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Export(command) => command.run(),

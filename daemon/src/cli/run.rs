@@ -15,6 +15,7 @@ use crate::actions::{self, Action, ActionError, dryrun};
 use crate::control::server::Server;
 use crate::discover::{self, Places};
 use crate::engine::jails::{self, Readers};
+use crate::engine::trial::{Found, META_TRIAL};
 use crate::engine::{Engine, Input, Outlets, Read};
 use crate::guard::{self, Claim};
 use crate::netlink::{KernelWatch, Seen};
@@ -25,7 +26,7 @@ use crate::wake::{Wake, wait_readable};
 use crate::{clock, errands, facts, kernel, logging, ports};
 
 use super::begin::{self, Restored, learn_from_wtmp, prepare, restore};
-use super::configfile::{DEFAULT_CONFIG, Place};
+use super::configfile::{DEFAULT_CONFIG, Place, Policy};
 use super::{CONTROL, Failure, Outcome, STATE_DIR, exit, offline};
 
 /// Arguments of `pillory run`.
@@ -87,7 +88,9 @@ fn parse_on_stop(text: &str) -> Result<OnStop, String> {
 pub(crate) struct Setup {
     /// The configuration in force.
     pub(crate) config: Config,
-    /// Where it was read.
+    /// The same as it was written.
+    pub(crate) policy: Policy,
+    /// Where the file is.
     pub(crate) place: Place,
     /// What happens to the bans in the kernel at the end.
     pub(crate) on_stop: OnStop,
@@ -104,14 +107,19 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         warn!(reason = problem, "the time zone cannot be used; stamps that carry none are taken for UTC");
     }
     let place = Place { file: arguments.config.clone(), fail2ban: arguments.fail2ban.clone() };
-    let config = place.load()?;
-    let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
-    let banaction = if arguments.dry_run { dryrun::NAME } else { &config.banaction };
+    let (file, config) = place.load()?;
+    let banaction = if arguments.dry_run { dryrun::NAME.to_owned() } else { config.banaction.clone() };
+    let banaction = banaction.as_str();
     let state_dir = arguments.state_dir_of(banaction);
     if banaction != dryrun::NAME {
         hold_namespace(&arguments.control)?;
     }
     let mut store = keeper::start(&state_dir, &arguments.control).map_err(|error| offline::failed(&error))?;
+    // The store may say that another policy is in force than the file's; it has the same banaction.
+    let trial = Found::new(store.meta(META_TRIAL).as_deref(), &file, clock::now());
+    let policy = trial.policy().cloned().unwrap_or(file);
+    let config = if trial.policy().is_some() { place.understand(&policy)? } else { config };
+    let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
     let mut action = open_action(banaction)?;
     let active = discover::active_jails(&config, &Places::host());
     let (mut machine, mut readers) =
@@ -133,8 +141,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         .map_err(|error| cannot_listen(&arguments.control, &error))?;
     let threads =
         Threads { server, store, action, control: arguments.control.clone(), facts: (reader, asker) };
-    let setup = Setup { config, place, on_stop, zone: clock::zone(), off: arguments.off() };
-    threads.run(machine, readers, setup, (restored, lost))
+    let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off() };
+    threads.run(machine, readers, setup, (restored, lost, trial))
 }
 
 fn cannot_listen(control: &Path, error: &std::io::Error) -> Failure {
@@ -225,7 +233,7 @@ impl Threads {
         machine: Machine,
         readers: Readers,
         setup: Setup,
-        (restored, lost): (Restored, Option<String>),
+        (restored, lost, trial): (Restored, Option<String>, Found),
     ) -> Outcome {
         let Threads { server, store, action, control, facts: (facts_reader, asker) } = self;
         let (reads_in, reads) = bounded::<Read>(16);
@@ -247,6 +255,7 @@ impl Threads {
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume(restored.off, restored.positions, start);
         engine.begin_dry(begin::left_in_kernel(name));
+        engine.begin_trial(trial);
         engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
         let lacks = store.unread.is_some();
         if let Some(trouble) = &store.trouble {

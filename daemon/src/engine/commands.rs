@@ -23,6 +23,10 @@ impl Engine {
         if matches!(request, Request::Reload) {
             return self.reload(Some(reply));
         }
+        let request = match request {
+            Request::Apply(policy, span) => return self.apply_policy(policy, span, reply),
+            other => other,
+        };
         let is_change = !matches!(request, Request::Status | Request::List | Request::Explain(..));
         let answer = match request {
             Request::Status => Reply::data(self.status()),
@@ -49,7 +53,8 @@ impl Engine {
                 info!("switched on by command");
                 Reply::say(0, format!("on: {} bans in force", self.machine.ledger.len()))
             }
-            Request::Reload | Request::Attempts(..) | Request::History(..) => {
+            Request::Confirm { take_back, peer } => self.confirm(take_back, peer),
+            Request::Reload | Request::Apply(..) | Request::Attempts(..) | Request::History(..) => {
                 Reply::say(2, "this is answered elsewhere")
             }
         };

@@ -12,6 +12,7 @@ use crate::store::META_ANEW;
 use crate::store::writer::Write;
 use crate::{clock, logging};
 
+use super::trial::META_TRIAL;
 use super::{Engine, META_OFF, META_PROXIES};
 
 impl Engine {
@@ -115,6 +116,7 @@ impl Engine {
             (META_OFF.into(), self.off_kept()),
             (META_ANEW.into(), String::new()),
             (META_PROXIES.into(), self.machine.judge.proxies.kept()),
+            (META_TRIAL.into(), self.trial_kept()),
         ];
         self.write(Write { snapshot: Some(bans), positions, meta, ..Write::default() });
     }

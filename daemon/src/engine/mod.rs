@@ -12,6 +12,7 @@ pub(crate) mod jails;
 mod reload;
 pub(crate) mod report;
 mod streams;
+pub(crate) mod trial;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -113,6 +114,10 @@ pub(crate) struct Engine {
     /// The commands of jails that were read from a fail2ban directory.
     hooks: hooks::Hooks,
     off_until: Option<Timestamp>,
+    /// A policy that waits to be confirmed.
+    trial: Option<trial::Trial>,
+    /// One that was not, and stands in the file.
+    rejected: Option<trial::Kept>,
     /// The kernel refused something: after so many of the next changes that it takes, look whether all is there.
     read_backs: u8,
     /// The job that heals what was found to lack: what is read before it is done lacks the same.
@@ -171,6 +176,8 @@ impl Engine {
             warnings: HashMap::new(),
             hooks: hooks::Hooks::default(),
             off_until: None,
+            trial: None,
+            rejected: None,
             read_backs: 0,
             healing: 0,
             started: clock::Stopwatch::start(),
@@ -222,7 +229,8 @@ impl Engine {
 
     fn timeout(&self) -> Duration {
         let now = clock::now();
-        let end = self.machine.next_deadline().into_iter().chain(self.off_until).min();
+        let ends = self.machine.next_deadline().into_iter().chain(self.off_until).chain(self.trial_end());
+        let end = ends.min();
         let until_end = end.map_or(SWEEP_EVERY, |end| end.since(now));
         let until_verify = (self.last_verify + VERIFY_EVERY).since(now);
         Duration::from_millis(until_end.min(until_verify).millis().clamp(1, 60_000))
@@ -299,6 +307,7 @@ impl Engine {
             self.set_off(None);
             info!("on again: the time of `pillory off --for` is over");
         }
+        self.end_trial(now);
         self.machine.tick(now, &mut self.effects);
         if now.since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;

@@ -132,6 +132,7 @@ impl Engine {
         warnings.extend(self.hooks.troubles());
         warnings.extend(self.stream_troubles());
         warnings.extend(self.withheld());
+        warnings.extend(self.trial_warning());
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
         }
@@ -143,6 +144,7 @@ impl Engine {
             "banaction": self.action,
             "enforcing": self.enforces(),
             "off_until": self.off_until.map(stamp),
+            "trial_until": self.trial_end().map(stamp),
             "banned": self.machine.ledger.len(),
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod actions;
+mod allowed;
 mod cli;
 mod clock;
 mod commands;

@@ -460,7 +460,8 @@ fn journalmatch(text: &str) -> Result<Vec<Vec<(String, String)>>, Misfit> {
     spec::journal_match(text).map_err(|problem| Misfit(problem.to_string(), ""))
 }
 
-pub(super) fn is_host_name(text: &str) -> bool {
+/// True for what can be a DNS name.
+pub fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. To add one: a file here, a variant of [`Command`], a line in [`main`].
 
+mod allow;
 mod apply;
 mod ask;
 mod begin;
@@ -120,6 +121,8 @@ enum Command {
     Ban(order::Ban),
     /// Lift bans.
     Unban(order::Unban),
+    /// Never ban an address, a network or whoever a DNS name leads to.
+    Allow(allow::Allow),
     /// Lift everything at once and enforce nothing until `on`.
     Off(order::Off),
     /// Enforce again.
@@ -168,6 +171,7 @@ pub(crate) fn main() -> ExitCode {
         Command::List(command) => command.run(),
         Command::Ban(command) => command.run(),
         Command::Unban(command) => command.run(),
+        Command::Allow(command) => command.run(),
         Command::Off(command) => command.run(),
         Command::On(command) => command.run(),
         Command::Explain(command) => command.run(),

@@ -12,9 +12,10 @@ use pillory_core::config::{Config, OnStop};
 use pillory_core::machine::Machine;
 
 use crate::actions::{self, Action, ActionError, dryrun};
+use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::control::server::Server;
 use crate::discover::{self, Places};
-use crate::engine::jails::{self, Readers};
+use crate::engine::jails::{self, Facts, Readers};
 use crate::engine::trial::{Found, META_TRIAL};
 use crate::engine::{Engine, Input, Outlets, Read};
 use crate::guard::{self, Claim};
@@ -125,10 +126,11 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let (mut machine, mut readers) =
         jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
             .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
-    let (mut reader, asker) = facts::Reader::new(&config)
+    let allowed = Allowed::restored(store.meta(META_ALLOWED).as_deref(), clock::now());
+    let (mut reader, asker) = facts::Reader::new(&allowed::names(&config, &allowed))
         .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
     let first_facts = reader.read();
-    machine.set_never(pillory_core::jail::never::NeverBan::new(first_facts.never), &mut Vec::new());
+    machine.set_never(allowed::never(&config, &allowed, &first_facts), &mut Vec::new());
     // Who is never banned comes first: nothing is counted for them.
     let restored = restore(&mut store, &config, &mut machine)?;
     learn_from_wtmp(&mut machine);
@@ -139,8 +141,14 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
     let server = Server::bind(&arguments.control, &state_dir)
         .map_err(|error| cannot_listen(&arguments.control, &error))?;
-    let threads =
-        Threads { server, store, action, control: arguments.control.clone(), facts: (reader, asker) };
+    let threads = Threads {
+        server,
+        store,
+        action,
+        control: arguments.control.clone(),
+        facts: (reader, asker),
+        known: (allowed, first_facts),
+    };
     let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off() };
     threads.run(machine, readers, setup, (restored, lost, trial))
 }
@@ -224,6 +232,7 @@ struct Threads {
     action: Box<dyn Action>,
     control: PathBuf,
     facts: (facts::Reader, facts::Asker),
+    known: (Allowed, Facts),
 }
 
 impl Threads {
@@ -235,7 +244,7 @@ impl Threads {
         setup: Setup,
         (restored, lost, trial): (Restored, Option<String>, Found),
     ) -> Outcome {
-        let Threads { server, store, action, control, facts: (facts_reader, asker) } = self;
+        let Threads { server, store, action, control, facts: (facts_reader, asker), known } = self;
         let (reads_in, reads) = bounded::<Read>(16);
         let (inputs_in, inputs) = unbounded::<Input>();
         let (jobs_in, jobs) = unbounded();
@@ -253,7 +262,7 @@ impl Threads {
         let outlets =
             Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
-        engine.resume(restored.off, restored.positions, start);
+        engine.resume(restored.off, restored.positions, start, known);
         engine.begin_dry(begin::left_in_kernel(name));
         engine.begin_trial(trial);
         engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));

@@ -15,6 +15,7 @@ use pillory_core::event::JailName;
 use pillory_core::net::Prefix;
 use pillory_core::time::{BanTime, End, Span, Timestamp};
 
+use crate::allowed::Who;
 use crate::cli::configfile::Policy;
 use crate::store::query::Wanted;
 
@@ -46,6 +47,15 @@ pub(crate) enum Request {
     Explain(Prefix),
     /// Read the configuration again.
     Reload,
+    /// Never ban these from now on, for so long or until they are removed; or no longer.
+    Allow {
+        /// Whom.
+        who: Vec<Who>,
+        /// Nothing means until they are removed.
+        span: Option<Span>,
+        /// Removes them.
+        remove: bool,
+    },
     /// Run another policy, and take it back unless it is confirmed within this time.
     Apply(Policy, Span),
     /// Keep the policy that is on trial, or take it back at once.

@@ -7,6 +7,7 @@ use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
 
+use crate::allowed::META_ALLOWED;
 use crate::kernel::Job;
 use crate::store::META_ANEW;
 use crate::store::writer::Write;
@@ -117,6 +118,7 @@ impl Engine {
             (META_ANEW.into(), String::new()),
             (META_PROXIES.into(), self.machine.judge.proxies.kept()),
             (META_TRIAL.into(), self.trial_kept()),
+            (META_ALLOWED.into(), self.allowed.kept()),
         ];
         self.write(Write { snapshot: Some(bans), positions, meta, ..Write::default() });
     }

@@ -4,6 +4,7 @@
 //! [`Input`]s through an unbounded one, so that the engine never waits for somebody who waits for it.
 //! After each round all effects leave together: one kernel job, one store transaction with the positions.
 
+mod allow;
 mod answers;
 pub(crate) mod commands;
 mod effects;
@@ -27,6 +28,7 @@ use pillory_core::filter::Clock;
 use pillory_core::machine::{Effect, Machine, Phase};
 use pillory_core::time::{Span, Timestamp};
 
+use crate::allowed::{self, Allowed};
 use crate::clock;
 use crate::control::server::Order;
 use crate::errands::{Answered, Errands};
@@ -114,6 +116,10 @@ pub(crate) struct Engine {
     /// The commands of jails that were read from a fail2ban directory.
     hooks: hooks::Hooks,
     off_until: Option<Timestamp>,
+    /// What the host knew last.
+    facts: Facts,
+    /// Who was allowed by command.
+    allowed: Allowed,
     /// A policy that waits to be confirmed.
     trial: Option<trial::Trial>,
     /// One that was not, and stands in the file.
@@ -176,6 +182,8 @@ impl Engine {
             warnings: HashMap::new(),
             hooks: hooks::Hooks::default(),
             off_until: None,
+            facts: Facts::default(),
+            allowed: Allowed::default(),
             trial: None,
             rejected: None,
             read_backs: 0,
@@ -191,14 +199,17 @@ impl Engine {
     }
 
     /// Takes over where the last daemon stopped: `off` (nothing if `pillory off` is not in force, else until when
-    /// if that was said), positions, and which sources to start.
+    /// if that was said), positions, which sources to start, who was allowed, and what the host knows.
     pub(crate) fn resume(
         &mut self,
         off: Option<Option<Timestamp>>,
         positions: HashMap<String, Position>,
         start: SourceOrder,
+        (allowed, facts): (Allowed, Facts),
     ) {
         self.off_until = off.flatten();
+        self.allowed = allowed;
+        self.take_facts(facts);
         self.known_positions = positions;
         let _ = self.outlets.sources.send(start);
         self.start_hooks();
@@ -229,7 +240,13 @@ impl Engine {
 
     fn timeout(&self) -> Duration {
         let now = clock::now();
-        let ends = self.machine.next_deadline().into_iter().chain(self.off_until).chain(self.trial_end());
+        let ends = self
+            .machine
+            .next_deadline()
+            .into_iter()
+            .chain(self.off_until)
+            .chain(self.trial_end())
+            .chain(self.allowed.next_end());
         let end = ends.min();
         let until_end = end.map_or(SWEEP_EVERY, |end| end.since(now));
         let until_verify = (self.last_verify + VERIFY_EVERY).since(now);
@@ -292,13 +309,23 @@ impl Engine {
     }
 
     fn facts(&mut self, facts: Facts) {
-        self.machine.set_talks_to(facts.talks_to);
-        self.warnings.retain(|key, _| !key.starts_with("ignoreip: "));
-        self.warnings.extend(facts.unresolved.into_iter().map(|text| (text.clone(), text)));
-        if let Some(accounts) = facts.accounts {
+        self.take_facts(facts);
+        self.spare();
+    }
+
+    /// Takes over what the host knows, but for who is never banned.
+    fn take_facts(&mut self, mut facts: Facts) {
+        self.machine.set_talks_to(std::mem::take(&mut facts.talks_to));
+        if let Some(accounts) = facts.accounts.take() {
             self.machine.judge.names.set_accounts(accounts);
         }
-        self.machine.set_never(pillory_core::jail::never::NeverBan::new(facts.never), &mut self.effects);
+        self.facts = facts;
+    }
+
+    /// Brings who is never banned up to date.
+    fn spare(&mut self) {
+        let never = allowed::never(&self.setup.config, &self.allowed, &self.facts);
+        self.machine.set_never(never, &mut self.effects);
     }
 
     fn housekeeping(&mut self) {
@@ -308,6 +335,7 @@ impl Engine {
             info!("on again: the time of `pillory off --for` is over");
         }
         self.end_trial(now);
+        self.end_allowed(now);
         self.machine.tick(now, &mut self.effects);
         if now.since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;

@@ -109,7 +109,8 @@ impl Engine {
         self.machine.adopt(built.machine, clock::now(), &mut self.effects);
         self.readers = built.readers;
         (self.setup.config, self.setup.policy) = (built.config, built.policy);
-        self.outlets.facts.configured(&self.setup.config);
+        self.follow_names();
+        self.spare();
         self.restart_hooks();
         self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
         if restart_sources {

@@ -130,6 +130,7 @@ impl Engine {
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
         warnings.extend(self.readers.warnings.iter().cloned());
         warnings.extend(self.hooks.troubles());
+        warnings.extend(self.facts.unresolved.iter().cloned());
         warnings.extend(self.stream_troubles());
         warnings.extend(self.withheld());
         warnings.extend(self.trial_warning());
@@ -146,6 +147,7 @@ impl Engine {
             "off_until": self.off_until.map(stamp),
             "trial_until": self.trial_end().map(stamp),
             "banned": self.machine.ledger.len(),
+            "allowed": self.allowed.listed(&self.facts.named),
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
         })

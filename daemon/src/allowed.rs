@@ -155,7 +155,8 @@ pub(crate) fn names(config: &Config, allowed: &Allowed) -> Vec<String> {
         Who::Name(name) => Some(name),
         Who::Prefix(_) => None,
     });
-    config.ignoreip_names.iter().chain(named).cloned().collect()
+    let restricted = config.restrict.iter().flat_map(|restriction| &restriction.allow_names);
+    config.ignoreip_names.iter().chain(named).chain(restricted).cloned().collect()
 }
 
 /// Who is never banned.

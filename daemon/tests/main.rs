@@ -30,6 +30,7 @@ mod nullroute;
 mod orders;
 mod proxies;
 mod restart;
+mod restrict;
 mod rotation;
 mod scope;
 mod sockets;

@@ -1,6 +1,8 @@
 //! The key tables: for every key its parser and its one-line documentation. `pillory.toml`, its man page and the
 //! error messages all come from here. To add a key of a jail, add a row.
 
+mod restrict;
+
 use crate::event::{Class, Points};
 use crate::filter::spec;
 use crate::jail::policy::{Ladder, PointTable};
@@ -9,7 +11,7 @@ use crate::net::Prefix;
 use crate::time::{BanTime, Span};
 
 use super::raw::Value;
-use super::{Backend, Enabled, MAX_MAXRETRY, OnStop};
+use super::{Backend, Enabled, MAX_MAXRETRY, OnStop, Restriction};
 
 /// What a section of the file says so far; unset keys fall back to wider sections and to defaults.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +47,7 @@ pub struct TopDraft {
     pub(super) retention: Option<Span>,
     pub(super) fail2ban: Option<std::path::PathBuf>,
     pub(super) fuse: u32,
+    pub(super) restrict: Vec<Restriction>,
 }
 
 /// Why a value does not fit its key, and the cure.
@@ -352,6 +355,14 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         doc: "a fail2ban directory whose jails run in the place of all others, such as \"/etc/fail2ban\"",
         set: |draft, value| {
             draft.fail2ban = Some(text(value)?.into());
+            Ok(())
+        },
+    },
+    Key {
+        name: "restrict",
+        doc: "[restrict.ssh] with port and allow: who may connect to a port at all",
+        set: |draft, value| {
+            draft.restrict = restrict::read(value)?;
             Ok(())
         },
     },

@@ -41,10 +41,25 @@ pub struct Config {
     pub retention: Span,
     /// So many prefixes the jails may ban within a minute before the fuse blows; 0 is off.
     pub fuse: u32,
+    /// Ports that only some may connect to.
+    pub restrict: Vec<Restriction>,
     /// A fail2ban directory from which the jails come.
     pub fail2ban: Option<std::path::PathBuf>,
     /// The jails, sorted by name.
     pub jails: Vec<JailConfig>,
+}
+
+/// Ports that only some may connect to (`[restrict.ssh]`); who is never banned always may.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restriction {
+    /// Its name, for people and for the kernel's sets.
+    pub name: String,
+    /// Names or numbers of its ports.
+    pub port: Vec<String>,
+    /// Who may connect.
+    pub allow: Vec<Prefix>,
+    /// DNS names of others who may.
+    pub allow_names: Vec<String>,
 }
 
 /// What happens to the bans in the kernel when the daemon stops.

@@ -10,7 +10,7 @@ use pillory_core::jail::trust;
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
 
-use crate::actions::{self, Action, ActionError, dryrun};
+use crate::actions::{self, Action, ActionError, Restriction, dryrun};
 use crate::engine::jails::Readers;
 use crate::engine::{META_OFF, META_PROXIES};
 use crate::sources::Position;
@@ -92,6 +92,7 @@ pub(super) fn prepare(
     action: &mut dyn Action,
     machine: &mut Machine,
     readers: &mut Readers,
+    restricted: &[Restriction],
     lost: Option<String>,
 ) -> Result<Option<String>, Failure> {
     let failed = |error: ActionError| refused(&error);
@@ -99,6 +100,7 @@ pub(super) fn prepare(
         action.remove_all().map_err(failed)?;
     }
     action.prepare(&readers.ports).map_err(failed)?;
+    action.restrict(restricted).map_err(failed)?;
     let now = clock::now();
     let installed = action.installed(now).map_err(failed)?;
     let mut said = None;

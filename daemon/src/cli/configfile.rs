@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use pillory_core::config::raw::{self, RawConfig, Value};
-use pillory_core::config::{Config, Problem, resolve};
+use pillory_core::config::{Config, Problem, Restriction, resolve};
 
-use crate::actions;
+use crate::{actions, ports};
 
 use super::{Failure, exit, fail2ban};
 
@@ -131,8 +131,25 @@ pub(super) fn read_text(file: Option<&Path>) -> Result<Policy, Problem> {
 pub(super) fn understand(raw: &RawConfig, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
     problems.extend(unknown_action(raw));
     let config = resolve::resolve(raw).map_err(|found| problems.extend(found));
+    problems.extend(config.iter().flat_map(|config| restricted_nowhere(raw, config)));
     problems.sort_by_key(|problem| problem.line);
     config.ok().filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// Which ports have numbers on this host, the core does not know.
+fn restricted_nowhere(raw: &RawConfig, config: &Config) -> Vec<Problem> {
+    let line = raw.entries.iter().find(|entry| entry.jail.is_none() && entry.key == "restrict");
+    let of = |restriction: &Restriction| ports::unknown_names(restriction.port.clone());
+    let ports =
+        config.restrict.iter().flat_map(|one| of(one).into_iter().map(|port| (one.name.clone(), port)));
+    let problem = |(name, port): (String, String)| Problem {
+        file: raw.file.clone(),
+        line: line.map_or(0, |entry| entry.line),
+        jail: None,
+        what: format!("restrict {name}: port {port:?} has no number"),
+        cure: "write it as one, or add it to /etc/services".to_owned(),
+    };
+    ports.map(problem).collect()
 }
 
 /// Which actions there are, the core does not know.

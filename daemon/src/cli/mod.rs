@@ -13,6 +13,7 @@ mod import;
 mod offline;
 mod order;
 mod past;
+mod restrict;
 mod rows;
 pub(crate) mod run;
 mod scan;
@@ -123,6 +124,8 @@ enum Command {
     Unban(order::Unban),
     /// Never ban an address, a network or whoever a DNS name leads to.
     Allow(allow::Allow),
+    /// Who may connect to a port, and a proposal from the good logins.
+    Restrict(restrict::Restrict),
     /// Lift everything at once and enforce nothing until `on`.
     Off(order::Off),
     /// Enforce again.
@@ -172,6 +175,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Ban(command) => command.run(),
         Command::Unban(command) => command.run(),
         Command::Allow(command) => command.run(),
+        Command::Restrict(command) => command.run(),
         Command::Off(command) => command.run(),
         Command::On(command) => command.run(),
         Command::Explain(command) => command.run(),

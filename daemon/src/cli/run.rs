@@ -11,11 +11,12 @@ use tracing::{info, warn};
 use pillory_core::config::{Config, OnStop};
 use pillory_core::machine::Machine;
 
-use crate::actions::{self, Action, ActionError, dryrun};
+use crate::actions::{self, Action, ActionError, Restriction, dryrun};
 use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::control::server::Server;
 use crate::discover::{self, Places};
 use crate::engine::jails::{self, Facts, Readers};
+use crate::engine::restrict;
 use crate::engine::trial::{Found, META_TRIAL};
 use crate::engine::{Engine, Input, Outlets, Read};
 use crate::guard::{self, Claim};
@@ -136,7 +137,12 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     learn_from_wtmp(&mut machine);
     ports::add_left_over(&mut readers.ports, &machine.ledger);
     let lost = begin::lost(&store, restored.anew);
-    let lost = prepare(action.as_mut(), &mut machine, &mut readers, lost)?;
+    let restricted = match machine.is_enforcing() {
+        true => restrict::wanted(&config, &first_facts, &machine.judge.never),
+        false => Vec::new(),
+    };
+    let lost = prepare(action.as_mut(), &mut machine, &mut readers, &restricted, lost)?;
+    restrict::say(&config, &arguments.off());
     say_what_runs(&active.0, action.name(), &state_dir);
 
     let server = Server::bind(&arguments.control, &state_dir)
@@ -147,7 +153,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         action,
         control: arguments.control.clone(),
         facts: (reader, asker),
-        known: (allowed, first_facts),
+        known: (allowed, first_facts, restricted),
     };
     let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off() };
     threads.run(machine, readers, setup, (restored, lost, trial))
@@ -184,7 +190,11 @@ fn hold_namespace(control: &Path) -> Result<(), Failure> {
 }
 
 pub(super) fn refused(error: &ActionError) -> Failure {
-    let code = if matches!(error, ActionError::NotPermitted { .. }) { exit::NOT_PERMITTED } else { exit::NO };
+    let code = match error {
+        ActionError::NotPermitted { .. } => exit::NOT_PERMITTED,
+        ActionError::NoPorts { .. } => exit::USAGE,
+        _ => exit::NO,
+    };
     Failure::new(code, error.to_string())
 }
 
@@ -232,7 +242,7 @@ struct Threads {
     action: Box<dyn Action>,
     control: PathBuf,
     facts: (facts::Reader, facts::Asker),
-    known: (Allowed, Facts),
+    known: (Allowed, Facts, Vec<Restriction>),
 }
 
 impl Threads {
@@ -255,7 +265,7 @@ impl Threads {
         catch_signals(&inputs_in)?;
         let start = SourceOrder::Start(readers.feeds.clone(), restored.positions.clone());
         let (sources_in, source_orders) = unbounded();
-        let ports = readers.ports.clone();
+        let frame = (readers.ports.clone(), known.2.clone());
         let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
         let watch = action.watch().map_err(|error| refused(&error))?;
         let (errands, desks) = errands::desk();
@@ -279,7 +289,7 @@ impl Threads {
                 let back = inputs_in.clone();
                 std::thread::scope(|inner| {
                     inner.spawn(move || forward(&answered, &back, Input::Kernel));
-                    let action = kernel::run(action, ports, &jobs, &answers);
+                    let action = kernel::run(action, frame, &jobs, &answers);
                     drop(answers);
                     action
                 })

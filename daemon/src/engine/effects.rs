@@ -159,6 +159,7 @@ impl Engine {
         self.off_until = off.flatten();
         self.machine.set_enforcing(off.is_none(), now, &mut self.effects);
         self.switch_hooks(off.is_none());
+        self.restrict();
         self.meta.push((META_OFF.into(), self.off_kept()));
     }
 

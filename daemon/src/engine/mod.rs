@@ -12,6 +12,7 @@ mod hooks;
 pub(crate) mod jails;
 mod reload;
 pub(crate) mod report;
+pub(crate) mod restrict;
 mod streams;
 pub(crate) mod trial;
 
@@ -28,6 +29,7 @@ use pillory_core::filter::Clock;
 use pillory_core::machine::{Effect, Machine, Phase};
 use pillory_core::time::{Span, Timestamp};
 
+use crate::actions::Restriction;
 use crate::allowed::{self, Allowed};
 use crate::clock;
 use crate::control::server::Order;
@@ -120,6 +122,8 @@ pub(crate) struct Engine {
     facts: Facts,
     /// Who was allowed by command.
     allowed: Allowed,
+    /// Who may connect where, as the kernel was told.
+    restricted: Vec<Restriction>,
     /// A policy that waits to be confirmed.
     trial: Option<trial::Trial>,
     /// One that was not, and stands in the file.
@@ -184,6 +188,7 @@ impl Engine {
             off_until: None,
             facts: Facts::default(),
             allowed: Allowed::default(),
+            restricted: Vec::new(),
             trial: None,
             rejected: None,
             read_backs: 0,
@@ -199,14 +204,16 @@ impl Engine {
     }
 
     /// Takes over where the last daemon stopped: `off` (nothing if `pillory off` is not in force, else until when
-    /// if that was said), positions, which sources to start, who was allowed, and what the host knows.
+    /// if that was said), positions, which sources to start, who was allowed, what the host
+    /// knows, and who may connect where.
     pub(crate) fn resume(
         &mut self,
         off: Option<Option<Timestamp>>,
         positions: HashMap<String, Position>,
         start: SourceOrder,
-        (allowed, facts): (Allowed, Facts),
+        (allowed, facts, restricted): (Allowed, Facts, Vec<Restriction>),
     ) {
+        self.restricted = restricted;
         self.off_until = off.flatten();
         self.allowed = allowed;
         self.take_facts(facts);
@@ -326,6 +333,7 @@ impl Engine {
     fn spare(&mut self) {
         let never = allowed::never(&self.setup.config, &self.allowed, &self.facts);
         self.machine.set_never(never, &mut self.effects);
+        self.restrict();
     }
 
     fn housekeeping(&mut self) {

@@ -11,6 +11,7 @@ use pillory_core::config::Config;
 use pillory_core::machine::Machine;
 use pillory_core::time::Span;
 
+use crate::actions::{self, ActionError};
 use crate::cli::configfile::Policy;
 use crate::control::Reply;
 use crate::discover::{self, Places};
@@ -60,7 +61,9 @@ impl Engine {
             let policy = self.setup.place.read().map_err(|failure| failure.message)?;
             self.refused_before(&policy).map_or(Ok(policy), Err)
         };
-        match busy.map_or_else(read, Err).and_then(|policy| self.read_policy(policy)) {
+        let checked = |built: Built| self.restricts_anew(&built.config).map_or(Ok(built), Err);
+        let built = busy.map_or_else(read, Err).and_then(|policy| self.read_policy(policy)).and_then(checked);
+        match built {
             Ok(built) => self.bring(built, Purpose::Reload, reply),
             Err(reason) => {
                 error!(%reason, "reload refused, the old policy stays");
@@ -89,6 +92,9 @@ impl Engine {
         let config = self.setup.place.understand(&policy).map_err(|failure| failure.message)?;
         if config.banaction != self.setup.config.banaction {
             return Err("banaction cannot change while running; restart the daemon for it".to_owned());
+        }
+        if !config.restrict.is_empty() && !actions::kind(self.action).is_some_and(|kind| kind.restricts) {
+            return Err(ActionError::NoPorts { action: self.action }.to_string());
         }
         let active = discover::active_jails(&config, &Places::host());
         let accounts = facts::accounts(std::path::Path::new("/etc/passwd"));

@@ -148,6 +148,7 @@ impl Engine {
             "trial_until": self.trial_end().map(stamp),
             "banned": self.machine.ledger.len(),
             "allowed": self.allowed.listed(&self.facts.named),
+            "restricted": self.restrictions(),
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
         })

@@ -27,12 +27,25 @@ pub(super) struct Frame {
     rules: Vec<InstalledRule>,
 }
 
+/// A chain as the kernel has it.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Chain {
+pub(super) struct Chain {
     hook: Option<u32>,
     priority: Option<u32>,
     policy: Option<u32>,
     kind: String,
+}
+
+impl Chain {
+    /// A chain as we make them, at this hook.
+    pub(super) fn ours(hook: u32) -> Chain {
+        Chain {
+            hook: Some(hook),
+            priority: Some(wire::PRIORITY.cast_unsigned()),
+            policy: Some(wire::POLICY_ACCEPT),
+            kind: "filter".to_owned(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -43,11 +56,13 @@ struct Set {
     key_len: u32,
 }
 
+/// A rule as the kernel has it.
 #[derive(Debug, Default)]
-struct InstalledRule {
+pub(super) struct InstalledRule {
     handle: u64,
-    comment: String,
-    expressions: Vec<String>,
+    pub(super) comment: String,
+    /// The names of its expressions, in order.
+    pub(super) expressions: Vec<String>,
 }
 
 impl Frame {
@@ -59,9 +74,9 @@ impl Frame {
     pub(super) fn read(socket: &mut Socket, table: &str, jails: &[JailName]) -> Result<Frame, NetlinkError> {
         let mut frame = Frame { table: read_table(socket, table)?, ..Frame::default() };
         if frame.table.is_some() {
-            frame.chain = read_chain(socket, table)?;
+            frame.chain = read_chain(socket, table, wire::CHAIN)?;
             frame.sets = read_sets(socket, table, jails)?;
-            frame.rules = read_rules(socket, table)?;
+            frame.rules = read_rules(socket, table, wire::CHAIN)?;
         }
         Ok(frame)
     }
@@ -78,12 +93,7 @@ impl Frame {
 
     /// True if something that is there must go before the right thing can come.
     pub(super) fn is_wrong(&self) -> bool {
-        let right_chain = Chain {
-            hook: Some(wire::HOOK),
-            priority: Some(wire::PRIORITY.cast_unsigned()),
-            policy: Some(wire::POLICY_ACCEPT),
-            kind: "filter".to_owned(),
-        };
+        let right_chain = Chain::ours(wire::HOOK);
         self.table.is_some_and(|flags| flags != 0)
             || self.chain.as_ref().is_some_and(|chain| *chain != right_chain)
             || self.sets.values().any(|set| set.id.is_some() && !set.is_right())
@@ -110,7 +120,7 @@ impl Frame {
             }
         }
         if self.chain.is_none() {
-            transaction.write(|batch| wire::new_chain(batch, table))?;
+            transaction.write(|batch| wire::new_chain(batch, table, wire::CHAIN, wire::HOOK))?;
         }
         let (missing, surplus) = self.compare_rules(wanted, stale);
         for handle in surplus {
@@ -224,11 +234,18 @@ fn read_table(socket: &mut Socket, table: &str) -> Result<Option<u32>, NetlinkEr
     Ok(if_there(answered)?.map(|()| flags))
 }
 
-fn read_chain(socket: &mut Socket, table: &str) -> Result<Option<Chain>, NetlinkError> {
+/// A chain of a table; nothing if it is not there.
+/// # Errors
+/// [`NetlinkError`].
+pub(super) fn read_chain(
+    socket: &mut Socket,
+    table: &str,
+    name: &str,
+) -> Result<Option<Chain>, NetlinkError> {
     let mut request = socket.messages();
     request.message(kind::GET_CHAIN, ACK, &wire::fixed(wire::INET), |a| {
         a.text(attribute::TABLE, table);
-        a.text(attribute::CHAIN_NAME, wire::CHAIN);
+        a.text(attribute::CHAIN_NAME, name);
     });
     let mut chain = Chain::default();
     let answered = socket.ask(&request, &mut |message| {
@@ -327,20 +344,42 @@ fn read_sets(
     Ok(list(socket, (kind::GET_SET, table), &|_| {}, &read)?.into_iter().collect())
 }
 
-fn read_rules(socket: &mut Socket, table: &str) -> Result<Vec<InstalledRule>, NetlinkError> {
-    let chain = |a: &mut Attributes<'_>| a.text(attribute::RULE_CHAIN, wire::CHAIN);
-    let rules = list(socket, (kind::GET_RULE, table), &chain, &read_rule)?;
+/// The names of all sets of a table.
+/// # Errors
+/// [`NetlinkError`].
+pub(super) fn set_names(socket: &mut Socket, table: &str) -> Result<Vec<String>, NetlinkError> {
+    list(socket, (kind::GET_SET, table), &|_| {}, &|message| {
+        for found in message.split(wire::FIXED_BYTES)?.1 {
+            let found = found?;
+            if found.kind == attribute::SET_NAME {
+                return Ok(found.text()?.to_owned());
+            }
+        }
+        Ok(String::new())
+    })
+}
+
+/// The rules of a chain, in order.
+/// # Errors
+/// [`NetlinkError`].
+pub(super) fn read_rules(
+    socket: &mut Socket,
+    table: &str,
+    name: &str,
+) -> Result<Vec<InstalledRule>, NetlinkError> {
+    let chain = |a: &mut Attributes<'_>| a.text(attribute::RULE_CHAIN, name);
+    let rules = list(socket, (kind::GET_RULE, table), &chain, &|message| read_rule(message, name))?;
     Ok(rules.into_iter().flatten().collect())
 }
 
-/// The rule, if it is one of our chain.
-fn read_rule(message: &Message<'_>) -> Result<Option<InstalledRule>, NetlinkError> {
+/// The rule, if it is one of that chain.
+fn read_rule(message: &Message<'_>, chain: &str) -> Result<Option<InstalledRule>, NetlinkError> {
     let mut rule = InstalledRule::default();
     let mut is_ours = false;
     for found in message.split(wire::FIXED_BYTES)?.1 {
         let found = found?;
         match found.kind {
-            attribute::RULE_CHAIN => is_ours = found.text()? == wire::CHAIN,
+            attribute::RULE_CHAIN => is_ours = found.text()? == chain,
             attribute::RULE_HANDLE => rule.handle = found.be64()?,
             attribute::RULE_USERDATA => {
                 let comment = wire::read_comment(wire::USERDATA_COMMENT, found.value);

@@ -10,6 +10,7 @@ mod counters;
 mod elements;
 mod frame;
 mod gather;
+mod restrict;
 mod rule;
 mod sets;
 mod transaction;
@@ -36,7 +37,7 @@ use self::gather::{gather, take_part};
 use self::sets::SetId;
 use self::transaction::Transaction;
 pub use self::watch::NftWatch;
-use super::{Action, ActionError, Change, Element, Installed, Port, kernel_error};
+use super::{Action, ActionError, Change, Element, Installed, Port, Restriction, kernel_error};
 
 /// Our table, in family inet.
 const TABLE: &str = "pillory";
@@ -258,6 +259,14 @@ impl Action for Nftables {
             }));
         }
         Ok(installed)
+    }
+
+    fn restrict(&mut self, wanted: &[Restriction]) -> Result<bool, ActionError> {
+        let brought = restrict::bring(&mut self.socket, TABLE, wanted);
+        brought.map_err(|error| match is_absent(&error) {
+            true => vanished("table inet pillory"),
+            false => kernel_error("restrict ports in", "nftables table inet pillory", error),
+        })
     }
 
     fn count_points(&mut self) -> Result<Option<usize>, ActionError> {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use tracing::{error, warn};
 
+use pillory_core::jail::outage;
 use pillory_core::jail::proxies::Standing;
 use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Notice, Record};
@@ -131,6 +132,9 @@ impl Engine {
             );
             self.warnings.insert(format!("no effect {prefix}"), text);
         }
+        if let Notice::Outage(change) = notice {
+            self.warn_of_outage(change);
+        }
         if let Notice::Proxy((jail, addr, standing, share)) = notice {
             let text = format!("jail {jail}: {addr} ({share} %) {}", logging::proxy_words(*standing));
             let key = format!("proxy {jail} {addr}");
@@ -139,6 +143,17 @@ impl Engine {
                 _ => self.warnings.insert(key, text),
             };
             self.meta.push((META_PROXIES.into(), self.machine.judge.proxies.kept()));
+        }
+    }
+
+    /// A warning as long as an outage lasts.
+    fn warn_of_outage(&mut self, change: &outage::Change) {
+        match change {
+            outage::Change::Began(jail, addr) => {
+                let text = format!("jail {jail}: {addr} {}", logging::OUTAGE);
+                self.warnings.insert(format!("outage {jail}"), text);
+            }
+            outage::Change::Ended(jail) => drop(self.warnings.remove(&format!("outage {jail}"))),
         }
     }
 

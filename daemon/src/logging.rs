@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pillory_core::jail::outage;
 use pillory_core::jail::proxies::Standing;
 use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::Notice;
@@ -97,6 +98,10 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
         Notice::NoAddress(jail, text) => {
             warn!(jail = %jail, who = %escape(text), "counted is somebody who is no address; nothing can shut that out, so it is left out from now on");
         }
+        Notice::Outage(outage::Change::Began(jail, addr)) => {
+            warn!(jail = %jail, ip = %addr, "{OUTAGE}");
+        }
+        Notice::Outage(outage::Change::Ended(jail)) => info!(jail = %jail, "outage is over"),
         Notice::Proxy((jail, addr, standing, share_percent)) => match standing {
             Standing::Visitor => {
                 info!(jail = %jail, ip = %addr, share_percent, "no longer taken for a proxy")
@@ -105,6 +110,9 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
         },
     }
 }
+
+/// What is said of a place that is not banned because nobody can log in.
+pub(crate) const OUTAGE: &str = "fails again and again though logins from there used to succeed, and nobody has logged in for a quarter of an hour: is the service's password database down, or a disk full? It is not banned until it has four times the points; strangers are";
 
 /// What is said of an address that carries most of a web log's good traffic.
 pub(crate) fn proxy_words(standing: Standing) -> &'static str {

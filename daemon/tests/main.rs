@@ -25,6 +25,7 @@ mod log;
 mod moving;
 mod nullroute;
 mod orders;
+mod outage;
 mod proxies;
 mod restart;
 mod rotation;

@@ -65,9 +65,10 @@ impl Machine {
     }
 
     /// Forgets what is too old in the windows; some work, once a minute is enough.
-    pub fn sweep(&mut self, now: Timestamp) {
+    pub fn sweep(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let now = self.now(now);
-        self.judge.sweep(now);
+        let over = self.judge.sweep(now).into_iter();
+        out.extend(over.map(|change| Effect::Say(Notice::Outage(change))));
     }
 
     /// When [`Machine::tick`] has something to do next.

@@ -31,6 +31,7 @@ mod restart;
 mod rotation;
 mod scope;
 mod sockets;
+mod stealth;
 mod test_filter;
 mod told;
 mod unban;

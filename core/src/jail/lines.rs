@@ -132,7 +132,7 @@ impl Judge {
         // Failures of whom is banned count too: what is left of them counts when the ban is over.
         let tally = tally.filter(|_| mode == Mode::Judge);
         let decision = tally.map(|tally| self.line_ban(&jail.name, rules, prefix, tally));
-        Judgement { attempt: Some(attempt), decision, outage: None }
+        Judgement { attempt: Some(attempt), decision, ..Judgement::default() }
     }
 
     /// Counts what a filter of ours saw for such a jail: each attempt is one failure of the single address.

@@ -15,6 +15,7 @@ pub mod proxies;
 pub mod rate;
 pub mod replay;
 pub mod secret;
+pub mod stealth;
 pub mod trust;
 pub mod window;
 
@@ -63,6 +64,8 @@ pub struct Judgement {
     pub decision: Option<Decision>,
     /// An outage that began or ended.
     pub outage: Option<outage::Change>,
+    /// Guessing at accounts in use.
+    pub stealth: Option<stealth::Change>,
 }
 
 /// A line that added attempts to its connection.
@@ -104,6 +107,8 @@ pub struct Judge {
     pub proxies: Proxies,
     /// From where users come regularly, in case nobody can log in.
     pub outages: outage::Guard,
+    /// Guessing at accounts in use, from many places.
+    pub stealth: stealth::Stealth,
     /// What nobody outside knows; without it there are neither decoys nor shifted thresholds.
     pub secret: Option<Secret>,
     /// The share of names without an account that are judged as if they had one.
@@ -129,6 +134,7 @@ impl Judge {
             past: PastBans::default(),
             proxies: Proxies::default(),
             outages: outage::Guard::default(),
+            stealth: stealth::Stealth::default(),
             secret: None,
             decoys: Percent(0),
             trusted_proxies,
@@ -279,6 +285,7 @@ impl Judge {
         addr: IpAddr,
         when: Timestamp,
     ) -> Judgement {
+        let mut stealth = None;
         // A login without a user (a web server's 302) can be forged by a request: it clears nothing.
         if let Some(user) = &event.user {
             let subject = self.subject(addr);
@@ -288,6 +295,8 @@ impl Judge {
             }
             self.windows.forget_user(index, subject, names::hash(user));
             self.names.logged_in(user);
+            let is_known = self.trust.is_known_place(addr, when);
+            stealth = self.stealth.good_login(&jail, subject, user, is_known, when);
             self.trust.good_login(addr, Some(user), when);
         }
         let attempt = Attempt {
@@ -301,7 +310,7 @@ impl Judge {
             connection: None,
         };
         let outage = self.outages.good_login(&attempt.jail, addr, when);
-        Judgement { attempt: Some(attempt), decision: None, outage }
+        Judgement { attempt: Some(attempt), decision: None, outage, stealth }
     }
 
     fn failed_login(
@@ -336,8 +345,14 @@ impl Judge {
         let spared = self.never.contains_addr(addr)
             || self.proxies.spares(&jail.name, addr, when, known)
             || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
+        let tried =
+            attempt.user.as_deref().filter(|user| !spared && !known_place && self.names.is_in_use(user));
+        let stealth = tried.and_then(|user| {
+            let raises = mode != Mode::Learn;
+            self.stealth.failure(&jail.name, self.subject(addr), user, when, raises)
+        });
         if spared || mode == Mode::Banned {
-            return Judgement { attempt: Some(attempt), ..Judgement::default() };
+            return Judgement { attempt: Some(attempt), stealth, ..Judgement::default() };
         }
         let subject = self.subject(addr);
         let failure = Failure {
@@ -350,12 +365,12 @@ impl Judge {
         let sum = self.windows.add(index, subject, failure, &jail.policy);
         let threshold = self.threshold(jail, subject);
         if sum < threshold || mode != Mode::Judge {
-            return Judgement { attempt: Some(attempt), ..Judgement::default() };
+            return Judgement { attempt: Some(attempt), stealth, ..Judgement::default() };
         }
         let is_owner = self.trust.is_owner(addr, attempt.user.as_deref(), when);
         let (held_back, outage) = self.outages.holds_back(&jail.name, addr, (sum, threshold), is_owner, when);
         let decision = (!held_back).then(|| self.decide(index, jail, subject, when, known_place));
-        Judgement { attempt: Some(attempt), decision, outage }
+        Judgement { attempt: Some(attempt), decision, outage, stealth }
     }
 
     /// True for a name without an account that is judged as if it had one, so that bans do not tell which exist.
@@ -455,15 +470,15 @@ impl Judge {
 
     /// Drops what is too old to matter. Call it now and then, at least once a minute.
     ///
-    /// Tells of outages that are over.
-    pub fn sweep(&mut self, now: Timestamp) -> Vec<outage::Change> {
+    /// Tells of what is over.
+    pub fn sweep(&mut self, now: Timestamp) -> (Vec<outage::Change>, Vec<stealth::Change>) {
         let findtimes: Vec<Span> = self.jails.iter().map(|jail| jail.policy.findtime).collect();
         self.windows.sweep(now, &findtimes);
         self.rates.iter_mut().flatten().for_each(|rates| rates.service(now));
         self.sweep_connections(now);
         self.trust.sweep(now);
         self.past.sweep(now);
-        self.outages.sweep(now)
+        (self.outages.sweep(now), self.stealth.sweep(now))
     }
 }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use tracing::{error, warn};
 
-use pillory_core::jail::outage;
 use pillory_core::jail::proxies::Standing;
+use pillory_core::jail::{outage, stealth};
 use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
@@ -134,8 +134,10 @@ impl Engine {
             );
             self.warnings.insert(format!("no effect {prefix}"), text);
         }
-        if let Notice::Outage(change) = notice {
-            self.warn_of_outage(change);
+        match notice {
+            Notice::Outage(change) => self.warn_of_outage(change),
+            Notice::Stealth(change) => self.warn_of_stealth(change),
+            _ => {}
         }
         if let Notice::Proxy((jail, addr, standing, share)) = notice {
             let text = format!("jail {jail}: {addr} ({share} %) {}", logging::proxy_words(*standing));
@@ -156,6 +158,19 @@ impl Engine {
                 self.warnings.insert(format!("outage {jail}"), text);
             }
             outage::Change::Ended(jail) => drop(self.warnings.remove(&format!("outage {jail}"))),
+        }
+    }
+
+    /// A warning as long as accounts in use are guessed at, and one until the next start if somebody got in.
+    fn warn_of_stealth(&mut self, change: &stealth::Change) {
+        match change {
+            stealth::Change::Began { jail, .. } => {
+                self.warnings.insert(format!("stealth {jail}"), logging::stealth_words(change));
+            }
+            stealth::Change::GotIn { jail, user, .. } => {
+                self.warnings.insert(format!("got in {jail} {user}"), logging::stealth_words(change));
+            }
+            stealth::Change::Ended(jail) => drop(self.warnings.remove(&format!("stealth {jail}"))),
         }
     }
 

@@ -112,7 +112,7 @@ impl Started {
             Some(trouble) => trouble,
             None => match self.store.commit_or_rescue(std::slice::from_ref(&write)) {
                 Err(trouble) if trouble.is_the_disks() => trouble,
-                done => return done.map(|()| self.store.broken.take()),
+                done => return done.map(|()| self.store.broken.take().or_else(|| self.broken.take())),
             },
         };
         if self.store.set_aside(&[write]).is_err() {

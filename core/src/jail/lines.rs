@@ -123,7 +123,7 @@ impl Judge {
             let limits = (rules.maxretry, rules.findtime);
             let spared =
                 says.then(|| self.spared_line((index, &jail), prefix.addr(), failure.time, limits)).flatten();
-            return Judgement { attempt: Some(attempt), decision: None, spared };
+            return Judgement { attempt: Some(attempt), spared, ..Judgement::default() };
         }
         let earlier = rules.growth.as_ref().map_or(0, |_| self.past.count_of(prefix, &jail.name));
         let weight = Growth::weight(earlier, rules.maxretry);
@@ -136,7 +136,7 @@ impl Judge {
         // Failures of whom is banned count too: what is left of them counts when the ban is over.
         let tally = tally.filter(|_| mode == Mode::Judge);
         let decision = tally.map(|tally| self.line_ban(&jail.name, rules, prefix, tally));
-        Judgement { attempt: Some(attempt), decision, spared: None }
+        Judgement { attempt: Some(attempt), decision, ..Judgement::default() }
     }
 
     /// Counts what a filter of ours saw for such a jail: each attempt is one failure of the single address.

@@ -9,11 +9,14 @@ pub mod growth;
 pub mod lines;
 pub mod names;
 pub mod never;
+pub mod outage;
 pub mod policy;
 pub mod proxies;
 pub mod rate;
 pub mod replay;
+pub mod secret;
 mod spared;
+pub mod stealth;
 pub mod trust;
 pub mod window;
 
@@ -35,6 +38,7 @@ use never::NeverBan;
 use policy::Policy;
 use proxies::{Known, Proxies};
 use rate::Rates;
+use secret::{Percent, Secret};
 use spared::MAX_SPARED;
 pub use spared::Spared;
 use trust::Trust;
@@ -63,6 +67,10 @@ pub struct Judgement {
     pub decision: Option<Decision>,
     /// The ban that would be made if its source could be banned at all.
     pub spared: Option<Spared>,
+    /// An outage that began or ended.
+    pub outage: Option<outage::Change>,
+    /// Guessing at accounts in use.
+    pub stealth: Option<stealth::Change>,
 }
 
 /// A line that added attempts to its connection.
@@ -104,6 +112,14 @@ pub struct Judge {
     pub past: PastBans,
     /// Addresses that carry most of a web log's good traffic.
     pub proxies: Proxies,
+    /// From where users come regularly, in case nobody can log in.
+    pub outages: outage::Guard,
+    /// Guessing at accounts in use, from many places.
+    pub stealth: stealth::Stealth,
+    /// What nobody outside knows; without it there are neither decoys nor shifted thresholds.
+    pub secret: Option<Secret>,
+    /// The share of names without an account that are judged as if they had one.
+    pub decoys: Percent,
     trusted_proxies: PrefixSet,
 }
 
@@ -125,6 +141,10 @@ impl Judge {
             names,
             past: PastBans::default(),
             proxies: Proxies::default(),
+            outages: outage::Guard::default(),
+            stealth: stealth::Stealth::default(),
+            secret: None,
+            decoys: Percent(0),
             trusted_proxies,
         }
     }
@@ -153,6 +173,7 @@ impl Judge {
         self.connections = Connections::default();
         self.jails = new.jails;
         self.trusted_proxies = new.trusted_proxies;
+        self.decoys = new.decoys;
         self.names.adopt(new.names);
         self.past.set_memory(new.past.memory());
         self.past.set_jails(new.past.jails());
@@ -212,7 +233,8 @@ impl Judge {
             }
             Outcome::Failure { class, kind, attempts } => {
                 let line = connections::Line { kind, attempts, class, user: event.user.as_ref() };
-                let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
+                let connection = connections::tied(addr, event.connection.as_ref());
+                let counted = self.connections.count(index, connection, &line, when);
                 if counted.new_attempts == 0 {
                     return Judgement::default();
                 }
@@ -231,18 +253,23 @@ impl Judge {
         }
     }
 
+    /// Brings what is known of a connection near, for what comes next.
+    pub fn look_up(&self, index: JailIndex, connection: u64) {
+        self.connections.look_up(index, connection);
+    }
+
     /// Counts a failure of a source that is banned already: what [`Judge::observe`] would record of it, without
-    /// the rest. `addr`: its client.
+    /// the rest. `connection`: the one of its client, see [`connections::tied`].
     pub fn count_only<'a>(
         &'a mut self,
         index: JailIndex,
         event: &'a Event,
-        addr: IpAddr,
+        connection: Option<u64>,
         when: Timestamp,
     ) -> Option<connections::Counted<'a>> {
         let Outcome::Failure { class, kind, attempts } = event.outcome else { return None };
         let line = connections::Line { kind, attempts, class, user: event.user.as_ref() };
-        let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
+        let counted = self.connections.count(index, connection, &line, when);
         (counted.new_attempts > 0).then_some(counted)
     }
 
@@ -250,17 +277,15 @@ impl Judge {
     /// password and one for each password; for an account one for each password.
     ///
     /// So the first record of a connection for such a name becomes a kind of its own, `Invalid user` in effect.
-    pub fn login_record(&self, index: JailIndex, event: &mut Event, now: Timestamp) {
+    /// `connection`: the record's, see [`connections::tied`].
+    pub fn login_record(&self, index: JailIndex, event: &mut Event, connection: Option<u64>, now: Timestamp) {
         let unknown = event.user.as_deref().is_none_or(|user| user != "root" && !self.names.is_account(user));
         let when = event.stamp.unwrap_or(now).min(now);
         if let Outcome::Failure { class, kind, .. } = &mut event.outcome
             && unknown
         {
             *class = Class::UnknownUser;
-            let first = event
-                .connection
-                .as_ref()
-                .is_some_and(|connection| !self.connections.knows(index, event.addr, connection, when));
+            let first = connection.is_some_and(|connection| !self.connections.knows(index, connection, when));
             *kind = u16::from(!first);
         }
     }
@@ -273,16 +298,20 @@ impl Judge {
         addr: IpAddr,
         when: Timestamp,
     ) -> Judgement {
+        let mut stealth = None;
         // A login without a user (a web server's 302) can be forged by a request: it clears nothing.
         if let Some(user) = &event.user {
             let subject = self.subject(addr);
             if let Some(connection) = &event.connection {
-                self.windows.forget_connection(index, subject, connections::key(addr, connection));
-                self.connections.forget(index, addr, connection);
+                let connection = connections::key(addr, connection);
+                self.windows.forget_connection(index, subject, connection);
+                self.connections.forget(index, connection);
             }
             self.windows.forget_user(index, subject, names::hash(user));
             self.spared.forget_user(index, Prefix::host(addr), names::hash(user));
             self.names.logged_in(user);
+            let is_known = self.trust.is_known_place(addr, when);
+            stealth = self.stealth.good_login(&jail, subject, user, is_known, when);
             self.trust.good_login(addr, Some(user), when);
         }
         let attempt = Attempt {
@@ -295,7 +324,8 @@ impl Judge {
             tries: 1,
             connection: None,
         };
-        Judgement { attempt: Some(attempt), ..Judgement::default() }
+        let outage = self.outages.good_login(&attempt.jail, addr, when);
+        Judgement { attempt: Some(attempt), outage, stealth, ..Judgement::default() }
     }
 
     fn failed_login(
@@ -309,7 +339,9 @@ impl Judge {
         let class = self.names.refine(failed.class, failed.user.as_deref());
         let known_place = self.trust.is_known_place(addr, when);
         let each = match jail.policy.points.of(class) {
-            points if known_place => points.min(jail.policy.points.of(Class::KnownUser)),
+            points if known_place || self.is_decoy(class, failed.user.as_deref()) => {
+                points.min(jail.policy.points.of(Class::KnownUser))
+            }
             points => points,
         };
         let points = each.times(failed.tries);
@@ -325,6 +357,16 @@ impl Judge {
             connection: failed.shown,
         };
         let known = Known { never: &self.never, trust: &self.trust };
+        let is_never = self.never.contains_addr(addr);
+        let passes = self.proxies.spares(&jail.name, addr, when, known)
+            || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
+        let counts = !is_never && !passes;
+        let tried =
+            attempt.user.as_deref().filter(|user| counts && !known_place && self.names.is_in_use(user));
+        let stealth = tried.and_then(|user| {
+            let raises = mode != Mode::Learn;
+            self.stealth.failure(&jail.name, self.subject(addr), user, when, raises)
+        });
         let failure = Failure {
             time: when,
             points,
@@ -332,19 +374,34 @@ impl Judge {
             user,
             connection: failed.shown.map_or(0, |shown| shown.connection),
         };
-        let never_counts = mode == Mode::Banned
-            || self.proxies.spares(&jail.name, addr, when, known)
-            || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
-        if never_counts || self.never.contains_addr(addr) {
-            let says = !never_counts && mode == Mode::Judge;
+        if !counts || mode == Mode::Banned {
+            let says = is_never && !passes && mode == Mode::Judge;
             let spared = says.then(|| self.spared_failure((index, jail), addr, failure)).flatten();
-            return Judgement { attempt: Some(attempt), decision: None, spared };
+            return Judgement { attempt: Some(attempt), stealth, spared, ..Judgement::default() };
         }
         let subject = self.subject(addr);
         let sum = self.windows.add(index, subject, failure, &jail.policy);
-        let decision = (sum >= jail.policy.maxretry && mode == Mode::Judge)
-            .then(|| self.decide(index, jail, subject, when, known_place));
-        Judgement { attempt: Some(attempt), decision, spared: None }
+        let threshold = self.threshold(jail, subject);
+        if sum < threshold || mode != Mode::Judge {
+            return Judgement { attempt: Some(attempt), stealth, ..Judgement::default() };
+        }
+        let is_owner = self.trust.is_owner(addr, attempt.user.as_deref(), when);
+        let (held_back, outage) = self.outages.holds_back(&jail.name, addr, (sum, threshold), is_owner, when);
+        let decision = (!held_back).then(|| self.decide(index, jail, subject, when, known_place));
+        Judgement { attempt: Some(attempt), decision, spared: None, outage, stealth }
+    }
+
+    /// True for a name without an account that is judged as if it had one, so that bans do not tell which exist.
+    fn is_decoy(&self, class: Class, user: Option<&str>) -> bool {
+        let (Some(secret), Some(user)) = (&self.secret, user) else { return false };
+        matches!(class, Class::BadUser | Class::UnknownUser) && secret.is_decoy(user, self.decoys)
+    }
+
+    /// The points that ban `subject` in this jail; another number after each ban if the jail's threshold jitters.
+    fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
+        let key = (subject, jail.name.as_str(), self.past.count(subject));
+        let shift = self.secret.as_ref().map_or(0, |secret| secret.shift(key, jail.policy.jitter));
+        jail.policy.threshold(shift)
     }
 
     fn decide(
@@ -422,7 +479,9 @@ impl Judge {
     }
 
     /// Drops what is too old to matter. Call it now and then, at least once a minute.
-    pub fn sweep(&mut self, now: Timestamp) {
+    ///
+    /// Tells of what is over.
+    pub fn sweep(&mut self, now: Timestamp) -> (Vec<outage::Change>, Vec<stealth::Change>) {
         let findtimes: Vec<Span> = self.jails.iter().map(|jail| jail.policy.findtime).collect();
         self.windows.sweep(now, &findtimes);
         self.spared.sweep(now, &findtimes);
@@ -430,6 +489,7 @@ impl Judge {
         self.sweep_connections(now);
         self.trust.sweep(now);
         self.past.sweep(now);
+        (self.outages.sweep(now), self.stealth.sweep(now))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::event::{Attempt, Decision, JailName, Origin};
 use crate::filter::fail2ban::Fail2banFilter;
 use crate::filter::{Filter, btmp};
 use crate::jail::replay::PastBan;
-use crate::jail::{JailIndex, Judge, proxies};
+use crate::jail::{JailIndex, Judge, outage, proxies, stealth};
 use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
 use crate::time::Timestamp;
@@ -116,6 +116,10 @@ pub enum Notice {
     Spared(Box<Alert>),
     /// The fuse withholds this from now on.
     Fuse(Level),
+    /// Nobody can log in to a service, it seems, or somebody can again.
+    Outage(outage::Change),
+    /// Accounts in use are guessed at from many places, or somebody got in meanwhile.
+    Stealth(stealth::Change),
 }
 
 /// How a jail reads records.

@@ -6,13 +6,14 @@ use std::path::Path;
 use tracing::{info, warn};
 
 use pillory_core::config::Config;
+use pillory_core::jail::secret::Secret;
 use pillory_core::jail::trust;
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
 
 use crate::actions::{self, Action, ActionError, Restriction, dryrun};
 use crate::engine::jails::Readers;
-use crate::engine::{META_OFF, META_PROXIES};
+use crate::engine::{META_OFF, META_PROXIES, META_SECRET};
 use crate::sources::Position;
 use crate::store::META_ANEW;
 use crate::store::keeper::Started;
@@ -54,6 +55,7 @@ pub(super) fn restore(
     if let Some(kept) = restored.meta.get(META_PROXIES) {
         machine.judge.proxies.restore(kept, now);
     }
+    machine.judge.secret = secret(restored.meta.get(META_SECRET));
     let off = match restored.meta.get(META_OFF).map(String::as_str) {
         None | Some("") => None,
         Some("on_command") => Some(None),
@@ -70,6 +72,25 @@ pub(super) fn restore(
     let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
     let anew = restored.meta.get(META_ANEW).is_some_and(|mark| !mark.is_empty());
     Ok(Restored { positions, off, anew })
+}
+
+/// The host's secret as it was kept, or a new one.
+fn secret(kept: Option<&String>) -> Option<Secret> {
+    let old = kept.and_then(|kept| Secret::restore(kept));
+    let new = || {
+        let mut bits = [0u8; 16];
+        let got = rustix::rand::getrandom(&mut bits, rustix::rand::GetRandomFlags::empty());
+        match got {
+            Ok(count) if count == bits.len() => Some(Secret::new(bits)),
+            _ => {
+                warn!(
+                    "the kernel gives no random numbers; there are no decoys and no jitter until a restart"
+                );
+                None
+            }
+        }
+    };
+    old.or_else(new)
 }
 
 /// Learns places and accounts with good logins, before anything is judged.
@@ -106,10 +127,7 @@ pub(super) fn prepare(
     let mut said = None;
     if let Some(why) = lost {
         let adopted = machine.adopt_installed(&installed, now);
-        said = Some(format!(
-            "{why}; {adopted} bans found in the kernel stay, all else that was known before is lost"
-        ))
-        .filter(|_| adopted > 0);
+        said = Some(format!("{why}; {adopted} bans found in the kernel stay")).filter(|_| adopted > 0);
         ports::add_left_over(&mut readers.ports, &machine.ledger);
         action.prepare(&readers.ports).map_err(failed)?;
     }
@@ -127,7 +145,8 @@ pub(super) fn prepare(
 
 /// Why the store does not tell who was banned, if it does not.
 pub(super) fn lost(store: &Started, anew: bool) -> Option<String> {
-    let missing = || format!("there was no store at {}", store.store.path().display());
+    let path = store.store.path();
+    let missing = || format!("there was no store at {}: all that it knew is lost", path.display());
     let unread = store.unread.as_ref().map(|error| format!("the store cannot be read: {error}"));
     unread.or_else(|| anew.then(|| store.broken.clone().unwrap_or_else(missing)))
 }

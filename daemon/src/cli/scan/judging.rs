@@ -8,8 +8,9 @@ use pillory_core::filter::btmp::{self, Layout};
 use pillory_core::filter::{Clock, Filter, Heads, Verdict};
 use pillory_core::jail::names::Names;
 use pillory_core::jail::never::{NeverBan, Why};
-use pillory_core::jail::{Jail, JailIndex, Judge};
+use pillory_core::jail::{Jail, JailIndex, Judge, connections};
 use pillory_core::machine::{Effect, Machine, Phase, Record};
+use pillory_core::net::Prefix;
 use pillory_core::scan::Tally;
 use pillory_core::time::{Span, Timestamp};
 
@@ -30,8 +31,8 @@ const SWEEP_EVERY: Span = Span::from_secs(3_600);
 /// Connections come and go faster: a table that fits the processor's cache is worth the work.
 const SWEEP_CONNECTIONS_EVERY: Span = Span::from_secs(300);
 
-/// So many login records are decoded at a time.
-const RECORDS_TOGETHER: usize = 64;
+/// So many login records are decoded at a time, and so many events counted.
+const TOGETHER: usize = 64;
 
 /// The jails and what they have judged so far.
 pub(super) struct Judging {
@@ -40,11 +41,21 @@ pub(super) struct Judging {
     heads: Heads,
     pub(super) tally: Tally,
     effects: Vec<Effect>,
-    /// Login records under way.
-    events: Vec<Event>,
+    /// Events that are still to be counted, in their order.
+    pending: Vec<Pending>,
     last: Timestamp,
     swept: Timestamp,
     connections_swept: Timestamp,
+}
+
+/// An event that a filter has read.
+struct Pending {
+    jail: JailIndex,
+    event: Event,
+    is_login_record: bool,
+    /// Whom it is counted for, and the connection it belongs to; nothing if nobody can be blamed.
+    subject: Option<Prefix>,
+    connection: Option<u64>,
 }
 
 /// One jail's filter.
@@ -105,7 +116,7 @@ impl Judging {
             heads: Heads::default(),
             tally: Tally::default(),
             effects: Vec::new(),
-            events: Vec::new(),
+            pending: Vec::new(),
             last: Timestamp::default(),
             swept: Timestamp::default(),
             connections_swept: Timestamp::default(),
@@ -180,8 +191,29 @@ impl Judging {
         lines.any(|bytes| filter.judge(&Line { bytes, stamp: None }, &clock) != Verdict::Miss)
     }
 
+    /// Judges lines for these jails, with the newlines between them; returns how many there are.
+    pub(super) fn lines(&mut self, jails: &[usize], lines: &[u8], clock: &Clock) -> u64 {
+        let (mut start, mut count) = (0, 0);
+        for end in memchr::memchr_iter(b'\n', lines) {
+            self.read(jails, &Line { bytes: &lines[start..end], stamp: None }, clock);
+            count += 1;
+            start = end + 1;
+        }
+        if start < lines.len() {
+            self.read(jails, &Line { bytes: &lines[start..], stamp: None }, clock);
+            count += 1;
+        }
+        self.count_pending();
+        count
+    }
+
     /// Judges a line for these jails.
     pub(super) fn line(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
+        self.read(jails, line, clock);
+        self.count_pending();
+    }
+
+    fn read(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
         let date = Filter::find_date(line);
         let filters = self.jails.iter_mut().map(|jail| &mut jail.filter);
         let ruled_out = self.heads.ruled_out(line, date.as_ref(), filters);
@@ -191,73 +223,84 @@ impl Judging {
             }
             let Some(jail) = self.jails.get_mut(*at) else { continue };
             if let Verdict::Event(event) = jail.filter.judge_dated(line, date.as_ref(), clock) {
-                self.event(*at, &event);
+                self.put_off(*at, event, false);
             }
         }
     }
 
     /// Judges login records for a jail, but for those of a time that is `covered` by its log; returns how many these
-    /// are.
-    ///
-    /// They are decoded some at a time, and their sources looked at all together: the processor then waits for memory
-    /// once and not for each.
+    /// are, and how many look like login records.
     pub(super) fn records(
         &mut self,
         jail: usize,
         layout: Layout,
         records: &[u8],
         covered: &[overlap::Span],
-    ) -> u64 {
+    ) -> (u64, u64) {
         let is_covered = |event: &Event| {
             let at =
                 |(first, last): &overlap::Span| event.stamp.is_some_and(|at| (*first..=*last).contains(&at));
             covered.iter().any(at)
         };
-        let mut passed_over = 0;
-        let mut events = std::mem::take(&mut self.events);
-        for some in records.chunks(layout.record_bytes() * RECORDS_TOGETHER) {
-            let decoded = some.chunks_exact(layout.record_bytes());
-            events.extend(decoded.filter_map(|record| match btmp::failed_login(layout, record) {
-                Verdict::Event(event) if is_covered(&event) => {
-                    passed_over += 1;
-                    None
-                }
-                Verdict::Event(event) => Some(event),
-                _ => None,
-            }));
-            for event in &events {
-                self.tally.look_up(jail as JailIndex, self.machine.judge.subject(event.addr));
+        let (mut passed_over, mut good) = (0, 0);
+        for record in records.chunks_exact(layout.record_bytes()) {
+            good += u64::from(layout.is_plausible(record));
+            match btmp::failed_login(layout, record) {
+                Verdict::Event(event) if is_covered(&event) => passed_over += 1,
+                Verdict::Event(event) => self.put_off(jail, event, true),
+                _ => {}
             }
-            for event in &mut events {
-                let now = self.last.max(event.stamp.unwrap_or(self.last));
-                self.machine.judge.login_record(jail as JailIndex, event, now);
-                self.event(jail, event);
-            }
-            events.clear();
         }
-        self.events = events;
-        passed_over
+        self.count_pending();
+        (passed_over, good)
     }
 
-    fn event(&mut self, jail: usize, event: &Event) {
-        let jail = jail as JailIndex;
-        let now = self.last.max(event.stamp.unwrap_or(self.last));
+    /// Counts an event later, with others: their sources and connections are looked up all together, so that the
+    /// processor waits for memory once and not for each.
+    fn put_off(&mut self, jail: usize, event: Event, is_login_record: bool) {
+        let (jail, judge) = (jail as JailIndex, &self.machine.judge);
+        let client = judge.client(&event);
+        let subject = client.map(|addr| judge.subject(addr));
+        let connection = client.and_then(|addr| connections::tied(addr, event.connection.as_ref()));
+        self.pending.push(Pending { jail, event, is_login_record, subject, connection });
+        if self.pending.len() >= TOGETHER {
+            self.count_pending();
+        }
+    }
+
+    fn count_pending(&mut self) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for Pending { jail, subject, connection, .. } in &pending {
+            subject.inspect(|subject| self.tally.look_up(*jail, *subject));
+            connection.inspect(|connection| self.machine.judge.look_up(*jail, *connection));
+        }
+        pending.iter_mut().for_each(|one| self.event(one));
+        pending.clear();
+        self.pending = pending;
+    }
+
+    fn event(&mut self, one: &mut Pending) {
+        let now = self.last.max(one.event.stamp.unwrap_or(self.last));
+        if one.is_login_record {
+            self.machine.judge.login_record(one.jail, &mut one.event, one.connection, now);
+        }
         self.last = now;
         if self.machine.next_deadline().is_some_and(|end| end <= now) {
             self.machine.tick(now, &mut self.effects);
         }
         if now.since(self.swept) >= SWEEP_EVERY {
             self.swept = now;
-            self.machine.sweep(now);
+            self.machine.sweep(now, &mut self.effects);
         }
         if now.since(self.connections_swept) >= SWEEP_CONNECTIONS_EVERY {
             self.connections_swept = now;
             self.machine.judge.sweep_connections(now);
         }
-        if self.counted_while_banned(jail, event, now) {
+        if self.counted_while_banned(one, now) {
             return;
         }
-        self.machine.event(jail, event, Phase::CatchUp, now, &mut self.effects);
+        let jail = one.jail;
+        self.machine.event(jail, &one.event, Phase::CatchUp, now, &mut self.effects);
         for effect in self.effects.drain(..) {
             match effect {
                 Effect::Record(Record::Attempt(attempt)) => {
@@ -275,15 +318,13 @@ impl Judging {
 
 impl Judging {
     /// The short way for most lines of a flood: a source that would be banned already is counted and no more.
-    fn counted_while_banned(&mut self, jail: JailIndex, event: &Event, now: Timestamp) -> bool {
-        let judge = &mut self.machine.judge;
-        let Some(addr) = judge.client(event) else { return false };
-        let subject = judge.subject(addr);
-        let is_failure = matches!(event.outcome, Outcome::Failure { .. });
-        let when = event.stamp.unwrap_or(now);
+    fn counted_while_banned(&mut self, one: &Pending, now: Timestamp) -> bool {
+        let (Some(subject), judge) = (one.subject, &mut self.machine.judge) else { return false };
+        let is_failure = matches!(one.event.outcome, Outcome::Failure { .. });
+        let when = one.event.stamp.unwrap_or(now);
         is_failure
-            && self.tally.while_banned(jail, subject, now, || {
-                let counted = judge.count_only(jail, event, addr, when)?;
+            && self.tally.while_banned(one.jail, subject, now, || {
+                let counted = judge.count_only(one.jail, &one.event, one.connection, when)?;
                 Some((when, counted.new_attempts, counted.user.map(|user| user.as_str())))
             })
     }

@@ -13,7 +13,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use pillory_core::config::{Config, resolve};
-use pillory_core::event::Line;
 use pillory_core::filter::Clock;
 use pillory_core::filter::btmp::Layout;
 use pillory_core::time::Timestamp;
@@ -30,7 +29,7 @@ use judging::Judging;
 /// `pillory scan`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Scan {
-    /// Logs, btmp files, journal files or directories of them; `.gz` too; `-` is standard input. Which names are
+    /// Logs, btmp files, journal files or directories of them; `.gz` and `.xz` too; `-` is standard input. Which names are
     /// accounts is taken from this host's /etc/passwd, also for files of another host; btmp records of a time that
     /// a log or journal among the files covers are passed over, as both record the same attempts.
     #[arg(required = true, value_name = "FILE")]
@@ -198,10 +197,11 @@ fn login_records(
     let mut pieces = file.into_pieces();
     let mut good = 0;
     while let Some(records) = pieces.records(layout.record_bytes()) {
-        done.in_log += judging.records(judging.btmp_jail(), layout, records, covered);
+        let (in_log, plausible) = judging.records(judging.btmp_jail(), layout, records, covered);
+        done.in_log += in_log;
         done.records += (records.len() / layout.record_bytes()) as u64;
         done.bytes += records.len() as u64;
-        good += layout.count_plausible(records);
+        good += plausible;
         progress.show(pieces.raw_bytes());
     }
     progress.finished(pieces.raw_bytes());
@@ -221,17 +221,7 @@ fn text(file: Opened, judging: &mut Judging, jails: &[usize], done: &mut Scanned
     let clock = Clock { now: file.clock(), zone: clock::zone() };
     let mut pieces: Pieces = file.into_pieces();
     while let Some(lines) = pieces.lines() {
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', lines) {
-            let bytes = &lines[start..end];
-            judging.line(jails, &Line { bytes, stamp: None }, &clock);
-            done.records += 1;
-            start = end + 1;
-        }
-        if start < lines.len() {
-            judging.line(jails, &Line { bytes: &lines[start..], stamp: None }, &clock);
-            done.records += 1;
-        }
+        done.records += judging.lines(jails, lines, &clock);
         progress.show(pieces.raw_bytes());
     }
     done.bytes = pieces.plain_bytes();

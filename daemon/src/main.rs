@@ -18,6 +18,7 @@ mod logging;
 mod names;
 mod netlink;
 mod ports;
+mod rescue;
 mod seat;
 mod sources;
 mod store;

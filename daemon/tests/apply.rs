@@ -44,7 +44,7 @@ fn a_new_connection_confirms_and_the_file_holds_the_policy() {
     let confirmed = at_a_prompt(&scene, "pillory confirm");
     assert!(confirmed.code == Some(0) && confirmed.out.contains("holds it now"), "{confirmed:?}");
     assert_eq!(scene.world.server.read(CONFIG), NEW);
-    assert_eq!(scene.world.server.read(format!("{CONFIG}.before")), "maxretry = 7\n");
+    assert!(scene.world.server.read(format!("{CONFIG}.before")).ends_with("maxretry = 7\n"));
     assert!(scene.daemon.status()["trial_until"].is_null());
     assert_eq!(at_a_prompt(&scene, "pillory confirm").code, Some(1), "nothing is on trial");
     scene.daemon.kill();

@@ -30,6 +30,7 @@ mod nullroute;
 mod orders;
 mod outage;
 mod proxies;
+mod rescue;
 mod restart;
 mod restrict;
 mod rotation;

@@ -51,6 +51,7 @@ pub struct TopDraft {
     pub(super) fail2ban: Option<std::path::PathBuf>,
     pub(super) fuse: u32,
     pub(super) restrict: Vec<Restriction>,
+    pub(super) rescue: Option<u16>,
 }
 
 /// Why a value does not fit its key, and the cure.
@@ -374,6 +375,24 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         doc: "a fail2ban directory whose jails run in the place of all others, such as \"/etc/fail2ban\"",
         set: |draft, value| {
             draft.fail2ban = Some(text(value)?.into());
+            Ok(())
+        },
+    },
+    Key {
+        name: "rescue",
+        doc: "[rescue] with port: a TCP port exempt from bans where a code frees an address; unset: none",
+        set: |draft, value| {
+            let Value::Table(rows) = value else {
+                return Err(Misfit("is no table".into(), "write [rescue] and port = 2200 below it").into());
+            };
+            for (name, value) in rows {
+                if name != "port" {
+                    return Err(Misfit(format!("there is no key {name:?}"), "use port").into());
+                }
+                draft.rescue = Some(text(value)?.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
+                    Misfit("port is no number from 1 to 65535".into(), "write for example port = 2200")
+                })?);
+            }
             Ok(())
         },
     },

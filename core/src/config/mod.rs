@@ -44,6 +44,8 @@ pub struct Config {
     pub retention: Span,
     /// So many prefixes the jails may ban within a minute before the fuse blows; 0 is off.
     pub fuse: u32,
+    /// Where whoever is banned may call with a code; nothing for nowhere.
+    pub rescue: Option<u16>,
     /// Ports that only some may connect to.
     pub restrict: Vec<Restriction>,
     /// A fail2ban directory from which the jails come.

@@ -81,6 +81,7 @@ fn config(top: TopDraft, jails: Vec<JailConfig>) -> Config {
         on_stop: top.on_stop.unwrap_or(OnStop::Keep),
         fuse: top.fuse,
         restrict: top.restrict,
+        rescue: top.rescue,
         fail2ban: top.fail2ban,
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),
         jails,

@@ -71,6 +71,9 @@ pub trait Action: Send {
     /// [`ActionError`].
     fn remove_all(&mut self) -> Result<usize, ActionError>;
 
+    /// Leaves a TCP port open to the banned, within a rate; holds from the next [`Action::prepare`] on.
+    fn exempt(&mut self, _port: Option<u16>) {}
+
     /// Lets only some connect to some ports, and everybody to all others; established connections stay. All of it
     /// changes at once. Returns true if something had to be changed.
     /// # Errors

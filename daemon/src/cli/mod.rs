@@ -13,6 +13,7 @@ mod import;
 mod offline;
 mod order;
 mod past;
+mod rescue;
 mod restrict;
 mod rows;
 pub(crate) mod run;
@@ -124,6 +125,10 @@ enum Command {
     Unban(order::Unban),
     /// Never ban an address, a network or whoever a DNS name leads to.
     Allow(allow::Allow),
+    /// Make codes for the day on which you are locked out.
+    RescueCode(rescue::RescueCode),
+    /// Free an address at a host that shuts it out, by one of its codes.
+    Rescue(rescue::Rescue),
     /// Who may connect to a port, and a proposal from the good logins.
     Restrict(restrict::Restrict),
     /// Lift everything at once and enforce nothing until `on`.
@@ -175,6 +180,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Ban(command) => command.run(),
         Command::Unban(command) => command.run(),
         Command::Allow(command) => command.run(),
+        Command::RescueCode(command) => command.run(),
+        Command::Rescue(command) => command.run(),
         Command::Restrict(command) => command.run(),
         Command::Off(command) => command.run(),
         Command::On(command) => command.run(),

@@ -16,6 +16,7 @@ use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::control::server::Server;
 use crate::discover::{self, Places};
 use crate::engine::jails::{self, Facts, Readers};
+use crate::engine::rescue::META_RESCUE;
 use crate::engine::restrict;
 use crate::engine::trial::{Found, META_TRIAL};
 use crate::engine::{Engine, Input, Outlets, Read};
@@ -25,7 +26,7 @@ use crate::store::keeper::{self, Started};
 use crate::store::writer;
 use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
-use crate::{clock, errands, facts, kernel, logging, ports};
+use crate::{clock, errands, facts, kernel, logging, ports, rescue};
 
 use super::begin::{self, Restored, learn_from_wtmp, prepare, restore};
 use super::configfile::{DEFAULT_CONFIG, Place, Policy};
@@ -123,6 +124,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let config = if trial.policy().is_some() { place.understand(&policy)? } else { config };
     let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
     let mut action = open_action(banaction)?;
+    action.exempt(config.rescue);
     let active = discover::active_jails(&config, &Places::host());
     let (mut machine, mut readers) =
         jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
@@ -275,6 +277,7 @@ impl Threads {
         engine.resume(restored.off, restored.positions, start, known);
         engine.begin_dry(begin::left_in_kernel(name));
         engine.begin_trial(trial);
+        let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
         engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
         let lacks = store.unread.is_some();
         if let Some(trouble) = &store.trouble {
@@ -304,6 +307,9 @@ impl Threads {
             let stop_serving = Arc::clone(&stop);
             scope.spawn(move || server.run(&orders_in, &stop_serving));
             scope.spawn(|| facts_reader.watch(&inputs_in, &wake));
+            if let Some(listener) = &rescue_listener {
+                scope.spawn(|| rescue::run(listener, &inputs_in, &wake));
+            }
             if let Some(watch) = watch {
                 scope.spawn(|| watch_kernel(watch, &inputs_in, &wake));
             }

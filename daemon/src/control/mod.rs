@@ -56,6 +56,8 @@ pub(crate) enum Request {
         /// Removes them.
         remove: bool,
     },
+    /// Make so many rescue codes.
+    RescueCodes(usize),
     /// Run another policy, and take it back unless it is confirmed within this time.
     Apply(Policy, Span),
     /// Keep the policy that is on trial, or take it back at once.

@@ -53,6 +53,7 @@ impl Engine {
                 info!("switched on by command");
                 Reply::say(0, format!("on: {} bans in force", self.machine.ledger.len()))
             }
+            Request::RescueCodes(count) => self.new_codes(count),
             Request::Allow { who, span, remove } => self.allow(who, span, remove),
             Request::Confirm { take_back, peer } => self.confirm(take_back, peer),
             Request::Reload | Request::Apply(..) | Request::Attempts(..) | Request::History(..) => {

@@ -16,6 +16,7 @@ use crate::store::META_ANEW;
 use crate::store::writer::Write;
 use crate::{clock, logging};
 
+use super::rescue::META_RESCUE;
 use super::trial::META_TRIAL;
 use super::{Engine, META_OFF, META_PROXIES, META_SECRET};
 
@@ -124,6 +125,7 @@ impl Engine {
             (META_PROXIES.into(), self.machine.judge.proxies.kept()),
             (META_TRIAL.into(), self.trial_kept()),
             (META_ALLOWED.into(), self.allowed.kept()),
+            (META_RESCUE.into(), self.codes.kept()),
         ];
         meta.extend(self.secret_kept());
         self.write(Write { snapshot: Some(bans), positions, meta, ..Write::default() });

@@ -12,6 +12,7 @@ mod hooks;
 pub(crate) mod jails;
 mod reload;
 pub(crate) mod report;
+pub(crate) mod rescue;
 pub(crate) mod restrict;
 mod streams;
 pub(crate) mod trial;
@@ -27,6 +28,7 @@ use tracing::{error, info};
 use pillory_core::event::Line;
 use pillory_core::filter::Clock;
 use pillory_core::machine::{Effect, Machine, Phase};
+use pillory_core::rescue::{Codes, Tries};
 use pillory_core::time::{Span, Timestamp};
 
 use crate::actions::Restriction;
@@ -36,6 +38,7 @@ use crate::control::server::Order;
 use crate::errands::{Answered, Errands};
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
+use crate::rescue::Call;
 use crate::sources::{self, Batch, Position, StreamStatus};
 use crate::store::writer::{Write, Written};
 use crate::supervisor::SourceOrder;
@@ -71,6 +74,8 @@ pub(crate) enum Input {
     KernelTouched,
     /// What the host knows anew: addresses, sessions, accounts.
     Facts(Facts),
+    /// Somebody at the rescue port.
+    Rescue(Call),
     /// What the engine did not wait for.
     Answered(Answered),
     /// Stop, by SIGTERM or Ctrl-C.
@@ -122,6 +127,9 @@ pub(crate) struct Engine {
     facts: Facts,
     /// Who was allowed by command.
     allowed: Allowed,
+    /// Codes for whoever is locked out, and who tried some.
+    codes: Codes,
+    tries: Tries,
     /// Who may connect where, as the kernel was told.
     restricted: Vec<Restriction>,
     /// A policy that waits to be confirmed.
@@ -191,6 +199,8 @@ impl Engine {
             off_until: None,
             facts: Facts::default(),
             allowed: Allowed::default(),
+            codes: Codes::default(),
+            tries: Tries::default(),
             restricted: Vec::new(),
             trial: None,
             rejected: None,
@@ -313,6 +323,7 @@ impl Engine {
                 }
             }
             Input::Facts(facts) => self.facts(facts),
+            Input::Rescue(call) => self.rescue(call),
             Input::Answered(answered) => self.answered(answered),
             Input::Stop => self.stopping = true,
             Input::Reload => self.reload(None),

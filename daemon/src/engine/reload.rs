@@ -93,6 +93,9 @@ impl Engine {
         if config.banaction != self.setup.config.banaction {
             return Err("banaction cannot change while running; restart the daemon for it".to_owned());
         }
+        if config.rescue != self.setup.config.rescue {
+            return Err("the rescue port cannot change while running; restart the daemon for it".to_owned());
+        }
         if !config.restrict.is_empty() && !actions::kind(self.action).is_some_and(|kind| kind.restricts) {
             return Err(ActionError::NoPorts { action: self.action }.to_string());
         }

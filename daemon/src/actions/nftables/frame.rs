@@ -12,7 +12,7 @@ use crate::netlink::encode::Attributes;
 use crate::netlink::socket::{Dump, Socket};
 use crate::netlink::{ACK, NetlinkError};
 
-use super::rule::{Rule, delete_rule};
+use super::rule::{self, Rule, delete_rule};
 use super::sets::SetId;
 use super::transaction::Transaction;
 use super::wire::{self, attribute, kind};
@@ -129,6 +129,11 @@ impl Frame {
         for rule in missing {
             transaction.write(|batch| rule.add(batch, table))?;
         }
+        // It comes before all others; one that somebody moved behind them is no use.
+        let is_first = self.rules.first().is_some_and(|rule| is_exempting(rule, wanted.exempt));
+        if let Some(port) = wanted.exempt.filter(|_| !is_first) {
+            transaction.write(|batch| rule::exempt(batch, table, port))?;
+        }
         for set in &stale.emptied {
             transaction.write(|batch| wire::delete_set(batch, table, &set.to_string()))?;
         }
@@ -140,7 +145,7 @@ impl Frame {
         let mut missing: HashMap<String, &Rule> =
             wanted.rules.iter().map(|rule| (rule.comment(), rule)).collect();
         let mut surplus = Vec::new();
-        for installed in &self.rules {
+        for installed in self.rules.iter().filter(|rule| !is_exempting(rule, wanted.exempt)) {
             let is_right = missing
                 .get(&installed.comment)
                 .is_some_and(|rule| installed.expressions.iter().eq(rule.expressions().iter()));
@@ -153,6 +158,13 @@ impl Frame {
         let rules = wanted.rules.iter().filter(|rule| missing.contains_key(&rule.comment())).collect();
         (rules, surplus)
     }
+}
+
+/// True for the rule that leaves this port open.
+fn is_exempting(rule: &InstalledRule, port: Option<u16>) -> bool {
+    port.is_some_and(|port| {
+        rule.comment == rule::exempt_comment(port) && rule.expressions == rule::EXEMPT_EXPRESSIONS
+    })
 }
 
 impl Set {
@@ -170,13 +182,15 @@ impl Set {
 pub(super) struct WantedFrame {
     pub(super) sets: Vec<SetId>,
     pub(super) rules: Vec<Rule>,
+    /// A TCP port that the banned may reach.
+    pub(super) exempt: Option<u16>,
 }
 
 impl WantedFrame {
     /// Five sets for all ports and five for each jail, a rule for each set and range of ports. What is limited to a
     /// jail's ports holds for all of them where none is known: better too much than nothing.
     pub(super) fn new(ports: &[(JailName, Vec<Port>)]) -> WantedFrame {
-        let mut wanted = WantedFrame { sets: SetId::all(None).collect(), rules: Vec::new() };
+        let mut wanted = WantedFrame { sets: SetId::all(None).collect(), rules: Vec::new(), exempt: None };
         wanted.rules.extend(wanted.sets.iter().map(|set| Rule { set: set.clone(), port: None }));
         let mut seen = HashSet::new();
         for (jail, ports) in ports.iter().filter(|(jail, _)| seen.insert(jail)) {

@@ -55,6 +55,8 @@ pub struct Nftables {
     abilities: Option<Abilities>,
     jails: Vec<JailName>,
     sets: BTreeSet<SetId>,
+    /// A TCP port that bans leave open.
+    exempt: Option<u16>,
 }
 
 impl Nftables {
@@ -63,7 +65,7 @@ impl Nftables {
     /// [`ActionError::NotSupported`] if the kernel has no netfilter netlink.
     pub fn open() -> Result<Nftables, ActionError> {
         let socket = Socket::open(Some(NETFILTER), 0).map_err(|e| kernel_error("open", "nftables", e))?;
-        Ok(Nftables { socket, abilities: None, jails: Vec::new(), sets: BTreeSet::new() })
+        Ok(Nftables { socket, abilities: None, jails: Vec::new(), sets: BTreeSet::new(), exempt: None })
     }
 
     /// Finds out whether this kernel can do all that we need, by a transaction that cannot succeed.
@@ -97,7 +99,7 @@ impl Nftables {
     }
 
     fn prepare_frame(&mut self, ports: &[(JailName, Vec<Port>)]) -> Result<bool, NetlinkError> {
-        let wanted = WantedFrame::new(ports);
+        let wanted = WantedFrame { exempt: self.exempt, ..WantedFrame::new(ports) };
         let frame = Frame::read(&mut self.socket, TABLE, &self.jails)?;
         let mended = if frame.is_wrong() {
             self.rebuild(&frame, &wanted)?;
@@ -259,6 +261,10 @@ impl Action for Nftables {
             }));
         }
         Ok(installed)
+    }
+
+    fn exempt(&mut self, port: Option<u16>) {
+        self.exempt = port;
     }
 
     fn restrict(&mut self, wanted: &[Restriction]) -> Result<bool, ActionError> {

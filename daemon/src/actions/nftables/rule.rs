@@ -172,11 +172,45 @@ pub(super) fn masked(a: &mut Attributes<'_>, mask: &[u8]) {
 }
 
 pub(super) fn drop_packet(a: &mut Attributes<'_>) {
+    verdict(a, NF_DROP);
+}
+
+fn verdict(a: &mut Attributes<'_>, code: u32) {
     const VERDICT_REGISTER: u32 = 0;
-    const NF_DROP: u32 = 0;
     a.be32(1, VERDICT_REGISTER);
     // Data, in it a verdict, in it a code.
-    a.nested(2, |a| a.nested(2, |a| a.be32(1, NF_DROP)));
+    a.nested(2, |a| a.nested(2, |a| a.be32(1, code)));
+}
+
+/// The comment of the rule that leaves a TCP port open to the banned.
+pub(super) fn exempt_comment(port: u16) -> String {
+    format!("pillory rescue tcp {port}")
+}
+
+/// The expressions of that rule.
+pub(super) const EXEMPT_EXPRESSIONS: [&str; 7] =
+    ["meta", "cmp", "payload", "cmp", "limit", "counter", "immediate"];
+
+/// Puts it at the beginning of the chain: so many packets a second go on whoever sends them, more are judged as all.
+pub(super) fn exempt(batch: &mut Messages, table: &str, port: u16) -> u32 {
+    let port_of = Port { protocol: TCP, range: (port, port) };
+    add(batch, (table, CHAIN), &exempt_comment(port), true, &|each| {
+        to_port(port_of, each);
+        each("limit", &limit);
+        each("counter", &|_| {});
+        each("immediate", &|a| verdict(a, NF_ACCEPT));
+    })
+}
+
+/// Packets a second, and as many at once.
+const EXEMPT_RATE: u32 = 50;
+const NF_DROP: u32 = 0;
+const NF_ACCEPT: u32 = 1;
+
+fn limit(a: &mut Attributes<'_>) {
+    a.be64(1, u64::from(EXEMPT_RATE));
+    a.be64(2, 1);
+    a.be32(3, EXEMPT_RATE);
 }
 
 /// Deletes one rule.

@@ -26,6 +26,7 @@ mod moving;
 mod nullroute;
 mod orders;
 mod proxies;
+mod rehearse;
 mod restart;
 mod rotation;
 mod scope;

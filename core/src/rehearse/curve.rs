@@ -41,11 +41,14 @@ pub struct Point {
     pub sums: Sums,
 }
 
-/// Every setting tried, by `findtime`, then `maxretry`. `machine`: builds one with nothing counted.
-pub fn curve(seen: &[Seen], logins: &Logins, machine: impl Fn(Setting) -> Machine) -> Vec<Point> {
-    let settings = FINDTIMES.iter().flat_map(|findtime| {
-        MAXRETRIES.iter().map(|maxretry| Setting { maxretry: *maxretry, findtime: *findtime })
-    });
+/// One `findtime` with every `maxretry`. `machine`: builds one with nothing counted.
+pub fn of_findtime(
+    findtime: Span,
+    seen: &[Seen],
+    logins: &Logins,
+    machine: impl Fn(Setting) -> Machine,
+) -> Vec<Point> {
+    let settings = MAXRETRIES.iter().map(|maxretry| Setting { maxretry: *maxretry, findtime });
     settings.map(|setting| Point { setting, sums: replay(machine(setting), seen, logins).total }).collect()
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Rows {
 }
 
 /// A point in time as people write it: a date, a date and time (local), RFC 3339, or a span back from now.
-fn parse_moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(span) = Span::parse(text) {
         return Ok(clock::now() - span);
     }

@@ -40,6 +40,7 @@ fn story(prefix: Prefix, value: &Value) -> String {
     let mut text = String::new();
     let sentences = [
         state(prefix, value),
+        not_enforced(value),
         earlier(value),
         seen(value),
         counted_as(prefix, value),
@@ -77,11 +78,7 @@ fn state(prefix: Prefix, value: &Value) -> String {
         Some(until) => format!("until {} ({} left)", local(&longest["until"]), until.since(clock::now())),
         None => "until somebody lifts it".to_owned(),
     };
-    let off = match value["enforcing"] == true {
-        true => "",
-        false => ", but nothing is enforced now (see `pillory status`)",
-    };
-    format!("{who} is banned by {}, {until}{off}.", word(&longest["jail"]))
+    format!("{who} is banned by {}, {until}.", word(&longest["jail"]))
 }
 
 fn ban_prefix(ban: &Value) -> Option<Prefix> {
@@ -91,6 +88,13 @@ fn ban_prefix(ban: &Value) -> Option<Prefix> {
 /// What lasts longest sorts last.
 fn end_of(ban: &Value) -> (bool, i64) {
     ban["until"].as_str().and_then(parse_time).map_or((true, 0), |until| (false, until.millis()))
+}
+
+fn not_enforced(value: &Value) -> String {
+    match list(value, "bans").is_empty() || value["enforcing"] == true {
+        true => String::new(),
+        false => "But nothing is enforced now (see `pillory status`).".to_owned(),
+    }
 }
 
 fn earlier(value: &Value) -> String {

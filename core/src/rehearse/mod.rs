@@ -132,7 +132,7 @@ pub struct Rehearsal<'l> {
 }
 
 /// Windows are swept once in so much time of the records; what they decide does not hang on it.
-const SWEEP_EVERY: Span = Span::from_secs(6 * 3_600);
+const SWEEP_EVERY: Span = Span::from_secs(3_600);
 
 /// Connections come and go faster.
 const SWEEP_CONNECTIONS_EVERY: Span = Span::from_secs(1_200);
@@ -186,7 +186,8 @@ impl<'l> Rehearsal<'l> {
         }
         if self.now.since(self.swept) >= SWEEP_EVERY {
             self.swept = self.now;
-            self.machine.sweep(self.now);
+            self.machine.sweep(self.now, &mut self.effects);
+            self.effects.clear();
         }
     }
 

@@ -97,7 +97,8 @@ fn who_logs_in_within_a_day_after_the_ban_began_was_hit() {
 #[test]
 fn who_is_banned_for_the_account_it_had_logged_in_to_was_hit() {
     let hit = |user: &str| {
-        let mut records = vec![logged_in(0, OWNER, "alice")];
+        // Somebody logs in meanwhile: the service works, and the ban is not held back.
+        let mut records = vec![logged_in(0, OWNER, "alice"), logged_in(995, "203.0.113.1", "bob")];
         records.extend((0..6).map(|at| failed(1_000 + at, OWNER, user)));
         report_of(&records).good_users.first().map(|hit| hit.how)
     };

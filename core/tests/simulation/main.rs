@@ -4,6 +4,8 @@
 //! Everything comes from a seed, and only the core's machine judges. What is printed is what happens; what is asserted
 //! is what has to hold whatever the policy learns.
 
+#![allow(clippy::unwrap_used, reason = "a simulation that cannot be set up has failed")]
+
 mod random;
 mod scenes;
 mod users;
@@ -15,6 +17,7 @@ use pillory_core::config::resolve;
 use pillory_core::event::Points;
 use pillory_core::jail::names::Names;
 use pillory_core::jail::policy::{Ladder, PointTable, Policy};
+use pillory_core::jail::secret::Secret;
 use pillory_core::jail::{Jail, Judge};
 use pillory_core::machine::{Machine, ScopeRule};
 use pillory_core::net::{Prefix, PrefixSet};
@@ -34,7 +37,9 @@ fn machine(policy: Option<Policy>) -> Machine {
     let accounts = users::ACCOUNTS.iter().chain(&["root"]).map(|name| (*name).to_owned()).collect();
     let names = Names::new(accounts, HashSet::new(), false);
     let jail = Jail { name: sshd.name.clone(), policy, lines: None };
-    let judge = Judge::new(vec![jail], names, PrefixSet::default(), 1_000_000);
+    let mut judge = Judge::new(vec![jail], names, PrefixSet::default(), 1_000_000);
+    (judge.secret, judge.decoys) =
+        (Some(Secret::new(SEED.to_be_bytes().repeat(2).try_into().unwrap())), config.decoys);
     Machine::new(judge, Vec::new(), ScopeRule::Auto)
 }
 
@@ -45,6 +50,7 @@ fn plain() -> Policy {
         findtime: Span::from_secs(600),
         bantime: Ladder::new(vec![BanTime::For(Span::from_secs(600))]).unwrap(),
         points: PointTable::plain(),
+        ..Policy::default()
     }
 }
 

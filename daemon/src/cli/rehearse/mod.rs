@@ -14,6 +14,7 @@ use pillory_core::config::Config;
 use pillory_core::event::Points;
 use pillory_core::jail::Jail;
 use pillory_core::jail::never::NeverBan;
+use pillory_core::jail::secret::Secret;
 use pillory_core::machine::Machine;
 use pillory_core::rehearse::curve::{self, Advice, FINDTIMES, Point, Setting};
 use pillory_core::rehearse::good::Logins;
@@ -185,6 +186,9 @@ fn curve_of(material: &Material, logins: &Logins) -> Vec<Point> {
     })
 }
 
+/// Decoys and jitter are drawn with a secret that is nobody's: as many as on a host, and the same in every rehearsal.
+const SECRET: [u8; 16] = *b"rehearsal of all";
+
 /// The jails of a configuration, or the same with another `maxretry` and `findtime`.
 fn machine(config: &Config, never: &NeverBan, setting: Option<Setting>) -> Machine {
     let jails = config.jails.iter().map(|jail| {
@@ -194,7 +198,9 @@ fn machine(config: &Config, never: &NeverBan, setting: Option<Setting>) -> Machi
         }
         Jail { name: jail.name.clone(), policy, lines: None }
     });
-    judging::machine(config, jails.collect(), never)
+    let mut machine = judging::machine(config, jails.collect(), never);
+    machine.judge.secret = Some(Secret::new(SECRET));
+    machine
 }
 
 /// Points as the configuration writes them.

@@ -331,6 +331,7 @@ pub(in crate::cli) fn machine(config: &Config, jails: Vec<Jail>, never: &NeverBa
     let accounts = facts::accounts(Path::new("/etc/passwd"));
     let names = Names::new(accounts, config.goodusers.iter().cloned().collect(), config.goodusers_never_ban);
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
+    judge.decoys = config.decoys;
     judge.past.set_memory(config.retention);
     let mut machine = Machine::new(judge, Vec::new(), config.scope);
     machine.set_never(never.clone(), &mut Vec::new());

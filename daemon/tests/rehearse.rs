@@ -117,3 +117,24 @@ fn rehearse_reads_rotated_and_packed_logs_and_what_the_daemon_kept_of_the_time_b
     assert_eq!(found["from_store"], 2, "{found}");
     assert_eq!(found["files"].as_array().map(Vec::len), Some(3), "{found}");
 }
+
+#[test]
+fn rehearse_reads_btmp_where_nothing_else_is() {
+    let Some((_world, server)) = quiet_server() else { return };
+    server.run("rm", &["/var/log/auth.log"]);
+    let record = |pid: u32| {
+        let mut record = vec![0u8; 384];
+        record[0] = 6;
+        record[4..8].copy_from_slice(&pid.to_ne_bytes());
+        record[8..17].copy_from_slice(b"ssh:notty");
+        record[44..48].copy_from_slice(b"root");
+        let now = i32::try_from(jiff::Timestamp::now().as_second()).expect("before 2038");
+        record[340..344].copy_from_slice(&now.to_ne_bytes());
+        record[348..352].copy_from_slice(&[198, 51, 100, 7]);
+        record
+    };
+    server.write("/var/log/btmp.1", record(70));
+    server.write("/var/log/btmp", [record(71), record(72)].concat());
+    let found = pillory(&server, &["rehearse", "--json"]).json();
+    assert_eq!(figures(&found), [3, 3, 1, 1, 0, 0], "{found}");
+}

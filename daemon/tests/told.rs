@@ -108,7 +108,7 @@ fn explain_shows_what_counts_of_somebody_who_is_not_banned_yet_and_until_when() 
     let (time, until) = (time.expect("a time"), until.expect("a time"));
     assert_eq!(until.duration_since(time).as_secs(), 86_400, "{told}");
     let text = daemon.ask(&["explain", FROM]).out;
-    assert!(text.contains("is not banned") && text.contains("2.0 of 5 points, 1 attempt within"), "{text}");
+    assert!(text.contains("is not banned") && text.contains("2 of 5 points, 1 attempt within"), "{text}");
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn no_jail(name: &str) -> Failure {
     Failure::new(exit::NO, format!("no jail {name:?} runs; `pillory status` lists those that do"))
 }
 
-pub(super) fn ban_line(ban: &Value) -> String {
+fn ban_line(ban: &Value) -> String {
     let prefix = ban["prefix"]
         .as_str()
         .and_then(|text| text.parse::<Prefix>().ok())

@@ -10,9 +10,9 @@ use pillory_core::time::Span;
 use crate::clock;
 use crate::control::Request;
 
-use super::ask::ban_line;
 use super::client::{parse_time, word};
-use super::rows::{history_line, local};
+use super::rows::local;
+use super::scan::report::round;
 use super::{Client, Outcome, count};
 
 /// So many attempts of a jail, rows of history and names are shown to people.
@@ -75,10 +75,18 @@ fn state(prefix: Prefix, value: &Value) -> String {
         return format!("{who} is not banned{inside}.");
     };
     let until = match longest["until"].as_str().and_then(parse_time) {
-        Some(until) => format!("until {} ({} left)", local(&longest["until"]), until.since(clock::now())),
+        Some(until) => {
+            format!("until {} ({} left)", local(&longest["until"]), round(until.since(clock::now())))
+        }
         None => "until somebody lifts it".to_owned(),
     };
-    format!("{who} is banned by {}, {until}.", word(&longest["jail"]))
+    let by = match longest["jail"].as_str() {
+        Some("manual") => "by hand".to_owned(),
+        Some("import") => "by an imported list".to_owned(),
+        Some("kernel") => "as was found in the kernel".to_owned(),
+        _ => format!("by jail {}", word(&longest["jail"])),
+    };
+    format!("{who} is banned {by}, {until}.")
 }
 
 fn ban_prefix(ban: &Value) -> Option<Prefix> {
@@ -100,7 +108,8 @@ fn not_enforced(value: &Value) -> String {
 fn earlier(value: &Value) -> String {
     match value["earlier_bans"].as_u64() {
         None | Some(0) => String::new(),
-        Some(times) => format!("Jails have banned it {} so far.", count(times, "time")),
+        Some(1) => "Jails have banned it once so far.".to_owned(),
+        Some(times) => format!("Jails have banned it {times} times so far."),
     }
 }
 
@@ -164,14 +173,22 @@ fn bans(text: &mut String, asked: Prefix, value: &Value) {
     }
     text.push_str("\nbans in force\n");
     for ban in bans {
-        let _ = write!(text, "  {}", ban_line(ban));
-        let until = if ban["until"].is_null() { "lifted by hand".to_owned() } else { local(&ban["until"]) };
-        let relation = match ban_prefix(ban) {
-            Some(net) if net != asked && net.contains(asked) => "a wider network, which covers it; ",
-            Some(net) if net != asked => "inside it; ",
+        let net = ban_prefix(ban);
+        let prefix = net.map_or_else(|| word(&ban["prefix"]), Prefix::short);
+        let relation = match net {
+            Some(net) if net != asked && net.contains(asked) => ", a wider network that covers it",
+            Some(net) if net != asked => ", inside it",
             _ => "",
         };
-        let _ = writeln!(text, "    {relation}since {}, until {until}", local(&ban["since"]));
+        let forced = if ban["forced"] == true { ", forced" } else { "" };
+        let (jail, origin) = (word(&ban["jail"]), word(&ban["origin"]));
+        let until = if ban["until"].is_null() { "lifted by hand".to_owned() } else { local(&ban["until"]) };
+        let _ = writeln!(
+            text,
+            "  {prefix}{relation}: {jail}\n    {} ({origin}{forced})\n    since {}, until {until}",
+            word(&ban["reason"]),
+            local(&ban["since"])
+        );
     }
 }
 
@@ -198,13 +215,14 @@ fn points(text: &mut String, value: &Value) {
                 let attempts = count(counting["attempts"].as_u64().unwrap_or(0), "attempt");
                 let lapse = match counting["until"].is_null() {
                     true => String::new(),
-                    false => format!(", the last of them until {}", local(&counting["until"])),
+                    false => format!("; they lapse until\n  {}", local(&counting["until"])),
                 };
-                format!("counting now: {}{of} points, {attempts} within {within}{lapse}", counting["points"])
+                let points = counting["points"].as_f64().unwrap_or(0.0);
+                format!("counting now: {points}{of} points, {attempts} within {within}{lapse}")
             }
             _ => format!("what banned it: {sum}{of} points within {within}"),
         };
-        let _ = writeln!(text, "\njail {} {head}", word(&Value::from(jail)));
+        let _ = writeln!(text, "\njail {}, {head}", word(&Value::from(jail)));
         evidence(text, &rows);
     }
 }
@@ -245,7 +263,19 @@ fn history(text: &mut String, value: &Value) {
         let _ = writeln!(text, "  .. {hidden} before these; --json shows them");
     }
     for row in rows.iter().skip(hidden) {
-        let _ = writeln!(text, "  {}", history_line(row).trim_end());
+        let prefix = ban_prefix(row).map_or_else(|| word(&row["prefix"]), Prefix::short);
+        let (what, jail) = (word(&row["what"]), word(&row["jail"]));
+        let _ = writeln!(text, "  {}  {what:<8}{jail}  {prefix}", local(&row["time"]));
+        let until = match (row["what"] == "ban", row["until"].is_null()) {
+            (true, false) => format!("; until {}", local(&row["until"])),
+            (true, true) => "; until somebody lifts it".to_owned(),
+            _ => String::new(),
+        };
+        let said = format!("{}{until}", word(&row["reason"]));
+        let said = said.trim_start_matches("; ");
+        if !said.is_empty() {
+            let _ = writeln!(text, "      {said}");
+        }
     }
 }
 
@@ -312,14 +342,14 @@ mod tests {
     #[test]
     fn the_longest_ban_is_told_first_and_the_wider_network_named() {
         let text = story_of(&told());
-        assert!(text.starts_with("192.0.2.7 is banned by manual, until somebody lifts it.\n"), "{text}");
-        assert!(text.contains("a wider network, which covers it"), "{text}");
+        assert!(text.starts_with("192.0.2.7 is banned by hand, until somebody lifts it.\n"), "{text}");
+        assert!(text.contains("a wider network that covers it"), "{text}");
     }
 
     #[test]
     fn the_points_add_up_line_by_line() {
         let text = story_of(&told());
-        assert!(text.contains("jail sshd what banned it: 5 of 5 points within 1d"), "{text}");
+        assert!(text.contains("jail sshd, what banned it: 5 of 5 points within 1d"), "{text}");
         let sums: Vec<&str> = text
             .lines()
             .filter(|line| line.ends_with("  root") || line.ends_with("  alice"))
@@ -336,8 +366,9 @@ mod tests {
         long["never_banned"] =
             json!([{"prefix": "192.0.2.7/32", "why": "the far end of an open authenticated session"}]);
         long["last_good_login"] = json!({"time": "2026-01-02T03:04:05Z", "user": "alice"});
+        long["history"] = json!([{"time": "2026-01-02T03:04:05Z", "what": "ban", "prefix": "192.0.2.7/32", "jail": "sshd",
+            "until": "2026-01-03T03:04:05Z", "reason": "3 failures in 2s, 5 points"}]);
         let prose = story_of(&long);
-        let prose = prose.split("\n\n").next().unwrap();
         assert!(prose.lines().all(|line| line.chars().count() <= COLUMNS), "{prose}");
         assert!(prose.contains("It is never banned") && prose.contains("known place"), "{prose}");
     }

@@ -57,11 +57,6 @@ impl Logins {
         logins
     }
 
-    /// True if there is none.
-    pub fn is_empty(&self) -> bool {
-        self.by_addr.is_empty()
-    }
-
     /// How many addresses there were good logins from.
     pub fn addresses(&self) -> usize {
         self.by_addr.len()
@@ -93,7 +88,9 @@ impl Tried {
         (since, until): (Timestamp, Timestamp),
     ) -> bool {
         let tried = self.0.get(&(jail, addr)).map_or(&[][..], Vec::as_slice);
-        tried.iter().any(|(time, name)| (since..=until).contains(time) && name == user)
+        // In order of time, as the records are.
+        let begin = tried.partition_point(|(time, _)| *time < since);
+        tried[begin..].iter().take_while(|(time, _)| *time <= until).any(|(_, name)| name == user)
     }
 }
 

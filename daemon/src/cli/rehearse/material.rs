@@ -120,8 +120,11 @@ impl Material {
         let kept = store::open_read_only(state_dir).map_err(|error| error.to_string()).and_then(|db| {
             let wanted = query::Wanted { until: begins.iter().max().copied(), ..query::Wanted::default() };
             let attempts = query::attempts(&db, &wanted).map_err(|error| error.to_string())?;
-            let bans = query::effect(&db).map_err(|error| error.to_string())?.bans;
-            Ok((attempts, bans))
+            let times = self.seen.iter().map(|record| record.time);
+            let since = times.chain(attempts.iter().map(|(_, attempt)| attempt.time)).min();
+            let wanted = query::Wanted { since, ..query::Wanted::default() };
+            let history = query::history(&db, &wanted).map_err(|error| error.to_string())?;
+            Ok((attempts, history.iter().filter(|(_, row)| row.what == "ban").count() as u64))
         });
         let (attempts, bans) = match kept {
             Ok(kept) => kept,

@@ -33,7 +33,7 @@ use material::Material;
 /// `pillory rehearse`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rehearse {
-    /// Logs, btmp files, journal files or directories of them, `.gz` too, in the place of this host's own: what each
+    /// Logs, btmp files, journal files or directories of them, `.gz` and `.xz` too, in the place of this host's own: what each
     /// jail would read here with its rotated parts, and for the time before these what the daemon kept.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,

@@ -335,7 +335,10 @@ impl Judge {
             points => points,
         };
         let points = each.times(failed.tries);
-        let user = failed.user.as_deref().map_or(0, names::hash);
+        let user = failed.user.as_deref().map_or(0, |user| match known_place {
+            true => self.names.meant(class, user),
+            false => names::hash(user),
+        });
         let attempt = Attempt {
             time: when,
             jail: jail.name.clone(),

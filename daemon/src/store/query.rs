@@ -237,26 +237,53 @@ pub(crate) fn effect(db: &Connection) -> rusqlite::Result<Effect> {
     Ok(Effect { attempts, bans, since })
 }
 
-/// How many failed attempts came from inside a prefix, and when the first and the last.
+/// What is kept of the failed attempts from inside a prefix.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// How many.
+    pub(crate) attempts: u64,
+    /// The time of the first.
+    pub(crate) first: Timestamp,
+    /// The time of the last.
+    pub(crate) last: Timestamp,
+    /// The names that were tried and how often, the most frequent first.
+    pub(crate) users: Vec<(String, u64)>,
+}
+
+/// So many names of one prefix are told apart.
+const MAX_USERS: usize = 10_000;
+
+/// Adds up the failed attempts from inside a prefix; nothing if there are none.
 /// # Errors
 /// SQLite's.
-pub(crate) fn seen(db: &Connection, prefix: Prefix) -> rusqlite::Result<Option<(u64, Timestamp, Timestamp)>> {
-    let mut seen: Option<(u64, i64, i64)> = None;
+pub(crate) fn seen(db: &Connection, prefix: Prefix) -> rusqlite::Result<Option<Seen>> {
     let single = prefix.is_host().then(|| prefix.addr().to_string());
-    let sql = "SELECT addr, tries, time FROM attempts WHERE class IS NOT NULL AND addr = ?1";
+    let sql = "SELECT addr, tries, time, user FROM attempts WHERE class IS NOT NULL AND addr = ?1";
     let sql = if single.is_some() { sql } else { sql.trim_end_matches(" AND addr = ?1") };
     let mut statement = db.prepare(sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(single.iter()))?;
+    let mut users: HashMap<String, u64> = HashMap::new();
+    let mut seen: Option<Seen> = None;
     while let Some(row) = rows.next()? {
         let addr = row.get_ref(0)?.as_str().ok().and_then(|addr| addr.parse().ok());
-        if addr.is_some_and(|addr| prefix.contains_addr(addr)) {
-            let (tries, time): (u32, i64) = (row.get(1)?, row.get(2)?);
-            let (sum, first, last) = seen.unwrap_or((0, time, time));
-            seen = Some((sum + u64::from(tries), first.min(time), last.max(time)));
+        if !addr.is_some_and(|addr| prefix.contains_addr(addr)) {
+            continue;
+        }
+        let (tries, time) = (u64::from(row.get::<_, u32>(1)?), Timestamp::from_millis(row.get(2)?));
+        let so_far = seen.get_or_insert_with(|| Seen { first: time, last: time, ..Seen::default() });
+        so_far.attempts += tries;
+        (so_far.first, so_far.last) = (so_far.first.min(time), so_far.last.max(time));
+        if let Some(user) = row.get::<_, Option<String>>(3)?
+            && (users.len() < MAX_USERS || users.contains_key(&user))
+        {
+            *users.entry(user).or_default() += tries;
         }
     }
-    let at = Timestamp::from_millis;
-    Ok(seen.map(|(sum, first, last)| (sum, at(first), at(last))))
+    if let Some(seen) = &mut seen {
+        seen.users = users.into_iter().collect();
+        seen.users.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+    }
+    Ok(seen)
 }
 
 /// When a ban in force began, to the millisecond, and when the one before it ended if there was one.

@@ -22,6 +22,7 @@ mod program;
 pub mod regex;
 pub mod settings;
 pub mod spec;
+mod whole;
 
 use crate::event::{Class, Event};
 use crate::time::Timestamp;

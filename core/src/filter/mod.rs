@@ -23,6 +23,7 @@ mod program;
 pub mod regex;
 pub mod settings;
 pub mod spec;
+mod whole;
 mod word;
 
 use crate::event::{Class, Event};

@@ -8,6 +8,7 @@ use crate::machine::ScopeRule;
 use crate::net::Prefix;
 use crate::time::{BanTime, Span};
 
+use super::growth::GrowthDraft;
 use super::raw::Value;
 use super::{Backend, Enabled, MAX_MAXRETRY, OnStop};
 
@@ -27,6 +28,7 @@ pub struct Draft {
     pub(super) maxretry: Option<Points>,
     pub(super) findtime: Option<Span>,
     pub(super) bantime: Option<Ladder>,
+    pub(super) growth: Option<GrowthDraft>,
     pub(super) points: Option<Vec<(Class, Points)>>,
 }
 
@@ -108,6 +110,14 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
                 Ladder::new(steps)
                     .ok_or(Misfit("the list is empty".into(), "write for example [\"1d\", \"7d\"]"))?,
             );
+            Ok(())
+        },
+    },
+    Key {
+        name: "growth",
+        doc: "{ increment, factor, multipliers, formula, rndtime, maxtime, overalljails }: bans grow as fail2ban's do",
+        set: |draft, value| {
+            draft.growth = Some(GrowthDraft::read(value)?);
             Ok(())
         },
     },
@@ -364,14 +374,14 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
     },
 ];
 
-fn text(value: &Value) -> Result<&str, Misfit> {
+pub(super) fn text(value: &Value) -> Result<&str, Misfit> {
     match value {
         Value::Text(text) => Ok(text),
         _ => Err(Misfit("is no text".into(), "put it in quotes")),
     }
 }
 
-fn boolean(value: &Value) -> Result<bool, Misfit> {
+pub(super) fn boolean(value: &Value) -> Result<bool, Misfit> {
     match value {
         Value::Bool(truth) => Ok(*truth),
         Value::Text(text) if text == "true" => Ok(true),
@@ -434,7 +444,7 @@ fn decimal(value: &Value) -> Result<Points, Misfit> {
         .ok_or(Misfit(format!("{number} is out of range"), "use a number from 0 to 1000000"))
 }
 
-fn positive_span(value: &Value) -> Result<Span, Misfit> {
+pub(super) fn positive_span(value: &Value) -> Result<Span, Misfit> {
     let span = Span::parse(text(value)?).map_err(|error| Misfit(error.to_string(), ""))?;
     if span.secs() == 0 {
         Err(Misfit("is no time at all".into(), "write for example \"1d\""))

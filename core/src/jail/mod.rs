@@ -28,6 +28,7 @@ use crate::time::{BanTime, Span, Timestamp};
 
 use bantime::PastBans;
 use connections::Connections;
+use growth::Growth;
 use lines::LineRules;
 use names::Names;
 use never::NeverBan;
@@ -49,6 +50,16 @@ pub struct Jail {
     pub policy: Policy,
     /// The rules of a jail that counts lines as fail2ban does; its `policy` only says the same for people.
     pub lines: Option<LineRules>,
+}
+
+impl Jail {
+    /// How its bans grow with earlier ones; nothing if they do not.
+    pub fn growth(&self) -> Option<&Growth> {
+        match &self.lines {
+            Some(rules) => rules.growth.as_ref(),
+            None => self.policy.growth.as_deref(),
+        }
+    }
 }
 
 /// What became of one event.
@@ -107,6 +118,8 @@ impl Judge {
     /// A judge with empty windows.
     pub fn new(jails: Vec<Jail>, names: Names, trusted_proxies: PrefixSet, max_tracked: usize) -> Judge {
         let rates = jails.iter().map(|jail| Some(jail.lines.as_ref()?.rates(max_tracked))).collect();
+        let mut past = PastBans::default();
+        past.set_jails(jails.iter().filter(|jail| jail.growth().is_some()).map(|jail| jail.name.clone()));
         Judge {
             jails,
             rates,
@@ -115,7 +128,7 @@ impl Judge {
             never: NeverBan::default(),
             trust: Trust::default(),
             names,
-            past: PastBans::default(),
+            past,
             proxies: Proxies::default(),
             trusted_proxies,
         }
@@ -302,7 +315,9 @@ impl Judge {
             points if known_place => points.min(jail.policy.points.of(Class::KnownUser)),
             points => points,
         };
-        let points = each.times(failed.tries);
+        let subject = self.subject(addr);
+        let weight = if known_place { 1 } else { self.weight(jail, subject) };
+        let points = each.times(failed.tries).times(weight);
         let user = failed.user.as_deref().map_or(0, names::hash);
         let attempt = Attempt {
             time: when,
@@ -321,7 +336,6 @@ impl Judge {
         if spared || mode == Mode::Banned {
             return Judgement { attempt: Some(attempt), decision: None };
         }
-        let subject = self.subject(addr);
         let failure = Failure {
             time: when,
             points,
@@ -333,6 +347,20 @@ impl Judge {
         let decision = (sum >= jail.policy.maxretry && mode == Mode::Judge)
             .then(|| self.decide(index, jail, subject, when, known_place));
         Judgement { attempt: Some(attempt), decision }
+    }
+
+    /// How many bans a source had before, as far as they lengthen those of this jail.
+    fn earlier(&self, jail: &Jail, source: Prefix) -> u32 {
+        match jail.growth() {
+            Some(growth) if !growth.overalljails => self.past.count_of(source, &jail.name),
+            _ => self.past.count(source),
+        }
+    }
+
+    /// How many failures one of a source counts for: where bans grow, an old acquaintance's count more.
+    fn weight(&self, jail: &Jail, source: Prefix) -> u32 {
+        let maxretry = jail.policy.maxretry.0.div_ceil(100);
+        jail.growth().map_or(1, |_| Growth::weight(self.past.count_of(source, &jail.name), maxretry))
     }
 
     fn decide(
@@ -348,8 +376,14 @@ impl Judge {
         let points = failures.iter().fold(Points(0), |sum, failure| sum.plus(failure.points));
         let first = failures.first().map_or(when, |failure| failure.time);
         self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
-        let earlier = self.past.count(subject);
-        let bantime = match jail.policy.bantime.step(earlier) {
+        let earlier = self.earlier(jail, subject);
+        let bantime = match jail.growth() {
+            None => jail.policy.bantime.step(earlier),
+            Some(growth) => {
+                growth.bantime(jail.policy.bantime.step(0), earlier, self.past.chance(subject, when))
+            }
+        };
+        let bantime = match bantime {
             step if known_place && earlier == 0 => step.min(FIRST_BAN_OF_KNOWN_PLACE),
             step => step,
         };

@@ -6,8 +6,9 @@ use crate::config::{Backend, JailConfig, MAX_MAXRETRY};
 use crate::event::Points;
 use crate::filter::fail2ban::Encoding;
 use crate::filter::{Filter, FilterSpec, catalog};
+use crate::jail::growth::Growth;
 use crate::jail::lines::Reach;
-use crate::time::BanTime;
+use crate::time::{BanTime, Span};
 
 use super::{F2bJail, Fail2ban, NativeAction, convert};
 
@@ -19,9 +20,6 @@ pub struct Moved {
     /// What has no equivalent, in sentences.
     pub lost: Vec<String>,
 }
-
-/// A ban grows no further than this many steps. Source: fail2ban 1.0 doubles twenty times at most.
-const MAX_STEPS: u32 = 20;
 
 impl Fail2ban {
     /// The configuration that does what the jails of this directory do, as far as one of ours can.
@@ -189,14 +187,12 @@ impl Writer {
             self.lose(format!("jail {name:?}: maxretry {} becomes {most}", jail.maxretry));
         }
         let _ = writeln!(text, "maxretry = {}\nfindtime = \"{}\"", jail.maxretry.min(most), jail.findtime);
-        let steps = ladder(jail);
-        if steps.iter().any(|step| matches!(step, BanTime::For(span) if span.secs() == 0)) {
+        if matches!(jail.bantime, BanTime::For(span) if span.secs() == 0) {
             return Err("its bantime is no time at all".to_owned());
         }
-        let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
-        match steps.as_slice() {
-            [one] => drop(writeln!(text, "bantime = {}", quoted(one))),
-            steps => drop(writeln!(text, "bantime = {}", list(steps))),
+        let _ = writeln!(text, "bantime = {}", quoted(&jail.bantime.to_string()));
+        if jail.increment {
+            let _ = writeln!(text, "growth = {}", growth(&jail.growth));
         }
         Ok(())
     }
@@ -235,12 +231,6 @@ impl Writer {
             (
                 jail.logpath.iter().any(|log| log.from_end),
                 "a logpath is read from its beginning, not from its tail",
-            ),
-            (jail.growth.increment && jail.growth.rndtime.is_some(), "bantime.rndtime has no equivalent"),
-            (jail.growth.increment && jail.growth.formula.is_some(), "bantime.formula becomes doubling"),
-            (
-                jail.growth.increment && !jail.growth.overalljails,
-                "bans grow with earlier ones by all jails, not only its own",
             ),
         ] {
             if is_lost {
@@ -313,17 +303,17 @@ fn own_filter(text: &mut String, spec: &FilterSpec) {
     }
 }
 
-/// The lengths of the first, second and later bans.
-fn ladder(jail: &F2bJail) -> Vec<BanTime> {
-    let mut steps = vec![jail.bantime];
-    if jail.growth.increment {
-        let growth = jail.growth.as_grown();
-        steps.extend((1..=MAX_STEPS).map(|earlier| growth.bantime(jail.bantime, earlier, 0.0)));
-        while steps.len() > 1 && steps[steps.len() - 1] == steps[steps.len() - 2] {
-            steps.pop();
-        }
-    }
-    steps
+fn growth(growth: &Growth) -> String {
+    let mut rows = vec!["increment = true".to_owned()];
+    let span = |name: &str, span: Span| format!("{name} = {}", quoted(&span.to_string()));
+    let multipliers = growth.multipliers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    rows.extend(growth.factor.map(|factor| format!("factor = {factor}")));
+    rows.extend((!multipliers.is_empty()).then(|| format!("multipliers = [{multipliers}]")));
+    rows.extend(growth.formula.as_ref().map(|formula| format!("formula = {}", quoted(formula.text()))));
+    rows.extend(growth.rndtime.filter(|most| most.secs() > 0).map(|most| span("rndtime", most)));
+    rows.extend(growth.maxtime.filter(|most| most.secs() > 0).map(|most| span("maxtime", most)));
+    rows.extend(growth.overalljails.then(|| "overalljails = true".to_owned()));
+    format!("{{ {} }}", rows.join(", "))
 }
 
 fn list(texts: &[String]) -> String {

@@ -13,6 +13,7 @@ pub mod policy;
 pub mod proxies;
 pub mod rate;
 pub mod replay;
+pub mod secret;
 pub mod trust;
 pub mod window;
 
@@ -35,6 +36,7 @@ use never::NeverBan;
 use policy::Policy;
 use proxies::{Known, Proxies};
 use rate::Rates;
+use secret::{Percent, Secret};
 use trust::Trust;
 use window::{Failure, Windows};
 
@@ -108,6 +110,10 @@ pub struct Judge {
     pub past: PastBans,
     /// Addresses that carry most of a web log's good traffic.
     pub proxies: Proxies,
+    /// What nobody outside knows; without it there are neither decoys nor shifted thresholds.
+    pub secret: Option<Secret>,
+    /// The share of names without an account that are judged as if they had one.
+    pub decoys: Percent,
     trusted_proxies: PrefixSet,
 }
 
@@ -130,6 +136,8 @@ impl Judge {
             names,
             past,
             proxies: Proxies::default(),
+            secret: None,
+            decoys: Percent(0),
             trusted_proxies,
         }
     }
@@ -157,6 +165,7 @@ impl Judge {
         self.connections = Connections::default();
         self.jails = new.jails;
         self.trusted_proxies = new.trusted_proxies;
+        self.decoys = new.decoys;
         self.names.adopt(new.names);
         self.past.set_memory(new.past.memory());
         self.past.set_jails(new.past.jails());
@@ -312,7 +321,9 @@ impl Judge {
         let class = self.names.refine(failed.class, failed.user.as_deref());
         let known_place = self.trust.is_known_place(addr, when);
         let each = match jail.policy.points.of(class) {
-            points if known_place => points.min(jail.policy.points.of(Class::KnownUser)),
+            points if known_place || self.is_decoy(class, failed.user.as_deref()) => {
+                points.min(jail.policy.points.of(Class::KnownUser))
+            }
             points => points,
         };
         let subject = self.subject(addr);
@@ -344,7 +355,7 @@ impl Judge {
             connection: failed.shown.map_or(0, |shown| shown.connection),
         };
         let sum = self.windows.add(index, subject, failure, &jail.policy);
-        let decision = (sum >= jail.policy.maxretry && mode == Mode::Judge)
+        let decision = (sum >= self.threshold(jail, subject) && mode == Mode::Judge)
             .then(|| self.decide(index, jail, subject, when, known_place));
         Judgement { attempt: Some(attempt), decision }
     }
@@ -361,6 +372,19 @@ impl Judge {
     fn weight(&self, jail: &Jail, source: Prefix) -> u32 {
         let maxretry = jail.policy.maxretry.0.div_ceil(100);
         jail.growth().map_or(1, |_| Growth::weight(self.past.count_of(source, &jail.name), maxretry))
+    }
+
+    /// True for a name without an account that is judged as if it had one, so that bans do not tell which exist.
+    fn is_decoy(&self, class: Class, user: Option<&str>) -> bool {
+        let (Some(secret), Some(user)) = (&self.secret, user) else { return false };
+        matches!(class, Class::BadUser | Class::UnknownUser) && secret.is_decoy(user, self.decoys)
+    }
+
+    /// The points that ban `subject` in this jail; another number after each ban if the jail's threshold jitters.
+    fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
+        let key = (subject, jail.name.as_str(), self.past.count(subject));
+        let shift = self.secret.as_ref().map_or(0, |secret| secret.shift(key, jail.policy.jitter));
+        jail.policy.threshold(shift)
     }
 
     fn decide(

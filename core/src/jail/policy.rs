@@ -6,6 +6,7 @@ use crate::event::{Class, Points};
 use crate::time::{BanTime, Span};
 
 use super::growth::Growth;
+use super::secret::Percent;
 
 /// Points of each class of failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +93,16 @@ pub struct Policy {
     pub growth: Option<Arc<Growth>>,
     /// Points of each class.
     pub points: PointTable,
+    /// By how much at most the threshold of one source differs from `maxretry`, as it cannot foresee.
+    pub jitter: Percent,
+}
+
+impl Policy {
+    /// The points that ban a source whose threshold is shifted by so many hundredths.
+    pub fn threshold(&self, shift: i64) -> Points {
+        let shifted = i64::from(self.maxretry.0) * (100 + shift) / 100;
+        Points(u32::try_from(shifted).unwrap_or(u32::MAX).max(1))
+    }
 }
 
 impl Default for Policy {
@@ -102,6 +113,7 @@ impl Default for Policy {
             bantime: Ladder::long(),
             growth: None,
             points: PointTable::long_memory(),
+            jitter: Percent(0),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What the machine's effects become: kernel jobs, writes to the store, lines of the log.
 
+use std::borrow::Cow;
+
 use tracing::{error, warn};
 
 use pillory_core::jail::proxies::Standing;
@@ -12,7 +14,7 @@ use crate::store::META_ANEW;
 use crate::store::writer::Write;
 use crate::{clock, logging};
 
-use super::{Engine, META_OFF, META_PROXIES};
+use super::{Engine, META_OFF, META_PROXIES, META_SECRET};
 
 impl Engine {
     /// Carries out all effects of the round: one kernel job, one transaction, and then the log.
@@ -111,11 +113,12 @@ impl Engine {
         let bans = self.machine.ledger.iter().cloned().collect();
         let known = self.known_positions.iter();
         let positions = known.map(|(stream, at)| (stream.as_str().into(), at.clone())).collect();
-        let meta = vec![
+        let mut meta = vec![
             (META_OFF.into(), self.off_kept()),
             (META_ANEW.into(), String::new()),
             (META_PROXIES.into(), self.machine.judge.proxies.kept()),
         ];
+        meta.extend(self.secret_kept());
         self.write(Write { snapshot: Some(bans), positions, meta, ..Write::default() });
     }
 
@@ -156,6 +159,12 @@ impl Engine {
         self.machine.set_enforcing(off.is_none(), now, &mut self.effects);
         self.switch_hooks(off.is_none());
         self.meta.push((META_OFF.into(), self.off_kept()));
+    }
+
+    /// What [`META_SECRET`] keeps.
+    pub(super) fn secret_kept(&self) -> Option<(Cow<'static, str>, String)> {
+        let secret = self.machine.judge.secret.as_ref()?;
+        Some((META_SECRET.into(), secret.kept()))
     }
 
     /// What [`META_OFF`] keeps.

@@ -119,6 +119,7 @@ pub(crate) fn build(
     let good_users = config.goodusers.iter().cloned().collect();
     let names = Names::new(accounts, good_users, config.goodusers_never_ban);
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
+    judge.decoys = config.decoys;
     judge.past.set_memory(config.retention);
     Ok((Machine::new(judge, extractors, config.scope), readers))
 }

@@ -25,6 +25,7 @@ use crate::filter::FilterSpec;
 use crate::filter::settings::{Options, Place};
 use crate::jail::growth::Growth;
 use crate::jail::policy::{Ladder, PointTable, Policy};
+use crate::jail::secret::Percent;
 use crate::net::Prefix;
 use crate::time::{BanTime, Span};
 
@@ -147,6 +148,7 @@ impl F2bJail {
             bantime: steps.unwrap_or_else(Ladder::long),
             growth: None,
             points: PointTable::plain(),
+            jitter: Percent(0),
         }
     }
 }

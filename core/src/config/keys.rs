@@ -25,6 +25,7 @@ pub struct Draft {
     pub(super) failregex: Option<Vec<String>>,
     pub(super) ignoreregex: Option<Vec<String>>,
     pub(super) datepattern: Option<String>,
+    pub(super) maxlines: Option<usize>,
     pub(super) port: Option<Vec<String>>,
     pub(super) maxretry: Option<Points>,
     pub(super) findtime: Option<Span>,
@@ -241,9 +242,19 @@ pub const JAIL_KEYS: &[Key<Draft>] = &[
     },
     Key {
         name: "datepattern",
-        doc: "how a line's date is written; unset: found by itself",
+        doc: "how a line's date is written, in fail2ban's language; unset: found by itself",
         set: |draft, value| {
             draft.datepattern = Some(text(value)?.to_owned());
+            Ok(())
+        },
+    },
+    Key {
+        name: "maxlines",
+        doc: "how many lines a failregex may span; unset: 1",
+        set: |draft, value| {
+            let lines = text(value)?.parse::<usize>().ok().filter(|lines| (1..=MAX_MAXLINES).contains(lines));
+            draft.maxlines =
+                Some(lines.ok_or(Misfit("is out of range".into(), "use a number from 1 to 1000"))?);
             Ok(())
         },
     },
@@ -428,6 +439,9 @@ pub fn texts(value: &Value) -> Result<Vec<String>, Misfit> {
     }
     Ok(all)
 }
+
+/// Together they are bounded in bytes anyway.
+pub(super) const MAX_MAXLINES: usize = 1_000;
 
 const PORTS: &str = "write a number from 1 to 65535, a range like 8000:8010, or a name of /etc/services";
 

@@ -226,7 +226,7 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
     let mut spec = match catalog::builtin(wanted) {
         Some(spec) => spec,
         None if draft.failregex.is_some() && draft.filter.is_none() => {
-            FilterSpec { name: name.to_owned(), ..FilterSpec::default() }
+            FilterSpec { name: name.to_owned(), own: true, ..FilterSpec::default() }
         }
         None => {
             problems.push((
@@ -250,6 +250,18 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
     }
     if draft.datepattern.is_some() {
         spec.datepattern.clone_from(&draft.datepattern);
+    }
+    match draft.maxlines {
+        Some(lines) if spec.own => spec.maxlines = lines,
+        Some(2..) => {
+            let what = "maxlines has no meaning for a built-in filter, which reads single lines".to_owned();
+            problems.push((
+                "maxlines",
+                what,
+                "remove it, or give a jail of another name a failregex of its own",
+            ));
+        }
+        _ => {}
     }
     if let Some(journalmatch) = &draft.journalmatch {
         spec.journalmatch.clone_from(journalmatch);

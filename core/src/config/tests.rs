@@ -121,3 +121,17 @@ fn growth_that_cannot_be_is_named_with_its_line() {
     ];
     assert_eq!(problems, expected);
 }
+
+#[test]
+fn a_jails_own_filter_takes_all_of_fail2bans_language() {
+    let own = "[jail.a]\nlogpath = \"/a\"\nfailregex = '^a$\\n^b <HOST>$'\nmaxlines = 2\ndatepattern = '{^LN-BEG}%ExY'\n";
+    let filter = jail(&config(own).unwrap(), "a").filter;
+    assert_eq!((filter.own, filter.maxlines), (true, 2));
+    let wrong = "[jail.a]\nlogpath = \"/a\"\nfailregex = '^<HOST>'\ndatepattern = '%ExY %Q'\nmaxlines = 0\n[jail.sshd]\nmaxlines = 2\n";
+    let expected = [
+        "pillory.toml:4: jail \"a\": filter \"a\": datepattern: line 1, column 6: \"%Q\" is no date code; write %% for a percent sign",
+        "pillory.toml:5: jail \"a\": maxlines is out of range; use a number from 1 to 1000",
+        "pillory.toml:7: jail \"sshd\": maxlines has no meaning for a built-in filter, which reads single lines; remove it, or give a jail of another name a failregex of its own",
+    ];
+    assert_eq!(config(wrong).unwrap_err(), expected);
+}

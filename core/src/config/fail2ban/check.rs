@@ -130,7 +130,7 @@ fn filter_place<'a>(jail: &'a F2bJail, error: &FilterError) -> &'a Place {
         FilterError::Pattern { key, index, .. } | FilterError::NoHost { key, index, .. } => {
             jail.places.of_expression(key, *index)
         }
-        FilterError::DatePattern { .. } | FilterError::Dates { .. } => jail.places.of("datepattern"),
+        FilterError::DatePattern { .. } => jail.places.of("datepattern"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::config::keys::MAX_MAXLINES;
 use crate::config::{Backend, JailConfig, MAX_MAXRETRY};
 use crate::event::Points;
 use crate::filter::fail2ban::Encoding;
@@ -86,8 +87,8 @@ impl Writer {
         }
         if !found.jails.is_empty() {
             self.lose(
-                "dates are found by fewer patterns, and names are no addresses: try each jail with a log of yours, by \
-                 `pillory scan --config`"
+                "names in the place of addresses count for nobody: try each jail with a log of yours, by `pillory scan \
+                 --config`"
                     .to_owned(),
             );
             self.lose(
@@ -270,21 +271,20 @@ fn equivalent(jail: &F2bJail) -> Result<FilterText, String> {
     if catalog::text(&jail.filter.name).is_some() {
         return Ok(FilterText::BuiltIn(jail.filter.name.clone()));
     }
-    if jail.filter.maxlines.is_some_and(|lines| lines > 1) {
-        return Err("its expressions span several lines (maxlines)".to_owned());
-    }
     let trimmed = |line: &String| line.trim() != line.as_str() || line.contains('\r');
     if jail.filter.failregex.iter().chain(&jail.filter.ignoreregex).any(trimmed) {
         return Err("an expression begins or ends with a blank".to_owned());
     }
-    let mut spec = FilterSpec { name: jail.name.to_string(), ..jail.filter.spec() };
-    // The usual stamps at the beginning of a line are found without being asked for.
-    spec.datepattern = spec.datepattern.filter(|pattern| pattern.trim() != "{^LN-BEG}");
+    let lines = jail.filter.maxlines.map_or(1, |lines| lines as usize);
+    if lines > MAX_MAXLINES {
+        return Err(format!("its maxlines is more than {MAX_MAXLINES}"));
+    }
+    let spec = FilterSpec { name: jail.name.to_string(), maxlines: lines, own: true, ..jail.filter.spec() };
     match Filter::compile(&spec) {
         Ok(_) => Ok(FilterText::Own(Box::new(spec))),
         Err(errors) => {
             let first = errors.first().map(ToString::to_string).unwrap_or_default();
-            Err(format!("its filter needs fail2ban's own rules: {first}"))
+            Err(format!("its filter cannot be used here: {first}"))
         }
     }
 }
@@ -297,6 +297,9 @@ fn own_filter(text: &mut String, spec: &FilterSpec) {
         if !expressions.is_empty() {
             let _ = writeln!(text, "{key} = {}", list(expressions));
         }
+    }
+    if spec.maxlines > 1 {
+        let _ = writeln!(text, "maxlines = {}", spec.maxlines);
     }
     if let Some(pattern) = &spec.datepattern {
         let _ = writeln!(text, "datepattern = {}", quoted(pattern));

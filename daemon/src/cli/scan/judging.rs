@@ -141,9 +141,13 @@ impl Judging {
     /// The jails whose filter matches lines at a text file's beginning or whose service writes a file of that
     /// name; every jail if there is none. `forced`: the only jail there is.
     pub(super) fn choose(&mut self, path: &Path, head: &[u8], forced: bool) -> Vec<usize> {
-        if forced {
-            return self.all();
-        }
+        let chosen = if forced { self.all() } else { self.matching(path, head) };
+        // Filters that span lines begin anew: those that were tried are not read yet.
+        self.jails.iter_mut().for_each(|jail| jail.filter.begin());
+        chosen
+    }
+
+    fn matching(&mut self, path: &Path, head: &[u8]) -> Vec<usize> {
         let own = base_name(path);
         let clock = Clock { now: self.last, zone: jiff::tz::TimeZone::UTC };
         let lines: Vec<&[u8]> = head.split(|b| *b == b'\n').take(LINES_TRIED).collect();
@@ -160,16 +164,20 @@ impl Judging {
 
     /// The first stamp in these lines.
     pub(super) fn first_stamp(&mut self, head: &[u8], clock: &Clock) -> Option<Timestamp> {
-        let filter = &mut self.jails.first_mut()?.filter;
         let mut lines = head.split(|b| *b == b'\n').take(LINES_TRIED);
-        lines.find_map(|bytes| filter.examine(&Line { bytes, stamp: None }, clock).stamp)
+        lines.find_map(|bytes| self.stamp(bytes, clock))
     }
 
     /// The last stamp in these lines.
     pub(super) fn last_stamp(&mut self, lines: &[u8], clock: &Clock) -> Option<Timestamp> {
-        let filter = &mut self.jails.first_mut()?.filter;
         let mut lines = lines.rsplit(|b| *b == b'\n').take(LINES_TRIED);
-        lines.find_map(|bytes| filter.examine(&Line { bytes, stamp: None }, clock).stamp)
+        lines.find_map(|bytes| self.stamp(bytes, clock))
+    }
+
+    /// What the first filter says that finds a stamp: a jail's own may know other dates than the usual ones.
+    fn stamp(&mut self, bytes: &[u8], clock: &Clock) -> Option<Timestamp> {
+        let line = Line { bytes, stamp: None };
+        self.jails.iter_mut().find_map(|jail| jail.filter.examine(&line, clock).stamp)
     }
 
     /// True if a jail's filter understands a line at a text file's beginning.

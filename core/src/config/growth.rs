@@ -71,8 +71,13 @@ impl GrowthDraft {
     }
 }
 
+/// True for what `factor` may be.
+pub(super) fn is_factor(number: f64) -> bool {
+    number > 0.0 && number <= 1e6
+}
+
 fn factor(text: &str) -> Result<f64, Misfit> {
-    let number = text.parse::<f64>().ok().filter(|number| *number > 0.0 && *number <= 1e6);
+    let number = text.parse::<f64>().ok().filter(|number| is_factor(*number));
     number.ok_or(Misfit(format!("{text:?} is out of range"), "use a number above 0, up to 1000000"))
 }
 

@@ -53,6 +53,7 @@ impl Filter {
     }
 
     /// Judges one line. Lines of one log must come in their order: an operator's own filter may span several.
+    #[inline]
     pub fn judge(&mut self, line: &Line<'_>, clock: &Clock) -> Verdict {
         match &mut self.kind {
             Kind::BuiltIn(filter) => filter.judge(line, clock),
@@ -61,6 +62,7 @@ impl Filter {
     }
 
     /// Judges one line whose usual stamp was looked for before with [`Filter::find_date`], for all filters at once.
+    #[inline]
     pub fn judge_dated(&mut self, line: &Line<'_>, usual: Option<&Found>, clock: &Clock) -> Verdict {
         match &mut self.kind {
             Kind::BuiltIn(filter) => filter.judge_dated(line, usual, clock),

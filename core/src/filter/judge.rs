@@ -77,7 +77,7 @@ pub struct BuiltIn {
     classes: Vec<Class>,
     connection: ConnectionKey,
     /// The filter's own date patterns; nothing if the usual stamps are to be found.
-    dates: Option<Dates>,
+    dates: Option<Box<Dates>>,
     calendar: Calendar,
     /// A line whose date has been cut out of its middle.
     cut: Vec<u8>,
@@ -121,7 +121,7 @@ impl BuiltIn {
         let mut problems = Vec::new();
         let filter = || spec.name.clone();
         let dates = match spec.datepattern.as_deref().map(Dates::compile).transpose() {
-            Ok(dates) => dates,
+            Ok(dates) => dates.map(Box::new),
             Err(cause) => {
                 problems.push(FilterError::DatePattern { filter: filter(), cause });
                 None
@@ -413,7 +413,7 @@ pub(super) fn without_date<'a>(
 }
 
 /// Writes the line that `message repeated N times: [ .. ]` stands for, and returns N.
-fn unfold(text: &[u8], unfolded: &mut Vec<u8>) -> Option<u32> {
+pub(super) fn unfold(text: &[u8], unfolded: &mut Vec<u8>) -> Option<u32> {
     if text.last() != Some(&b']') {
         return None;
     }

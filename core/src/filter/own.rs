@@ -4,23 +4,24 @@
 //! Names are no addresses here, and nothing but an address can fail.
 
 use std::net::IpAddr;
-use std::ops::Range;
 
 use smol_str::SmolStr;
 
 use super::dated::{FIRST_YEAR, Years, detector};
 use super::dates::Undated;
 use super::fail2ban::{Encoding, Fail2banFilter, Hit, Options, Ruling, Subject, Timing};
-use super::judge::{trim_line_end, user, without_date};
+use super::judge::{trim_line_end, unfold, user, without_date};
 use super::regex::HostNames;
 use super::{Clock, FilterError, FilterSpec, Finding, Verdict, addr, header};
 use crate::event::{Class, Connection, Event, Line, Outcome};
 use crate::net::canonical;
+use crate::time::Timestamp;
 
 /// A filter of an operator's own that is ready to judge lines.
 #[derive(Debug)]
 pub struct Own {
     filter: Fail2banFilter,
+    spans_lines: bool,
     datepattern: Option<String>,
     years: Years,
 }
@@ -39,8 +40,9 @@ impl Own {
             encoding: Encoding::Utf8,
             keep_matches: false,
         };
+        let spans_lines = options.maxlines > 1;
         let filter = Fail2banFilter::compile(spec, options)?;
-        Ok(Own { filter, datepattern: spec.datepattern.clone(), years: Years::default() })
+        Ok(Own { filter, spans_lines, datepattern: spec.datepattern.clone(), years: Years::default() })
     }
 
     /// How often an expression took too many steps to tell whether it matches, since the last call.
@@ -53,15 +55,40 @@ impl Own {
         self.filter.begin();
     }
 
-    /// Judges one line.
+    /// Judges one line; one that rsyslog folded as each line that it stands for.
     pub fn judge(&mut self, line: &Line<'_>, clock: &Clock) -> Verdict {
-        match self.rule(line, clock) {
+        let ruling = self.rule(line, clock);
+        if ruling != Ruling::Miss || self.spans_lines {
+            return self.verdict(ruling, line.bytes, 1);
+        }
+        let Some((times, plain, stamp)) = self.unfolded(line) else { return Verdict::Miss };
+        let ruling = self.rule(&Line { bytes: &plain, stamp }, clock);
+        self.verdict(ruling, &plain, times)
+    }
+
+    fn verdict(&self, ruling: Ruling, bytes: &[u8], times: u32) -> Verdict {
+        match ruling {
             Ruling::Miss | Ruling::NoFail(_) => Verdict::Miss,
             Ruling::Ignored => Verdict::Ignored,
             Ruling::Failure(subject, hit) => {
-                self.event(&subject, hit, line.bytes).map_or(Verdict::Miss, Verdict::Event)
+                self.event(&subject, hit, bytes, times).map_or(Verdict::Miss, Verdict::Event)
             }
         }
+    }
+
+    /// How often the last line was, itself without its date, and when; nothing if it is not folded.
+    fn unfolded(&self, line: &Line<'_>) -> Option<(u32, Vec<u8>, Option<Timestamp>)> {
+        let bytes = trim_line_end(line.bytes);
+        let mut plain = Vec::new();
+        let times = unfold(self.without_date(bytes, &mut Vec::new()), &mut plain)?;
+        let said = self.filter.date().and_then(|date| date.time.ok());
+        Some((times, plain, line.stamp.or(said)))
+    }
+
+    /// What the last line holds besides its date.
+    fn without_date<'a>(&self, bytes: &'a [u8], cut: &'a mut Vec<u8>) -> &'a [u8] {
+        let date = self.filter.date().map(|date| date.range.clone());
+        without_date(bytes, date.filter(|range| range.end <= bytes.len()), cut)
     }
 
     /// Judges one line and tells what led to the verdict.
@@ -80,7 +107,10 @@ impl Own {
             successregex: None,
             captures: captures.map(|(name, value)| (name.to_owned(), value.text().into())).collect(),
             date: date.map(|date| date.range.clone()).filter(|range| !range.is_empty()),
-            stamp: line.stamp.or_else(|| date?.time.ok()),
+            stamp: match &verdict {
+                Verdict::Event(event) => event.stamp,
+                _ => line.stamp.or_else(|| date?.time.ok()),
+            },
             verdict,
         }
     }
@@ -100,7 +130,7 @@ impl Own {
         self.filter.captures().find(|(known, _)| *known == name).map(|(_, value)| value.text())
     }
 
-    fn event(&self, subject: &Subject, hit: Hit, line: &[u8]) -> Option<Event> {
+    fn event(&self, subject: &Subject, hit: Hit, line: &[u8], times: u32) -> Option<Event> {
         let number = |name: &str| header::number(self.captured(name)?.as_bytes());
         let user = hit.user.and_then(|name| user(name.as_bytes(), &(0..name.len())));
         let class = if user.as_deref() == Some("root") { Class::Root } else { Class::KnownUser };
@@ -113,7 +143,7 @@ impl Own {
             outcome: Outcome::Failure {
                 class,
                 kind: u16::try_from(hit.failregex).unwrap_or(u16::MAX),
-                attempts: number("attempts").unwrap_or(1).max(1),
+                attempts: number("attempts").unwrap_or(1).max(1).saturating_mul(times),
             },
             connection: port.map(|port| Connection { host: self.host(line), pid: None, port: Some(port) }),
             forwarded: self
@@ -136,13 +166,10 @@ impl Own {
         shown.parse().ok().map(canonical)
     }
 
-    /// Which host wrote the line: behind another proxy or log server the same port is another connection.
+    /// Which host wrote the line: the same port of another host is another connection.
     fn host(&self, line: &[u8]) -> u64 {
-        let line = trim_line_end(line);
-        let date: Option<Range<usize>> = self.filter.date().map(|date| date.range.clone());
-        let date = date.filter(|range| range.end <= line.len());
         let mut cut = Vec::new();
-        let text = without_date(line, date, &mut cut);
+        let text = self.without_date(trim_line_end(line), &mut cut);
         header::parse(text).map_or(0, |header| header.host_hash())
     }
 }
@@ -151,7 +178,6 @@ impl Own {
 mod tests {
     use super::*;
     use crate::filter::Filter;
-    use crate::time::Timestamp;
 
     const NOW: i64 = 1_795_348_800;
 
@@ -195,6 +221,18 @@ mod tests {
         assert_eq!(at(Some("{^LN-BEG}EPOCH")), [dated.clone(), None, undated.clone()]);
         assert_eq!(at(Some("{NONE}")), [None, None, undated.clone()]);
         assert_eq!(at(Some("^%d/%m/%ExY %H:%M:%S")), [None, dated, undated]);
+    }
+
+    #[test]
+    fn a_folded_line_counts_as_often_as_it_was_written() {
+        let spec = own(&[r"^\s*\S+ app\[\d+\]: no <HOST>$"]);
+        let lines = [
+            "Nov 22 07:57:11 vm app[7]: message repeated 3 times: [ no 192.0.2.7]",
+            "Nov 22 07:57:11 vm app[7]: said message repeated 3 times: [ no 192.0.2.7]",
+        ];
+        let [Some(event), None] = &events(&spec, &lines)[..] else { panic!("one of two") };
+        assert_eq!(event.outcome, Outcome::Failure { class: Class::KnownUser, kind: 0, attempts: 3 });
+        assert_eq!(event.stamp, Some(Timestamp::from_secs(1_795_334_231)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::config::growth::is_factor;
 use crate::config::keys::MAX_MAXLINES;
 use crate::config::{Backend, JailConfig, MAX_MAXRETRY};
 use crate::event::Points;
@@ -193,7 +194,10 @@ impl Writer {
         }
         let _ = writeln!(text, "bantime = {}", quoted(&jail.bantime.to_string()));
         if jail.increment {
-            let _ = writeln!(text, "growth = {}", growth(&jail.growth));
+            match unusable(jail) {
+                Some(why) => self.lose(format!("jail {name:?}: its bans do not grow: {why}")),
+                None => drop(writeln!(text, "growth = {}", growth(&jail.growth))),
+            }
         }
         Ok(())
     }
@@ -304,6 +308,15 @@ fn own_filter(text: &mut String, spec: &FilterSpec) {
     if let Some(pattern) = &spec.datepattern {
         let _ = writeln!(text, "datepattern = {}", quoted(pattern));
     }
+}
+
+/// Why a jail's growth cannot be said here.
+fn unusable(jail: &F2bJail) -> Option<String> {
+    if jail.growth.factor.is_some_and(|factor| !is_factor(factor)) {
+        return Some("bantime.factor is out of range".to_owned());
+    }
+    let (earlier, why) = jail.growth.gap(jail.bantime)?;
+    Some(format!("bantime.formula gives nothing after {earlier} bans: {why}"))
 }
 
 fn growth(growth: &Growth) -> String {

@@ -129,7 +129,67 @@ fn evaluate(node: &Node, ban: &Ban) -> Result<Value, Undefined> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What formulas are made of, and what they are not.
+    const PIECES: [&str; 40] = [
+        "ban.Time",
+        "ban.Count",
+        "banFactor",
+        "0",
+        "1",
+        "7",
+        "1e308",
+        "0x7fffffffffffffffffffffffffffffff",
+        "1_0",
+        ".5",
+        "1.",
+        "+",
+        "-",
+        "*",
+        "/",
+        "//",
+        "%",
+        "**",
+        "<<",
+        ">>",
+        "&",
+        "|",
+        "^",
+        "~",
+        "(",
+        ")",
+        ",",
+        "<",
+        ">=",
+        "==",
+        " if ",
+        " else ",
+        " and ",
+        " not ",
+        "min(",
+        "int(",
+        "math.exp(",
+        "math.inf",
+        "é",
+        "e+",
+    ];
+
+    proptest! {
+        #[test]
+        fn no_text_and_no_number_is_too_much(
+            pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 1..14),
+            time in prop_oneof![any::<u32>().prop_map(f64::from), any::<f64>()],
+            count in any::<u32>(),
+            factor in any::<f64>(),
+        ) {
+            if let Ok(formula) = Formula::parse(&pieces.concat()) {
+                let _ = formula.compute(time.into(), count, factor.into());
+            }
+        }
+    }
 
     fn computed(text: &str, count: u32) -> Result<Value, Undefined> {
         Formula::parse(text).unwrap().compute(Value::Int(600), count, Value::Int(2))

@@ -6,6 +6,9 @@ use super::functions::{CONSTANTS, FUNCTIONS, Function};
 use super::value::{self, Computed, Value};
 use super::{FormulaError, MAX_CHARS, MAX_DEPTH};
 
+/// Whether a comparison holds.
+type Holds = fn(Option<Ordering>) -> bool;
+
 /// A part of a formula.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
@@ -13,10 +16,10 @@ pub(super) enum Node {
     Time,
     Count,
     Factor,
-    Unary(fn(Value) -> Computed, Box<Node>),
+    Unary(Sign, Box<Node>),
     Binary(fn(Value, Value) -> Computed, Box<[Node; 2]>),
     /// `a < b <= c`: each pair must hold.
-    Compare(Box<Node>, Vec<(fn(Option<Ordering>) -> bool, Node)>),
+    Compare(Box<Node>, Vec<(Holds, Node)>),
     /// `and` and `or`: the left one if its truth is `until`, else the right one.
     Either {
         until: bool,
@@ -53,12 +56,11 @@ const LEVELS: [&[Operator]; 6] = [
     &[("*", value::multiply), ("/", value::divide), ("//", value::floor_divide), ("%", value::modulo)],
 ];
 
-const SIGNED: [(&str, fn(Value) -> Computed); 3] =
-    [("-", value::negate), ("+", value::keep), ("~", value::invert)];
+type Sign = fn(Value) -> Computed;
 
-type Comparison = (&'static str, fn(Option<Ordering>) -> bool);
+const SIGNED: [(&str, Sign); 3] = [("-", value::negate), ("+", value::keep), ("~", value::invert)];
 
-const COMPARISONS: [Comparison; 6] = [
+const COMPARISONS: [(&str, Holds); 6] = [
     ("<", |order| order == Some(Ordering::Less)),
     ("<=", |order| matches!(order, Some(Ordering::Less | Ordering::Equal))),
     (">", |order| order == Some(Ordering::Greater)),
@@ -284,14 +286,14 @@ impl Parser {
         }
         let node = match self.tokens.get(self.at) {
             Some((Token::Number(value), ..)) => Node::Number(*value),
-            Some((Token::Name(name), ..)) => match name.as_str() {
+            Some((Token::Name(name), ..)) => match name.clone().as_str() {
                 "ban.Time" => Node::Time,
                 "ban.Count" => Node::Count,
                 "banFactor" => Node::Factor,
                 "if" | "else" | "and" | "or" => return Err(self.unexpected()),
                 name => match CONSTANTS.iter().find(|(known, _)| *known == name) {
                     Some((_, value)) => Node::Number(*value),
-                    None => return self.call(&name.to_owned()),
+                    None => return self.call(name),
                 },
             },
             _ => return Err(self.unexpected()),

@@ -9,11 +9,13 @@ pub mod growth;
 pub mod lines;
 pub mod names;
 pub mod never;
+pub mod outage;
 pub mod policy;
 pub mod proxies;
 pub mod rate;
 pub mod replay;
 pub mod secret;
+pub mod stealth;
 pub mod trust;
 pub mod window;
 
@@ -71,6 +73,10 @@ pub struct Judgement {
     pub attempt: Option<Attempt>,
     /// The ban to make.
     pub decision: Option<Decision>,
+    /// An outage that began or ended.
+    pub outage: Option<outage::Change>,
+    /// Guessing at accounts in use.
+    pub stealth: Option<stealth::Change>,
 }
 
 /// A line that added attempts to its connection.
@@ -110,6 +116,10 @@ pub struct Judge {
     pub past: PastBans,
     /// Addresses that carry most of a web log's good traffic.
     pub proxies: Proxies,
+    /// From where users come regularly, in case nobody can log in.
+    pub outages: outage::Guard,
+    /// Guessing at accounts in use, from many places.
+    pub stealth: stealth::Stealth,
     /// What nobody outside knows; without it there are neither decoys nor shifted thresholds.
     pub secret: Option<Secret>,
     /// The share of names without an account that are judged as if they had one.
@@ -136,6 +146,8 @@ impl Judge {
             names,
             past,
             proxies: Proxies::default(),
+            outages: outage::Guard::default(),
+            stealth: stealth::Stealth::default(),
             secret: None,
             decoys: Percent(0),
             trusted_proxies,
@@ -286,6 +298,7 @@ impl Judge {
         addr: IpAddr,
         when: Timestamp,
     ) -> Judgement {
+        let mut stealth = None;
         // A login without a user (a web server's 302) can be forged by a request: it clears nothing.
         if let Some(user) = &event.user {
             let subject = self.subject(addr);
@@ -295,6 +308,8 @@ impl Judge {
             }
             self.windows.forget_user(index, subject, names::hash(user));
             self.names.logged_in(user);
+            let is_known = self.trust.is_known_place(addr, when);
+            stealth = self.stealth.good_login(&jail, subject, user, is_known, when);
             self.trust.good_login(addr, Some(user), when);
         }
         let attempt = Attempt {
@@ -307,7 +322,8 @@ impl Judge {
             tries: 1,
             connection: None,
         };
-        Judgement { attempt: Some(attempt), decision: None }
+        let outage = self.outages.good_login(&attempt.jail, addr, when);
+        Judgement { attempt: Some(attempt), decision: None, outage, stealth }
     }
 
     fn failed_login(
@@ -344,8 +360,14 @@ impl Judge {
         let spared = self.never.contains_addr(addr)
             || self.proxies.spares(&jail.name, addr, when, known)
             || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
+        let tried =
+            attempt.user.as_deref().filter(|user| !spared && !known_place && self.names.is_in_use(user));
+        let stealth = tried.and_then(|user| {
+            let raises = mode != Mode::Learn;
+            self.stealth.failure(&jail.name, self.subject(addr), user, when, raises)
+        });
         if spared || mode == Mode::Banned {
-            return Judgement { attempt: Some(attempt), decision: None };
+            return Judgement { attempt: Some(attempt), stealth, ..Judgement::default() };
         }
         let failure = Failure {
             time: when,
@@ -355,9 +377,14 @@ impl Judge {
             connection: failed.shown.map_or(0, |shown| shown.connection),
         };
         let sum = self.windows.add(index, subject, failure, &jail.policy);
-        let decision = (sum >= self.threshold(jail, subject) && mode == Mode::Judge)
-            .then(|| self.decide(index, jail, subject, when, known_place));
-        Judgement { attempt: Some(attempt), decision }
+        let threshold = self.threshold(jail, subject);
+        if sum < threshold || mode != Mode::Judge {
+            return Judgement { attempt: Some(attempt), stealth, ..Judgement::default() };
+        }
+        let is_owner = self.trust.is_owner(addr, attempt.user.as_deref(), when);
+        let (held_back, outage) = self.outages.holds_back(&jail.name, addr, (sum, threshold), is_owner, when);
+        let decision = (!held_back).then(|| self.decide(index, jail, subject, when, known_place));
+        Judgement { attempt: Some(attempt), decision, outage, stealth }
     }
 
     /// How many bans a source had before, as far as they lengthen those of this jail.
@@ -476,13 +503,16 @@ impl Judge {
     }
 
     /// Drops what is too old to matter. Call it now and then, at least once a minute.
-    pub fn sweep(&mut self, now: Timestamp) {
+    ///
+    /// Tells of what is over.
+    pub fn sweep(&mut self, now: Timestamp) -> (Vec<outage::Change>, Vec<stealth::Change>) {
         let findtimes: Vec<Span> = self.jails.iter().map(|jail| jail.policy.findtime).collect();
         self.windows.sweep(now, &findtimes);
         self.rates.iter_mut().flatten().for_each(|rates| rates.service(now));
         self.sweep_connections(now);
         self.trust.sweep(now);
         self.past.sweep(now);
+        (self.outages.sweep(now), self.stealth.sweep(now))
     }
 }
 

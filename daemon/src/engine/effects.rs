@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use tracing::{error, warn};
 
 use pillory_core::jail::proxies::Standing;
+use pillory_core::jail::{outage, stealth};
 use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
@@ -100,7 +101,9 @@ impl Engine {
     /// Says what is wrong with the store that a start found, and gives one that begins `anew` what is known.
     pub(crate) fn begin_store(&mut self, anew: bool, lost: Option<String>) {
         if let Some(lost) = lost {
-            warn!(reason = %lost, "the store does not tell who was banned");
+            if anew {
+                warn!(reason = %lost, "the store does not tell who was banned");
+            }
             self.warnings.insert("lost".into(), lost);
         }
         if anew {
@@ -131,6 +134,11 @@ impl Engine {
             );
             self.warnings.insert(format!("no effect {prefix}"), text);
         }
+        match notice {
+            Notice::Outage(change) => self.warn_of_outage(change),
+            Notice::Stealth(change) => self.warn_of_stealth(change),
+            _ => {}
+        }
         if let Notice::Proxy((jail, addr, standing, share)) = notice {
             let text = format!("jail {jail}: {addr} ({share} %) {}", logging::proxy_words(*standing));
             let key = format!("proxy {jail} {addr}");
@@ -139,6 +147,30 @@ impl Engine {
                 _ => self.warnings.insert(key, text),
             };
             self.meta.push((META_PROXIES.into(), self.machine.judge.proxies.kept()));
+        }
+    }
+
+    /// A warning as long as an outage lasts.
+    fn warn_of_outage(&mut self, change: &outage::Change) {
+        match change {
+            outage::Change::Began(jail, addr) => {
+                let text = format!("jail {jail}: {addr} {}", logging::OUTAGE);
+                self.warnings.insert(format!("outage {jail}"), text);
+            }
+            outage::Change::Ended(jail) => drop(self.warnings.remove(&format!("outage {jail}"))),
+        }
+    }
+
+    /// A warning as long as accounts in use are guessed at, and one until the next start if somebody got in.
+    fn warn_of_stealth(&mut self, change: &stealth::Change) {
+        match change {
+            stealth::Change::Began { jail, .. } => {
+                self.warnings.insert(format!("stealth {jail}"), logging::stealth_words(change));
+            }
+            stealth::Change::GotIn { jail, user, .. } => {
+                self.warnings.insert(format!("got in {jail} {user}"), logging::stealth_words(change));
+            }
+            stealth::Change::Ended(jail) => drop(self.warnings.remove(&format!("stealth {jail}"))),
         }
     }
 

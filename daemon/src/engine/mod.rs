@@ -306,7 +306,7 @@ impl Engine {
         self.machine.tick(now, &mut self.effects);
         if now.since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;
-            self.machine.sweep(now);
+            self.machine.sweep(now, &mut self.effects);
             self.say_limits();
         }
         if now.since(self.last_verify) >= VERIFY_EVERY || now < self.last_verify {

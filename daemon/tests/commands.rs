@@ -291,7 +291,8 @@ fn import_without_a_daemon_keeps_bans_for_its_start() {
     let place = Place::new("import");
     let list = place.write(
         "list.txt",
-        "192.0.2.7\n198.51.100.155/24 - 12/2016. WP login attempts\n203.0.0.0/16\n127.0.0.1\nnonsense\n0.0.0.0/0\n",
+        "192.0.2.7\n198.51.100.155/24 - 12/2016. WP login attempts\n203.0.0.0/16\n127.0.0.1\nnonsense\n0.0.0.0/0\n\
+         203.1.0.0/16 - 12/2016. too wide to be banned, and too old\n",
     );
     let dry = place.offline(&["import", "--json", "--dry-run", &list]);
     assert_eq!(dry.code, Some(0), "{dry:?}");
@@ -300,16 +301,16 @@ fn import_without_a_daemon_keeps_bans_for_its_start() {
     assert_eq!(answer.code, Some(0), "{answer:?}");
     let said = answer.json();
     assert_eq!(said["banned"], serde_json::json!(["192.0.2.7/32"]));
-    assert_eq!((&said["changed"], &said["history_only"]), (&1.into(), &1.into()));
+    assert_eq!((&said["changed"], &said["history_only"]), (&1.into(), &2.into()));
     assert_eq!(said["refused"][0]["prefix"], "127.0.0.1/32");
     assert_eq!((&said["unreadable"][0]["line"], &said["wide"][0]["line"]), (&5.into(), &3.into()));
     assert_eq!(said["normalised"][0]["prefix"], "198.51.100.0/24");
     assert_eq!(place.offline(&["export"]).out, "192.0.2.7\n");
     let again = place.offline(&["import", "--json", "--ban", "--wide", &list]).json();
     // Taking a list over again renews its bans.
-    assert_eq!((&again["changed"], &again["history_only"]), (&3.into(), &0.into()));
-    assert_eq!(place.offline(&["export"]).out, "192.0.2.7\n198.51.100.0/24\n203.0.0.0/16\n");
-    assert_eq!(place.offline(&["export", "--json"]).json().as_array().map(Vec::len), Some(3));
+    assert_eq!((&again["changed"], &again["history_only"]), (&4.into(), &0.into()));
+    assert_eq!(place.offline(&["export"]).out, "192.0.2.7\n198.51.100.0/24\n203.0.0.0/16\n203.1.0.0/16\n");
+    assert_eq!(place.offline(&["export", "--json"]).json().as_array().map(Vec::len), Some(4));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! [`fail2ban`] reads a fail2ban directory instead.
 
 pub mod fail2ban;
+mod growth;
 pub mod keys;
 pub mod problem;
 pub mod raw;

@@ -12,7 +12,7 @@ use crate::time::{BanTime, Span, Timestamp};
 
 use super::growth::Growth;
 use super::rate::{Rates, Tally};
-use super::{Failed, JailIndex, Judge, Judgement, Mode};
+use super::{Failed, Jail, JailIndex, Judge, Judgement, Mode};
 
 /// What such a jail says.
 #[derive(Debug, Clone)]
@@ -121,8 +121,7 @@ impl Judge {
         if self.never.overlaps(prefix) || mode == Mode::Learn {
             return Judgement { attempt: Some(attempt), ..Judgement::default() };
         }
-        let earlier = rules.growth.as_ref().map_or(0, |_| self.past.count_of(prefix, &jail.name));
-        let weight = Growth::weight(earlier, rules.maxretry);
+        let weight = self.weight(&jail, prefix);
         let source = Subject::Net(prefix);
         let Some(rates) = self.rates_of(index) else { return Judgement::default() };
         let mut tally = None;
@@ -131,7 +130,7 @@ impl Judge {
         }
         // Failures of whom is banned count too: what is left of them counts when the ban is over.
         let tally = tally.filter(|_| mode == Mode::Judge);
-        let decision = tally.map(|tally| self.line_ban(&jail.name, rules, prefix, tally));
+        let decision = tally.map(|tally| self.line_ban(&jail, rules, prefix, tally));
         Judgement { attempt: Some(attempt), decision, ..Judgement::default() }
     }
 
@@ -156,17 +155,11 @@ impl Judge {
         all
     }
 
-    fn line_ban(&self, jail: &JailName, rules: &LineRules, prefix: Prefix, tally: Tally) -> Decision {
-        let bantime = match &rules.growth {
-            None => rules.bantime,
-            Some(growth) => {
-                let earlier = match growth.overalljails {
-                    true => self.past.count(prefix),
-                    false => self.past.count_of(prefix, jail),
-                };
-                growth.bantime(rules.bantime, earlier, self.past.chance(prefix, tally.last))
-            }
-        };
+    fn line_ban(&self, jail: &Jail, rules: &LineRules, prefix: Prefix, tally: Tally) -> Decision {
+        let chance = || self.past.chance(prefix, tally.last);
+        let bantime = rules.growth.as_ref().map_or(rules.bantime, |growth| {
+            growth.bantime(rules.bantime, self.earlier(jail, prefix), chance())
+        });
         let plural = if tally.retry == 1 { "failure" } else { "failures" };
         let reason = match tally.last.since(tally.first) {
             span if span.secs() == 0 => format!("{} {plural} at once", tally.retry),
@@ -174,13 +167,13 @@ impl Judge {
         };
         Decision {
             prefix,
-            jail: jail.clone(),
+            jail: jail.name.clone(),
             since: tally.last,
             until: bantime.end(tally.last),
             failures: tally.retry,
             reason,
             origin: Origin::Local,
-            scope: rules.reach.scope(jail),
+            scope: rules.reach.scope(&jail.name),
             forced: false,
         }
     }

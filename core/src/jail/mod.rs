@@ -31,6 +31,7 @@ use crate::time::{BanTime, Span, Timestamp};
 
 use bantime::PastBans;
 use connections::Connections;
+use growth::Growth;
 use lines::LineRules;
 use names::Names;
 use never::NeverBan;
@@ -53,6 +54,16 @@ pub struct Jail {
     pub policy: Policy,
     /// The rules of a jail that counts lines as fail2ban does; its `policy` only says the same for people.
     pub lines: Option<LineRules>,
+}
+
+impl Jail {
+    /// How its bans grow with earlier ones; nothing if they do not.
+    pub fn growth(&self) -> Option<&Growth> {
+        match &self.lines {
+            Some(rules) => rules.growth.as_ref(),
+            None => self.policy.growth.as_deref(),
+        }
+    }
 }
 
 /// What became of one event.
@@ -123,6 +134,8 @@ impl Judge {
     /// A judge with empty windows.
     pub fn new(jails: Vec<Jail>, names: Names, trusted_proxies: PrefixSet, max_tracked: usize) -> Judge {
         let rates = jails.iter().map(|jail| Some(jail.lines.as_ref()?.rates(max_tracked))).collect();
+        let mut past = PastBans::default();
+        past.set_jails(jails.iter().filter(|jail| jail.growth().is_some()).map(|jail| jail.name.clone()));
         Judge {
             jails,
             rates,
@@ -131,7 +144,7 @@ impl Judge {
             never: NeverBan::default(),
             trust: Trust::default(),
             names,
-            past: PastBans::default(),
+            past,
             proxies: Proxies::default(),
             outages: outage::Guard::default(),
             stealth: stealth::Stealth::default(),
@@ -334,7 +347,9 @@ impl Judge {
             }
             points => points,
         };
-        let points = each.times(failed.tries);
+        let subject = self.subject(addr);
+        let weight = if known_place { 1 } else { self.weight(jail, subject) };
+        let points = each.times(failed.tries).times(weight);
         let user = failed.user.as_deref().map_or(0, |user| match known_place {
             true => self.names.meant(class, user),
             false => names::hash(user),
@@ -362,7 +377,6 @@ impl Judge {
         if spared || mode == Mode::Banned {
             return Judgement { attempt: Some(attempt), stealth, ..Judgement::default() };
         }
-        let subject = self.subject(addr);
         let failure = Failure {
             time: when,
             points,
@@ -379,6 +393,20 @@ impl Judge {
         let (held_back, outage) = self.outages.holds_back(&jail.name, addr, (sum, threshold), is_owner, when);
         let decision = (!held_back).then(|| self.decide(index, jail, subject, when, known_place));
         Judgement { attempt: Some(attempt), decision, outage, stealth }
+    }
+
+    /// How many bans a source had before, as far as they lengthen those of this jail.
+    fn earlier(&self, jail: &Jail, source: Prefix) -> u32 {
+        match jail.growth() {
+            Some(growth) if !growth.overalljails => self.past.count_of(source, &jail.name),
+            _ => self.past.count(source),
+        }
+    }
+
+    /// How many failures one of a source counts for: where bans grow, an old acquaintance's count more.
+    fn weight(&self, jail: &Jail, source: Prefix) -> u32 {
+        let maxretry = jail.policy.maxretry.0.div_ceil(100);
+        jail.growth().map_or(1, |_| Growth::weight(self.past.count_of(source, &jail.name), maxretry))
     }
 
     /// True for a name without an account that is judged as if it had one, so that bans do not tell which exist.
@@ -407,8 +435,14 @@ impl Judge {
         let points = failures.iter().fold(Points(0), |sum, failure| sum.plus(failure.points));
         let first = failures.first().map_or(when, |failure| failure.time);
         self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
-        let earlier = self.past.count(subject);
-        let bantime = match jail.policy.bantime.step(earlier) {
+        let earlier = self.earlier(jail, subject);
+        let bantime = match jail.growth() {
+            None => jail.policy.bantime.step(earlier),
+            Some(growth) => {
+                growth.bantime(jail.policy.bantime.step(0), earlier, self.past.chance(subject, when))
+            }
+        };
+        let bantime = match bantime {
             step if known_place && earlier == 0 => step.min(FIRST_BAN_OF_KNOWN_PLACE),
             step => step,
         };

@@ -121,9 +121,6 @@ pub(crate) fn build(
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
     judge.decoys = config.decoys;
     judge.past.set_memory(config.retention);
-    let grows =
-        |jail: &&ActiveJail| jail.config.lines.as_ref().is_some_and(|lines| lines.rules.growth.is_some());
-    judge.past.set_jails(active.iter().filter(grows).map(|jail| jail.config.name.clone()));
     Ok((Machine::new(judge, extractors, config.scope), readers))
 }
 

@@ -91,12 +91,6 @@ impl Fail2ban {
             runs
         });
         self.problems.extend(problems);
-        for jail in self.jails.iter().filter(|jail| jail.growth.increment && jail.growth.formula.is_some()) {
-            let name = jail.name.as_str();
-            self.notices.push(format!(
-                "jail {name:?}: bantime.formula is not computed: each ban is twice as long as the one before"
-            ));
-        }
         if !self.jails.is_empty() {
             self.notices.extend(EXCEPTIONS.map(str::to_owned));
         }
@@ -136,7 +130,7 @@ fn filter_place<'a>(jail: &'a F2bJail, error: &FilterError) -> &'a Place {
         FilterError::Pattern { key, index, .. } | FilterError::NoHost { key, index, .. } => {
             jail.places.of_expression(key, *index)
         }
-        FilterError::DatePattern { .. } | FilterError::Dates { .. } => jail.places.of("datepattern"),
+        FilterError::DatePattern { .. } => jail.places.of("datepattern"),
     }
 }
 
@@ -155,6 +149,14 @@ fn doubtful(jail: &F2bJail, knows_port: &dyn Fn(&str) -> bool) -> Vec<Problem> {
         && let Err(error) = encoding.parse::<Encoding>()
     {
         say("logencoding", format!("logencoding: {error}"));
+    }
+    if let Some((earlier, why)) = jail.growth.gap(jail.bantime).filter(|_| jail.increment) {
+        say(
+            "bantime.formula",
+            format!(
+                "bantime.formula gives nothing after {earlier} bans: {why}; mend it, such a ban does not grow"
+            ),
+        );
     }
     for port in convert::jail(jail).port.iter().filter(|port| !knows_port(port)) {
         say("port", format!("port {port:?} has no number; write it as one, or add it to /etc/services"));

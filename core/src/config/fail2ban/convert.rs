@@ -43,7 +43,7 @@ pub(super) fn jail(jail: &F2bJail) -> JailConfig {
         maxretry: jail.maxretry,
         findtime: jail.findtime,
         bantime: jail.bantime,
-        growth: jail.growth.increment.then(|| jail.growth.as_grown()),
+        growth: jail.increment.then(|| jail.growth.clone()),
         ignore: PrefixSet::new(jail.ignoreip.iter().copied()),
         reach,
         maxmatches: jail.maxmatches,

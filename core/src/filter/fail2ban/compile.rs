@@ -109,7 +109,7 @@ impl Compiler<'_> {
             Ok(detector) => Some(detector),
             Err(cause) => {
                 let filter = self.spec.name.clone();
-                self.problems.push(FilterError::Dates { filter, cause });
+                self.problems.push(FilterError::DatePattern { filter, cause });
                 None
             }
         }

@@ -186,18 +186,27 @@ impl Judging {
         if chosen.is_empty() { self.all() } else { chosen }
     }
 
+    /// A file begins: filters that span lines begin anew. Those that were tried on it have not read it yet.
+    pub(super) fn begin(&mut self) {
+        self.jails.iter_mut().for_each(|jail| jail.filter.begin());
+    }
+
     /// The first stamp in these lines.
     pub(super) fn first_stamp(&mut self, head: &[u8], clock: &Clock) -> Option<Timestamp> {
-        let filter = &mut self.jails.first_mut()?.filter;
         let mut lines = head.split(|b| *b == b'\n').take(LINES_TRIED);
-        lines.find_map(|bytes| filter.examine(&Line { bytes, stamp: None }, clock).stamp)
+        lines.find_map(|bytes| self.stamp(bytes, clock))
     }
 
     /// The last stamp in these lines.
     pub(super) fn last_stamp(&mut self, lines: &[u8], clock: &Clock) -> Option<Timestamp> {
-        let filter = &mut self.jails.first_mut()?.filter;
         let mut lines = lines.rsplit(|b| *b == b'\n').take(LINES_TRIED);
-        lines.find_map(|bytes| filter.examine(&Line { bytes, stamp: None }, clock).stamp)
+        lines.find_map(|bytes| self.stamp(bytes, clock))
+    }
+
+    /// What the first filter says that finds a stamp: a jail's own may know other dates than the usual ones.
+    fn stamp(&mut self, bytes: &[u8], clock: &Clock) -> Option<Timestamp> {
+        let line = Line { bytes, stamp: None };
+        self.jails.iter_mut().find_map(|jail| jail.filter.examine(&line, clock).stamp)
     }
 
     /// True if a jail's filter understands a line at a text file's beginning.

@@ -183,6 +183,7 @@ fn one(
         (Format::Journal, By::Just(jails)) => ("journal", jails),
         (Format::Journal, _) => ("journal", judging.all()),
     };
+    judging.begin();
     let mut done = Scanned {
         path: path.clone(),
         first: file.first,

@@ -121,6 +121,30 @@ fn ignoreip_of_a_jail_and_the_never_ban_set_both_hold() {
     assert_eq!(daemon.list().len(), 1);
 }
 
+#[test]
+fn an_offender_is_rejected_or_dropped_as_the_action_says() {
+    for (blocktype, expected) in [
+        ("", std::io::ErrorKind::ConnectionRefused),
+        ("blocktype=\"REJECT --reject-with tcp-reset\"", std::io::ErrorKind::ConnectionRefused),
+        ("blocktype=DROP", std::io::ErrorKind::TimedOut),
+    ] {
+        let jails = format!("{SSHD}action = iptables-multiport[port=ssh, {blocktype}]\n");
+        let Some((world, host, daemon)) = guarded(&jails) else { return };
+        let _listener = host.in_network(|| std::net::TcpListener::bind("[::]:22").expect("a port"));
+        for (pid, addr) in [(1, "198.51.100.7"), (2, "2001:db8:1::10")] {
+            assert!(world.attacker(addr).connect(22, SOON).is_ok());
+            host.append("/var/log/auth.log", failed_line(pid, "root", addr).repeat(3));
+        }
+        wait_in(&world, &daemon, "ban4_sshd", "198.51.100.7/32");
+        wait_in(&world, &daemon, "ban6_sshd", "2001:db8:1::10/128");
+        for addr in ["198.51.100.7", "2001:db8:1::10"] {
+            let limit = if expected == std::io::ErrorKind::TimedOut { SHORT } else { SOON };
+            let error = world.attacker(addr).connect(22, limit).expect_err("it is shut out");
+            assert_eq!(error.kind(), expected, "{blocktype}: {addr}: {error}");
+        }
+    }
+}
+
 const SCRIPTED: &str = "[Definition]
 actionstart = echo start >> /run/said
 actionstop = echo stop >> /run/said

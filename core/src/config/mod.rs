@@ -16,6 +16,7 @@ use crate::machine::ScopeRule;
 use crate::net::{Prefix, PrefixSet};
 use crate::time::Span;
 
+pub use fail2ban::native::{Block, Way};
 pub use problem::Problem;
 
 /// Everything that is configured, valid and complete.
@@ -95,6 +96,10 @@ pub struct JailConfig {
     pub policy: Policy,
     /// Names or numbers of its ports; empty means found from the service's sockets, else the filter's.
     pub port: Vec<String>,
+    /// What becomes of an offender's packets to these ports.
+    pub block: Block,
+    /// Which packets to these ports are looked at.
+    pub way: Way,
     /// What a jail says that was read from a fail2ban directory; nothing for all others.
     pub lines: Option<LineJail>,
 }

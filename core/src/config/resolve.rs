@@ -10,7 +10,7 @@ use crate::time::Span;
 
 use super::keys::{Draft, JAIL_KEYS, Key, Misfit, Misfits, POLICY_KEYS, TOP_KEYS, TopDraft, point_table};
 use super::raw::{Entry, RawConfig};
-use super::{Backend, Config, Enabled, JailConfig, OnStop, Problem};
+use super::{Backend, Block, Config, Enabled, JailConfig, OnStop, Problem, Way};
 
 /// Jails that run only when asked for: PAM's lines of a service with a jail of its own would count twice.
 const ON_REQUEST: [&str; 1] = ["pam-generic"];
@@ -172,7 +172,18 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(JailConfig { name: jail_name, enabled, backend, logpath, filter, policy, port, lines: None })
+    Ok(JailConfig {
+        name: jail_name,
+        enabled,
+        backend,
+        logpath,
+        filter,
+        policy,
+        port,
+        block: Block::Drop,
+        way: Way::Arriving,
+        lines: None,
+    })
 }
 
 fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec {

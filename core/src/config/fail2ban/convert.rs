@@ -5,7 +5,7 @@ use crate::filter::FilterSpec;
 use crate::jail::lines::{LineRules, Reach as Shut};
 use crate::net::PrefixSet;
 
-use super::native::Reach;
+use super::native::{Block, Reach, Way};
 use super::{F2bAction, F2bJail, Fail2ban, NativeAction, UseDns};
 
 /// Every port: how a jail of fail2ban's names all ports of a protocol.
@@ -34,6 +34,7 @@ impl Fail2ban {
 
 pub(super) fn jail(jail: &F2bJail) -> JailConfig {
     let (reach, port) = reach(&jail.actions);
+    let (block, way) = treatment(&jail.actions);
     let stands_in = jail.filter.stand_in.is_some();
     let filter = match &jail.filter.stand_in {
         Some(stand_in) => FilterSpec { ignoreregex: jail.filter.ignoreregex.clone(), ..stand_in.clone() },
@@ -67,6 +68,8 @@ pub(super) fn jail(jail: &F2bJail) -> JailConfig {
         filter,
         policy: jail.policy(),
         port,
+        block,
+        way,
         lines: Some(LineJail {
             rules,
             options,
@@ -110,6 +113,15 @@ fn reach(actions: &[F2bAction]) -> (Shut, Vec<String>) {
         }
     }
     (shut, port)
+}
+
+/// What becomes of packets to the jail's ports: as its first native action has it.
+fn treatment(actions: &[F2bAction]) -> (Block, Way) {
+    let native = |action: &F2bAction| match &action.native {
+        NativeAction::Nftables { block, way, .. } => Some((*block, *way)),
+        _ => None,
+    };
+    actions.iter().find_map(native).unwrap_or_default()
 }
 
 /// `ssh` and `tcp` as `ssh/tcp`; nothing if a protocol has no ports, or is every protocol.

@@ -3,6 +3,9 @@
 //! Text that came from logs is escaped before it is logged.
 
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pillory_core::jail::proxies::Standing;
@@ -23,6 +26,17 @@ pub(crate) enum Format {
 
 /// Whether lines are objects.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// fail2ban's log, if somebody may read bans there.
+static BAN_LOG: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Whether the last line could not be written there, which is said once.
+static BAN_LOG_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// From now on bans are written to this file too, in fail2ban's very form.
+pub(crate) fn ban_log(file: Option<PathBuf>) {
+    *BAN_LOG.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = file;
+}
 
 /// Starts logging to stderr.
 pub(crate) fn start(format: Format) {
@@ -121,21 +135,38 @@ pub(crate) fn proxy_words(standing: Standing) -> &'static str {
 
 /// `2026-01-02 03:04:05,678 pillory.actions         [7]: NOTICE  [sshd] Ban 192.0.2.1`
 ///
-/// Not as JSON: there the line before says the same, and every line is an object.
+/// Not as JSON: there the line before says the same, and every line is an object. In fail2ban's own log its own name
+/// stands in the place of ours, because filters look for that.
 fn fail2ban_line(ban: &Ban, what: &str) {
-    if IS_JSON.load(Ordering::Relaxed) {
-        return;
-    }
     let now = clock::now();
     let Ok(stamp) = jiff::Timestamp::from_millisecond(now.millis()) else { return };
     let stamp = stamp.to_zoned(clock::zone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
     let millis = now.millis().rem_euclid(1000);
-    let line = format!(
-        "{stamp},{millis:03} pillory.actions         [{}]: NOTICE  [{}] {what} {}\n",
-        std::process::id(),
-        ban.jail,
-        ban.prefix.short()
-    );
-    // A log that cannot be written must not stop the bans.
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let line = |name: &str| {
+        let (pid, jail, ip) = (std::process::id(), &ban.jail, ban.prefix.short());
+        format!("{stamp},{millis:03} {name:<24}[{pid}]: NOTICE  [{jail}] {what} {ip}\n")
+    };
+    if !IS_JSON.load(Ordering::Relaxed) {
+        // A log that cannot be written must not stop the bans.
+        let _ = std::io::stderr().write_all(line("pillory.actions").as_bytes());
+    }
+    append(&line("fail2ban.actions"));
+}
+
+/// Opened for each line: whoever rotates it tells nobody.
+fn append(line: &str) {
+    let file = BAN_LOG.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let Some(path) = file else { return };
+    let written = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(&path)
+        .and_then(|mut file| file.write_all(line.as_bytes()));
+    let had_failed = BAN_LOG_FAILED.swap(written.is_err(), Ordering::Relaxed);
+    if let Err(error) = written
+        && !had_failed
+    {
+        warn!(path = %path.display(), %error, "cannot write bans to fail2ban's log; jails that count them see none");
+    }
 }

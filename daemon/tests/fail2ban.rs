@@ -247,6 +247,29 @@ fn a_jail_local_alone_works_with_the_filters_of_our_own() {
 }
 
 #[test]
+fn bans_stand_in_fail2bans_log_where_recidive_counts_them() {
+    let jails = "[DEFAULT]\nbackend = polling\nmaxretry = 2\nfindtime = 1h\n[sshd]\nenabled = true\nbantime = 1s\n\
+        [recidive]\nenabled = true\nbantime = 1w\nlogpath = /var/log/f2b.log\n";
+    let Some((world, host)) = quiet_server() else { return };
+    let Some(()) = install(&host, jails) else { return };
+    host.write("/etc/fail2ban/fail2ban.local", "[DEFAULT]\nlogtarget = /var/log/f2b.log\n");
+    let daemon = start(&host);
+    for (pid, unban) in [(1, true), (2, false)] {
+        host.append("/var/log/auth.log", failed_line(pid, "root", "198.51.100.7").repeat(2));
+        if unban {
+            wait_text(&daemon, &host, "/var/log/f2b.log", "NOTICE  [sshd] Unban 198.51.100.7\n");
+        }
+    }
+    daemon.wait_for(SOON, "the ban by recidive", || {
+        daemon.list().iter().any(|ban| ban["jail"] == "recidive").then_some(())
+    });
+    wait_in(&world, &daemon, "ban4_recidive", "198.51.100.7/32");
+    let log = host.read("/var/log/f2b.log");
+    assert!(log.contains(" fail2ban.actions        ["), "{log}");
+    assert!(log.contains("]: NOTICE  [recidive] Ban 198.51.100.7\n"), "{log}");
+}
+
+#[test]
 fn one_bad_jail_stops_no_other() {
     let jails =
         format!("{SSHD}[broken]\nenabled = true\nfilter = there-is-none\nlogpath = /var/log/auth.log\n");

@@ -42,6 +42,8 @@ pub struct Config {
     pub retention: Span,
     /// A fail2ban directory from which the jails come.
     pub fail2ban: Option<std::path::PathBuf>,
+    /// A log that gets a line for each ban and unban as fail2ban writes them, for whoever reads it (`recidive` does).
+    pub ban_log: Option<std::path::PathBuf>,
     /// The jails, sorted by name.
     pub jails: Vec<JailConfig>,
 }

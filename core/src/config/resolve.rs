@@ -74,6 +74,7 @@ fn config(top: TopDraft, jails: Vec<JailConfig>) -> Config {
         banaction: top.banaction.unwrap_or_else(|| "auto".to_owned()),
         on_stop: top.on_stop.unwrap_or(OnStop::Keep),
         fail2ban: top.fail2ban,
+        ban_log: None,
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),
         jails,
     }

@@ -14,9 +14,9 @@ use pillory_core::ledger::Ban;
 use pillory_core::machine::{Evidence, Notice};
 use pillory_core::net::Prefix;
 
-use crate::clock;
 use crate::commands::{Facts, Lane, Runner, Task};
 use crate::errands::Answered;
+use crate::{clock, logging};
 
 use super::Engine;
 
@@ -58,6 +58,8 @@ impl Engine {
     /// Starts the commands of the configuration and tells them of the bans in force.
     pub(super) fn start_hooks(&mut self) {
         self.outlets.errands.configure(&self.setup.config);
+        // A dry run bans nobody, so it tells nobody.
+        logging::ban_log(self.setup.config.ban_log.clone().filter(|_| !self.is_dry()));
         if !self.enforces() {
             return;
         }

@@ -88,6 +88,7 @@ impl Fail2ban {
             let runs = unusable.is_empty();
             problems.extend(unusable);
             problems.extend(doubtful(jail, knows_port));
+            problems.extend(unwritten(jail, self.settings.log_file()));
             runs
         });
         self.problems.extend(problems);
@@ -165,6 +166,24 @@ fn doubtful(jail: &F2bJail, knows_port: &dyn Fn(&str) -> bool) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// What a jail that counts bans reads, if nobody writes it: bans stand in fail2ban's log file only.
+fn unwritten(jail: &F2bJail, log: Option<&str>) -> Option<Problem> {
+    if jail.filter.name != "recidive" {
+        return None;
+    }
+    let reads_file = !jail.backend.starts_with("systemd");
+    if reads_file && jail.logpath.iter().any(|path| Some(path.pattern.as_str()) == log) {
+        return None;
+    }
+    let log = log.unwrap_or("/var/log/fail2ban.log");
+    let message = format!(
+        "bans are written to no place that it reads; set logtarget = {log} in fail2ban.local, \
+         and logpath = {log} and backend = auto here"
+    );
+    let key = if reads_file { "logpath" } else { "backend" };
+    Some(said(jail.places.of(key), Some(jail.name.as_str()), &message))
 }
 
 /// The commands that cannot be filled in.

@@ -17,7 +17,8 @@ impl Fail2ban {
     pub fn config(&self, base: Config) -> Config {
         let mut jails: Vec<JailConfig> = self.jails.iter().map(jail).collect();
         jails.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut config = Config { jails, ..base };
+        let ban_log = self.settings.log_file().map(Into::into);
+        let mut config = Config { jails, ban_log, ..base };
         let names = self.jails.iter().flat_map(|jail| &jail.ignoreip_names);
         config.ignoreip_names.extend(names.cloned());
         config.ignoreip_names.sort();

@@ -246,6 +246,48 @@ fn a_jail_local_alone_works_with_the_filters_of_our_own() {
     assert!(daemon.errors().contains("stands in"), "{}", daemon.errors());
 }
 
+const IDENTITIES: &str = "[Definition]
+failregex = ^\\s*app: bad token of <F-ID>\\S+</F-ID> from <ADDR>$
+    ^\\s*app: no login of <F-ID>\\S+</F-ID>$
+";
+
+#[test]
+fn an_identity_that_is_no_address_is_banned_by_commands() {
+    let jails = "[DEFAULT]\nbackend = polling\nmaxretry = 2\nfilter = app\nlogpath = /var/log/app.log\n\
+        [app]\nenabled = true\nbantime = 1h\naction = %(action_)s\n script\n\
+        [short]\nenabled = true\nbantime = 1s\naction = script[name=short]\n\
+        [netonly]\nenabled = true\n";
+    let Some((world, host)) = quiet_server() else { return };
+    let Some(()) = install(&host, jails) else { return };
+    host.write("/etc/fail2ban/filter.d/app.conf", IDENTITIES);
+    host.write("/etc/fail2ban/action.d/script.conf", SCRIPTED);
+    host.write("/var/log/app.log", "");
+    let daemon = start(&host);
+    let now = host.run("date", &["+%Y-%m-%dT%H:%M:%S%:z"]);
+    let line = |text: &str| format!("{} app: {text}\n", now.trim());
+    // Whoever looks like an address is one, and its subject has the address that stands beside the identity.
+    let hostile = "o'x$(touch</run/pwned)";
+    for text in ["bad token of alice from 198.51.100.7", &format!("no login of {hostile}")] {
+        host.append("/var/log/app.log", line(text).repeat(2));
+    }
+    wait_text(&daemon, &host, "/run/said", "ban|alice|app|2|");
+    wait_text(&daemon, &host, "/run/said", &format!("ban|{hostile}|app|2|"));
+    wait_text(&daemon, &host, "/run/said", "unban alice\n");
+    assert!(world.kernel().set("ban4_app").is_empty() && daemon.list().is_empty());
+    assert!(daemon.errors().contains("nothing of this jail can shut that out"), "{}", daemon.errors());
+    let status = daemon.status()["jails"].to_string();
+    assert!(status.contains("\"id\":\"alice\""), "{status}");
+    // They are told of again after a restart, and lifted with all others.
+    assert_eq!(daemon.stop().0, Some(0));
+    host.write("/run/said", "");
+    let daemon = start(&host);
+    wait_text(&daemon, &host, "/run/said", "ban|alice|app|2|");
+    let lifted = daemon.ask(&["unban", "--all", "--jail", "app"]);
+    assert!(lifted.code == Some(0) && lifted.out.contains("unbanned alice (app)"), "{lifted:?}");
+    wait_text(&daemon, &host, "/run/said", "unban alice\n");
+    assert!(!host.path("/run/pwned").exists());
+}
+
 #[test]
 fn bans_stand_in_fail2bans_log_where_recidive_counts_them() {
     let jails = "[DEFAULT]\nbackend = polling\nmaxretry = 2\nfindtime = 1h\n[sshd]\nenabled = true\nbantime = 1s\n\

@@ -62,6 +62,7 @@ impl Machine {
         let now = self.now(now);
         let gone = self.ledger.expire(now);
         self.ended(&gone, Ended::Expired, now, out);
+        self.end_identities(now, out);
     }
 
     /// Forgets what is too old in the windows; some work, once a minute is enough.
@@ -72,7 +73,7 @@ impl Machine {
 
     /// When [`Machine::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.ledger.next_end()
+        self.ledger.next_end().into_iter().chain(self.identities.next_end()).min()
     }
 
     pub(super) fn ended(&mut self, gone: &[Ban], how: Ended, now: Timestamp, out: &mut Vec<Effect>) {

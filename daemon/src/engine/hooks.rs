@@ -9,10 +9,10 @@ use tracing::{error, warn};
 
 use pillory_core::config::Config;
 use pillory_core::event::JailName;
+use pillory_core::filter::fail2ban::Subject;
 use pillory_core::filter::settings::Options;
 use pillory_core::ledger::Ban;
-use pillory_core::machine::{Evidence, Notice};
-use pillory_core::net::Prefix;
+use pillory_core::machine::{Evidence, IdentityBan, Notice};
 
 use crate::commands::{Facts, Lane, Runner, Task};
 use crate::errands::Answered;
@@ -28,7 +28,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct Hooks {
     runner: Runner,
     /// What led to bans that are about to be told.
-    evidence: HashMap<(JailName, Prefix), Evidence>,
+    evidence: HashMap<(JailName, Subject), Evidence>,
 }
 
 impl Default for Hooks {
@@ -45,7 +45,7 @@ impl Hooks {
         if self.evidence.len() >= MOST {
             self.evidence.clear();
         }
-        self.evidence.insert((evidence.jail.clone(), evidence.prefix), evidence);
+        self.evidence.insert((evidence.jail.clone(), evidence.subject.clone()), evidence);
     }
 
     /// What does not work at present, in words.
@@ -117,18 +117,26 @@ impl Engine {
 
     /// Tells the commands of the jail.
     pub(super) fn hook(&mut self, notice: &Notice) {
-        let (ban, is_banned) = match notice {
-            Notice::Banned(ban) => (ban, true),
-            Notice::Ended(ban, _) => (ban, false),
+        let (jail, subject, is_banned) = match notice {
+            Notice::Banned(ban) => (&ban.jail, Subject::Net(ban.prefix), true),
+            Notice::Ended(ban, _) => (&ban.jail, Subject::Net(ban.prefix), false),
+            Notice::IdentityBanned(ban) => (&ban.jail, Subject::Id(ban.id.clone()), true),
+            Notice::IdentityEnded(ban, _) => (&ban.jail, Subject::Id(ban.id.clone()), false),
             _ => return,
         };
-        let evidence = self.hooks.evidence.remove(&(ban.jail.clone(), ban.prefix));
+        let evidence = self.hooks.evidence.remove(&(jail.clone(), subject));
         if !self.hooks.runner.has_lanes() {
             return;
         }
-        let facts = Box::new(self.facts_for(ban, evidence.as_ref(), false));
-        let task = if is_banned { Task::Ban(facts) } else { Task::Unban(facts) };
-        self.hooks.runner.give(&ban.jail, &task);
+        let facts = match notice {
+            Notice::Banned(ban) | Notice::Ended(ban, _) => self.facts_for(ban, evidence.as_ref(), false),
+            Notice::IdentityBanned(ban) | Notice::IdentityEnded(ban, _) => {
+                Facts::of_identity(ban, evidence.as_ref(), false)
+            }
+            _ => return,
+        };
+        let task = if is_banned { Task::Ban(facts.into()) } else { Task::Unban(facts.into()) };
+        self.hooks.runner.give(jail, &task);
     }
 
     /// Takes what the engine did not wait for.
@@ -152,7 +160,10 @@ impl Engine {
     /// The bans in force of a jail.
     fn facts_of(&self, jail: &JailName) -> impl Iterator<Item = Facts> {
         let of_jail = self.machine.ledger.iter().filter(move |ban| ban.jail == *jail);
-        of_jail.map(|ban| self.facts_for(ban, None, true))
+        let is_of_jail = move |ban: &&IdentityBan| ban.jail == *jail;
+        let identities = self.machine.identities.iter().filter(is_of_jail);
+        let identities = identities.map(|ban| Facts::of_identity(ban, None, true));
+        of_jail.map(|ban| self.facts_for(ban, None, true)).chain(identities)
     }
 }
 

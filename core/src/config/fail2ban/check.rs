@@ -15,7 +15,8 @@ pub const EXCEPTIONS: [&str; 2] = [
     "unlike fail2ban: nobody is banned who is never banned: loopback, link-local and multicast addresses, this host's \
      own addresses whatever ignoreself says, its gateways and name servers, ignoreip and trusted_proxies of \
      pillory.toml, and the far ends of open sessions",
-    "unlike fail2ban: an address that is none (192.030.0.6), and an identity that is none, is counted for nobody",
+    "unlike fail2ban: an address that is none (192.030.0.6) is counted for nobody; an identity that is no address (F-ID) \
+     only in jails whose actions run commands, and its bans do not grow",
 ];
 
 /// The commands of an action.

@@ -52,6 +52,7 @@ pub(super) fn jail(jail: &F2bJail) -> JailConfig {
         skips_history: !jail.logpath.is_empty() && jail.logpath.iter().all(|log| log.from_end),
         asks: jail.ignorecommand.is_some(),
         resolves: matches!(jail.filter.usedns, UseDns::Yes | UseDns::Warn),
+        runs_commands: jail.actions.iter().any(|action| action.native == NativeAction::Command),
         by_attempts: stands_in,
     };
     let mut options = jail.filter.options();

@@ -16,7 +16,7 @@ use pillory_core::event::{Decision, JailName};
 use pillory_core::machine::Unresolved;
 use pillory_core::time::{Span, Timestamp};
 
-use crate::commands::{Facts, process};
+use crate::commands::{Background, Facts, Told, process};
 use crate::engine::Input;
 use crate::{clock, names};
 
@@ -161,7 +161,7 @@ fn ask(
     known: &mut HashMap<(JailName, String), (bool, Timestamp)>,
 ) -> bool {
     let now = clock::now();
-    let facts = Facts::new(decision, None, 0, false);
+    let facts = Facts::new(&Told::from(decision), None, Background::default());
     let key = |cache: &IgnoreCache| {
         let rendered = render::render(&cache.key, &facts.tags, &facts.captures);
         (decision.jail.clone(), format!("{}\n{}", rendered.script, rendered.arguments.join("\n")))

@@ -260,7 +260,7 @@ fn an_identity_that_is_no_address_is_banned_by_commands() {
     let Some((world, host)) = quiet_server() else { return };
     let Some(()) = install(&host, jails) else { return };
     host.write("/etc/fail2ban/filter.d/app.conf", IDENTITIES);
-    host.write("/etc/fail2ban/action.d/script.conf", SCRIPTED);
+    host.write("/etc/fail2ban/action.d/script.conf", SCRIPTED.replace("<ip>", "<fid>"));
     host.write("/var/log/app.log", "");
     let daemon = start(&host);
     let now = host.run("date", &["+%Y-%m-%dT%H:%M:%S%:z"]);
@@ -286,6 +286,44 @@ fn an_identity_that_is_no_address_is_banned_by_commands() {
     assert!(lifted.code == Some(0) && lifted.out.contains("unbanned alice (app)"), "{lifted:?}");
     wait_text(&daemon, &host, "/run/said", "unban alice\n");
     assert!(!host.path("/run/pwned").exists());
+}
+
+const TAGS: &str = "[Definition]
+actionstart = echo \"start <name> [<family>] [<ip>]\" >> <out>
+actionban = echo \"ban <ip> <ip-rev> <family> host=<ip-host> count=<bancount> user=<F-USER> here=<jail.banned>/<jail.banned_total> all=<ipfailures> mine=<ipjailfailures> time=<time> other=[<no-such-tag>]\" >> <out>; echo \"<ipmatches>\" | wc -l >> <out>
+actionunban = echo \"unban <ip> user=<F-USER>\" >> <out>
+[Init]
+out = /run/said
+";
+
+#[test]
+fn tags_are_filled_in_as_fail2ban_does() {
+    let jails = "[DEFAULT]\nbackend = polling\nfilter = sshd\nlogpath = /var/log/auth.log\n\
+        [first]\nenabled = true\nmaxretry = 2\nbantime = 1h\nbantime.increment = true\naction = tags[name=first]\n\
+        [second]\nenabled = true\nmaxretry = 3\nbantime = 1h\nusedns = no\naction = tags[name=second, out=/run/second]\n";
+    let Some((_world, host)) = quiet_server() else { return };
+    let Some(()) = install(&host, jails) else { return };
+    host.write("/etc/fail2ban/action.d/tags.conf", TAGS);
+    host.write("/etc/hosts", "127.0.0.1 localhost\n198.51.100.7 box.example.net box\n");
+    let daemon = start(&host);
+    for (pid, user) in [(1, "alice"), (2, "bob"), (3, "carol")] {
+        host.append("/var/log/auth.log", failed_line(pid, user, "198.51.100.7"));
+        if pid == 2 {
+            wait_text(&daemon, &host, "/run/said", "\n2\n");
+        }
+    }
+    wait_text(&daemon, &host, "/run/second", "\n5\n");
+    let (first, second) = (host.read("/run/said"), host.read("/run/second"));
+    // The name of the address, the user of the first failure, the jail's counts; what is no tag stays.
+    let said = "start first [] []\nban 198.51.100.7 7.100.51.198. inet4 host=box.example.net count=1 user=alice here=1/1 all=2 mine=2 time=";
+    assert!(first.starts_with(said) && first.contains(".0 other=[<no-such-tag>]\n2\n"), "{first}");
+    // Names are not looked up with usedns = no; ipmatches and ipfailures are of all jails.
+    assert!(second.contains("host=None count=1 user=alice here=1/1 all=5 mine=3 time="), "{second}");
+    assert_eq!(daemon.ask(&["unban", "198.51.100.7"]).code, Some(0));
+    wait_text(&daemon, &host, "/run/said", "unban 198.51.100.7 user=alice\n");
+    // A second ban knows that it is one: with a known offender a failure counts for two.
+    host.append("/var/log/auth.log", failed_line(4, "dave", "198.51.100.7").repeat(2));
+    wait_text(&daemon, &host, "/run/said", "count=2 user=dave");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::event::JailName;
 use crate::filter::fail2ban::{Hit, Subject};
 use crate::jail::JailIndex;
 use crate::ledger::Ended;
+use crate::net::Prefix;
 use crate::time::{End, Timestamp};
 
 use super::{Effect, Evidence, Machine, Notice};
@@ -27,6 +28,8 @@ const MAX_BYTES: usize = 256;
 pub struct IdentityBan {
     /// Whom; hostile text.
     pub id: SmolStr,
+    /// The address that the first failure showed beside it.
+    pub addr: Option<Prefix>,
     /// For which jail.
     pub jail: JailName,
     /// From when.
@@ -107,14 +110,18 @@ impl Machine {
             counters.failures += 1;
         }
         let subject = Subject::Id(id.clone());
-        self.keep_matches(jail, subject.clone(), hit.matches);
+        let beside = match hit.ip {
+            Some(Subject::Net(prefix)) => Some(prefix),
+            _ => None,
+        };
+        self.keep((jail, reader), subject.clone(), hit.matches, beside);
         let Some((failures, since, until)) =
             self.judge.subject_failure(jail, &subject, hit.time.unwrap_or(now), now)
         else {
             return true;
         };
-        let evidence = self.evidence((jail, reader), &name, subject.clone());
-        self.matches.remove(&(jail, subject));
+        let evidence = self.evidence(jail, &name, subject.clone());
+        let addr = self.matches.remove(&(jail, subject)).and_then(|kept| kept.addr);
         let is_known = self.identities.bans.contains_key(&(name.clone(), id.clone()));
         if is_known || until.is_over(now) || self.identities.bans.len() >= MOST {
             return true;
@@ -122,7 +129,7 @@ impl Machine {
         if let Some(counters) = self.counters.get_mut(usize::from(jail)) {
             counters.bans += 1;
         }
-        let ban = IdentityBan { id: id.clone(), jail: name, since, until, failures };
+        let ban = IdentityBan { id: id.clone(), addr, jail: name, since, until, failures };
         self.identities.insert(ban.clone());
         out.push(Effect::Evidence(Box::new(evidence)));
         out.push(Effect::Say(Notice::IdentityBanned(ban)));
@@ -159,9 +166,8 @@ impl Machine {
         gone
     }
 
-    pub(super) fn evidence(&self, reader: (JailIndex, usize), name: &JailName, subject: Subject) -> Evidence {
-        let captures = self.captures(reader);
-        let matches = self.matches.get(&(reader.0, subject.clone())).cloned().unwrap_or_default();
-        Evidence { jail: name.clone(), subject, matches, captures }
+    pub(super) fn evidence(&self, jail: JailIndex, name: &JailName, subject: Subject) -> Evidence {
+        let kept = self.matches.get(&(jail, subject.clone())).cloned().unwrap_or_default();
+        Evidence { jail: name.clone(), subject, matches: kept.lines, captures: kept.captures }
     }
 }

@@ -12,6 +12,15 @@ use smol_str::SmolStr;
 
 use super::{Effect, Extractor, Machine, Notice, Phase, Record, Unresolved};
 
+/// What the failures of one source showed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    pub(super) lines: Vec<SmolStr>,
+    pub(super) captures: Vec<(SmolStr, SmolStr)>,
+    /// The address beside an identity.
+    pub(super) addr: Option<Prefix>,
+}
+
 /// So many sources' lines are kept for commands.
 const MOST_MATCHES: usize = 10_000;
 
@@ -63,8 +72,8 @@ impl Machine {
                     return self.line_failure(jail, &failure, phase, now, out);
                 }
                 let source = Subject::Net(prefix);
-                self.keep_matches(jail, source.clone(), hit.matches);
-                let evidence = self.evidence((jail, reader), &name, source.clone());
+                self.keep((jail, reader), source.clone(), hit.matches, None);
+                let evidence = self.evidence(jail, &name, source.clone());
                 let before = out.len();
                 self.line_failure(jail, &failure, phase, now, out);
                 // Only a ban wants to know what led to it.
@@ -159,16 +168,25 @@ impl Machine {
         JailIndex::try_from(at).ok()
     }
 
-    pub(super) fn keep_matches(&mut self, jail: JailIndex, source: Subject, mut lines: Vec<SmolStr>) {
+    /// Keeps what a failure showed: the last lines, and what the first of them captured.
+    pub(super) fn keep(
+        &mut self,
+        (jail, reader): (JailIndex, usize),
+        source: Subject,
+        mut lines: Vec<SmolStr>,
+        addr: Option<Prefix>,
+    ) {
         let key = (jail, source);
-        if self.matches.len() >= MOST_MATCHES && !self.matches.contains_key(&key) {
+        let is_new = !self.matches.contains_key(&key);
+        if is_new && self.matches.len() >= MOST_MATCHES {
             self.matches.clear();
         }
+        let captures = if is_new { self.captures((jail, reader)) } else { Vec::new() };
         let most = self.judge.line_rules(jail).map_or(0, |rules| rules.maxmatches as usize);
-        let kept = self.matches.entry(key).or_default();
-        kept.append(&mut lines);
-        let extra = kept.len().saturating_sub(most);
-        kept.drain(..extra);
+        let kept = self.matches.entry(key).or_insert(Kept { lines: Vec::new(), captures, addr });
+        kept.lines.append(&mut lines);
+        let extra = kept.lines.len().saturating_sub(most);
+        kept.lines.drain(..extra);
     }
 
     pub(super) fn captures(&self, (jail, reader): (JailIndex, usize)) -> Vec<(SmolStr, SmolStr)> {

@@ -158,7 +158,7 @@ pub struct Machine {
     /// Jails for which it was said that somebody is no address.
     identity_warned: HashSet<JailName>,
     /// What led to the failures of each source, for jails that run commands.
-    matches: HashMap<(JailIndex, Subject), Vec<SmolStr>>,
+    matches: HashMap<(JailIndex, Subject), lines::Kept>,
     after_ban: HashMap<Prefix, u32>,
     talks_to: HashSet<IpAddr>,
     now: Timestamp,

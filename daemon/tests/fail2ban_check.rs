@@ -102,6 +102,18 @@ fn the_stock_directory_is_fine_and_a_missing_one_is_not() {
 }
 
 #[test]
+fn what_every_jail_takes_from_one_place_is_said_once() {
+    let place = Place::new("once");
+    let jails = "[DEFAULT]\nignoreip = 192.0.2.1/99\nfilter = sshd\nlogpath = /var/log/auth.log\nenabled = true\n\
+        [a]\n[b]\n[c]\nbackend = systemd[journalpath=/srv/journal]\n";
+    place.write("jail.local", jails);
+    let answer = place.run(&["check", "--fail2ban", &place.0.display().to_string()]);
+    let said: Vec<&str> = answer.err.lines().filter(|line| line.contains("192.0.2.1/99")).collect();
+    assert!(matches!(said[..], [one] if one.contains("more jails")), "{answer:?}");
+    assert!(answer.err.contains("jail.local:9: jail \"c\": backend"), "{answer:?}");
+}
+
+#[test]
 fn a_jail_that_counts_bans_must_read_the_log_they_are_written_to() {
     let Some(stock) = stock_fail2ban() else { return };
     let place = Place::new("recidive");

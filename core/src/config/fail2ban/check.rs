@@ -1,7 +1,7 @@
 //! What shows only when a directory's filters are compiled and its commands are filled in; and what is otherwise than
 //! with fail2ban.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::filter::dates::UtcOffset;
 use crate::filter::fail2ban::{Encoding, Fail2banFilter, Options as FilterOptions};
@@ -93,6 +93,7 @@ impl Fail2ban {
             runs
         });
         self.problems.extend(problems);
+        self.problems = merged(std::mem::take(&mut self.problems));
         for jail in self.jails.iter().filter(|jail| jail.growth.increment && jail.growth.formula.is_some()) {
             let name = jail.name.as_str();
             self.notices.push(format!(
@@ -103,6 +104,31 @@ impl Fail2ban {
             self.notices.extend(EXCEPTIONS.map(str::to_owned));
         }
     }
+}
+
+/// What several jails take from one place is said once.
+fn merged(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut all: Vec<(Problem, usize)> = Vec::new();
+    let mut known: HashMap<(String, usize, String), usize> = HashMap::new();
+    for problem in problems {
+        let key = (problem.file.clone(), problem.line, problem.what.clone());
+        match known.get(&key).and_then(|at| all.get_mut(*at)) {
+            Some((_, more)) if problem.jail.is_some() => *more += 1,
+            _ => {
+                known.insert(key, all.len());
+                all.push((problem, 0));
+            }
+        }
+    }
+    let said = |(mut problem, more): (Problem, usize)| {
+        match more {
+            0 => {}
+            1 => problem.what += " (and so for one more jail)",
+            _ => problem.what += &format!(" (and so for {more} more jails)"),
+        }
+        problem
+    };
+    all.into_iter().map(said).collect()
 }
 
 /// Why a jail cannot run.
@@ -157,6 +183,13 @@ fn doubtful(jail: &F2bJail, knows_port: &dyn Fn(&str) -> bool) -> Vec<Problem> {
         && let Err(error) = encoding.parse::<Encoding>()
     {
         say("logencoding", format!("logencoding: {error}"));
+    }
+    if jail.backend.starts_with("systemd[") {
+        let backend = &jail.backend;
+        say(
+            "backend",
+            format!("backend {backend:?}: its options are not used, this host's own journal is read"),
+        );
     }
     for port in convert::jail(jail).port.iter().filter(|port| !knows_port(port)) {
         say("port", format!("port {port:?} has no number; write it as one, or add it to /etc/services"));

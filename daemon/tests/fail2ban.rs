@@ -375,7 +375,7 @@ fn names_are_resolved_as_usedns_says() {
 
 #[test]
 fn an_ignorecommand_spares_whom_it_says() {
-    let jails = format!("{SSHD}ignorecommand = test <ip> = 198.51.100.8\n");
+    let jails = format!("{SSHD}ignorecommand = test <ip>.<F-USER> = 198.51.100.8.root\n");
     let Some((world, host, daemon)) = guarded(&jails) else { return };
     for (pid, addr) in [(1, "198.51.100.8"), (2, "198.51.100.9")] {
         host.append("/var/log/auth.log", failed_line(pid, "root", addr).repeat(3));

@@ -7,6 +7,7 @@ use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
 
+use crate::errands::Doubt;
 use crate::kernel::Job;
 use crate::store::META_ANEW;
 use crate::store::writer::Write;
@@ -34,7 +35,10 @@ impl Engine {
                 // Its far end joins the never-ban set at once.
                 Effect::LoggedIn(addr, port) => self.outlets.facts.logged_in(addr, port),
                 Effect::Resolve(unresolved) => self.outlets.errands.resolve(unresolved),
-                Effect::Ask(decision) => unasked.extend(self.outlets.errands.ask(decision)),
+                Effect::Ask(decision) => {
+                    let evidence = self.hooks.evidence_of(&decision);
+                    unasked.extend(self.outlets.errands.ask(Doubt { decision, evidence }));
+                }
                 Effect::Evidence(evidence) => self.hooks.keep(*evidence),
             }
         }

@@ -12,6 +12,7 @@ use pillory_core::config::Config;
 use pillory_core::event::JailName;
 use pillory_core::filter::fail2ban::Subject;
 use pillory_core::filter::settings::Options;
+use pillory_core::ledger::Ban;
 use pillory_core::machine::{Evidence, IdentityBan, Notice};
 use pillory_core::time::{Span, Timestamp};
 
@@ -78,6 +79,11 @@ impl Hooks {
         let key = (evidence.jail.clone(), evidence.subject.clone());
         make_room(&mut self.evidence, &key);
         self.evidence.insert(key, evidence);
+    }
+
+    /// What led to a ban that is in question.
+    pub(super) fn evidence_of(&self, decision: &Ban) -> Option<Evidence> {
+        self.evidence.get(&(decision.jail.clone(), Subject::Net(decision.prefix))).cloned()
     }
 
     /// Remembers a ban that is told of.

@@ -58,7 +58,7 @@ pub(super) fn jail(jail: &F2bJail) -> JailConfig {
     let mut options = jail.filter.options();
     let commands: Vec<F2bAction> =
         jail.actions.iter().filter(|action| action.native == NativeAction::Command).cloned().collect();
-    options.keep_matches = !commands.is_empty();
+    options.keep_matches = !commands.is_empty() || jail.ignorecommand.is_some();
     // What is not known has been said; the usual encoding stands in.
     options.encoding = jail.logencoding.as_deref().and_then(|name| name.parse().ok()).unwrap_or_default();
     options.zone = jail.logtimezone.as_deref().and_then(|zone| zone.parse().ok());

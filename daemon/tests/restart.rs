@@ -42,6 +42,32 @@ fn no_knock_is_answered_over_restart_and_kill() {
 }
 
 #[test]
+fn the_same_unknown_names_are_judged_like_accounts_after_a_restart() {
+    const DECOYS: &str = "decoys = 0.25\n";
+    let Some((_world, server)) = quiet_server() else { return };
+    let mut daemon = Daemon::start(&server, DECOYS);
+    // Two tries of each name, from an address of its own: 3 points each, or 1 for a decoy.
+    let spared = |daemon: &Daemon, net: &str, pid: u32| -> Vec<usize> {
+        let addrs: Vec<String> = (1..=60).map(|host| format!("{net}.{host}")).collect();
+        for (number, addr) in addrs.iter().enumerate() {
+            let name = format!("invalid user nobody{number}");
+            server.append(LOG, failed_lines(pid + number as u32 * 2, 2, &name, addr));
+        }
+        // The last line bans in any case, so all before it were judged.
+        server.append(LOG, failed_lines(pid + 500, 3, "root", &format!("{net}.99")));
+        daemon.wait_for(SOON, "the last ban", || daemon.lists(&format!("{net}.99/32")).then_some(()));
+        let banned = daemon.list();
+        let lasts = |addr: &String| !banned.iter().any(|ban| ban["prefix"] == format!("{addr}/32"));
+        (0..60).filter(|number| lasts(&addrs[*number])).collect()
+    };
+    let first = spared(&daemon, "198.51.100", 5000);
+    assert!((4..=30).contains(&first.len()), "a quarter of 60 names: {first:?}");
+    daemon.kill();
+    daemon = Daemon::start(&server, DECOYS);
+    assert_eq!(spared(&daemon, "203.0.113", 8000), first);
+}
+
+#[test]
 fn a_ban_keeps_its_end_over_a_restart() {
     let Some(mut scene) = banned("bantime = \"1h\"\n") else { return };
     let before = scene.daemon.ban_of(PREFIX).expect("it is listed");

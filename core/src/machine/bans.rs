@@ -80,9 +80,11 @@ impl Machine {
     }
 
     /// Forgets what is too old in the windows; some work, once a minute is enough.
-    pub fn sweep(&mut self, now: Timestamp) {
+    pub fn sweep(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let now = self.now(now);
-        self.judge.sweep(now);
+        let (outages, stealth) = self.judge.sweep(now);
+        out.extend(outages.into_iter().map(|change| Effect::Say(Notice::Outage(change))));
+        out.extend(stealth.into_iter().map(|change| Effect::Say(Notice::Stealth(change))));
     }
 
     /// When [`Machine::tick`] has something to do next.

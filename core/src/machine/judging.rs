@@ -79,6 +79,8 @@ impl Machine {
             Phase::CatchUp | Phase::Live => Mode::Judge,
         };
         let judgement = self.judge.observe(jail, event, when, mode);
+        out.extend(judgement.outage.map(|change| Effect::Say(Notice::Outage(change))));
+        out.extend(judgement.stealth.map(|change| Effect::Say(Notice::Stealth(change))));
         if let Some(attempt) = judgement.attempt {
             if let Some(counters) = self.counters.get_mut(usize::from(jail)) {
                 match event.outcome {

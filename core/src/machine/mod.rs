@@ -19,7 +19,7 @@ use crate::event::{Attempt, Decision, JailName, Origin};
 use crate::filter::fail2ban::{Fail2banFilter, Subject};
 use crate::filter::{Filter, btmp};
 use crate::jail::replay::PastBan;
-use crate::jail::{JailIndex, Judge, proxies};
+use crate::jail::{JailIndex, Judge, outage, proxies, stealth};
 use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
 use crate::time::Timestamp;
@@ -114,6 +114,10 @@ pub enum Notice {
     NoEffect(JailName, Prefix),
     /// An address that carries most of a web log's good traffic is taken for something else than before.
     Proxy(proxies::Change),
+    /// Nobody can log in to a service, it seems, or somebody can again.
+    Outage(outage::Change),
+    /// Accounts in use are guessed at from many places, or somebody got in meanwhile.
+    Stealth(stealth::Change),
 }
 
 /// How a jail reads records.

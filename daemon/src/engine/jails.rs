@@ -121,6 +121,7 @@ pub(crate) fn build(
     let good_users = config.goodusers.iter().cloned().collect();
     let names = Names::new(accounts, good_users, config.goodusers_never_ban);
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
+    judge.decoys = config.decoys;
     judge.past.set_memory(config.retention);
     let grows =
         |jail: &&ActiveJail| jail.config.lines.as_ref().is_some_and(|lines| lines.rules.growth.is_some());

@@ -1,5 +1,6 @@
 //! nftables with foreign eyes: what `nft` reads, what packets meet, and what happens when others meddle.
 
+mod treatment;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,6 @@ use super::*;
 use crate::actions::{Kind, kind};
 use crate::netlink::Seen;
 use crate::netlink::lab::{in_new_namespace, must_run, run, scattered};
-use pillory_core::config::fail2ban::native::Reject;
 
 const NOW: Timestamp = Timestamp::from_secs(1_750_000_000);
 
@@ -219,45 +219,6 @@ fn other_ports_replace_only_the_rules_of_that_jail() {
         let (kept, new): (Vec<_>, Vec<_>) = after.iter().partition(|line| before.contains(line));
         assert_eq!((kept.len(), new.len()), (5, 5));
         assert!(new.iter().all(|line| line.contains("tcp dport 2222")), "{new:?}");
-    });
-}
-
-#[test]
-fn nft_reads_what_is_rejected_and_what_is_looked_at_when_it_is_passed_on() {
-    with_nft(|| {
-        let port = |number, block, way| Port { block, way, ..Port::dropped(6, (number, number)) };
-        let rejects = [Reject::Port, Reject::Host, Reject::Route, Reject::Forbidden, Reject::Reset];
-        let mut ports: Vec<Port> =
-            (1..).zip(rejects).map(|(at, error)| port(at, Block::Reject(error), Way::Arriving)).collect();
-        ports.push(port(80, Block::Drop, Way::Forwarded));
-        let mut action = prepared(&[(jail("web"), ports.clone())]);
-        let listed = listing();
-        for (number, verdict) in [
-            (1, "reject comment"),
-            (2, "reject with icmpx host-unreachable"),
-            (3, "reject with icmpx no-route"),
-            (4, "reject with icmpx admin-prohibited"),
-            (5, "reject with tcp reset"),
-        ] {
-            let found = listed.replace("icmpx type ", "icmpx ").replace("icmpx port-unreachable ", "");
-            let found = found.replace("reject with comment", "reject comment");
-            let rule = format!("tcp dport {number} ip6 saddr @ban6_web counter {verdict}");
-            assert!(found.contains(&rule), "{rule}: {listed}");
-        }
-        let (_, forward) = listed.split_once("chain forward {").unwrap();
-        assert!(forward.contains("type filter hook forward priority"), "{listed}");
-        assert_eq!(forward.matches("tcp dport 80 ").count(), 5, "{listed}");
-        assert_eq!(forward.matches("counter").count(), 5, "{listed}");
-        // Nothing is done twice, and another treatment replaces the rules.
-        assert!(!action.prepare(&[(jail("web"), ports)]).unwrap());
-        let dropped = vec![port(80, Block::Drop, Way::Arriving)];
-        assert!(action.prepare(&[(jail("web"), dropped)]).unwrap());
-        let listed = listing();
-        assert!(!listed.contains("reject"), "{listed}");
-        assert!(
-            listed.split_once("chain forward {").is_some_and(|(_, rest)| !rest.contains("dport")),
-            "{listed}"
-        );
     });
 }
 

@@ -26,7 +26,7 @@ pub(super) fn ready(engine: &Engine) {
     let state = match engine.machine.is_enforcing() {
         _ if engine.is_dry() => format!("dry run, nothing is enforced, {banned} would be banned"),
         true => format!("enforcing by {action}, {banned} banned"),
-        false => format!("switched off (`pillory on` switches on) by {action}, {banned} banned"),
+        false => format!("switched off until `pillory on`, nothing is enforced, {banned} banned"),
     };
     // Nobody may be there to read it; the daemon works all the same.
     let _ = std::io::stderr().write_all(format!("ready: {state}\n").as_bytes());

@@ -54,12 +54,12 @@ pub(crate) fn restore(
     restored.turns = turns(db, failures_since)?;
     restored.positions = pairs(db, "SELECT stream, position FROM positions")?;
     restored.meta = pairs(db, "SELECT key, value FROM meta")?;
-    let last: Option<i64> = db.query_row(
+    let last = db.query_row(
         "SELECT max(t) FROM (SELECT max(time) AS t FROM attempts UNION ALL SELECT max(time) FROM history)",
         [],
         |row| row.get(0),
-    )?;
-    restored.last_write = Timestamp::from_millis(last.unwrap_or(0));
+    );
+    restored.last_write = Timestamp::from_millis(legible(last)?.unwrap_or(0));
     Ok(restored)
 }
 
@@ -95,9 +95,23 @@ fn all<T>(
     let mut statement = db.prepare(&format!("SELECT {columns} {from}"))?;
     let mut rows = statement.query(values)?;
     while let Some(row) = rows.next()? {
-        found.extend(read(row)?);
+        found.extend(legible(read(row))?);
     }
     Ok(found)
+}
+
+/// A row with a value of another kind than was written (by hand, or by a damaged disk) is none.
+fn legible<T>(row: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    match row {
+        Err(
+            FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | Utf8Error(..),
+        ) => Ok(None),
+        row => row,
+    }
 }
 
 /// Every ban that is kept.
@@ -119,8 +133,8 @@ pub(crate) fn meta(db: &Connection, key: &str) -> rusqlite::Result<Option<String
 
 fn pairs(db: &Connection, sql: &str) -> rusqlite::Result<HashMap<String, String>> {
     let mut rows = db.prepare(sql)?;
-    let found = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    found.collect()
+    let found = rows.query_map([], |row| legible((|| Ok(Some((row.get(0)?, row.get(1)?))))()))?;
+    found.filter_map(Result::transpose).collect()
 }
 
 /// Which rows `attempts` and `history` list.

@@ -30,7 +30,7 @@ use judging::Judging;
 /// `pillory scan`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Scan {
-    /// Logs, btmp files, journal files or directories of them; `.gz` too; `-` is standard input. Which names are
+    /// Logs, btmp files, journal files or directories of them; `.gz` and `.xz` too; `-` is standard input. Which names are
     /// accounts is taken from this host's /etc/passwd, also for files of another host; btmp records of a time that
     /// a log or journal among the files covers are passed over, as both record the same attempts.
     #[arg(required = true, value_name = "FILE")]

@@ -15,6 +15,7 @@ mod docs;
 mod edges;
 mod fail2ban;
 mod fail2ban_check;
+mod fail2ban_commands;
 mod first_ban;
 mod friends;
 mod harness;

@@ -14,7 +14,7 @@ use crate::time::Span;
 use super::growth::GrowthDraft;
 use super::keys::{Draft, JAIL_KEYS, Key, Misfit, Misfits, POLICY_KEYS, TOP_KEYS, TopDraft, point_table};
 use super::raw::{Entry, RawConfig};
-use super::{Backend, Config, Enabled, JailConfig, OnStop, Problem};
+use super::{Backend, Block, Config, Enabled, JailConfig, OnStop, Problem, Way};
 
 /// Jails that run only when asked for: PAM's lines of a service with a jail of its own would count twice.
 const ON_REQUEST: [&str; 1] = ["pam-generic"];
@@ -92,6 +92,7 @@ fn config(top: TopDraft, jails: Vec<JailConfig>) -> Config {
         banaction: top.banaction.unwrap_or_else(|| "auto".to_owned()),
         on_stop: top.on_stop.unwrap_or(OnStop::Keep),
         fail2ban: top.fail2ban,
+        ban_log: None,
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),
         jails,
     }
@@ -192,7 +193,18 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(JailConfig { name: jail_name, enabled, backend, logpath, filter, policy, port, lines: None })
+    Ok(JailConfig {
+        name: jail_name,
+        enabled,
+        backend,
+        logpath,
+        filter,
+        policy,
+        port,
+        block: Block::Drop,
+        way: Way::Arriving,
+        lines: None,
+    })
 }
 
 /// How long bans last and how they grow. What comes from `defaults` alone is no problem of this section.

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use crate::event::{Attempt, Class, Decision, JailName, Origin, Points, Scope};
 use crate::filter::fail2ban::Subject;
 use crate::net::{Prefix, PrefixSet};
-use crate::time::{BanTime, Span, Timestamp};
+use crate::time::{BanTime, End, Span, Timestamp};
 
 use super::growth::Growth;
 use super::rate::{Rates, Tally};
@@ -37,6 +37,8 @@ pub struct LineRules {
     pub asks: bool,
     /// Names are resolved (`usedns` of `yes` or `warn`).
     pub resolves: bool,
+    /// The jail has actions that run commands: they may ban whom no address names.
+    pub runs_commands: bool,
     /// A filter of ours stands in, so attempts are counted, each of them one failure.
     pub by_attempts: bool,
 }
@@ -132,6 +134,19 @@ impl Judge {
         let tally = tally.filter(|_| mode == Mode::Judge);
         let decision = tally.map(|tally| self.line_ban(&jail, rules, prefix, tally));
         Judgement { attempt: Some(attempt), decision, ..Judgement::default() }
+    }
+
+    /// Counts a failure of whoever it is; if that is one too many: how many there were, and the ban's begin and end.
+    pub fn subject_failure(
+        &mut self,
+        index: JailIndex,
+        subject: &Subject,
+        time: Timestamp,
+        now: Timestamp,
+    ) -> Option<(u32, Timestamp, End)> {
+        let bantime = self.line_rules(index)?.bantime;
+        let tally = self.rates_of(index)?.failure(subject, time, now)?;
+        Some((tally.retry, tally.last, bantime.end(tally.last)))
     }
 
     /// Counts what a filter of ours saw for such a jail: each attempt is one failure of the single address.

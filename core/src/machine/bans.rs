@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::event::{JailName, Origin, Scope};
+use crate::filter::fail2ban::Subject;
 use crate::jail::never::NeverBan;
 use crate::ledger::{Ban, Change, Ended, Installed};
 use crate::net::Prefix;
@@ -51,10 +52,23 @@ impl Machine {
         for prefix in prefixes {
             gone.extend(self.ledger.unban(*prefix, jail));
             self.judge.forget(*prefix, jail);
+            self.forget_matches(*prefix, jail);
         }
         let now = self.now(now);
         self.ended(&gone, Ended::Lifted, now, out);
         gone
+    }
+
+    /// What somebody's failures showed goes with their count.
+    fn forget_matches(&mut self, prefix: Prefix, jail: Option<&JailName>) {
+        if self.matches.is_empty() {
+            return;
+        }
+        for (index, known) in (0..).zip(self.judge.jails()) {
+            if jail.is_none_or(|jail| *jail == known.name) {
+                self.matches.remove(&(index, Subject::Net(prefix)));
+            }
+        }
     }
 
     /// Ends bans whose time is over and forgets what is too old. Call it at [`Machine::next_deadline`].
@@ -62,6 +76,7 @@ impl Machine {
         let now = self.now(now);
         let gone = self.ledger.expire(now);
         self.ended(&gone, Ended::Expired, now, out);
+        self.end_identities(now, out);
     }
 
     /// Forgets what is too old in the windows; some work, once a minute is enough.
@@ -74,7 +89,7 @@ impl Machine {
 
     /// When [`Machine::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.ledger.next_end()
+        self.ledger.next_end().into_iter().chain(self.identities.next_end()).min()
     }
 
     pub(super) fn ended(&mut self, gone: &[Ban], how: Ended, now: Timestamp, out: &mut Vec<Effect>) {

@@ -4,6 +4,7 @@
 //! and what the world shall do comes out as values. The daemon's engine carries them out.
 
 mod bans;
+mod identities;
 mod judging;
 mod lines;
 
@@ -15,13 +16,15 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::event::{Attempt, Decision, JailName, Origin};
-use crate::filter::fail2ban::Fail2banFilter;
+use crate::filter::fail2ban::{Fail2banFilter, Subject};
 use crate::filter::{Filter, btmp};
 use crate::jail::replay::PastBan;
 use crate::jail::{JailIndex, Judge, outage, proxies, stealth};
 use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
 use crate::time::Timestamp;
+
+pub use identities::{Identities, IdentityBan};
 
 /// How a line relates to the daemon's life; decides by which clock it is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +88,7 @@ pub struct Evidence {
     /// The jail that banned.
     pub jail: JailName,
     /// Whom.
-    pub prefix: Prefix,
+    pub subject: Subject,
     /// The last matched lines; hostile text.
     pub matches: Vec<SmolStr>,
     /// What the filter captured, by the names of its groups; hostile text.
@@ -99,6 +102,10 @@ pub enum Notice {
     Banned(Ban),
     /// A ban ended.
     Ended(Ban, Ended),
+    /// A ban of somebody who is no address began.
+    IdentityBanned(IdentityBan),
+    /// Such a ban ended.
+    IdentityEnded(IdentityBan, Ended),
     /// A jail counts somebody who is no address, and whom nothing can shut out; said once a jail.
     NoAddress(JailName, SmolStr),
     /// A line's stamp is this many seconds off the time of its arrival; said once a jail.
@@ -145,6 +152,8 @@ pub struct Machine {
     pub judge: Judge,
     /// The bans in force.
     pub ledger: Ledger,
+    /// The bans in force of whom no address names.
+    pub identities: Identities,
     projection: Projection,
     enforcing: bool,
     limit_to_ports: ScopeRule,
@@ -153,7 +162,7 @@ pub struct Machine {
     /// Jails for which it was said that somebody is no address.
     identity_warned: HashSet<JailName>,
     /// What led to the failures of each source, for jails that run commands.
-    matches: HashMap<(JailIndex, Prefix), Vec<SmolStr>>,
+    matches: HashMap<(JailIndex, Subject), lines::Kept>,
     after_ban: HashMap<Prefix, u32>,
     talks_to: HashSet<IpAddr>,
     now: Timestamp,
@@ -178,6 +187,7 @@ impl Machine {
             extractors,
             judge,
             ledger: Ledger::default(),
+            identities: Identities::default(),
             projection: Projection::default(),
             enforcing: true,
             limit_to_ports,
@@ -260,6 +270,8 @@ impl Machine {
             orphans.iter().flat_map(|(prefix, jail)| self.ledger.unban(*prefix, Some(jail))).collect();
         let now = self.now(now);
         self.ended(&gone, Ended::Lifted, now, out);
+        let names: HashSet<JailName> = self.judge.jails().iter().map(|jail| jail.name.clone()).collect();
+        self.lift_identities(|ban| !names.contains(&ban.jail), out);
     }
 
     /// Takes over the ledger as it was kept: bans in force, counted attempts, and what became of bans, both in

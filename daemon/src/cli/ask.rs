@@ -99,6 +99,9 @@ fn status_text(value: &Value) -> String {
             jail["banned"],
             jail["bans_total"]
         );
+        for ban in jail["identities"].as_array().into_iter().flatten() {
+            let _ = writeln!(text, "  {:<14} banned by commands: {}", "", word(&ban["id"]));
+        }
     }
     text
 }

@@ -13,7 +13,7 @@ use pillory_core::time::{Span, Timestamp};
 
 use crate::actions::{self, Action, ActionError, dryrun};
 use crate::engine::jails::Readers;
-use crate::engine::{META_OFF, META_PROXIES, META_SECRET};
+use crate::engine::{META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
 use crate::sources::Position;
 use crate::store::META_ANEW;
 use crate::store::keeper::Started;
@@ -54,6 +54,14 @@ pub(super) fn restore(
     }
     if let Some(kept) = restored.meta.get(META_PROXIES) {
         machine.judge.proxies.restore(kept, now);
+    }
+    if let Some(kept) = restored.meta.get(META_IDENTITIES).filter(|kept| !kept.is_empty()) {
+        match serde_json::from_str(kept) {
+            Ok(bans) => machine.identities.restore(bans, now),
+            Err(error) => {
+                warn!(%error, "bans of identities that are no addresses cannot be read; they are gone")
+            }
+        }
     }
     machine.judge.secret = secret(restored.meta.get(META_SECRET));
     let off = match restored.meta.get(META_OFF).map(String::as_str) {

@@ -5,10 +5,11 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use pillory_core::config::OnStop;
+use pillory_core::event::JailName;
 use pillory_core::jail::never::Why;
 use pillory_core::jail::{Jail, Judge};
 use pillory_core::ledger::Ban;
-use pillory_core::machine::Machine;
+use pillory_core::machine::{IdentityBan, Machine};
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
@@ -131,6 +132,7 @@ impl Engine {
                 "tracked": self.machine.judge.tracked(index),
                 "banned": banned,
                 "bans_total": counters.bans,
+                "identities": self.identities_of(&jail.name),
             })
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
@@ -152,6 +154,13 @@ impl Engine {
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
         })
+    }
+
+    /// Whom the jail's commands have banned who is no address.
+    fn identities_of(&self, jail: &JailName) -> Vec<Value> {
+        let of_jail = self.machine.identities.iter().filter(|ban| ban.jail == *jail);
+        let until = |ban: &IdentityBan| ban.until.timestamp().map(stamp);
+        of_jail.map(|ban| json!({"id": logging::escape(&ban.id), "until": until(ban)})).collect()
     }
 
     fn sources_of(&self, jail: usize) -> Vec<Value> {

@@ -73,6 +73,13 @@ pub struct DaemonSettings {
     pub dbpurgeage: Span,
 }
 
+impl DaemonSettings {
+    /// The file that the log is written to, if it is one.
+    pub fn log_file(&self) -> Option<&str> {
+        Some(self.logtarget.as_str()).filter(|target| target.starts_with('/'))
+    }
+}
+
 impl Default for DaemonSettings {
     fn default() -> DaemonSettings {
         DaemonSettings {

@@ -15,14 +15,15 @@ use crate::netlink::{ACK, NetlinkError};
 use super::rule::{Rule, delete_rule};
 use super::sets::SetId;
 use super::transaction::Transaction;
-use super::wire::{self, attribute, kind};
+use super::wire::{self, BaseChain, attribute, kind};
 
 /// What is there under our table's name.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
     /// The table's flags; nothing if there is no table.
     table: Option<u32>,
-    chain: Option<Chain>,
+    /// By its name in [`wire::CHAINS`].
+    chains: HashMap<&'static str, Chain>,
     sets: HashMap<String, Set>,
     rules: Vec<InstalledRule>,
 }
@@ -46,6 +47,7 @@ struct Set {
 #[derive(Debug, Default)]
 struct InstalledRule {
     handle: u64,
+    chain: String,
     comment: String,
     expressions: Vec<String>,
 }
@@ -59,7 +61,9 @@ impl Frame {
     pub(super) fn read(socket: &mut Socket, table: &str, jails: &[JailName]) -> Result<Frame, NetlinkError> {
         let mut frame = Frame { table: read_table(socket, table)?, ..Frame::default() };
         if frame.table.is_some() {
-            frame.chain = read_chain(socket, table)?;
+            for chain in wire::CHAINS {
+                frame.chains.extend(read_chain(socket, table, chain.name)?.map(|read| (chain.name, read)));
+            }
             frame.sets = read_sets(socket, table, jails)?;
             frame.rules = read_rules(socket, table)?;
         }
@@ -78,14 +82,10 @@ impl Frame {
 
     /// True if something that is there must go before the right thing can come.
     pub(super) fn is_wrong(&self) -> bool {
-        let right_chain = Chain {
-            hook: Some(wire::HOOK),
-            priority: Some(wire::PRIORITY.cast_unsigned()),
-            policy: Some(wire::POLICY_ACCEPT),
-            kind: "filter".to_owned(),
-        };
+        let is_wrong =
+            |chain: BaseChain| self.chains.get(chain.name).is_some_and(|found| *found != Chain::right(chain));
         self.table.is_some_and(|flags| flags != 0)
-            || self.chain.as_ref().is_some_and(|chain| *chain != right_chain)
+            || wire::CHAINS.into_iter().any(is_wrong)
             || self.sets.values().any(|set| set.id.is_some() && !set.is_right())
     }
 
@@ -109,12 +109,12 @@ impl Frame {
                 transaction.write(|batch| wire::new_set(batch, table, set, id))?;
             }
         }
-        if self.chain.is_none() {
-            transaction.write(|batch| wire::new_chain(batch, table))?;
+        for chain in wanted.chains().filter(|chain| !self.chains.contains_key(chain.name)) {
+            transaction.write(|batch| wire::new_chain(batch, table, chain))?;
         }
         let (missing, surplus) = self.compare_rules(wanted, stale);
-        for handle in surplus {
-            transaction.write(|batch| delete_rule(batch, table, handle))?;
+        for rule in surplus {
+            transaction.write(|batch| delete_rule(batch, table, &rule.chain, rule.handle))?;
         }
         for rule in missing {
             transaction.write(|batch| rule.add(batch, table))?;
@@ -125,23 +125,39 @@ impl Frame {
         Ok(())
     }
 
-    /// Rules that are missing, and handles of those that are too many.
-    fn compare_rules<'a>(&self, wanted: &'a WantedFrame, stale: &Stale) -> (Vec<&'a Rule>, Vec<u64>) {
+    /// Rules that are missing, and those that are too many.
+    fn compare_rules<'a>(
+        &self,
+        wanted: &'a WantedFrame,
+        stale: &Stale,
+    ) -> (Vec<&'a Rule>, Vec<&InstalledRule>) {
         let mut missing: HashMap<String, &Rule> =
             wanted.rules.iter().map(|rule| (rule.comment(), rule)).collect();
         let mut surplus = Vec::new();
         for installed in &self.rules {
-            let is_right = missing
-                .get(&installed.comment)
-                .is_some_and(|rule| installed.expressions.iter().eq(rule.expressions().iter()));
+            let is_right = missing.get(&installed.comment).is_some_and(|rule| {
+                installed.chain == rule.chain().name
+                    && installed.expressions.iter().eq(rule.expressions().iter())
+            });
             if is_right {
                 missing.remove(&installed.comment);
             } else if !stale.keeps(&installed.comment) {
-                surplus.push(installed.handle);
+                surplus.push(installed);
             }
         }
         let rules = wanted.rules.iter().filter(|rule| missing.contains_key(&rule.comment())).collect();
         (rules, surplus)
+    }
+}
+
+impl Chain {
+    fn right(chain: BaseChain) -> Chain {
+        Chain {
+            hook: Some(chain.hook),
+            priority: Some(chain.priority.cast_unsigned()),
+            policy: Some(wire::POLICY_ACCEPT),
+            kind: "filter".to_owned(),
+        }
     }
 }
 
@@ -180,6 +196,11 @@ impl WantedFrame {
             }
         }
         wanted
+    }
+
+    /// The chains that its rules need.
+    fn chains(&self) -> impl Iterator<Item = BaseChain> {
+        wire::CHAINS.into_iter().filter(|chain| self.rules.iter().any(|rule| rule.chain() == *chain))
     }
 }
 
@@ -224,11 +245,11 @@ fn read_table(socket: &mut Socket, table: &str) -> Result<Option<u32>, NetlinkEr
     Ok(if_there(answered)?.map(|()| flags))
 }
 
-fn read_chain(socket: &mut Socket, table: &str) -> Result<Option<Chain>, NetlinkError> {
+fn read_chain(socket: &mut Socket, table: &str, name: &str) -> Result<Option<Chain>, NetlinkError> {
     let mut request = socket.messages();
     request.message(kind::GET_CHAIN, ACK, &wire::fixed(wire::INET), |a| {
         a.text(attribute::TABLE, table);
-        a.text(attribute::CHAIN_NAME, wire::CHAIN);
+        a.text(attribute::CHAIN_NAME, name);
     });
     let mut chain = Chain::default();
     let answered = socket.ask(&request, &mut |message| {
@@ -328,19 +349,17 @@ fn read_sets(
 }
 
 fn read_rules(socket: &mut Socket, table: &str) -> Result<Vec<InstalledRule>, NetlinkError> {
-    let chain = |a: &mut Attributes<'_>| a.text(attribute::RULE_CHAIN, wire::CHAIN);
-    let rules = list(socket, (kind::GET_RULE, table), &chain, &read_rule)?;
-    Ok(rules.into_iter().flatten().collect())
+    let mut rules = list(socket, (kind::GET_RULE, table), &|_| {}, &read_rule)?;
+    rules.retain(|rule| wire::CHAINS.iter().any(|chain| chain.name == rule.chain));
+    Ok(rules)
 }
 
-/// The rule, if it is one of our chain.
-fn read_rule(message: &Message<'_>) -> Result<Option<InstalledRule>, NetlinkError> {
+fn read_rule(message: &Message<'_>) -> Result<InstalledRule, NetlinkError> {
     let mut rule = InstalledRule::default();
-    let mut is_ours = false;
     for found in message.split(wire::FIXED_BYTES)?.1 {
         let found = found?;
         match found.kind {
-            attribute::RULE_CHAIN => is_ours = found.text()? == wire::CHAIN,
+            attribute::RULE_CHAIN => rule.chain = found.text()?.to_owned(),
             attribute::RULE_HANDLE => rule.handle = found.be64()?,
             attribute::RULE_USERDATA => {
                 let comment = wire::read_comment(wire::USERDATA_COMMENT, found.value);
@@ -359,7 +378,7 @@ fn read_rule(message: &Message<'_>) -> Result<Option<InstalledRule>, NetlinkErro
             _ => {}
         }
     }
-    Ok(is_ours.then_some(rule))
+    Ok(rule)
 }
 
 /// The kernel's error as a question: is something simply not there?

@@ -1,12 +1,14 @@
 //! Our rules: sources in a set are dropped, on all ports or on some. Written as nft itself would write
 //! `tcp dport 22 ip saddr @ban4_sshd counter drop`, so that nft shows them so.
 
+use pillory_core::config::fail2ban::native::{Block, Reject, Way};
+
 use crate::actions::Port;
 use crate::netlink::encode::{Attributes, Messages};
 use crate::netlink::{APPEND, CREATE};
 
 use super::sets::{SetId, SetKind};
-use super::wire::{CHAIN, INET, USERDATA_COMMENT, attribute, comment, fixed, kind};
+use super::wire::{ARRIVING, BaseChain, FORWARDED, INET, USERDATA_COMMENT, attribute, comment, fixed, kind};
 
 /// One of our rules: what it looks for, and its comment, by which it is told from the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +29,19 @@ impl Rule {
             other => other.to_string(),
         };
         let (low, high) = port.range;
-        format!("pillory {} {protocol} {low}-{high}", self.set)
+        let verdict = match port.block {
+            Block::Drop => String::new(),
+            Block::Reject(error) => format!(" reject {error}"),
+        };
+        format!("pillory {} {protocol} {low}-{high}{verdict}", self.set)
+    }
+
+    /// The chain that it belongs to.
+    pub(super) fn chain(&self) -> BaseChain {
+        match self.port.map(|port| port.way).unwrap_or_default() {
+            Way::Arriving => ARRIVING,
+            Way::Forwarded => FORWARDED,
+        }
     }
 
     /// The names of its expressions, in order.
@@ -41,7 +55,7 @@ impl Rule {
     pub(super) fn add(&self, batch: &mut Messages, table: &str) -> u32 {
         batch.message(kind::NEW_RULE, CREATE | APPEND, &fixed(INET), |a| {
             a.text(attribute::TABLE, table);
-            a.text(attribute::RULE_CHAIN, CHAIN);
+            a.text(attribute::RULE_CHAIN, self.chain().name);
             a.nested(attribute::RULE_EXPRESSIONS, |a| {
                 self.each_expression(&mut |name, body| {
                     a.nested(attribute::LIST_ENTRY, |a| {
@@ -81,7 +95,10 @@ impl Rule {
             a.be32(2, REGISTER);
         });
         each("counter", &|_| {});
-        each("immediate", &drop_packet);
+        match self.port.map(|port| port.block).unwrap_or_default() {
+            Block::Drop => each("immediate", &drop_packet),
+            Block::Reject(error) => each("reject", &|a| reject(a, error)),
+        }
     }
 }
 
@@ -143,11 +160,27 @@ fn drop_packet(a: &mut Attributes<'_>) {
     a.nested(2, |a| a.nested(2, |a| a.be32(1, NF_DROP)));
 }
 
+/// Answers with an error, the same for both families.
+/// Source: `enum nft_reject_types`, `enum nft_reject_inet_code` of linux/netfilter/nf_tables.h.
+fn reject(a: &mut Attributes<'_>, error: Reject) {
+    const TCP_RESET: u32 = 1;
+    const ICMPX: u32 = 2;
+    let (kind, code) = match error {
+        Reject::Reset => (TCP_RESET, 0),
+        Reject::Route => (ICMPX, 0),
+        Reject::Port => (ICMPX, 1),
+        Reject::Host => (ICMPX, 2),
+        Reject::Forbidden => (ICMPX, 3),
+    };
+    a.be32(1, kind);
+    a.put(2, &[code]);
+}
+
 /// Deletes one rule.
-pub(super) fn delete_rule(batch: &mut Messages, table: &str, handle: u64) -> u32 {
+pub(super) fn delete_rule(batch: &mut Messages, table: &str, chain: &str, handle: u64) -> u32 {
     batch.message(kind::DELETE_RULE, 0, &fixed(INET), |a| {
         a.text(attribute::TABLE, table);
-        a.text(attribute::RULE_CHAIN, CHAIN);
+        a.text(attribute::RULE_CHAIN, chain);
         a.be64(attribute::RULE_HANDLE, handle);
     })
 }

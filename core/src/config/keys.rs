@@ -4,6 +4,7 @@
 use crate::event::{Class, Points};
 use crate::filter::spec;
 use crate::jail::policy::{Ladder, PointTable};
+use crate::jail::widen;
 use crate::machine::ScopeRule;
 use crate::net::Prefix;
 use crate::time::{BanTime, Span};
@@ -28,6 +29,7 @@ pub struct Draft {
     pub(super) findtime: Option<Span>,
     pub(super) bantime: Option<Ladder>,
     pub(super) points: Option<Vec<(Class, Points)>>,
+    pub(super) widen: Option<u64>,
 }
 
 /// What the top of the file says so far.
@@ -132,6 +134,21 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
             }
             draft.points = Some(points);
             Misfits::none(misfits)
+        },
+    },
+    Key {
+        name: "widen",
+        doc: "whether neighbours are banned as a network, or how many innocent addresses that may hit at once",
+        set: |draft, value| {
+            draft.widen = Some(match (boolean(value), value) {
+                (Ok(true), _) => widen::BUDGET,
+                (Ok(false), _) => 0,
+                (_, Value::Text(number)) => number.parse().ok().filter(|budget| *budget <= 1 << 24).ok_or(
+                    Misfit(format!("{number:?} is no number of addresses"), "use a number up to 16777216"),
+                )?,
+                (Err(misfit), _) => return Err(misfit.into()),
+            });
+            Ok(())
         },
     },
 ];

@@ -8,6 +8,8 @@ pub mod problem;
 pub mod raw;
 pub mod resolve;
 
+use std::collections::BTreeMap;
+
 use crate::event::{JailName, Points};
 use crate::filter::FilterSpec;
 use crate::jail::lines::LineRules;
@@ -39,6 +41,8 @@ pub struct Config {
     pub on_stop: OnStop,
     /// How long attempts and history are kept.
     pub retention: Span,
+    /// Jails that ban networks of neighbours, each with the innocent addresses that all of these may hit at once.
+    pub widen: BTreeMap<JailName, u64>,
     /// A fail2ban directory from which the jails come.
     pub fail2ban: Option<std::path::PathBuf>,
     /// The jails, sorted by name.

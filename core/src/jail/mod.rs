@@ -14,6 +14,7 @@ pub mod proxies;
 pub mod rate;
 pub mod replay;
 pub mod trust;
+pub mod widen;
 pub mod window;
 
 use std::net::IpAddr;

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pillory_core::jail::proxies::Standing;
+use pillory_core::jail::{outage, stealth};
 use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::Notice;
 use tracing::{error, info, warn};
@@ -84,6 +85,7 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
             let how = match how {
                 Ended::Expired => "bantime is over",
                 Ended::Lifted => "by hand",
+                Ended::Narrowed => "what is known now asks for another network, or for none",
             };
             info!(jail = %ban.jail, ip = %ban.prefix.short(), reason = how, action, "unban");
             fail2ban_line(ban, "Unban");
@@ -97,12 +99,42 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
         Notice::NoAddress(jail, text) => {
             warn!(jail = %jail, who = %escape(text), "counted is somebody who is no address; nothing can shut that out, so it is left out from now on");
         }
+        Notice::Outage(outage::Change::Began(jail, addr)) => {
+            warn!(jail = %jail, ip = %addr, "{OUTAGE}");
+        }
+        Notice::Outage(outage::Change::Ended(jail)) => info!(jail = %jail, "outage is over"),
+        Notice::Stealth(change @ stealth::Change::Ended(jail)) => {
+            info!(jail = %jail, "{}", stealth_words(change));
+        }
+        Notice::Stealth(change) => warn!("{}", stealth_words(change)),
         Notice::Proxy((jail, addr, standing, share_percent)) => match standing {
             Standing::Visitor => {
                 info!(jail = %jail, ip = %addr, share_percent, "no longer taken for a proxy")
             }
             _ => warn!(jail = %jail, ip = %addr, share_percent, "{}", proxy_words(*standing)),
         },
+    }
+}
+
+/// What is said of a place that is not banned because nobody can log in.
+pub(crate) const OUTAGE: &str = "fails again and again though logins from there used to succeed, and nobody has logged in for a quarter of an hour: is the service's password database down, or a disk full? It is not banned until it has four times the points; strangers are";
+
+/// What is said of guessing at accounts in use. Names are of accounts that exist, so no password is among them.
+pub(crate) fn stealth_words(change: &stealth::Change) -> String {
+    match change {
+        stealth::Change::Began { jail, places, since, users } => {
+            let users: Vec<String> = users.iter().map(|user| escape(user)).collect();
+            format!(
+                "jail {jail}: accounts in use are guessed at from {places} places since {since}, each too rarely to be banned for it: {}; see `pillory attempts`, and have their owners use keys",
+                users.join(", ")
+            )
+        }
+        stealth::Change::GotIn { jail, place, user } => format!(
+            "jail {jail}: {} logged in from {}, where nobody did before, while that account is guessed at: if it was not its owner, the password is known",
+            escape(user),
+            place.short()
+        ),
+        stealth::Change::Ended(jail) => format!("jail {jail}: accounts in use are no longer guessed at"),
     }
 }
 

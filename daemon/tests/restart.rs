@@ -42,6 +42,32 @@ fn no_knock_is_answered_over_restart_and_kill() {
 }
 
 #[test]
+fn the_same_unknown_names_are_judged_like_accounts_after_a_restart() {
+    const DECOYS: &str = "decoys = 0.25\nwiden = false\n";
+    let Some((_world, server)) = quiet_server() else { return };
+    let mut daemon = Daemon::start(&server, DECOYS);
+    // Two tries of each name, from an address of its own: 3 points each, or 1 for a decoy.
+    let spared = |daemon: &Daemon, net: &str, pid: u32| -> Vec<usize> {
+        let addrs: Vec<String> = (1..=60).map(|host| format!("{net}.{host}")).collect();
+        for (number, addr) in addrs.iter().enumerate() {
+            let name = format!("invalid user nobody{number}");
+            server.append(LOG, failed_lines(pid + number as u32 * 2, 2, &name, addr));
+        }
+        // The last line bans in any case, so all before it were judged.
+        server.append(LOG, failed_lines(pid + 500, 3, "root", &format!("{net}.99")));
+        daemon.wait_for(SOON, "the last ban", || daemon.lists(&format!("{net}.99/32")).then_some(()));
+        let banned = daemon.list();
+        let lasts = |addr: &String| !banned.iter().any(|ban| ban["prefix"] == format!("{addr}/32"));
+        (0..60).filter(|number| lasts(&addrs[*number])).collect()
+    };
+    let first = spared(&daemon, "198.51.100", 5000);
+    assert!((4..=30).contains(&first.len()), "a quarter of 60 names: {first:?}");
+    daemon.kill();
+    daemon = Daemon::start(&server, DECOYS);
+    assert_eq!(spared(&daemon, "203.0.113", 8000), first);
+}
+
+#[test]
 fn a_ban_keeps_its_end_over_a_restart() {
     let Some(mut scene) = banned("bantime = \"1h\"\n") else { return };
     let before = scene.daemon.ban_of(PREFIX).expect("it is listed");
@@ -144,7 +170,7 @@ fn an_attack_while_the_daemon_was_down_is_judged_at_its_start() {
 #[test]
 fn an_attack_that_is_long_over_is_banned_no_longer_than_from_its_own_time() {
     let Some((world, server)) = quiet_server() else { return };
-    let daemon = Daemon::start(&server, "bantime = \"1h\"\n");
+    let daemon = Daemon::start(&server, "bantime = \"1h\"\nwiden = false\n");
     daemon.stop();
     let stamp = |hours: i64| {
         let then = jiff::Zoned::now().checked_sub(jiff::Span::new().hours(hours)).expect("not so long ago");
@@ -157,7 +183,7 @@ fn an_attack_that_is_long_over_is_banned_no_longer_than_from_its_own_time() {
                 .append(LOG, format!("{} server sshd[{}]: {line}\n", stamp(hours), 7000 + hours * 10 + pid));
         }
     }
-    let daemon = Daemon::start(&server, "bantime = \"1h\"\n");
+    let daemon = Daemon::start(&server, "bantime = \"1h\"\nwiden = false\n");
     assert!(!daemon.lists(PREFIX), "its ban would have ended an hour ago");
     assert!(daemon.lists("198.51.100.8/32"));
     assert_eq!(world.kernel().banned().len(), 1);

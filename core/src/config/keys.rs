@@ -4,6 +4,7 @@
 use crate::event::{Class, Points};
 use crate::filter::spec;
 use crate::jail::policy::{Ladder, PointTable};
+use crate::jail::secret::Percent;
 use crate::jail::widen;
 use crate::machine::ScopeRule;
 use crate::net::Prefix;
@@ -30,6 +31,7 @@ pub struct Draft {
     pub(super) bantime: Option<Ladder>,
     pub(super) points: Option<Vec<(Class, Points)>>,
     pub(super) widen: Option<u64>,
+    pub(super) jitter: Option<Percent>,
 }
 
 /// What the top of the file says so far.
@@ -41,6 +43,7 @@ pub struct TopDraft {
     pub(super) goodusers: Vec<String>,
     pub(super) goodusers_never_ban: bool,
     pub(super) trusted_proxies: Vec<Prefix>,
+    pub(super) decoys: Option<Percent>,
     pub(super) scope: Option<ScopeRule>,
     pub(super) banaction: Option<String>,
     pub(super) on_stop: Option<OnStop>,
@@ -137,15 +140,26 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
         },
     },
     Key {
+        name: "jitter",
+        doc: "by what share of maxretry a source's threshold differs from it, so that it cannot be learnt",
+        set: |draft, value| {
+            draft.jitter = Some(share(value)?);
+            Ok(())
+        },
+    },
+    Key {
         name: "widen",
         doc: "whether neighbours are banned as a network, or how many innocent addresses that may hit at once",
         set: |draft, value| {
             draft.widen = Some(match (boolean(value), value) {
                 (Ok(true), _) => widen::BUDGET,
                 (Ok(false), _) => 0,
-                (_, Value::Text(number)) => number.parse().ok().filter(|budget| *budget <= 1 << 24).ok_or(
-                    Misfit(format!("{number:?} is no number of addresses"), "use a number up to 16777216"),
-                )?,
+                (_, Value::Text(number)) => {
+                    number.parse().ok().filter(|budget| *budget <= 1 << 24).ok_or(Misfit(
+                        format!("{number:?} is no number of addresses"),
+                        "use true, false or a number up to 16777216",
+                    ))?
+                }
                 (Err(misfit), _) => return Err(misfit.into()),
             });
             Ok(())
@@ -309,6 +323,14 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         },
     },
     Key {
+        name: "decoys",
+        doc: "share of names without an account that are judged as if they had one, so that bans do not tell",
+        set: |draft, value| {
+            draft.decoys = Some(share(value)?);
+            Ok(())
+        },
+    },
+    Key {
         name: "scope",
         doc: "all ports, the jail's ports, or auto: all but for an address this host talks to",
         set: |draft, value| {
@@ -449,6 +471,13 @@ fn decimal(value: &Value) -> Result<Points, Misfit> {
         text(value)?.parse().map_err(|_| Misfit("is no number".into(), "write for example 5 or 0.5"))?;
     Points::from_decimal(number)
         .ok_or(Misfit(format!("{number} is out of range"), "use a number from 0 to 1000000"))
+}
+
+/// At most a half: with more of either a jail would not do what its other keys say.
+fn share(value: &Value) -> Result<Percent, Misfit> {
+    let misfit = |points| Misfit(format!("{points} is out of range"), "use a number from 0 to 0.5");
+    let points = decimal(value)?;
+    u8::try_from(points.0).ok().filter(|share| *share <= 50).map(Percent).ok_or_else(|| misfit(points))
 }
 
 fn positive_span(value: &Value) -> Result<Span, Misfit> {

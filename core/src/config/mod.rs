@@ -14,6 +14,7 @@ use crate::event::{JailName, Points};
 use crate::filter::FilterSpec;
 use crate::jail::lines::LineRules;
 use crate::jail::policy::Policy;
+use crate::jail::secret::Percent;
 use crate::machine::ScopeRule;
 use crate::net::{Prefix, PrefixSet};
 use crate::time::Span;
@@ -33,6 +34,8 @@ pub struct Config {
     pub goodusers_never_ban: bool,
     /// Proxies in front of this host.
     pub trusted_proxies: Vec<Prefix>,
+    /// Share of names without an account that are judged as if they had one.
+    pub decoys: Percent,
     /// Which traffic of a banned source is dropped.
     pub scope: ScopeRule,
     /// Name of the kind of action, or `auto`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::event::JailName;
 use crate::filter::{Filter, FilterSpec, catalog};
 use crate::jail::policy::{Ladder, Policy};
+use crate::jail::secret::Percent;
 use crate::jail::widen;
 use crate::machine::ScopeRule;
 use crate::time::Span;
@@ -15,6 +16,10 @@ use super::{Backend, Config, Enabled, JailConfig, OnStop, Problem};
 
 /// Jails that run only when asked for: PAM's lines of a service with a jail of its own would count twice.
 const ON_REQUEST: [&str; 1] = ["pam-generic"];
+
+/// A quarter of all names: a prober is three quarters sure of a name at most, and a quarter of the unknown names has
+/// five tries instead of one or two.
+const DECOYS: Percent = Percent(25);
 
 /// The configuration of a host that nobody configured.
 pub fn default_config() -> Config {
@@ -76,6 +81,7 @@ fn config(top: TopDraft, jails: Vec<JailConfig>, widen: BTreeMap<JailName, u64>)
         goodusers: top.goodusers,
         goodusers_never_ban: top.goodusers_never_ban,
         trusted_proxies: top.trusted_proxies,
+        decoys: top.decoys.unwrap_or(DECOYS),
         scope: top.scope.unwrap_or(ScopeRule::Auto),
         banaction: top.banaction.unwrap_or_else(|| "auto".to_owned()),
         on_stop: top.on_stop.unwrap_or(OnStop::Keep),
@@ -164,6 +170,7 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
         findtime: draft.findtime.or(defaults.findtime).unwrap_or(Policy::default().findtime),
         bantime: ladder.unwrap_or(usual),
         points: point_table(&[&defaults.points, &draft.points]),
+        jitter: draft.jitter.or(defaults.jitter).unwrap_or_default(),
     };
     // A jail that the file sets up itself runs; one that only adjusts a built-in jail leaves it to discovery.
     let own = draft.failregex.is_some()

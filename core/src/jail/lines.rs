@@ -119,7 +119,7 @@ impl Judge {
             connection: None,
         };
         if self.never.overlaps(prefix) || mode == Mode::Learn {
-            return Judgement { attempt: Some(attempt), decision: None };
+            return Judgement { attempt: Some(attempt), ..Judgement::default() };
         }
         let earlier = rules.growth.as_ref().map_or(0, |_| self.past.count_of(prefix, &jail.name));
         let weight = Growth::weight(earlier, rules.maxretry);
@@ -132,7 +132,7 @@ impl Judge {
         // Failures of whom is banned count too: what is left of them counts when the ban is over.
         let tally = tally.filter(|_| mode == Mode::Judge);
         let decision = tally.map(|tally| self.line_ban(&jail.name, rules, prefix, tally));
-        Judgement { attempt: Some(attempt), decision }
+        Judgement { attempt: Some(attempt), decision, ..Judgement::default() }
     }
 
     /// Counts what a filter of ours saw for such a jail: each attempt is one failure of the single address.

@@ -9,10 +9,13 @@ pub mod growth;
 pub mod lines;
 pub mod names;
 pub mod never;
+pub mod outage;
 pub mod policy;
 pub mod proxies;
 pub mod rate;
 pub mod replay;
+pub mod secret;
+pub mod stealth;
 pub mod trust;
 pub mod widen;
 pub mod window;
@@ -35,6 +38,7 @@ use never::NeverBan;
 use policy::Policy;
 use proxies::{Known, Proxies};
 use rate::Rates;
+use secret::{Percent, Secret};
 use trust::Trust;
 use window::{Failure, Windows};
 
@@ -59,6 +63,10 @@ pub struct Judgement {
     pub attempt: Option<Attempt>,
     /// The ban to make.
     pub decision: Option<Decision>,
+    /// An outage that began or ended.
+    pub outage: Option<outage::Change>,
+    /// Guessing at accounts in use.
+    pub stealth: Option<stealth::Change>,
 }
 
 /// A line that added attempts to its connection.
@@ -98,6 +106,14 @@ pub struct Judge {
     pub past: PastBans,
     /// Addresses that carry most of a web log's good traffic.
     pub proxies: Proxies,
+    /// From where users come regularly, in case nobody can log in.
+    pub outages: outage::Guard,
+    /// Guessing at accounts in use, from many places.
+    pub stealth: stealth::Stealth,
+    /// What nobody outside knows; without it there are neither decoys nor shifted thresholds.
+    pub secret: Option<Secret>,
+    /// The share of names without an account that are judged as if they had one.
+    pub decoys: Percent,
     trusted_proxies: PrefixSet,
 }
 
@@ -118,6 +134,10 @@ impl Judge {
             names,
             past: PastBans::default(),
             proxies: Proxies::default(),
+            outages: outage::Guard::default(),
+            stealth: stealth::Stealth::default(),
+            secret: None,
+            decoys: Percent(0),
             trusted_proxies,
         }
     }
@@ -145,6 +165,7 @@ impl Judge {
         self.connections = Connections::default();
         self.jails = new.jails;
         self.trusted_proxies = new.trusted_proxies;
+        self.decoys = new.decoys;
         self.names.adopt(new.names);
         self.past.set_memory(new.past.memory());
         self.past.set_jails(new.past.jails());
@@ -265,6 +286,7 @@ impl Judge {
         addr: IpAddr,
         when: Timestamp,
     ) -> Judgement {
+        let mut stealth = None;
         // A login without a user (a web server's 302) can be forged by a request: it clears nothing.
         if let Some(user) = &event.user {
             let subject = self.subject(addr);
@@ -274,6 +296,8 @@ impl Judge {
             }
             self.windows.forget_user(index, subject, names::hash(user));
             self.names.logged_in(user);
+            let is_known = self.trust.is_known_place(addr, when);
+            stealth = self.stealth.good_login(&jail, subject, user, is_known, when);
             self.trust.good_login(addr, Some(user), when);
         }
         let attempt = Attempt {
@@ -286,7 +310,8 @@ impl Judge {
             tries: 1,
             connection: None,
         };
-        Judgement { attempt: Some(attempt), decision: None }
+        let outage = self.outages.good_login(&attempt.jail, addr, when);
+        Judgement { attempt: Some(attempt), decision: None, outage, stealth }
     }
 
     fn failed_login(
@@ -300,7 +325,9 @@ impl Judge {
         let class = self.names.refine(failed.class, failed.user.as_deref());
         let known_place = self.trust.is_known_place(addr, when);
         let each = match jail.policy.points.of(class) {
-            points if known_place => points.min(jail.policy.points.of(Class::KnownUser)),
+            points if known_place || self.is_decoy(class, failed.user.as_deref()) => {
+                points.min(jail.policy.points.of(Class::KnownUser))
+            }
             points => points,
         };
         let points = each.times(failed.tries);
@@ -319,8 +346,14 @@ impl Judge {
         let spared = self.never.contains_addr(addr)
             || self.proxies.spares(&jail.name, addr, when, known)
             || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
+        let tried =
+            attempt.user.as_deref().filter(|user| !spared && !known_place && self.names.is_in_use(user));
+        let stealth = tried.and_then(|user| {
+            let raises = mode != Mode::Learn;
+            self.stealth.failure(&jail.name, self.subject(addr), user, when, raises)
+        });
         if spared || mode == Mode::Banned {
-            return Judgement { attempt: Some(attempt), decision: None };
+            return Judgement { attempt: Some(attempt), stealth, ..Judgement::default() };
         }
         let subject = self.subject(addr);
         let failure = Failure {
@@ -331,9 +364,27 @@ impl Judge {
             connection: failed.shown.map_or(0, |shown| shown.connection),
         };
         let sum = self.windows.add(index, subject, failure, &jail.policy);
-        let decision = (sum >= jail.policy.maxretry && mode == Mode::Judge)
-            .then(|| self.decide(index, jail, subject, when, known_place));
-        Judgement { attempt: Some(attempt), decision }
+        let threshold = self.threshold(jail, subject);
+        if sum < threshold || mode != Mode::Judge {
+            return Judgement { attempt: Some(attempt), stealth, ..Judgement::default() };
+        }
+        let is_owner = self.trust.is_owner(addr, attempt.user.as_deref(), when);
+        let (held_back, outage) = self.outages.holds_back(&jail.name, addr, (sum, threshold), is_owner, when);
+        let decision = (!held_back).then(|| self.decide(index, jail, subject, when, known_place));
+        Judgement { attempt: Some(attempt), decision, outage, stealth }
+    }
+
+    /// True for a name without an account that is judged as if it had one, so that bans do not tell which exist.
+    fn is_decoy(&self, class: Class, user: Option<&str>) -> bool {
+        let (Some(secret), Some(user)) = (&self.secret, user) else { return false };
+        matches!(class, Class::BadUser | Class::UnknownUser) && secret.is_decoy(user, self.decoys)
+    }
+
+    /// The points that ban `subject` in this jail; another number after each ban if the jail's threshold jitters.
+    fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
+        let key = (subject, jail.name.as_str(), self.past.count(subject));
+        let shift = self.secret.as_ref().map_or(0, |secret| secret.shift(key, jail.policy.jitter));
+        jail.policy.threshold(shift)
     }
 
     fn decide(
@@ -419,13 +470,16 @@ impl Judge {
     }
 
     /// Drops what is too old to matter. Call it now and then, at least once a minute.
-    pub fn sweep(&mut self, now: Timestamp) {
+    ///
+    /// Tells of what is over.
+    pub fn sweep(&mut self, now: Timestamp) -> (Vec<outage::Change>, Vec<stealth::Change>) {
         let findtimes: Vec<Span> = self.jails.iter().map(|jail| jail.policy.findtime).collect();
         self.windows.sweep(now, &findtimes);
         self.rates.iter_mut().flatten().for_each(|rates| rates.service(now));
         self.sweep_connections(now);
         self.trust.sweep(now);
         self.past.sweep(now);
+        (self.outages.sweep(now), self.stealth.sweep(now))
     }
 }
 

@@ -153,6 +153,11 @@ impl Names {
         self.accounts.contains(user) || self.logged_in.iter().any(|known| known == user)
     }
 
+    /// True if people use this account: it has logged in here. Not root, which everybody guesses at everywhere.
+    pub fn is_in_use(&self, user: &str) -> bool {
+        user != "root" && self.logged_in.iter().any(|known| known == user)
+    }
+
     /// Notes that an account logged in: it exists (LDAP users are in no file), and names close to it are typing errors.
     pub fn logged_in(&mut self, user: &str) {
         if self.logged_in.iter().any(|known| known == user) {

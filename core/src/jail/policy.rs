@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::event::{Class, Points};
 use crate::time::{BanTime, Span};
 
+use super::secret::Percent;
+
 /// Points of each class of failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PointTable([Points; Class::ALL.len()]);
@@ -88,6 +90,16 @@ pub struct Policy {
     pub bantime: Ladder,
     /// Points of each class.
     pub points: PointTable,
+    /// By how much at most the threshold of one source differs from `maxretry`, as it cannot foresee.
+    pub jitter: Percent,
+}
+
+impl Policy {
+    /// The points that ban a source whose threshold is shifted by so many hundredths.
+    pub fn threshold(&self, shift: i64) -> Points {
+        let shifted = i64::from(self.maxretry.0) * (100 + shift) / 100;
+        Points(u32::try_from(shifted).unwrap_or(u32::MAX).max(1))
+    }
 }
 
 impl Default for Policy {
@@ -97,6 +109,7 @@ impl Default for Policy {
             findtime: Span::from_secs(86_400),
             bantime: Ladder::long(),
             points: PointTable::long_memory(),
+            jitter: Percent(0),
         }
     }
 }

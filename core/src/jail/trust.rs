@@ -43,6 +43,12 @@ impl Trust {
         self.places.get(&addr).is_some_and(|(time, _)| now.since(*time) < MEMORY)
     }
 
+    /// True if `user` is the last who logged in from `addr`, within [`MEMORY`] before `now`.
+    pub fn is_owner(&self, addr: IpAddr, user: Option<&str>, now: Timestamp) -> bool {
+        let last = self.places.get(&addr).filter(|(time, _)| now.since(*time) < MEMORY);
+        user.is_some() && last.is_some_and(|(_, last)| last.as_deref() == user)
+    }
+
     /// The last good login from `addr`: when and who.
     pub fn last_login(&self, addr: IpAddr) -> Option<(Timestamp, Option<&str>)> {
         self.places.get(&addr).map(|(time, user)| (*time, user.as_deref()))

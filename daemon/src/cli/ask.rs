@@ -14,7 +14,7 @@ use crate::control::Request;
 
 use super::client::{parse_time, word};
 use super::rows::local;
-use super::{Client, Failure, Outcome, count, exit, past, red};
+use super::{Client, Failure, Outcome, count, exit, past, red, widening};
 
 /// `pillory status`
 #[derive(Debug, clap::Args)]
@@ -222,6 +222,7 @@ impl Explain {
                 let _ =
                     writeln!(text, "  last good login: {} {}", word(&login["time"]), word(&login["user"]));
             }
+            text.push_str(&widening::text(value));
             text.push_str(&past::explained(value));
             text
         })

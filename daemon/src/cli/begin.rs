@@ -6,16 +6,18 @@ use std::path::Path;
 use tracing::{info, warn};
 
 use pillory_core::config::Config;
-use pillory_core::jail::trust;
+use pillory_core::jail::secret::Secret;
+use pillory_core::jail::{trust, widen};
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
 
 use crate::actions::{self, Action, ActionError, dryrun};
 use crate::engine::jails::Readers;
-use crate::engine::{META_OFF, META_PROXIES};
+use crate::engine::{META_OFF, META_PROXIES, META_SECRET};
 use crate::sources::Position;
 use crate::store::META_ANEW;
 use crate::store::keeper::Started;
+use crate::store::query::Since;
 use crate::{clock, facts, ports};
 
 use super::run::refused;
@@ -40,9 +42,8 @@ pub(super) fn restore(
     let now = clock::now();
     let longest =
         config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
-    let restored = store
-        .restore(now - longest, now - trust::MEMORY)
-        .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+    let since = Since { failures: now - longest, logins: now - trust::MEMORY, bans: now - widen::EVIDENCE };
+    let restored = store.restore(since).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
     for (prefix, jail, when) in &restored.past_bans {
         machine.judge.past.began(*prefix, jail, *when);
         machine.banned_before(jail);
@@ -54,6 +55,7 @@ pub(super) fn restore(
     if let Some(kept) = restored.meta.get(META_PROXIES) {
         machine.judge.proxies.restore(kept, now);
     }
+    machine.judge.secret = secret(restored.meta.get(META_SECRET));
     let off = match restored.meta.get(META_OFF).map(String::as_str) {
         None | Some("") => None,
         Some("on_command") => Some(None),
@@ -70,6 +72,25 @@ pub(super) fn restore(
     let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
     let anew = restored.meta.get(META_ANEW).is_some_and(|mark| !mark.is_empty());
     Ok(Restored { positions, off, anew })
+}
+
+/// The host's secret as it was kept, or a new one.
+fn secret(kept: Option<&String>) -> Option<Secret> {
+    let old = kept.and_then(|kept| Secret::restore(kept));
+    let new = || {
+        let mut bits = [0u8; 16];
+        let got = rustix::rand::getrandom(&mut bits, rustix::rand::GetRandomFlags::empty());
+        match got {
+            Ok(count) if count == bits.len() => Some(Secret::new(bits)),
+            _ => {
+                warn!(
+                    "the kernel gives no random numbers; there are no decoys and no jitter until a restart"
+                );
+                None
+            }
+        }
+    };
+    old.or_else(new)
 }
 
 /// Learns places and accounts with good logins, before anything is judged.

@@ -1,8 +1,11 @@
 //! What the machine's effects become: kernel jobs, writes to the store, lines of the log.
 
+use std::borrow::Cow;
+
 use tracing::{error, warn};
 
 use pillory_core::jail::proxies::Standing;
+use pillory_core::jail::{outage, stealth};
 use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
@@ -12,7 +15,7 @@ use crate::store::META_ANEW;
 use crate::store::writer::Write;
 use crate::{clock, logging};
 
-use super::{Engine, META_OFF, META_PROXIES};
+use super::{Engine, META_OFF, META_PROXIES, META_SECRET};
 
 impl Engine {
     /// Carries out all effects of the round: one kernel job, one transaction, and then the log.
@@ -111,11 +114,12 @@ impl Engine {
         let bans = self.machine.ledger.iter().cloned().collect();
         let known = self.known_positions.iter();
         let positions = known.map(|(stream, at)| (stream.as_str().into(), at.clone())).collect();
-        let meta = vec![
+        let mut meta = vec![
             (META_OFF.into(), self.off_kept()),
             (META_ANEW.into(), String::new()),
             (META_PROXIES.into(), self.machine.judge.proxies.kept()),
         ];
+        meta.extend(self.secret_kept());
         self.write(Write { snapshot: Some(bans), positions, meta, ..Write::default() });
     }
 
@@ -128,6 +132,11 @@ impl Engine {
             );
             self.warnings.insert(format!("no effect {prefix}"), text);
         }
+        match notice {
+            Notice::Outage(change) => self.warn_of_outage(change),
+            Notice::Stealth(change) => self.warn_of_stealth(change),
+            _ => {}
+        }
         if let Notice::Proxy((jail, addr, standing, share)) = notice {
             let text = format!("jail {jail}: {addr} ({share} %) {}", logging::proxy_words(*standing));
             let key = format!("proxy {jail} {addr}");
@@ -136,6 +145,30 @@ impl Engine {
                 _ => self.warnings.insert(key, text),
             };
             self.meta.push((META_PROXIES.into(), self.machine.judge.proxies.kept()));
+        }
+    }
+
+    /// A warning as long as an outage lasts.
+    fn warn_of_outage(&mut self, change: &outage::Change) {
+        match change {
+            outage::Change::Began(jail, addr) => {
+                let text = format!("jail {jail}: {addr} {}", logging::OUTAGE);
+                self.warnings.insert(format!("outage {jail}"), text);
+            }
+            outage::Change::Ended(jail) => drop(self.warnings.remove(&format!("outage {jail}"))),
+        }
+    }
+
+    /// A warning as long as accounts in use are guessed at, and one until the next start if somebody got in.
+    fn warn_of_stealth(&mut self, change: &stealth::Change) {
+        match change {
+            stealth::Change::Began { jail, .. } => {
+                self.warnings.insert(format!("stealth {jail}"), logging::stealth_words(change));
+            }
+            stealth::Change::GotIn { jail, user, .. } => {
+                self.warnings.insert(format!("got in {jail} {user}"), logging::stealth_words(change));
+            }
+            stealth::Change::Ended(jail) => drop(self.warnings.remove(&format!("stealth {jail}"))),
         }
     }
 
@@ -156,6 +189,12 @@ impl Engine {
         self.machine.set_enforcing(off.is_none(), now, &mut self.effects);
         self.switch_hooks(off.is_none());
         self.meta.push((META_OFF.into(), self.off_kept()));
+    }
+
+    /// What [`META_SECRET`] keeps.
+    pub(super) fn secret_kept(&self) -> Option<(Cow<'static, str>, String)> {
+        let secret = self.machine.judge.secret.as_ref()?;
+        Some((META_SECRET.into(), secret.kept()))
     }
 
     /// What [`META_OFF`] keeps.

@@ -119,11 +119,14 @@ pub(crate) fn build(
     let good_users = config.goodusers.iter().cloned().collect();
     let names = Names::new(accounts, good_users, config.goodusers_never_ban);
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
+    judge.decoys = config.decoys;
     judge.past.set_memory(config.retention);
     let grows =
         |jail: &&ActiveJail| jail.config.lines.as_ref().is_some_and(|lines| lines.rules.growth.is_some());
     judge.past.set_jails(active.iter().filter(grows).map(|jail| jail.config.name.clone()));
-    Ok((Machine::new(judge, extractors, config.scope), readers))
+    let mut machine = Machine::new(judge, extractors, config.scope);
+    machine.set_widening(config.widen.clone());
+    Ok((machine, readers))
 }
 
 /// Says whose bans cannot be limited to ports. It matters for each of them if the configuration asks for that.

@@ -137,6 +137,9 @@ const ROUND: usize = 64;
 /// Name of the setting that keeps `pillory off` over restarts: milliseconds of its end, or `on_command`.
 pub(crate) const META_OFF: &str = "off";
 
+/// Name of the setting that keeps the host's secret over restarts.
+pub(crate) const META_SECRET: &str = "secret";
+
 /// Name of the setting that keeps presumed proxies over restarts.
 pub(crate) const META_PROXIES: &str = "presumed_proxies";
 
@@ -193,6 +196,7 @@ impl Engine {
     ) {
         self.off_until = off.flatten();
         self.known_positions = positions;
+        self.meta.extend(self.secret_kept());
         let _ = self.outlets.sources.send(start);
         self.start_hooks();
     }
@@ -302,7 +306,7 @@ impl Engine {
         self.machine.tick(now, &mut self.effects);
         if now.since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;
-            self.machine.sweep(now);
+            self.machine.sweep(now, &mut self.effects);
             self.say_limits();
         }
         if now.since(self.last_verify) >= VERIFY_EVERY || now < self.last_verify {

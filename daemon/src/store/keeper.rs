@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use tracing::warn;
 
-use pillory_core::time::Timestamp;
-
-use super::query::{self, Restored};
+use super::query::{self, Restored, Since};
 use super::spill::{META_SPILLED, Spill};
 use super::writer::{Write, commit};
 use super::{ANEW, FILE, SCHEMA, SCHEMA_VERSION, StoreError, create_private, lock, open};
@@ -57,14 +55,9 @@ impl Started {
     /// Reads what was kept; a disk that cannot be read is noted, and nothing is known then.
     /// # Errors
     /// [`StoreError`], for what is not the disk's fault.
-    pub(crate) fn restore(
-        &mut self,
-        failures_since: Timestamp,
-        logins_since: Timestamp,
-    ) -> Result<Restored, StoreError> {
+    pub(crate) fn restore(&mut self, since: Since) -> Result<Restored, StoreError> {
         let db = self.copy.as_ref().or(self.store.db());
-        let restored =
-            db.map_or_else(|| Ok(Restored::default()), |db| query::restore(db, failures_since, logins_since));
+        let restored = db.map_or_else(|| Ok(Restored::default()), |db| query::restore(db, since));
         restored.or_else(|cause| {
             let error = self.store.failed("read", cause);
             if !error.is_the_disks() {

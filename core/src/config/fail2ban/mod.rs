@@ -24,6 +24,7 @@ use crate::event::{JailName, Points};
 use crate::filter::FilterSpec;
 use crate::filter::settings::{Options, Place};
 use crate::jail::policy::{Ladder, PointTable, Policy};
+use crate::jail::secret::Percent;
 use crate::net::Prefix;
 use crate::time::{BanTime, Span};
 
@@ -143,6 +144,7 @@ impl F2bJail {
             findtime: self.findtime,
             bantime: steps.unwrap_or_else(Ladder::long),
             points: PointTable::plain(),
+            jitter: Percent(0),
         }
     }
 }

@@ -94,7 +94,7 @@ pub struct Net {
 pub struct Cover {
     /// In order of their addresses, disjoint.
     pub nets: Vec<Net>,
-    /// So many innocents one ban fewer was worth: [`PRICE`], or less where the budget would not have held.
+    /// So many innocents one ban fewer was worth at most: [`PRICE`], or less where the budget would not have held.
     pub price: u64,
 }
 
@@ -105,7 +105,8 @@ impl Cover {
     }
 }
 
-/// The cheapest cover of `offenders` at the highest price up to [`PRICE`] whose innocents fit the `budget`.
+/// The cheapest cover of `offenders` at the highest price up to [`PRICE`] whose innocents fit the `budget`; of networks
+/// that only the price beyond it pays for, as many as fit.
 ///
 /// `offenders`: sorted, each once; what is no offender by [`is_offender`] is left out. `blocked`: no network may share an
 /// address with it. Time: the number of offenders times the number of levels, nine times that if the budget is short.
@@ -130,15 +131,34 @@ pub fn cover(offenders: &[Prefix], blocked: &PrefixSet, budget: u64) -> Cover {
         return best;
     }
     // At price 0 nothing is worth an innocent, so that always fits; at PRICE it did not.
-    let (mut fits, mut too_much) = (at_price(0), PRICE);
-    while too_much - fits.price > 1 {
-        let middle = at_price(fits.price.midpoint(too_much));
+    let (mut fits, mut too_much) = (at_price(0), best);
+    while too_much.price - fits.price > 1 {
+        let middle = at_price(fits.price.midpoint(too_much.price));
         match middle.innocents() <= budget {
             true => fits = middle,
-            false => too_much = middle.price,
+            false => too_much = middle,
         }
     }
-    fits
+    filled(&fits, &too_much, budget)
+}
+
+/// The networks of `fits`, and in their place as many of `too_much` as the rest of the budget holds, by address. All of
+/// these are worth the same price, and those of the lower one lie inside them.
+fn filled(fits: &Cover, too_much: &Cover, budget: u64) -> Cover {
+    let mut left = budget.saturating_sub(fits.innocents());
+    let mut narrow = fits.nets.iter().copied().peekable();
+    let mut nets = Vec::new();
+    for wide in &too_much.nets {
+        let inside: Vec<Net> =
+            std::iter::from_fn(|| narrow.next_if(|net| wide.prefix.contains(net.prefix))).collect();
+        let more = wide.innocents - inside.iter().map(|net| net.innocents).sum::<u64>();
+        match more <= left {
+            true => nets.push(*wide),
+            false => nets.extend(inside),
+        }
+        left -= if more <= left { more } else { 0 };
+    }
+    Cover { nets, price: too_much.price }
 }
 
 /// The innocents that a ban of `prefix` hits. `offenders`: those inside, sorted, each once.

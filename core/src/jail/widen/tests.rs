@@ -70,7 +70,8 @@ fn three_anywhere_in_a_24_are_one_network_and_its_neighbour_needs_as_much() {
     let three = ["192.0.2.3", "192.0.2.70", "192.0.2.200"];
     assert_eq!(nets(&cover(&sorted(&three), &open(), BUDGET)), ["192.0.2.0/24 3+253"]);
     // Wider than a /24 only if nearly everything is bad already: no /23 for 3 and 5 of them.
-    let more = [&three[..], &["192.0.3.1", "192.0.3.66", "192.0.3.130", "192.0.3.194", "192.0.3.250"]].concat();
+    let more =
+        [&three[..], &["192.0.3.1", "192.0.3.66", "192.0.3.130", "192.0.3.194", "192.0.3.250"]].concat();
     assert_eq!(nets(&cover(&sorted(&more), &open(), BUDGET)), ["192.0.2.0/24 3+253", "192.0.3.0/24 5+251"]);
     let nine = [&more[..], &["192.0.3.11"]].concat();
     assert_eq!(nets(&cover(&sorted(&nine), &open(), BUDGET)), ["192.0.2.0/23 9+503"]);
@@ -108,6 +109,8 @@ fn a_short_budget_takes_the_cheapest_networks() {
     assert_eq!((cover.nets.len(), cover.innocents()), (7, 90), "{cover:?}");
     assert_eq!(curve(&numbers(&SEEDS), &ours)[21 - 7], Some(90));
     assert!(cover.price < PRICE);
+    // Of five that cost the same, two fit.
+    assert_eq!(super::cover(&sorted(&SEEDS), &open(), 17).innocents(), 12);
     assert_eq!(super::cover(&sorted(&SEEDS), &open(), 0).nets, []);
 }
 

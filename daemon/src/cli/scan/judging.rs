@@ -248,7 +248,7 @@ impl Judging {
         }
         if now.since(self.swept) >= SWEEP_EVERY {
             self.swept = now;
-            self.machine.sweep(now);
+            self.machine.sweep(now, &mut self.effects);
         }
         if now.since(self.connections_swept) >= SWEEP_CONNECTIONS_EVERY {
             self.connections_swept = now;

@@ -118,9 +118,7 @@ impl Follower {
     ) -> (Option<Tail>, Vec<Tail>) {
         let known = Known {
             id: &|id| new.is_some_and(|new| new.id == id) || self.holds(id) || others.holds(id),
-            content: &|head| {
-                last.head().is_alike(head) || self.tails.iter().any(|tail| tail.is_alike(head))
-            },
+            content: &|head| last.head().is_alike(head) || self.tails.iter().any(|tail| tail.is_alike(head)),
             newest: &|head| new.is_some_and(|new| new.is_alike(head)),
         };
         let mut missed = (None, Vec::new());

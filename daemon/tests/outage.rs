@@ -1,0 +1,46 @@
+//! The password database is down: the owner's retries are told of and ban nobody, an attacker's ban as always.
+
+use std::time::Duration;
+
+use pillory_core::net::Prefix;
+
+use crate::lab::{Daemon, World};
+
+const SOON: Duration = Duration::from_secs(15);
+const LOG: &str = "/var/log/access.log";
+const CONFIG: &str = "[jail.wordpress]\nlogpath = [\"/var/log/access.log\"]\n";
+const OWNER: &str = "192.0.2.77";
+
+/// A line of a login form's answer, `when` as date(1) takes it: 302 lets in, 200 shows the form again.
+fn answer(world: &World, addr: &str, status: u16, when: &str) -> String {
+    let stamp = world.server.run("date", &["+%d/%b/%Y:%H:%M:%S %z", "-d", when]);
+    format!("{addr} - - [{}] \"POST /wp-login.php HTTP/1.1\" {status} 9 \"-\" \"x\"\n", stamp.trim())
+}
+
+#[test]
+fn the_owner_retries_ten_times_while_the_password_database_is_down() {
+    let Some(world) = World::new() else { return };
+    let past: String =
+        ["4 days ago", "3 days ago", "2 days ago"].map(|day| answer(&world, OWNER, 302, day)).concat();
+    world.server.write(LOG, past);
+    let daemon = Daemon::start(&world.server, CONFIG);
+    let fail = |addr: &str| world.server.append(LOG, answer(&world, addr, 200, "now").repeat(10));
+    fail(OWNER);
+    // The stranger's ban shows that the owner's lines have been judged.
+    fail("203.0.113.1");
+    let is_banned = |addr: &str| {
+        let addr: Prefix = addr.parse().expect("an address");
+        world.kernel().banned().contains(&addr)
+    };
+    daemon.wait_for(SOON, "the stranger's ban", || is_banned("203.0.113.1").then_some(()));
+    assert!(!is_banned(OWNER));
+    let warned =
+        || daemon.status()["warnings"].to_string().contains("jail wordpress: 192.0.2.77 fails again");
+    assert!(warned(), "{}", daemon.status());
+    assert!(daemon.errors().contains("is the service's password database down"), "{}", daemon.errors());
+    // Somebody got in, so the database is up: whoever still fails there guesses.
+    world.server.append(LOG, answer(&world, OWNER, 302, "now"));
+    daemon.wait_for(SOON, "the warning to go", || (!warned()).then_some(()));
+    fail(OWNER);
+    daemon.wait_for(SOON, "a ban while others can log in", || is_banned(OWNER).then_some(()));
+}

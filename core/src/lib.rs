@@ -55,5 +55,6 @@ pub mod jail;
 pub mod ledger;
 pub mod machine;
 pub mod net;
+pub mod rehearse;
 pub mod scan;
 pub mod time;

@@ -21,6 +21,7 @@ mod sources;
 mod store;
 mod supervisor;
 mod wake;
+mod xz;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -81,8 +81,10 @@ fn scan_says_what_it_could_not_read_and_counts_what_it_could() {
     let found = answer.json();
     assert_eq!(found["failures"], 3, "{found}");
     assert!(found["files"][0]["trouble"].is_string(), "{found}");
-    let xz = place.write("auth.log.2.xz", b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46");
-    for (path, words) in [("/nowhere", "No such file"), (xz.as_str(), "xz -dc"), ("/dev/zero", "a device")] {
+    let zstd = place.write("auth.log.2.zst", b"\x28\xb5\x2f\xfd\x24\x00\x01\x00\x00");
+    for (path, words) in
+        [("/nowhere", "No such file"), (zstd.as_str(), "zstd -dc"), ("/dev/zero", "a device")]
+    {
         let answer = place.run(&["scan", path]);
         assert_eq!(answer.code, Some(2), "{answer:?}");
         assert!(answer.err.contains(words), "{answer:?}");
@@ -93,6 +95,19 @@ fn scan_says_what_it_could_not_read_and_counts_what_it_could() {
         let found = place.run(&["scan", "--json", path]).json();
         assert_eq!(found["unread"][0]["path"], path, "{found}");
     }
+}
+
+#[test]
+fn scan_reads_logs_that_xz_packed() {
+    let place = Place::new("xz");
+    // Three wrong passwords for root, as `xz` packs them.
+    let packed = b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4F\x02\0!\x01\x16\0\0\0t/\xe5\xa3\xe0\x01\x04\0d]\0'\x1b\xca\xc2\x01\x1c\xf1\xa1\\S\xb3tM'\xa3a\x8aAa\xb4\xd90J\x10!x=\xfd`\xfa\xf1\xeav\xc5uj<o\xb7\x1b\xb6\xbe_\xf2\xbd\x135\xa9\x8f\xbc\x94S\x95uS\xa5\xb3a@w\xfeg\x88\xfaXk\xf9[\x1c'\x9fu\x7f\xd9\x96P7=\xbb\x08j\x028\x8a\x85y\x82\x82=\x88\x9dX\xcc\xf2|\x9c\x1d\xfd\xcc\0\0\x96\xd0\xfb\xc2\x0b\x96\x15\x81\0\x01\x80\x01\x85\x02\0\0\xd2{\x869\xb1\xc4g\xfb\x02\0\0\0\0\x04YZ";
+    let log = place.write("auth.log.1.xz", packed);
+    let found = place.run(&["scan", "--json", &log]).json();
+    assert_eq!((&found["failures"], &found["files"][0]["records"]), (&3.into(), &3.into()), "{found}");
+    assert_eq!(found["files"][0]["trouble"], serde_json::Value::Null, "{found}");
+    let torn = place.run(&["scan", &place.write("torn.xz", &packed[..packed.len() / 2])]);
+    assert_eq!(torn.code, Some(2), "{torn:?}");
 }
 
 #[test]
@@ -276,7 +291,8 @@ fn import_without_a_daemon_keeps_bans_for_its_start() {
     let place = Place::new("import");
     let list = place.write(
         "list.txt",
-        "192.0.2.7\n198.51.100.155/24 - 12/2016. WP login attempts\n203.0.0.0/16\n127.0.0.1\nnonsense\n0.0.0.0/0\n",
+        "192.0.2.7\n198.51.100.155/24 - 12/2016. WP login attempts\n203.0.0.0/16\n127.0.0.1\nnonsense\n0.0.0.0/0\n\
+         203.1.0.0/16 - 12/2016. too wide to be banned, and too old\n",
     );
     let dry = place.offline(&["import", "--json", "--dry-run", &list]);
     assert_eq!(dry.code, Some(0), "{dry:?}");
@@ -285,16 +301,16 @@ fn import_without_a_daemon_keeps_bans_for_its_start() {
     assert_eq!(answer.code, Some(0), "{answer:?}");
     let said = answer.json();
     assert_eq!(said["banned"], serde_json::json!(["192.0.2.7/32"]));
-    assert_eq!((&said["changed"], &said["history_only"]), (&1.into(), &1.into()));
+    assert_eq!((&said["changed"], &said["history_only"]), (&1.into(), &2.into()));
     assert_eq!(said["refused"][0]["prefix"], "127.0.0.1/32");
     assert_eq!((&said["unreadable"][0]["line"], &said["wide"][0]["line"]), (&5.into(), &3.into()));
     assert_eq!(said["normalised"][0]["prefix"], "198.51.100.0/24");
     assert_eq!(place.offline(&["export"]).out, "192.0.2.7\n");
     let again = place.offline(&["import", "--json", "--ban", "--wide", &list]).json();
     // Taking a list over again renews its bans.
-    assert_eq!((&again["changed"], &again["history_only"]), (&3.into(), &0.into()));
-    assert_eq!(place.offline(&["export"]).out, "192.0.2.7\n198.51.100.0/24\n203.0.0.0/16\n");
-    assert_eq!(place.offline(&["export", "--json"]).json().as_array().map(Vec::len), Some(3));
+    assert_eq!((&again["changed"], &again["history_only"]), (&4.into(), &0.into()));
+    assert_eq!(place.offline(&["export"]).out, "192.0.2.7\n198.51.100.0/24\n203.0.0.0/16\n203.1.0.0/16\n");
+    assert_eq!(place.offline(&["export", "--json"]).json().as_array().map(Vec::len), Some(4));
 }
 
 #[test]

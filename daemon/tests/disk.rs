@@ -242,3 +242,53 @@ fn what_is_adopted_is_remembered_over_a_crash_and_a_flush() {
     let daemon = Daemon::start(&server, "");
     assert_eq!(banned(&world, &daemon), all);
 }
+
+#[test]
+fn a_damaged_store_keeps_no_daemon_from_starting() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", FIRST, "--for", "1h"]).code, Some(0));
+    assert_eq!(daemon.ask(&["off"]).code, Some(0));
+    assert_eq!(daemon.ask(&["on"]).code, Some(0));
+    assert_eq!(daemon.stop().0, Some(0));
+    // The first page says which tables there are; the others are what a broken disk gives.
+    let path = server.path(format!("{STATE_DIR}/pillory.db"));
+    let mut bytes = std::fs::read(&path).expect("it is read");
+    bytes[4096..].fill(0xA5);
+    std::fs::write(&path, bytes).expect("it is written");
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [FIRST]);
+    let warnings = daemon.status()["warnings"].to_string();
+    assert!(
+        warnings.contains("the store was damaged") && warnings.contains("pillory.db.broken"),
+        "{warnings}"
+    );
+    assert_eq!(daemon.ask(&["ban", SECOND, "--for", "1h"]).code, Some(0));
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [FIRST, SECOND]);
+}
+
+#[test]
+fn commands_without_a_daemon_work_on_a_full_disk() {
+    let Some((world, server)) = small_disk() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", FIRST, SECOND, "--for", "1h"]).code, Some(0));
+    daemon.kill();
+    fill(&server);
+    let ask = |words: &[&str]| {
+        pillory(&server, &[words, &["--control", CONTROL, "--state-dir", STATE_DIR]].concat())
+    };
+    let answer = ask(&["unban", FIRST]);
+    assert!(answer.code == Some(0) && answer.err.contains("not on disk"), "{answer:?}");
+    assert_eq!(world.kernel().banned().len(), 1);
+    assert_eq!(ask(&["off"]).code, Some(0));
+    assert!(world.kernel().banned().is_empty());
+    let daemon = Daemon::start(&server, "");
+    assert!(world.kernel().banned().is_empty(), "{}", daemon.errors());
+    daemon.kill();
+    assert_eq!(ask(&["on"]).code, Some(0));
+    make_room(&server);
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [SECOND]);
+}

@@ -27,6 +27,7 @@ mod nullroute;
 mod orders;
 mod outage;
 mod proxies;
+mod rehearse;
 mod restart;
 mod rotation;
 mod scope;

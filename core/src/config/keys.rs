@@ -111,7 +111,7 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
             let steps = list(value)?.iter().map(|step| bantime(step)).collect::<Result<Vec<_>, _>>()?;
             draft.bantime = Some(
                 Ladder::new(steps)
-                    .ok_or(Misfit("the list is empty".into(), "write for example [\"1d\", \"7d\"]"))?,
+                    .ok_or(Misfit("is an empty list".into(), "write for example [\"1d\", \"7d\"]"))?,
             );
             Ok(())
         },

@@ -37,7 +37,7 @@ fn every_problem_is_reported_with_its_line() {
         "pillory.toml:1: maxretri is no key; did you mean maxretry?; remove it or mend its spelling",
         "pillory.toml:2: findtime \"10x\": unknown unit \"x\"; use s, m, h, d, w, mo or y",
         "pillory.toml:5: jail \"sshd\": backend \"jurnal\" is not known; use auto, journal, file or btmp",
-        "pillory.toml:6: jail \"sshd\": bantime the list is empty; write for example [\"1d\", \"7d\"]",
+        "pillory.toml:6: jail \"sshd\": bantime is an empty list; write for example [\"1d\", \"7d\"]",
         "pillory.toml:7: jail \"none\": there is no built-in filter \"none\"; give it a failregex, or name a filter that exists",
         "pillory.toml:8: jail \"none\": logpath \"log\" is no absolute path; begin it with /",
     ];

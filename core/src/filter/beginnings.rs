@@ -6,7 +6,9 @@ use regex_automata::hybrid::dfa::{self, DFA};
 use regex_automata::nfa::thompson::NFA;
 use regex_automata::{Anchored, Input, MatchKind, PatternSet};
 
+use super::opening::Opening;
 use super::program::{Program, automaton, nfa};
+use super::regex::tree::Node;
 use super::regex::{Tree, head, lower_here};
 
 /// How often a beginning may lead astray before it is proved right.
@@ -15,19 +17,46 @@ const FIRST_TRUST: i8 = 8;
 /// How the expressions of one key begin: that tells of most texts which expression it is, or that it is none.
 #[derive(Debug)]
 pub(super) struct Beginnings {
+    /// What all of them begin with; the rest is about what follows it.
+    opening: Option<Opening>,
     first: (DFA, dfa::Cache),
     /// Finds all that a text begins like. Few texts need it, so it is built when the first one does.
     every: Option<(DFA, dfa::Cache)>,
     nfa: NFA,
     found: PatternSet,
+    /// The bytes that none begins with, as far as they were met.
+    refused: Box<[bool; 256]>,
     /// For each expression how often it was what began so, less how often it was not.
     trust: Vec<i8>,
 }
 
+/// What the beginning of a text tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Guess {
+    /// No expression matches.
+    Nothing,
+    /// The first expression that it may be, and the only place where what all begin with may end: 0 if there is no
+    /// such thing.
+    First { index: usize, at: usize },
+    /// It does not tell.
+    Unknown,
+}
+
 impl Beginnings {
     /// Nothing if one of the expressions may begin with anything.
-    pub(super) fn new<'t>(expressions: impl Iterator<Item = &'t Tree>) -> Option<Beginnings> {
-        let heads: Vec<_> = expressions.map(head::head).collect();
+    pub(super) fn new(expressions: &[&Tree]) -> Option<Beginnings> {
+        let behind = |opening: Opening| {
+            let heads = expressions.iter().map(|tree| head::behind(tree, opening.parts())).collect();
+            Beginnings::of(heads, Some(opening))
+        };
+        // A single expression needs no choice.
+        let opening = if expressions.len() > 1 { Opening::new(expressions) } else { None };
+        opening
+            .and_then(behind)
+            .or_else(|| Beginnings::of(expressions.iter().map(|tree| head::head(tree)).collect(), None))
+    }
+
+    fn of(heads: Vec<Node>, opening: Option<Opening>) -> Option<Beginnings> {
         if heads.is_empty() || heads.iter().any(head::is_empty) {
             return None;
         }
@@ -36,14 +65,48 @@ impl Beginnings {
         let nfa = nfa(&hirs)?;
         let first = automaton(&nfa, MatchKind::LeftmostFirst)?;
         let (found, trust) = (PatternSet::new(nfa.pattern_len()), vec![FIRST_TRUST; hirs.len()]);
-        Some(Beginnings { first, every: None, nfa, found, trust })
+        let refused = Box::new([false; 256]);
+        Some(Beginnings { opening, first, every: None, nfa, found, refused, trust })
     }
 
-    /// The first expression that the text begins like; nothing if none is, so that none matches.
-    pub(super) fn first(&mut self, input: &Input<'_>) -> Option<usize> {
+    /// How many parts of each expression all of them begin with.
+    pub(super) fn opening_parts(&self) -> Option<usize> {
+        self.opening.as_ref().map(Opening::parts)
+    }
+
+    /// Which expression the text begins like.
+    pub(super) fn guess(&mut self, text: &[u8]) -> Guess {
+        let Some(opening) = &mut self.opening else {
+            return self.first(text, 0).map_or(Guess::Nothing, |index| Guess::First { index, at: 0 });
+        };
+        let Some(ends) = opening.ends(text) else { return Guess::Unknown };
+        let mut guess = Guess::Nothing;
+        for at in ends.places() {
+            match (self.first(text, *at), guess) {
+                (None, _) => {}
+                (Some(index), Guess::Nothing) => guess = Guess::First { index, at: *at },
+                // Which place comes first is not for an automaton to say.
+                (Some(_), _) => return Guess::Unknown,
+            }
+        }
+        guess
+    }
+
+    /// The first expression of which the beginning stands at this place.
+    fn first(&mut self, text: &[u8], at: usize) -> Option<usize> {
+        // All take at least one character.
+        let next = *text.get(at)?;
+        if self.refused[usize::from(next)] {
+            return None;
+        }
         let (dfa, cache) = &mut self.first;
         // Invariant: it fails at bytes where it was told to quit, or if it was told to give up: neither was.
-        let found = dfa.try_search_fwd(cache, input).unwrap_or(None)?.pattern().as_usize();
+        let Some(found) = dfa.try_search_fwd(cache, &input(text, at)).unwrap_or(None) else {
+            let start = dfa.start_state_forward(cache, &input(text, at)).ok()?;
+            self.refused[usize::from(next)] = dfa.next_state(cache, start, next).ok()?.is_dead();
+            return None;
+        };
+        let found = found.pattern().as_usize();
         if let Some(trust) = self.trust.get_mut(found).filter(|trust| **trust >= 0) {
             *trust = trust.saturating_add(1);
         }
@@ -56,24 +119,28 @@ impl Beginnings {
     }
 
     /// The others behind `first`, which was not it, that the text begins like; nothing if they are more than two.
-    pub(super) fn after(&mut self, first: usize, input: &Input<'_>) -> Option<[Option<usize>; 2]> {
+    pub(super) fn after(&mut self, first: usize, text: &[u8], at: usize) -> Option<[Option<usize>; 2]> {
         if self.every.is_none() {
             self.every = automaton(&self.nfa, MatchKind::All);
         }
         let (every, cache) = self.every.as_mut()?;
         self.found.clear();
-        every.try_which_overlapping_matches(cache, input, &mut self.found).ok()?;
+        every.try_which_overlapping_matches(cache, &input(text, at), &mut self.found).ok()?;
         let mut others = self.found.iter().map(|id| id.as_usize()).filter(|index| *index > first);
         let two = [others.next(), others.next()];
         if others.next().is_none() {
             return Some(two);
         }
         if let Some(trust) = self.trust.get_mut(first) {
-            // What `Beginnings::first` added is taken back too.
+            // What `Beginnings::guess` added is taken back too.
             *trust = trust.saturating_sub(2);
         }
         None
     }
+}
+
+fn input(text: &[u8], at: usize) -> Input<'_> {
+    Input::new(text).range(at..).anchored(Anchored::Yes)
 }
 
 /// How lines begin that a prefregex and one of the failregexes match.
@@ -152,18 +219,66 @@ mod tests {
         all.flat_map(|text| ends.map(|end| format!("{text}{end}\n"))).collect()
     }
 
+    type Groups = Vec<(String, std::ops::Range<usize>)>;
+
+    /// What a program finds in a text, and what the groups hold.
+    fn found(program: &mut Program, text: &str) -> Option<(usize, Groups)> {
+        let index = program.search(text.as_bytes())?;
+        Some((index, program.named(index).map(|(name, place)| (name.to_owned(), place)).collect()))
+    }
+
+    fn assert_that_beginnings_change_nothing(rules: &[&str], texts: &[String]) {
+        let (mut with, mut without) = (program(rules), program(rules));
+        assert!(with.forget_beginnings(false) && without.forget_beginnings(true));
+        let mut matched = vec![false; rules.len()];
+        // Again, for those that are trusted no more.
+        for text in texts.iter().chain(texts) {
+            let found = (found(&mut with, text), found(&mut without, text));
+            assert_eq!(found.0, found.1, "{text}");
+            found.0.into_iter().for_each(|(index, _)| matched[index] = true);
+        }
+        assert_eq!(matched, vec![true; rules.len()]);
+    }
+
     #[test]
     fn beginnings_change_nothing() {
-        let (mut with, mut without) = (program(&RULES), program(&RULES));
-        assert!(with.forget_beginnings(false) && without.forget_beginnings(true));
-        let mut matched = [false; RULES.len()];
-        // Again, for those that are trusted no more.
-        for text in texts().iter().chain(&texts()) {
-            let found = with.search(text.as_bytes());
-            assert_eq!(found, without.search(text.as_bytes()), "{text}");
-            found.into_iter().for_each(|index| matched[index] = true);
+        assert_that_beginnings_change_nothing(&RULES, &texts());
+    }
+
+    /// Openings: optional, with choices, such that a rule may begin in the midst, and that ends at several places.
+    const OPENINGS: [&str; 4] = [
+        r"^(?:(?:\S+ )?(?:sshd|cron)(?:\[\d+\])?:\s+)?",
+        r"^\s*(?:\S+ +)*?(?:[a-z]+(?:\[\d+\])?:\s*)?",
+        r"^(?:host |sshd\[7\]: |[A-Z]\S+ ){0,3}",
+        r"^(?:host )?(?:sshd\[7\]: )?",
+    ];
+
+    #[test]
+    fn an_opening_that_all_share_changes_nothing() {
+        let mut texts = texts();
+        let odd =
+            ["h\u{f6}st sshd[7]: ", "host sshd[\u{661}]: ", "host  sshd: ", "host sshd[7]: host sshd[7]: "];
+        let more: Vec<String> = odd
+            .iter()
+            .flat_map(|odd| texts.iter().step_by(7).map(move |text| format!("{odd}{text}")))
+            .collect();
+        texts.extend(more);
+        for opening in OPENINGS {
+            let rules = RULES.map(|rule| format!("{opening}{}", &rule[1..]));
+            let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+            let trees = program(&rules);
+            assert!(Opening::new(&trees.trees().collect::<Vec<_>>()).is_some(), "{opening}");
+            assert_that_beginnings_change_nothing(&rules, &texts);
         }
-        assert_eq!(matched, [true; RULES.len()]);
+    }
+
+    #[test]
+    fn what_captures_or_looks_around_is_no_opening() {
+        for opening in [r"^(a )?", r"^(?:(?=a)a )?", r"^(?>a+) ", r"^(?:a{100} )?"] {
+            let rules = [format!("{opening}b <HOST>"), format!("{opening}c <HOST>")];
+            let rules = program(&rules.each_ref().map(String::as_str));
+            assert!(Opening::new(&rules.trees().collect::<Vec<_>>()).is_none(), "{opening}");
+        }
     }
 
     #[test]

@@ -85,12 +85,8 @@ impl Layout {
         if self.wide { 400 } else { 384 }
     }
 
-    /// How many of these whole records look like login records of this layout.
-    pub fn count_plausible(self, records: &[u8]) -> u64 {
-        records.chunks_exact(self.record_bytes()).filter(|record| self.is_plausible(record)).count() as u64
-    }
-
-    fn is_plausible(self, record: &[u8]) -> bool {
+    /// True if the record looks like a login record of this layout.
+    pub fn is_plausible(self, record: &[u8]) -> bool {
         /// 1990 to 2100; nobody keeps older or newer login records.
         const YEARS: std::ops::Range<i64> = 631_152_000..4_102_444_800;
         let known_type = self.kind(record).is_some_and(|kind| (1..=9).contains(&kind));
@@ -174,7 +170,7 @@ fn event(layout: Layout, record: &[u8], kind: i16, outcome: impl FnOnce(Option<&
     }
     let Some(addr) = layout.addr(record) else { return Verdict::Miss };
     let user = record.get(USER..USER + USER_BYTES).map(until_nul).filter(|user| !user.is_empty());
-    let user = user.map(|user| UserName::from(String::from_utf8_lossy(user)));
+    let user = user.map(name);
     let pid = layout.pid(record);
     Verdict::Event(Event {
         stamp: layout.stamp(record),
@@ -184,6 +180,14 @@ fn event(layout: Layout, record: &[u8], kind: i16, outcome: impl FnOnce(Option<&
         connection: pid.map(|pid| Connection { host: 0, pid: Some(pid), port: None }),
         forwarded: Vec::new(),
     })
+}
+
+/// Nearly always it is text, which is told sooner than it is made whole.
+fn name(user: &[u8]) -> UserName {
+    match std::str::from_utf8(user) {
+        Ok(text) => UserName::from(text),
+        Err(_) => UserName::from(String::from_utf8_lossy(user)),
+    }
 }
 
 fn bytes<const N: usize>(record: &[u8], at: usize) -> Option<[u8; N]> {

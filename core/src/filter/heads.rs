@@ -13,6 +13,8 @@ use crate::hash::FastMap;
 #[derive(Debug, Default)]
 pub struct Heads {
     known: FastMap<Box<[u8]>, u64>,
+    /// The last line's beginning and whom it rules out: most lines begin like the one before.
+    last: (Vec<u8>, u64),
 }
 
 /// At most so many beginnings are kept. A log has one for each program, or one for each client, which are no use.
@@ -32,8 +34,17 @@ impl Heads {
         date: Option<&Found>,
         filters: impl Iterator<Item = &'f mut Filter>,
     ) -> u64 {
-        let Some(head) = head(line.bytes, date) else { return 0 };
+        let Some(text) = text(line.bytes, date) else { return 0 };
+        // A beginning ends with the first sign of its kind, so no longer one can be meant.
+        let (last, bits) = &self.last;
+        if !last.is_empty() && text.starts_with(last) {
+            return *bits;
+        }
+        let Some(head) = head(text) else { return 0 };
         if let Some(known) = self.known.get(head) {
+            self.last.0.clear();
+            self.last.0.extend_from_slice(head);
+            self.last.1 = *known;
             return *known;
         }
         if self.known.len() >= MAX_HEADS {
@@ -46,14 +57,17 @@ impl Heads {
     }
 }
 
-/// What stands behind the date up to the program's name, as filters will see it.
-fn head<'a>(bytes: &'a [u8], date: Option<&Found>) -> Option<&'a [u8]> {
-    let text = match date {
-        // A date in the middle is cut out.
-        Some(found) if found.range.start > 0 => return None,
-        Some(found) => bytes.get(found.range.end..)?,
-        None => bytes,
-    };
+/// The line as filters will see it; nothing if its date is cut out of its midst.
+fn text<'a>(bytes: &'a [u8], date: Option<&Found>) -> Option<&'a [u8]> {
+    match date {
+        Some(found) if found.range.start > 0 => None,
+        Some(found) => bytes.get(found.range.end..),
+        None => Some(bytes),
+    }
+}
+
+/// Its beginning up to the program's name.
+fn head(text: &[u8]) -> Option<&[u8]> {
     let end = memchr::memchr2(b'[', b':', &text[..text.len().min(MAX_HEAD_BYTES)])?;
     // A line that is unfolded keeps its header, in which one of the signs stands; but not in RFC 5424's.
     let is_5424 = text.iter().find(|b| **b != b' ') == Some(&b'<');

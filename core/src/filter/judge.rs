@@ -93,6 +93,8 @@ pub struct Filter {
     cut: Vec<u8>,
     /// A message that was unfolded from `message repeated`.
     unfolded: Vec<u8>,
+    /// The host that wrote the last line, and its hash: nearly always it is the same.
+    host: (Vec<u8>, u64),
 }
 
 /// A verdict with what led to it, for people who write filters.
@@ -193,6 +195,7 @@ impl Filter {
             calendar: Calendar::default(),
             cut: Vec::new(),
             unfolded: Vec::new(),
+            host: Default::default(),
         })
     }
 
@@ -231,6 +234,15 @@ impl Filter {
     pub(super) fn dies_behind(&mut self, head: &[u8]) -> bool {
         // Its own date patterns may cut out what `head` holds.
         self.dates.is_none() && self.prefix.as_mut().unwrap_or(&mut self.rules).dies_behind(head)
+    }
+
+    /// Leaves only the way that needs no beginnings.
+    #[cfg(test)]
+    fn forget_beginnings(&mut self) {
+        let all = self.prefix.iter_mut().chain(&mut self.ignore).chain([&mut self.rules]);
+        for program in all {
+            program.forget_beginnings(true);
+        }
     }
 
     fn usual_date(&self, line: &Line<'_>) -> Option<Found> {
@@ -364,7 +376,7 @@ impl Filter {
     }
 
     fn connection(
-        &self,
+        &mut self,
         header: Option<Header<'_>>,
         pid: Option<u32>,
         port: Option<u16>,
@@ -383,12 +395,20 @@ impl Filter {
             return None;
         }
         let host = header.filter(|_| self.connection != ConnectionKey::Source).and_then(|header| header.host);
-        let host = host.map_or(0, |host| {
+        let host = host.map_or(0, |host| self.host_hash(host));
+        Some(Connection { host, pid, port })
+    }
+
+    fn host_hash(&mut self, host: &[u8]) -> u64 {
+        let (last, hash) = &mut self.host;
+        if last != host || last.is_empty() {
             let mut hasher = DefaultHasher::new();
             host.hash(&mut hasher);
-            hasher.finish()
-        });
-        Some(Connection { host, pid, port })
+            *hash = hasher.finish();
+            last.clear();
+            last.extend_from_slice(host);
+        }
+        *hash
     }
 }
 

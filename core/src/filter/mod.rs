@@ -18,10 +18,12 @@ pub mod header;
 mod heads;
 pub mod ini;
 pub mod judge;
+mod opening;
 mod program;
 pub mod regex;
 pub mod settings;
 pub mod spec;
+mod word;
 
 use crate::event::{Class, Event};
 use crate::time::Timestamp;

@@ -3,6 +3,7 @@
 //! One pass of an automaton tells which expression may match, of all at once. What it cannot say exactly it holds
 //! to be possible, so the first candidate is confirmed by the exact [`Matcher`], which finds the groups too. If that
 //! refuses, a second automaton tells all candidates, and the others are asked in their order.
+//! Nearly always [`Beginnings`] tells sooner: what all expressions begin with is read once, and what follows it chooses.
 
 use std::ops::Range;
 
@@ -11,10 +12,11 @@ use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::{Anchored, HalfMatch, Input, MatchKind, PatternSet};
 use regex_syntax::hir::Hir;
 
-use super::beginnings::Beginnings;
+use super::beginnings::{Beginnings, Guess};
 use super::regex::{
     self, Found, HostNames, Matcher, Options, RegexError, RegexProblem, Scratch, Tree, expand, lower,
 };
+use super::word::Word;
 
 /// How expressions are read.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +56,7 @@ pub(super) struct Program {
 struct Single {
     matcher: Matcher,
     groups: Groups,
+    word: Word,
 }
 
 /// Where a pattern keeps what it captures: numbers of groups.
@@ -131,8 +134,16 @@ impl Program {
         };
         let nfa = nfa(&hirs).ok_or_else(too_large)?;
         let (all, cache) = automaton(&nfa, MatchKind::LeftmostFirst).ok_or_else(too_large)?;
+        let trees: Vec<&Tree> = each.iter().map(|single| single.matcher.tree()).collect();
+        let beginnings = Beginnings::new(&trees);
+        let parts = beginnings.as_ref().and_then(Beginnings::opening_parts).unwrap_or(0);
+        let words = Word::choose(&trees, parts);
+        each.iter_mut().zip(words).for_each(|(single, word)| single.word = word);
+        if parts > 0 && !each.iter_mut().all(|single| single.matcher.begin_behind(parts)) {
+            return Err(too_large());
+        }
         Ok(Program {
-            beginnings: Beginnings::new(each.iter().map(|single| single.matcher.tree())),
+            beginnings,
             all,
             cache,
             every: None,
@@ -156,7 +167,7 @@ impl Program {
 
     /// Its only expression and the number of the group for `F-CONTENT`; nothing if there are several, or no such group.
     pub(super) fn only_content(&self) -> Option<(&Tree, u32)> {
-        let [Single { matcher, groups }] = self.each.as_slice() else { return None };
+        let [Single { matcher, groups, .. }] = self.each.as_slice() else { return None };
         Some((matcher.tree(), u32::try_from(groups.content?).ok()?))
     }
 
@@ -186,23 +197,16 @@ impl Program {
 
     /// The index of the first expression in the list that matches.
     pub(super) fn search(&mut self, text: &[u8]) -> Option<usize> {
-        let input = Input::new(text).anchored(Anchored::Yes);
-        if let Some(beginnings) = &mut self.beginnings {
-            let first = beginnings.first(&input)?;
-            if beginnings.is_trusted(first) {
-                let others = match self.confirm(first, text) {
-                    true => None,
-                    false => self.beginnings.as_mut().map(|beginnings| beginnings.after(first, &input)),
-                };
-                match others {
-                    None => return Some(first),
-                    Some(Some(others)) => {
-                        return others.into_iter().flatten().find(|index| self.confirm(*index, text));
-                    }
-                    Some(None) => {}
+        match self.beginnings.as_mut().map(|beginnings| beginnings.guess(text)) {
+            Some(Guess::Nothing) => return None,
+            Some(Guess::First { index, at }) => {
+                if let Some(told) = self.search_guessed(text, index, at) {
+                    return told;
                 }
             }
+            Some(Guess::Unknown) | None => {}
         }
+        let input = Input::new(text).anchored(Anchored::Yes);
         // A single one needs no choice: that it may match is enough.
         let input = input.earliest(self.each.len() == 1);
         let candidate = self.first(&input)?.pattern().as_usize();
@@ -215,6 +219,18 @@ impl Program {
         }
         self.find_candidates(text);
         (candidate + 1..self.each.len()).find(|index| self.is_candidate(*index) && self.confirm(*index, text))
+    }
+
+    /// Asks the expression that the text begins like, and if it is not it the others; nothing if these are many.
+    fn search_guessed(&mut self, text: &[u8], first: usize, at: usize) -> Option<Option<usize>> {
+        if !self.beginnings.as_ref()?.is_trusted(first) {
+            return None;
+        }
+        if self.confirm_behind(first, text, at) {
+            return Some(Some(first));
+        }
+        let others = self.beginnings.as_mut()?.after(first, text, at)?;
+        Some(others.into_iter().flatten().find(|index| self.confirm_behind(*index, text, at)))
     }
 
     /// How often an expression took too many steps to tell whether it matches, since the last call.
@@ -248,6 +264,19 @@ impl Program {
         let found = single.matcher.search(&mut self.scratch, text);
         self.limits += u64::from(found == Found::Limit);
         found == Found::Match
+    }
+
+    /// [`Program::confirm`], where what all expressions begin with can end at `at` only.
+    fn confirm_behind(&mut self, index: usize, text: &[u8], at: usize) -> bool {
+        let Some(single) = self.each.get_mut(index) else { return false };
+        if single.word.is_missing(text.get(at..).unwrap_or_default()) {
+            return false;
+        }
+        let found = single.matcher.search_behind(&mut self.scratch, text, at);
+        self.limits += u64::from(found == Found::Limit);
+        let is_match = found == Found::Match;
+        single.word.note(is_match);
+        is_match
     }
 
     fn is_candidate(&self, index: usize) -> bool {
@@ -332,7 +361,7 @@ fn single(expression: &str, settings: Settings) -> Result<(Single, Hir), RegexEr
     let hir = lower(&tree).hir;
     let groups = groups_of(&tree);
     let matcher = Matcher::new(tree).map_err(|error| expanded.locate(error))?;
-    Ok((Single { matcher, groups }, hir))
+    Ok((Single { matcher, groups, word: Word::default() }, hir))
 }
 
 fn groups_of(tree: &Tree) -> Groups {

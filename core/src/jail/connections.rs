@@ -3,14 +3,16 @@
 //! What a connection shows is the largest count of any one kind of its lines (`Invalid user`, the PAM line,
 //! `Failed password`, the close); a line adds attempts only as far as its kind's count exceeds that maximum.
 
+mod table;
+
 use std::hash::Hasher;
 use std::net::IpAddr;
 
 use crate::event::{Class, Connection, Shown, UserName};
-use crate::hash::FastMap;
 use crate::time::{Span, Timestamp};
 
 use super::JailIndex;
+use table::Table;
 
 /// A failure line as far as connections matter.
 #[derive(Debug, Clone, Copy)]
@@ -39,27 +41,28 @@ pub struct Counted<'a> {
     pub shown: Option<Shown>,
 }
 
-/// Small: in a flood there are tens of thousands, and each line touches another one.
+/// What a connection has shown.
 #[derive(Debug)]
 struct State {
     last: Timestamp,
     user: Option<UserName>,
-    others: Option<Box<Others>>,
-    /// The kind of its first line and how often it came; most connections show no other.
-    first_kind: u16,
+    kinds: Kinds,
     class: Class,
-    first_count: u32,
     shown: u32,
 }
 
-/// The other kinds of a connection's lines and how often they came.
+/// The kinds of a connection's lines and how often they came. Most connections show no more than these.
 #[derive(Debug, Default)]
-struct Others(Vec<(u16, u32)>);
+struct Kinds {
+    /// Free where the count is 0.
+    few: [(u16, u32); 4],
+    more: Vec<(u16, u32)>,
+}
 
 /// The connections seen lately, at most [`MAX_CONNECTIONS`].
 #[derive(Debug, Default)]
 pub struct Connections {
-    states: FastMap<(JailIndex, u64), State>,
+    states: Table<State>,
 }
 
 /// Beyond this many the older half is forgotten; its next line then counts as a new connection.
@@ -91,39 +94,39 @@ pub fn key(addr: IpAddr, connection: &Connection) -> u64 {
     hasher.finish().max(1)
 }
 
+/// The number of the connection that a line is tied to; nothing if it stands for itself.
+pub fn tied(addr: IpAddr, connection: Option<&Connection>) -> Option<u64> {
+    let tied = connection.filter(|connection| connection.pid.is_some() || connection.port.is_some());
+    tied.map(|connection| key(addr, connection))
+}
+
 impl Connections {
-    /// Counts a line. Without a connection every line stands for itself.
+    /// Counts a line. Without a connection, see [`tied`], every line stands for itself.
     pub fn count<'a>(
         &'a mut self,
         jail: JailIndex,
-        addr: IpAddr,
-        connection: Option<&Connection>,
+        connection: Option<u64>,
         line: &Line<'a>,
         now: Timestamp,
     ) -> Counted<'a> {
-        let tied = connection.filter(|connection| connection.pid.is_some() || connection.port.is_some());
-        let Some(connection) = tied else {
+        let Some(connection) = connection else {
             return Counted { new_attempts: line.attempts, class: line.class, user: line.user, shown: None };
         };
         if self.states.len() >= MAX_CONNECTIONS {
             self.forget_older_half();
         }
-        let key = (jail, key(addr, connection));
-        let new = || State {
-            last: now,
-            user: None,
-            others: None,
-            first_kind: line.kind,
-            class: line.class,
-            first_count: 0,
-            shown: 0,
-        };
-        let state = self.states.entry(key).or_insert_with(new);
+        let new = || State { last: now, user: None, kinds: Kinds::default(), class: line.class, shown: 0 };
+        let state = self.states.entry((jail, connection), new);
         if now.since(state.last) > IDLE {
             *state = new();
         }
         state.last = now;
-        state.add(key.1, line)
+        state.add(connection, line)
+    }
+
+    /// Brings what is known of a connection near, for what comes next.
+    pub fn look_up(&self, jail: JailIndex, connection: u64) {
+        self.states.look_up((jail, connection));
     }
 
     /// Puts back what a connection had shown before a restart.
@@ -135,48 +138,41 @@ impl Connections {
         user: Option<UserName>,
         when: Timestamp,
     ) {
-        let state = State {
-            last: when,
-            user,
-            others: None,
-            first_kind: shown.kind,
-            class,
-            first_count: shown.attempts,
-            shown: shown.attempts,
-        };
-        self.states.insert((jail, shown.connection), state);
+        let mut kinds = Kinds::default();
+        *kinds.count_of(shown.kind) = shown.attempts;
+        let state = State { last: when, user, kinds, class, shown: shown.attempts };
+        let key = (jail, shown.connection);
+        self.states.remove(key);
+        self.states.entry(key, || state);
     }
 
     /// True if a line of this connection was counted lately.
-    pub fn knows(&self, jail: JailIndex, addr: IpAddr, connection: &Connection, now: Timestamp) -> bool {
-        let state = self.states.get(&(jail, key(addr, connection)));
-        state.is_some_and(|state| now.since(state.last) <= IDLE)
+    pub fn knows(&self, jail: JailIndex, connection: u64, now: Timestamp) -> bool {
+        self.states.get((jail, connection)).is_some_and(|state| now.since(state.last) <= IDLE)
     }
 
     /// Forgets a connection: it ended in a good login.
-    pub fn forget(&mut self, jail: JailIndex, addr: IpAddr, connection: &Connection) {
-        self.states.remove(&(jail, key(addr, connection)));
+    pub fn forget(&mut self, jail: JailIndex, connection: u64) {
+        self.states.remove((jail, connection));
     }
 
     /// Forgets connections that have been silent.
     pub fn sweep(&mut self, now: Timestamp) {
-        self.states.retain(|_, state| now.since(state.last) <= IDLE);
-        // Most come back: a table that shrinks at once is built anew until the next time.
-        self.states.shrink_to(self.states.len() * 8);
+        self.states.retain(|state| now.since(state.last) <= IDLE);
     }
 
     fn forget_older_half(&mut self) {
-        let mut times: Vec<Timestamp> = self.states.values().map(|state| state.last).collect();
+        let mut times: Vec<Timestamp> = self.states.states().map(|state| state.last).collect();
         let middle = times.len() / 2;
         let (_, median, _) = times.select_nth_unstable(middle);
         let median = *median;
-        self.states.retain(|_, state| state.last > median);
+        self.states.retain(|state| state.last > median);
     }
 }
 
 impl State {
     fn add<'a>(&'a mut self, connection: u64, line: &Line<'a>) -> Counted<'a> {
-        let count = self.count_of(line.kind);
+        let count = self.kinds.count_of(line.kind);
         *count = count.saturating_add(line.attempts);
         let count = *count;
         let new_attempts = count.saturating_sub(self.shown);
@@ -195,18 +191,24 @@ impl State {
         let user = line.user.or(self.user.as_ref());
         Counted { new_attempts, class: self.class, user, shown: Some(shown) }
     }
+}
 
+impl Kinds {
     fn count_of(&mut self, kind: u16) -> &mut u32 {
-        if self.first_kind == kind {
-            return &mut self.first_count;
+        let known = |(known, count): &(u16, u32)| *known == kind && *count > 0;
+        let free = |(_, count): &(u16, u32)| *count == 0;
+        let Kinds { few, more } = self;
+        // Places are taken in order, so a kind that stands further on has no free one before it.
+        if let Some(at) = few.iter().position(|place| known(place) || free(place)) {
+            few[at].0 = kind;
+            return &mut few[at].1;
         }
-        let Others(others) = &mut **self.others.get_or_insert_default();
-        let at = others.iter().position(|(known, _)| *known == kind).unwrap_or_else(|| {
-            others.push((kind, 0));
-            others.len() - 1
+        let at = more.iter().position(|(known, _)| *known == kind).unwrap_or_else(|| {
+            more.push((kind, 0));
+            more.len() - 1
         });
         // Invariant: `at` was found, or is where something was just put.
-        &mut others[at].1
+        &mut more[at].1
     }
 }
 
@@ -221,7 +223,7 @@ mod tests {
         let connection = Connection { host: 0, pid: Some(7), port: None };
         let count = |&(kind, attempts): &(u16, u32)| {
             let line = Line { kind, attempts, class: Class::KnownUser, user: None };
-            connections.count(0, ADDR, Some(&connection), &line, Timestamp::from_secs(1)).new_attempts
+            connections.count(0, tied(ADDR, Some(&connection)), &line, Timestamp::from_secs(1)).new_attempts
         };
         lines.iter().map(count).collect()
     }
@@ -243,15 +245,23 @@ mod tests {
     }
 
     #[test]
+    fn kinds_without_number_are_told_apart() {
+        let lines = [(0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (5, 1), (4, 1), (0, 3)];
+        assert_eq!(tries(&lines), [1, 0, 0, 0, 0, 1, 1, 0, 1]);
+    }
+
+    #[test]
     fn a_pid_that_is_used_again_later_is_another_connection() {
         let mut connections = Connections::default();
         let connection = Connection { host: 0, pid: Some(7), port: None };
         let line = Line { kind: 0, attempts: 1, class: Class::Root, user: None };
         let mut at = |secs| {
-            connections.count(0, ADDR, Some(&connection), &line, Timestamp::from_secs(secs)).new_attempts
+            connections
+                .count(0, tied(ADDR, Some(&connection)), &line, Timestamp::from_secs(secs))
+                .new_attempts
         };
         assert_eq!((at(0), at(10_000)), (1, 1));
-        let knows = |secs| connections.knows(0, ADDR, &connection, Timestamp::from_secs(secs));
+        let knows = |secs| connections.knows(0, key(ADDR, &connection), Timestamp::from_secs(secs));
         assert_eq!((knows(10_001), knows(20_000)), (true, false));
     }
 
@@ -262,8 +272,8 @@ mod tests {
         let bob = UserName::from("bob");
         let invalid = Line { kind: 0, attempts: 1, class: Class::UnknownUser, user: Some(&bob) };
         let pam = Line { kind: 1, attempts: 2, class: Class::KnownUser, user: None };
-        connections.count(0, ADDR, Some(&connection), &invalid, Timestamp::from_secs(1));
-        let counted = connections.count(0, ADDR, Some(&connection), &pam, Timestamp::from_secs(2));
+        connections.count(0, tied(ADDR, Some(&connection)), &invalid, Timestamp::from_secs(1));
+        let counted = connections.count(0, tied(ADDR, Some(&connection)), &pam, Timestamp::from_secs(2));
         assert_eq!(
             (counted.new_attempts, counted.class, counted.user.map(|user| user.as_str())),
             (1, Class::UnknownUser, Some("bob"))

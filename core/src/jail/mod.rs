@@ -225,7 +225,8 @@ impl Judge {
             }
             Outcome::Failure { class, kind, attempts } => {
                 let line = connections::Line { kind, attempts, class, user: event.user.as_ref() };
-                let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
+                let connection = connections::tied(addr, event.connection.as_ref());
+                let counted = self.connections.count(index, connection, &line, when);
                 if counted.new_attempts == 0 {
                     return Judgement::default();
                 }
@@ -244,18 +245,23 @@ impl Judge {
         }
     }
 
+    /// Brings what is known of a connection near, for what comes next.
+    pub fn look_up(&self, index: JailIndex, connection: u64) {
+        self.connections.look_up(index, connection);
+    }
+
     /// Counts a failure of a source that is banned already: what [`Judge::observe`] would record of it, without
-    /// the rest. `addr`: its client.
+    /// the rest. `connection`: the one of its client, see [`connections::tied`].
     pub fn count_only<'a>(
         &'a mut self,
         index: JailIndex,
         event: &'a Event,
-        addr: IpAddr,
+        connection: Option<u64>,
         when: Timestamp,
     ) -> Option<connections::Counted<'a>> {
         let Outcome::Failure { class, kind, attempts } = event.outcome else { return None };
         let line = connections::Line { kind, attempts, class, user: event.user.as_ref() };
-        let counted = self.connections.count(index, addr, event.connection.as_ref(), &line, when);
+        let counted = self.connections.count(index, connection, &line, when);
         (counted.new_attempts > 0).then_some(counted)
     }
 
@@ -263,17 +269,15 @@ impl Judge {
     /// password and one for each password; for an account one for each password.
     ///
     /// So the first record of a connection for such a name becomes a kind of its own, `Invalid user` in effect.
-    pub fn login_record(&self, index: JailIndex, event: &mut Event, now: Timestamp) {
+    /// `connection`: the record's, see [`connections::tied`].
+    pub fn login_record(&self, index: JailIndex, event: &mut Event, connection: Option<u64>, now: Timestamp) {
         let unknown = event.user.as_deref().is_none_or(|user| user != "root" && !self.names.is_account(user));
         let when = event.stamp.unwrap_or(now).min(now);
         if let Outcome::Failure { class, kind, .. } = &mut event.outcome
             && unknown
         {
             *class = Class::UnknownUser;
-            let first = event
-                .connection
-                .as_ref()
-                .is_some_and(|connection| !self.connections.knows(index, event.addr, connection, when));
+            let first = connection.is_some_and(|connection| !self.connections.knows(index, connection, when));
             *kind = u16::from(!first);
         }
     }
@@ -291,8 +295,9 @@ impl Judge {
         if let Some(user) = &event.user {
             let subject = self.subject(addr);
             if let Some(connection) = &event.connection {
-                self.windows.forget_connection(index, subject, connections::key(addr, connection));
-                self.connections.forget(index, addr, connection);
+                let connection = connections::key(addr, connection);
+                self.windows.forget_connection(index, subject, connection);
+                self.connections.forget(index, connection);
             }
             self.windows.forget_user(index, subject, names::hash(user));
             self.names.logged_in(user);
@@ -331,7 +336,10 @@ impl Judge {
             points => points,
         };
         let points = each.times(failed.tries);
-        let user = failed.user.as_deref().map_or(0, names::hash);
+        let user = failed.user.as_deref().map_or(0, |user| match known_place {
+            true => self.names.meant(class, user),
+            false => names::hash(user),
+        });
         let attempt = Attempt {
             time: when,
             jail: jail.name.clone(),

@@ -125,7 +125,12 @@ impl Judge {
             time: attempt.time,
             points: attempt.points,
             tries: attempt.tries,
-            user: attempt.user.as_deref().map_or(0, names::hash),
+            user: attempt.user.as_deref().map_or(0, |user| {
+                match self.trust.is_known_place(attempt.addr, attempt.time) {
+                    true => self.names.meant(class, user),
+                    false => names::hash(user),
+                }
+            }),
             connection: attempt.connection.map_or(0, |shown| shown.connection),
         };
         if let Some(rates) = self.rates_of(index) {

@@ -153,15 +153,18 @@ impl Machine {
         installed.keys().cloned().map(Change::Remove).collect()
     }
 
-    /// Takes over what is in the kernel where nothing else is known: each element is a ban of its own until its end,
-    /// or for a day if the kernel knows none. What is never banned is left out. Returns how many; tells nobody.
+    /// Takes over what is in the kernel where the ledger may know too little: each element that no ban covers is a ban
+    /// of its own until its end, or for a day if the kernel knows none. What is never banned is left out. Returns how
+    /// many; tells nobody.
     pub fn adopt_installed(&mut self, installed: &Installed, now: Timestamp) -> usize {
         let now = self.now(now);
         let Ok(jail) = JailName::new("kernel") else { return 0 };
         let before = self.ledger.len();
-        for (element, end) in
-            installed.iter().filter(|(element, _)| !self.judge.never.overlaps(element.prefix))
-        {
+        for (element, end) in installed {
+            let known = self.ledger.covering(element.prefix).iter().any(|ban| ban.scope == element.scope);
+            if known || self.judge.never.overlaps(element.prefix) {
+                continue;
+            }
             let until = end.unwrap_or(End::At(now + Span::from_secs(86_400)));
             let told = ("found in the kernel, not in the store".to_owned(), Origin::Manual);
             let ban = Machine::manual_ban(element.prefix, jail.clone(), now, until, told);

@@ -2,7 +2,7 @@
 
 use crate::event::{Decision, Event, JailName, Line, Outcome, Scope};
 use crate::filter::{Clock, Verdict, btmp};
-use crate::jail::{JailIndex, Mode};
+use crate::jail::{JailIndex, Mode, connections};
 use crate::ledger::Ban;
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
@@ -45,7 +45,8 @@ impl Machine {
             Extractor::Lines(_) => return self.classic_line((jail, reader), line, phase, clock, out),
             Extractor::Btmp(layout) => match btmp::failed_login(*layout, line.bytes) {
                 Verdict::Event(mut event) => {
-                    self.judge.login_record(jail, &mut event, clock.now);
+                    let connection = connections::tied(event.addr, event.connection.as_ref());
+                    self.judge.login_record(jail, &mut event, connection, clock.now);
                     event
                 }
                 _ => return,

@@ -125,10 +125,7 @@ pub(super) fn prepare(
     let mut said = None;
     if let Some(why) = lost {
         let adopted = machine.adopt_installed(&installed, now);
-        said = Some(format!(
-            "{why}; {adopted} bans found in the kernel stay, all else that was known before is lost"
-        ))
-        .filter(|_| adopted > 0);
+        said = Some(format!("{why}; {adopted} bans found in the kernel stay")).filter(|_| adopted > 0);
         ports::add_left_over(&mut readers.ports, &machine.ledger);
         action.prepare(&readers.ports).map_err(failed)?;
     }
@@ -146,7 +143,8 @@ pub(super) fn prepare(
 
 /// Why the store does not tell who was banned, if it does not.
 pub(super) fn lost(store: &Started, anew: bool) -> Option<String> {
-    let missing = || format!("there was no store at {}", store.store.path().display());
+    let path = store.store.path();
+    let missing = || format!("there was no store at {}: all that it knew is lost", path.display());
     let unread = store.unread.as_ref().map(|error| format!("the store cannot be read: {error}"));
     unread.or_else(|| anew.then(|| store.broken.clone().unwrap_or_else(missing)))
 }

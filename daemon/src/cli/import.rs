@@ -121,7 +121,8 @@ impl Import {
         if entry.normalised.is_some() {
             gathered.normalised.push((file.to_owned(), entry.clone()));
         }
-        if is_wide(entry.prefix) && !self.wide {
+        // A line of the history shuts nobody out, however wide it is.
+        if is_wide(entry.prefix) && !self.wide && !self.is_old(&entry) {
             gathered.wide.push((file.to_owned(), entry));
             return;
         }

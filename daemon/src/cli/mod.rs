@@ -6,11 +6,13 @@ mod check;
 mod client;
 pub(crate) mod configfile;
 mod doctor;
+mod explain;
 pub(crate) mod fail2ban;
 mod import;
 mod offline;
 mod order;
 mod past;
+mod rehearse;
 mod rows;
 pub(crate) mod run;
 mod scan;
@@ -125,7 +127,7 @@ enum Command {
     /// Enforce again.
     On(order::On),
     /// Why a prefix is banned or not.
-    Explain(ask::Explain),
+    Explain(explain::Explain),
     /// The attempts seen, newest last.
     Attempts(rows::Rows),
     /// The bans and unbans, newest last.
@@ -144,6 +146,8 @@ enum Command {
     TestFilter(test_filter::TestFilter),
     /// Who attacked, how hard, who would be banned; offline, from files.
     Scan(scan::Scan),
+    /// What a policy would have done with the logs of the past.
+    Rehearse(rehearse::Rehearse),
 }
 
 /// Runs the program.
@@ -174,6 +178,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Import(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Scan(command) => command.run(),
+        Command::Rehearse(command) => command.run(),
         Command::TestFilter(command) => command.run(),
         Command::Doctor(command) => command.run(),
     };

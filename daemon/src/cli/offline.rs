@@ -16,7 +16,7 @@ use crate::actions::{self, Action, ActionError};
 use crate::control::{BanOptions, BanOrder, Reply};
 use crate::engine::META_OFF;
 use crate::engine::commands::{inside, sort_orders};
-use crate::store::keeper::Store;
+use crate::store::keeper::{self, Started};
 use crate::store::writer::Write;
 use crate::store::{self, StoreError, query};
 use crate::{clock, facts, guard};
@@ -42,8 +42,12 @@ pub(super) struct Gone {
     pub(super) control: PathBuf,
 }
 
-/// The store, open for a command; it keeps a daemon out.
-struct Held(Store);
+/// The store, open for a command; it keeps a daemon out. What its disk does not take is set aside for the next daemon.
+struct Held {
+    store: Started,
+    /// What is to be said besides the answer.
+    said: String,
+}
 
 impl State {
     /// Opens the store for writing, if no daemon runs: one may have another state directory and another socket than
@@ -53,7 +57,8 @@ impl State {
             let said = format!("{}\npillory: {holder}; {}", gone.why, holder.cure());
             return Err(Failure::new(exit::TAKEN, said));
         }
-        Store::open_offline(&self.state_dir, &gone.control).map(Held).map_err(|error| {
+        let started = keeper::start(&self.state_dir, &gone.control);
+        started.map(|store| Held { store, said: "no daemon runs".to_owned() }).map_err(|error| {
             let failure = failed(&error);
             Failure::new(failure.exit, format!("{}\npillory: {}", gone.why, failure.message))
         })
@@ -94,7 +99,7 @@ impl State {
             lifted += action.remove_all().map_err(|error| refused(&error))?;
         }
         // Whoever is locked out is let in, whatever became of the disk.
-        let _held = remembered.map_err(|failure| {
+        let held = remembered.map_err(|failure| {
             let said =
                 format!("{lifted} bans lifted from the kernel, but a daemon that starts will enforce again");
             Failure::new(failure.exit, format!("{}\npillory: {said}", failure.message))
@@ -102,7 +107,8 @@ impl State {
         Ok(Reply::say(
             0,
             format!(
-                "off: {lifted} bans lifted from the kernel; nothing is enforced until `pillory on` (no daemon runs)"
+                "off: {lifted} bans lifted from the kernel; nothing is enforced until `pillory on` ({})",
+                held.said
             ),
         ))
     }
@@ -111,8 +117,11 @@ impl State {
     pub(super) fn on(&self, gone: &Gone) -> Result<Reply, Failure> {
         let mut held = self.hold_old(gone)?;
         held.write(Write { meta: vec![(META_OFF.into(), String::new())], ..Write::default() })?;
-        let bans = held.bans(self)?.len();
-        Ok(Reply::say(0, format!("on: {bans} bans are kept; no daemon runs, start it to enforce them")))
+        let bans = held.bans()?.len();
+        Ok(Reply::say(
+            0,
+            format!("on: {bans} bans are kept; start the daemon to enforce them ({})", held.said),
+        ))
     }
 
     /// Lifts bans in the store and in the kernel.
@@ -124,7 +133,7 @@ impl State {
     ) -> Result<Reply, Failure> {
         let mut held = self.hold_old(gone)?;
         let now = clock::now();
-        let mut ledger = held.ledger(self)?;
+        let mut ledger = held.ledger()?;
         let all: Vec<Prefix> = match prefixes {
             Some(prefixes) => prefixes.to_vec(),
             None => ledger.iter().map(|ban| ban.prefix).collect(),
@@ -145,7 +154,7 @@ impl State {
         let inside = inside(prefixes, jail, ledger.iter());
         let value = json!({"unbanned": lifted.iter().map(name).collect::<Vec<_>>(), "still_banned_by": still,
             "still_banned_inside": inside});
-        Ok(Reply { exit: u8::from(lifted.is_empty()), message: "no daemon runs".to_owned(), value })
+        Ok(Reply { exit: u8::from(lifted.is_empty()), message: held.said, value })
     }
 
     /// Takes bans over from a list into the store; the daemon enforces them when it starts. `config`: whose
@@ -172,18 +181,19 @@ impl State {
         let prefixes: Vec<String> = sorted.bans.iter().map(|ban| ban.prefix.to_string()).collect();
         let (asked, history_only) = (sorted.bans.len(), sorted.listed.len());
         let mut changed = asked;
+        let mut message = "no daemon runs; they are enforced when it starts".to_owned();
         if !options.dry_run {
             let mut held = self.hold(gone)?;
-            let mut ledger = held.ledger(self)?;
+            let mut ledger = held.ledger()?;
             let new: Vec<Ban> = sorted.bans.into_iter().filter_map(|ban| ledger.ban(ban)).collect();
             changed = new.len();
             let bans = new.into_iter().map(Record::Banned);
             let records = bans.chain(sorted.listed.into_iter().map(Record::Listed)).collect();
             held.write(Write { records, ..Write::default() })?;
+            message = format!("{}; they are enforced when it starts", held.said);
         }
         let value = json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed,
             "history_only": history_only, "refused": sorted.refused});
-        let message = "no daemon runs; they are enforced when it starts".to_owned();
         Ok(Reply { exit: 0, message, value })
     }
 
@@ -211,19 +221,20 @@ impl State {
 
 impl Held {
     fn write(&mut self, write: Write) -> Result<(), Failure> {
-        self.0.commit(&[write]).map_err(|error| failed(&error))
+        let said = self.store.keep(write).map_err(|error| failed(&error))?;
+        self.said.extend(said.map(|said| format!("; {said}")));
+        Ok(())
     }
 
-    fn bans(&self, state: &State) -> Result<Vec<Ban>, Failure> {
+    fn bans(&mut self) -> Result<Vec<Ban>, Failure> {
         let now = clock::now();
-        let bans = self.0.db().map_or_else(|| Ok(Vec::new()), query::bans);
-        let bans = bans.map_err(|cause| failed(&state.unreadable(cause)))?;
+        let bans = self.store.read_or_rescue(query::bans).map_err(|error| failed(&error))?;
         Ok(bans.into_iter().filter(|ban| !ban.until.is_over(now)).collect())
     }
 
-    fn ledger(&self, state: &State) -> Result<Ledger, Failure> {
+    fn ledger(&mut self) -> Result<Ledger, Failure> {
         let mut ledger = Ledger::default();
-        for ban in self.bans(state)? {
+        for ban in self.bans()? {
             ledger.ban(ban);
         }
         Ok(ledger)

@@ -58,6 +58,9 @@ impl Ban {
             let kept = value["kept"].as_array().map_or(&[][..], Vec::as_slice);
             for prefix in value["banned"].as_array().into_iter().flatten() {
                 let _ = match kept.iter().find(|kept| kept["prefix"] == *prefix) {
+                    None if self.bantime == BanTime::Forever => {
+                        writeln!(text, "banned {} forever", word(prefix))
+                    }
                     None => writeln!(text, "banned {} for {}", word(prefix), self.bantime),
                     Some(kept) => {
                         let until =

@@ -52,7 +52,7 @@ pub(crate) struct Rows {
 }
 
 /// A point in time as people write it: a date, a date and time (local), RFC 3339, or a span back from now.
-fn parse_moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(span) = Span::parse(text) {
         return Ok(clock::now() - span);
     }
@@ -134,7 +134,7 @@ fn attempt_line(row: &Value) -> String {
     )
 }
 
-pub(super) fn history_line(row: &Value) -> String {
+fn history_line(row: &Value) -> String {
     let until = match (row["what"].as_str(), row["until"].is_null()) {
         (Some("ban"), false) => format!("until {}", local(&row["until"])),
         (Some("ban"), true) => "forever".to_owned(),

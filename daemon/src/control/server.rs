@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::store::{self, query};
 
@@ -27,6 +27,9 @@ const MAX_CLIENTS: usize = 16;
 
 /// A request longer than this is refused; a list of a million addresses fits.
 const MAX_REQUEST_BYTES: u64 = 256 * 1024 * 1024;
+
+/// How long nobody is accepted after it failed.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
 /// The control socket, listening.
 #[derive(Debug)]
@@ -79,7 +82,15 @@ impl Server {
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
-                let Ok(stream) = stream.map(Arc::new) else { continue };
+                let stream = match stream {
+                    Ok(stream) => Arc::new(stream),
+                    Err(error) => {
+                        // No descriptor is left, say; it would fail again at once, for as long as that lasts.
+                        warn!(%error, "cannot accept a client");
+                        std::thread::sleep(ACCEPT_AGAIN);
+                        continue;
+                    }
+                };
                 if let Some(refusal) = refusal(&stream, &room) {
                     // A client that went away needs no answer. The first words fit into an empty socket.
                     drop(stream.set_nonblocking(true).and_then(|()| answer(&stream, &refusal)));

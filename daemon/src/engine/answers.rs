@@ -119,7 +119,10 @@ impl Engine {
                 let said = format!("in the kernel, but not on disk, so a crash would lose it: {trouble}");
                 self.tell_pending(number, &said);
             }
-            Written::Lacks => self.write_snapshot(),
+            Written::Lacks(damaged) => {
+                self.warnings.extend(damaged.map(|said| ("lost".to_owned(), said)));
+                self.write_snapshot();
+            }
         }
         self.answer_pending();
     }

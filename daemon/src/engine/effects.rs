@@ -101,7 +101,9 @@ impl Engine {
     /// Says what is wrong with the store that a start found, and gives one that begins `anew` what is known.
     pub(crate) fn begin_store(&mut self, anew: bool, lost: Option<String>) {
         if let Some(lost) = lost {
-            warn!(reason = %lost, "the store does not tell who was banned");
+            if anew {
+                warn!(reason = %lost, "the store does not tell who was banned");
+            }
             self.warnings.insert("lost".into(), lost);
         }
         if anew {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use pillory_core::config::OnStop;
 use pillory_core::jail::never::Why;
 use pillory_core::jail::widen::EVIDENCE;
+use pillory_core::jail::{Jail, Judge};
 use pillory_core::ledger::Ban;
 use pillory_core::machine::{Machine, Widening};
 use pillory_core::net::Prefix;
@@ -26,7 +27,7 @@ pub(super) fn ready(engine: &Engine) {
     let state = match engine.machine.is_enforcing() {
         _ if engine.is_dry() => format!("dry run, nothing is enforced, {banned} would be banned"),
         true => format!("enforcing by {action}, {banned} banned"),
-        false => format!("switched off (`pillory on` switches on) by {action}, {banned} banned"),
+        false => format!("switched off until `pillory on`, nothing is enforced, {banned} banned"),
     };
     // Nobody may be there to read it; the daemon works all the same.
     let _ = std::io::stderr().write_all(format!("ready: {state}\n").as_bytes());
@@ -117,6 +118,11 @@ pub(super) fn list(machine: &Machine) -> Value {
     let mut bans: Vec<&Ban> = machine.ledger.iter().collect();
     bans.sort_by(|a, b| (a.prefix, &a.jail).cmp(&(b.prefix, &b.jail)));
     Value::Array(bans.into_iter().map(ban_value).collect())
+}
+
+/// What each jail says, by its name.
+fn by_jail(judge: &Judge, what: impl Fn(&Jail) -> Value) -> Value {
+    Value::Object(judge.jails().iter().map(|jail| (jail.name.to_string(), what(jail))).collect())
 }
 
 impl Engine {
@@ -228,7 +234,8 @@ impl Engine {
             "never_banned": never,
             "widening": self.machine.widening(prefix, now).iter().map(widening).collect::<Vec<_>>(),
             "earlier_bans": judge.past.count(subject),
-            "findtime_s": judge.jails().iter().map(|jail| (jail.name.to_string(), json!(jail.policy.findtime.secs()))).collect::<serde_json::Map<_, _>>(),
+            "findtime_s": by_jail(judge, |jail| json!(jail.policy.findtime.secs())),
+            "maxretry": by_jail(judge, |jail| json!(f64::from(jail.policy.maxretry.0) / 100.0)),
             "last_good_login": login.map(|(at, user)| json!({"time": stamp(at), "user": user})),
         });
         Reply { exit: u8::from(value["banned"] != json!(true)), message: String::new(), value }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
 
 /// Something happened.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,8 +90,9 @@ impl Watcher {
         let fd = self.fd.as_ref()?;
         match inotify::add_watch(fd, path, flags) {
             Ok(watch) => Some(watch),
-            // It went away meanwhile, or is not ours to see: the check of the path tells about that.
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::ACCESS) => None,
+            // It went away meanwhile, is not ours to see, or leads nowhere: the check of the path tells about that.
+            // Whoever may make a link where a pattern looks must not make everything be polled.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NAMETOOLONG) => None,
             Err(error) => {
                 self.trouble = Some(error.into());
                 None
@@ -133,7 +135,7 @@ impl Watcher {
         }
         let left = until.map(|until| timespec(until.saturating_duration_since(now)));
         match poll(&mut fds, left.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(fds.iter().take(others.len()).map(|fd| !fd.revents().is_empty()).collect())
@@ -184,6 +186,16 @@ fn timespec(time: Duration) -> Timespec {
 mod tests {
     use super::{Notice, Watcher};
     use crate::clock;
+
+    #[test]
+    fn a_link_that_leads_in_a_circle_is_no_reason_to_poll() {
+        let path = std::env::temp_dir().join(format!("pillory-circle-{}", std::process::id()));
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let mut watcher = Watcher::new();
+        let watch = watcher.add_dir(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert!(watch.is_none() && watcher.trouble().is_none(), "{:?}", watcher.trouble());
+    }
 
     #[test]
     #[allow(clippy::disallowed_methods)]

@@ -2,7 +2,8 @@
 //! takes nothing or somebody takes the file away.
 //!
 //! A disk that is full, read-only or broken keeps nobody from being banned: the daemon then starts from a copy in
-//! memory, writes to the [`Spill`], and opens the database as soon as the disk lets it.
+//! memory, writes to the [`Spill`], and opens the database as soon as the disk lets it. A database that is found to be
+//! damaged, at the start or at any write, is put aside, and a new one begins with what can still be read of it.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -12,9 +13,12 @@ use rusqlite::Connection;
 use tracing::warn;
 
 use super::query::{self, Restored, Since};
+use super::salvage::salvage;
 use super::spill::{META_SPILLED, Spill};
 use super::writer::{Write, commit};
-use super::{ANEW, FILE, SCHEMA, SCHEMA_VERSION, StoreError, create_private, lock, open};
+use super::{
+    ANEW, FILE, SCHEMA, SCHEMA_VERSION, StoreError, create_private, lock, open, open_file, put_aside,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub(crate) struct Store {
     spill: Spill,
     /// What was wrong with a file that was put aside.
     broken: Option<String>,
+    /// It was rescued, and what was being written then is not in it.
+    lacks: bool,
 }
 
 /// The database, and device and inode of its file.
@@ -56,16 +62,60 @@ impl Started {
     /// # Errors
     /// [`StoreError`], for what is not the disk's fault.
     pub(crate) fn restore(&mut self, since: Since) -> Result<Restored, StoreError> {
-        let db = self.copy.as_ref().or(self.store.db());
-        let restored = db.map_or_else(|| Ok(Restored::default()), |db| query::restore(db, since));
-        restored.or_else(|cause| {
-            let error = self.store.failed("read", cause);
+        let restored = self.read_or_rescue(|db| query::restore(db, since));
+        restored.or_else(|error| {
             if !error.is_the_disks() {
                 return Err(error);
             }
             self.unread = Some(error);
             Ok(Restored::default())
         })
+    }
+
+    /// Reads from the store, or from the copy of it. A store that turns out to be damaged is put aside, and what is
+    /// left of it read.
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn read_or_rescue<T: Default>(
+        &mut self,
+        read: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        match self.read(&read) {
+            Err(error) if error.is_damage() && self.copy.is_none() => {
+                self.store.rescue(&error)?;
+                self.broken = self.store.broken.take();
+                self.read(&read)
+            }
+            done => done,
+        }
+    }
+
+    fn read<T: Default>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let db = self.copy.as_ref().or(self.store.db());
+        db.map_or_else(|| Ok(T::default()), read).map_err(|cause| self.store.failed("read", cause))
+    }
+
+    /// Writes, or sets aside what the disk does not take; returns what is to be said of that.
+    /// # Errors
+    /// [`StoreError`]; then nothing is kept.
+    pub(crate) fn keep(&mut self, write: Write) -> Result<Option<String>, StoreError> {
+        let trouble = match self.trouble.take() {
+            Some(trouble) => trouble,
+            None => match self.store.commit_or_rescue(std::slice::from_ref(&write)) {
+                Err(trouble) if trouble.is_the_disks() => trouble,
+                done => return done.map(|()| self.store.broken.take().or_else(|| self.broken.take())),
+            },
+        };
+        if self.store.set_aside(&[write]).is_err() {
+            return Err(trouble);
+        }
+        let path = self.store.spill_path().display();
+        Ok(Some(format!(
+            "not on disk ({trouble}), but kept in {path} until it takes it; a reboot before that loses it"
+        )))
     }
 }
 
@@ -102,16 +152,8 @@ impl Store {
     /// The store of `directory`; nothing is opened yet.
     fn at(directory: &Path, control: &Path) -> Store {
         let spill = Spill::beside(control, directory);
-        Store { directory: directory.to_owned(), lock: None, open: None, spill, broken: None }
-    }
-
-    /// Opens it for a command that edits it where no daemon runs.
-    /// # Errors
-    /// [`StoreError`], also if the disk takes nothing.
-    pub(crate) fn open_offline(directory: &Path, control: &Path) -> Result<Store, StoreError> {
-        let mut store = Store::at(directory, control);
-        let spilled = store.spill.read();
-        store.take_over(&spilled).map(|()| store)
+        let directory = directory.to_owned();
+        Store { directory, lock: None, open: None, spill, broken: None, lacks: false }
     }
 
     /// The database, if it is open.
@@ -126,13 +168,24 @@ impl Store {
 
     /// Opens it and brings what lay beside it in.
     fn take_over(&mut self, spilled: &[Write]) -> Result<(), StoreError> {
-        let db = &self.opened()?.db;
-        let known = query::meta(db, META_SPILLED).map_err(|cause| self.failed("read", cause))?;
+        let known = match self.taken_over_last() {
+            Err(error) if error.is_damage() => {
+                self.rescue(&error)?;
+                self.taken_over_last()
+            }
+            known => known,
+        }?;
         if spilled.is_empty() || known.as_deref() == self.spill.id() {
             return self.clear_spill();
         }
         warn!(writes = spilled.len(), "what was kept beside the store is taken over");
-        self.commit(spilled)
+        self.commit_or_rescue(spilled)
+    }
+
+    /// The name of the last spill that was taken over.
+    fn taken_over_last(&mut self) -> Result<Option<String>, StoreError> {
+        let known = query::meta(&self.opened()?.db, META_SPILLED);
+        known.map_err(|cause| self.failed("read", cause))
     }
 
     fn opened(&mut self) -> Result<&mut Open, StoreError> {
@@ -172,9 +225,50 @@ impl Store {
                 // Once opened for reading only, it stays so, whatever becomes of the disk.
                 self.open = None;
             }
-            return Err(self.failed("write", cause));
+            let error = self.failed("write", cause);
+            if error.is_damage() {
+                self.rescue(&error)?;
+            }
+            return Err(error);
         }
         self.clear_spill()
+    }
+
+    /// The same; if the database turns out to be damaged, the new one gets the group.
+    /// # Errors
+    /// As those of [`Store::commit`].
+    fn commit_or_rescue(&mut self, group: &[Write]) -> Result<(), StoreError> {
+        match self.commit(group) {
+            Err(error) if error.is_damage() => self.commit(group),
+            committed => committed,
+        }
+    }
+
+    /// Puts a damaged database aside and begins a new one with what can still be read of it.
+    fn rescue(&mut self, damage: &StoreError) -> Result<(), StoreError> {
+        self.open = None;
+        let path = self.path();
+        let aside = put_aside(&path)?;
+        let mut db = open_file(&path)?;
+        let saved = match salvage(&mut db, &aside) {
+            Ok(saved) if saved.torn.is_empty() => format!("all {} rows were taken over", saved.rows),
+            Ok(saved) => {
+                let (rows, torn) = (saved.rows, saved.torn.join(", "));
+                format!("the {rows} rows that can be read were taken over; some may be missing of: {torn}")
+            }
+            Err(error) => format!("not all of it could be taken over ({error})"),
+        };
+        let said =
+            format!("the store was damaged: {damage}; it was put aside as {}, {saved}", aside.display());
+        warn!(reason = %said, "the store begins anew");
+        let file = identity(&path).map_err(|cause| StoreError::Directory { path, cause })?;
+        (self.open, self.broken, self.lacks) = (Some(Open { db, file }), Some(said), true);
+        Ok(())
+    }
+
+    /// What is to be said if the store was rescued since this was asked last: a snapshot is needed.
+    pub(super) fn take_rescued(&mut self) -> Option<String> {
+        std::mem::take(&mut self.lacks).then(|| self.broken.take()).flatten()
     }
 
     fn clear_spill(&mut self) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@
 
 pub(crate) mod keeper;
 pub(crate) mod query;
+mod salvage;
 mod spill;
 pub(crate) mod writer;
 
@@ -115,6 +116,11 @@ impl StoreError {
             StoreError::Taken { .. } | StoreError::Newer { .. } => false,
         }
     }
+
+    /// True if what the file holds makes no sense.
+    fn is_damage(&self) -> bool {
+        matches!(self, StoreError::Database { cause, .. } if is_broken(cause))
+    }
 }
 
 fn is_the_disks(error: &std::io::Error) -> bool {
@@ -165,7 +171,7 @@ fn open(directory: &Path) -> Result<(Connection, Option<String>), StoreError> {
     };
     let aside = put_aside(&path)?;
     let said = format!(
-        "{} was no database ({why}); it was put aside as {} and a new one begun",
+        "{} was no database ({why}); it was put aside as {} and a new one begun: all that it knew is lost",
         path.display(),
         aside.display()
     );

@@ -61,12 +61,12 @@ pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restore
     restored.turns = turns(db, since.bans.min(since.failures))?;
     restored.positions = pairs(db, "SELECT stream, position FROM positions")?;
     restored.meta = pairs(db, "SELECT key, value FROM meta")?;
-    let last: Option<i64> = db.query_row(
+    let last = db.query_row(
         "SELECT max(t) FROM (SELECT max(time) AS t FROM attempts UNION ALL SELECT max(time) FROM history)",
         [],
         |row| row.get(0),
-    )?;
-    restored.last_write = Timestamp::from_millis(last.unwrap_or(0));
+    );
+    restored.last_write = Timestamp::from_millis(legible(last)?.unwrap_or(0));
     Ok(restored)
 }
 
@@ -102,9 +102,23 @@ fn all<T>(
     let mut statement = db.prepare(&format!("SELECT {columns} {from}"))?;
     let mut rows = statement.query(values)?;
     while let Some(row) = rows.next()? {
-        found.extend(read(row)?);
+        found.extend(legible(read(row))?);
     }
     Ok(found)
+}
+
+/// A row with a value of another kind than was written (by hand, or by a damaged disk) is none.
+fn legible<T>(row: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    match row {
+        Err(
+            FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | Utf8Error(..),
+        ) => Ok(None),
+        row => row,
+    }
 }
 
 /// Every ban that is kept.
@@ -126,8 +140,8 @@ pub(crate) fn meta(db: &Connection, key: &str) -> rusqlite::Result<Option<String
 
 fn pairs(db: &Connection, sql: &str) -> rusqlite::Result<HashMap<String, String>> {
     let mut rows = db.prepare(sql)?;
-    let found = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    found.collect()
+    let found = rows.query_map([], |row| legible((|| Ok(Some((row.get(0)?, row.get(1)?))))()))?;
+    found.filter_map(Result::transpose).collect()
 }
 
 /// Which rows `attempts` and `history` list.
@@ -230,26 +244,53 @@ pub(crate) fn effect(db: &Connection) -> rusqlite::Result<Effect> {
     Ok(Effect { attempts, bans, since })
 }
 
-/// How many failed attempts came from inside a prefix, and when the first and the last.
+/// What is kept of the failed attempts from inside a prefix.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// How many.
+    pub(crate) attempts: u64,
+    /// The time of the first.
+    pub(crate) first: Timestamp,
+    /// The time of the last.
+    pub(crate) last: Timestamp,
+    /// The names that were tried and how often, the most frequent first.
+    pub(crate) users: Vec<(String, u64)>,
+}
+
+/// So many names of one prefix are told apart.
+const MAX_USERS: usize = 10_000;
+
+/// Adds up the failed attempts from inside a prefix; nothing if there are none.
 /// # Errors
 /// SQLite's.
-pub(crate) fn seen(db: &Connection, prefix: Prefix) -> rusqlite::Result<Option<(u64, Timestamp, Timestamp)>> {
-    let mut seen: Option<(u64, i64, i64)> = None;
+pub(crate) fn seen(db: &Connection, prefix: Prefix) -> rusqlite::Result<Option<Seen>> {
     let single = prefix.is_host().then(|| prefix.addr().to_string());
-    let sql = "SELECT addr, tries, time FROM attempts WHERE class IS NOT NULL AND addr = ?1";
+    let sql = "SELECT addr, tries, time, user FROM attempts WHERE class IS NOT NULL AND addr = ?1";
     let sql = if single.is_some() { sql } else { sql.trim_end_matches(" AND addr = ?1") };
     let mut statement = db.prepare(sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(single.iter()))?;
+    let mut users: HashMap<String, u64> = HashMap::new();
+    let mut seen: Option<Seen> = None;
     while let Some(row) = rows.next()? {
         let addr = row.get_ref(0)?.as_str().ok().and_then(|addr| addr.parse().ok());
-        if addr.is_some_and(|addr| prefix.contains_addr(addr)) {
-            let (tries, time): (u32, i64) = (row.get(1)?, row.get(2)?);
-            let (sum, first, last) = seen.unwrap_or((0, time, time));
-            seen = Some((sum + u64::from(tries), first.min(time), last.max(time)));
+        if !addr.is_some_and(|addr| prefix.contains_addr(addr)) {
+            continue;
+        }
+        let (tries, time) = (u64::from(row.get::<_, u32>(1)?), Timestamp::from_millis(row.get(2)?));
+        let so_far = seen.get_or_insert_with(|| Seen { first: time, last: time, ..Seen::default() });
+        so_far.attempts += tries;
+        (so_far.first, so_far.last) = (so_far.first.min(time), so_far.last.max(time));
+        if let Some(user) = row.get::<_, Option<String>>(3)?
+            && (users.len() < MAX_USERS || users.contains_key(&user))
+        {
+            *users.entry(user).or_default() += tries;
         }
     }
-    let at = Timestamp::from_millis;
-    Ok(seen.map(|(sum, first, last)| (sum, at(first), at(last))))
+    if let Some(seen) = &mut seen {
+        seen.users = users.into_iter().collect();
+        seen.users.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+    }
+    Ok(seen)
 }
 
 /// When a ban in force began, to the millisecond, and when the one before it ended if there was one.

@@ -234,7 +234,7 @@ fn a_store_that_is_removed_is_made_anew_with_a_snapshot() {
     stuck.other.execute_batch("ROLLBACK").unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
     let asked = stuck.write(1, Record::Banned(ban("192.0.2.7", Some(99))));
-    assert!(matches!(asked, Written::Lacks), "{asked:?}");
+    assert!(matches!(asked, Written::Lacks(None)), "{asked:?}");
     let bans = vec![ban("192.0.2.7", Some(99)), ban("192.0.2.6", Some(99))];
     stuck.writes.send(Write { number: 2, snapshot: Some(bans), ..Write::default() }).unwrap();
     let done = stuck.answers.recv().unwrap();
@@ -242,5 +242,36 @@ fn a_store_that_is_removed_is_made_anew_with_a_snapshot() {
     drop(stuck.writes);
     stuck.writer.join().unwrap();
     assert_eq!(banned(&directory), ["192.0.2.6", "192.0.2.7"]);
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn a_store_that_turns_out_to_be_damaged_is_written_on() {
+    use std::os::unix::fs::FileExt;
+    let directory = directory("damaged");
+    let mut started = keeper::start(&directory, &directory.join("socket")).unwrap();
+    let kept = Write { records: vec![Record::Banned(ban("192.0.2.7", Some(99)))], ..Write::default() };
+    started.keep(kept).unwrap();
+    let find = "SELECT rootpage FROM sqlite_master WHERE name = 'attempts_time'";
+    let page: u32 = started.store.db().unwrap().query_row(find, [], |row| row.get(0)).unwrap();
+    drop(started);
+    let file = std::fs::File::options().write(true).open(directory.join(FILE)).unwrap();
+    file.write_all_at(&[0xA5; 4096], u64::from(page - 1) * 4096).unwrap();
+    let stuck = Stuck::new(&directory);
+    stuck.other.execute_batch("ROLLBACK").unwrap();
+    let first = stuck.write(1, Record::Attempt(attempt(5, "192.0.2.9")));
+    assert!(matches!(first, Written::Aside(1, ..)), "{first:?}");
+    let asked = stuck.answers.recv().unwrap();
+    assert!(matches!(&asked, Written::Lacks(Some(said)) if said.contains("pillory.db.broken")), "{asked:?}");
+    let bans = vec![ban("192.0.2.7", Some(99))];
+    stuck.writes.send(Write { number: 2, snapshot: Some(bans), ..Write::default() }).unwrap();
+    let done = stuck.answers.recv().unwrap();
+    assert!(matches!(done, Written::UpTo(2)), "{done:?}");
+    drop(stuck.writes);
+    stuck.writer.join().unwrap();
+    assert_eq!(banned(&directory), ["192.0.2.7"]);
+    let db = open_read_only(&directory).unwrap();
+    assert_eq!(query::attempts(&db, &Wanted::default()).unwrap().len(), 1);
+    assert_eq!(query::history(&db, &Wanted::default()).unwrap().len(), 1);
     std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -2,8 +2,8 @@
 //!
 //! The engine never waits for it. Writes queue up while a commit runs and go into the next one together. When a
 //! commit fails (disk full, say), the writes are set aside in the spill, the engine is told, and what failed is
-//! tried again, in order, with what comes. Too much of it is let go, and the file may be removed by somebody; then the
-//! engine is asked for a snapshot of all bans, and without one nothing is committed.
+//! tried again, in order, with what comes. Too much of it is let go, and the file may be removed by somebody, or turn
+//! out to be damaged; then the engine is asked for a snapshot of all bans, and without one nothing is committed.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -49,8 +49,8 @@ pub(crate) enum Written {
     Aside(u64, PathBuf, StoreError),
     /// Of what came up to this number something is kept in memory only.
     Failed(u64, StoreError),
-    /// Nothing is written before a snapshot comes.
-    Lacks,
+    /// Nothing is written before a snapshot comes. What became of the store, if it was damaged.
+    Lacks(Option<String>),
 }
 
 /// At most so many writes share a commit, so that an answer never waits for long.
@@ -90,7 +90,9 @@ pub(crate) fn run(
             held.lacks = true;
         }
         let written = held.write(&mut store);
-        let asked = held.asks().then_some(Written::Lacks);
+        let rescued = store.take_rescued();
+        held.lacks |= rescued.is_some();
+        let asked = held.asks().then_some(Written::Lacks(rescued));
         for told in written.into_iter().chain(asked) {
             if answer.send(told).is_err() {
                 return;

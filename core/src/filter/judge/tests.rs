@@ -247,3 +247,71 @@ fn an_expression_that_takes_too_many_steps_counts_as_a_miss_and_is_counted() {
     assert_eq!(filter.judge(&Line { bytes: line.as_bytes(), stamp: None }, &clock()), Verdict::Miss);
     assert_eq!((filter.take_limits(), filter.take_limits()), (1, 0));
 }
+
+/// The lines of all samples, each several times and damaged in another way: cut, put together, with bytes changed.
+fn damaged() -> Vec<Vec<u8>> {
+    let pieces: [&[u8]; 12] = [
+        b" from 192.0.2.7 port 22 ssh2",
+        b"message repeated 5 times: [ ",
+        b" [preauth]",
+        b"]",
+        b"\0",
+        b"\xff\xfe",
+        "\u{f6}\u{661}\u{2028}".as_bytes(),
+        b"  ",
+        b": ",
+        b"sshd[7]: ",
+        b"<38>1 ",
+        b"Nov 22 07:57:60 2026 ",
+    ];
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    for name in crate::filter::catalog::names() {
+        let path = format!("{}/samples/{name}.log", env!("CARGO_MANIFEST_DIR"));
+        lines.extend(std::fs::read(path).unwrap().split(|b| *b == b'\n').map(<[u8]>::to_vec));
+    }
+    // A linear congruential generator; constants of Knuth's MMIX.
+    let mut state = 7u64;
+    let mut below = |limit: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % limit.max(1)
+    };
+    let whole = lines.clone();
+    for round in 0..4 {
+        for line in &whole {
+            let mut line = line.clone();
+            for _ in 0..=round % 3 {
+                let at = below(line.len() + 1);
+                match below(5) {
+                    0 => line.truncate(at),
+                    1 => drop(line.drain(..at)),
+                    2 => line.extend_from_slice(&whole[below(whole.len())]),
+                    3 if at < line.len() => line[at] = below(256) as u8,
+                    _ => drop(line.splice(at..at, pieces[below(pieces.len())].iter().copied())),
+                }
+            }
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+#[test]
+fn what_is_done_for_speed_changes_no_verdict() {
+    let clock = Clock { now: Timestamp::from_secs(1_800_000_000), zone: jiff::tz::TimeZone::UTC };
+    let lines = damaged();
+    let mut matched = 0;
+    for name in crate::filter::catalog::names() {
+        let compile = || Filter::compile(&crate::filter::catalog::builtin(name).unwrap()).unwrap();
+        let (mut quick, mut plain) = (compile(), compile());
+        plain.forget_beginnings();
+        for bytes in &lines {
+            let line = Line { bytes, stamp: None };
+            let verdict = quick.judge(&line, &clock);
+            let finding = plain.examine(&line, &clock);
+            assert_eq!(verdict, finding.verdict, "{name}: {}", String::from_utf8_lossy(bytes));
+            assert_eq!(quick.examine(&line, &clock), finding, "{name}: {}", String::from_utf8_lossy(bytes));
+            matched += usize::from(verdict != Verdict::Miss);
+        }
+    }
+    assert!(matched > 200, "{matched} of {}", lines.len());
+}

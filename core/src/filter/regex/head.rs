@@ -3,7 +3,7 @@
 //! A head matches at the begin of every text that its expression matches, and says nothing of the rest.
 
 use super::class::{contains, members};
-use super::matcher::{single, starts_at_begin};
+use super::matcher::{plain_char, single, starts_at_begin};
 use super::tree::{Anchor, Kind, Mode, Node, Tree};
 
 /// An expression up to its first run that takes nearly anything; empty if it may begin anywhere. It has no anchors: it
@@ -32,6 +32,108 @@ pub(in crate::filter) fn before_rest(tree: &Tree, group: u32) -> Option<Vec<Node
         (only.start(), only.end()) == ('\n', '\n')
     });
     (*index == group && is_dot && starts_at_begin(&tree.root)).then(|| before.to_vec())
+}
+
+/// With how many parts all these expressions begin alike, where what follows can be matched by itself: the parts hold
+/// no groups and only sets, words, choices and repetitions. 0 if they share no more than the begin of the text.
+pub(in crate::filter) fn shared(trees: &[&Tree]) -> usize {
+    let all: Option<Vec<&[Node]>> = trees.iter().map(|tree| parts(tree)).collect();
+    let Some((first, others)) = all.as_deref().and_then(<[_]>::split_first) else { return 0 };
+    let alike = |at: &usize| others.iter().all(|other| other.get(*at) == first.get(*at));
+    let is_begin = |node: &Node| matches!(node.kind, Kind::Anchor(Anchor::TextStart));
+    let fits =
+        |at: &usize| first.get(*at).is_some_and(if *at == 0 { is_begin } else { is_plain }) && alike(at);
+    let mut count = (0..first.len()).take_while(fits).count();
+    // Characters that follow one another are one step, and something must follow.
+    let is_char = |parts: &[Node], at: usize| parts.get(at).is_some_and(|part| plain_char(part).is_some());
+    let parted =
+        |count: usize| all.iter().flatten().all(|parts| parts.len() > count && !is_char(parts, count));
+    while count > 1 && is_char(first, count - 1) && !parted(count) {
+        count -= 1;
+    }
+    let followed = all.iter().flatten().all(|parts| parts.len() > count);
+    if count > 1 && followed { count } else { 0 }
+}
+
+/// The parts that stand one after the other.
+fn parts(tree: &Tree) -> Option<&[Node]> {
+    let Kind::Concat(parts) = &tree.root.kind else { return None };
+    Some(parts)
+}
+
+/// True if it only takes characters, and captures none.
+fn is_plain(part: &Node) -> bool {
+    match &part.kind {
+        Kind::Empty | Kind::Literal { .. } | Kind::Class(_) => true,
+        Kind::Concat(parts) | Kind::Alternate(parts) => parts.iter().all(is_plain),
+        Kind::Repeat { node, mode, .. } => *mode != Mode::Possessive && is_plain(node),
+        _ => false,
+    }
+}
+
+/// The first `count` parts.
+pub(in crate::filter) fn opening(tree: &Tree, count: usize) -> Option<Tree> {
+    let parts = parts(tree)?.get(..count)?.to_vec();
+    Some(Tree { root: node(Kind::Concat(parts)), groups: vec![None] })
+}
+
+/// The head of what follows the first `count` parts. It ends early where it has told much already: only what tells
+/// expressions apart is worth reading.
+pub(in crate::filter) fn behind(tree: &Tree, count: usize) -> Node {
+    /// So many characters tell what a text is.
+    const ENOUGH: usize = 24;
+    let mut heads = Vec::new();
+    let mut least = 0;
+    for part in parts(tree).and_then(|parts| parts.get(count..)).unwrap_or_default() {
+        let (head, is_whole) = cut(part);
+        if least >= ENOUGH && matches!(part.kind, Kind::Repeat { max: None, .. }) {
+            break;
+        }
+        least += least_length(part);
+        heads.push(head);
+        if !is_whole {
+            break;
+        }
+    }
+    node(Kind::Concat(heads))
+}
+
+/// So many characters it takes at least.
+fn least_length(part: &Node) -> usize {
+    match &part.kind {
+        Kind::Literal { .. } | Kind::Class(_) => 1,
+        Kind::Group { node, .. } | Kind::Atomic(node) => least_length(node),
+        Kind::Concat(parts) => parts.iter().map(least_length).sum(),
+        Kind::Alternate(branches) => branches.iter().map(least_length).min().unwrap_or(0),
+        Kind::Repeat { node, min, .. } => least_length(node).saturating_mul(*min as usize),
+        _ => 0,
+    }
+}
+
+/// The words that stand behind the first `count` parts in every text that matches.
+pub(in crate::filter) fn words(tree: &Tree, count: usize) -> Vec<String> {
+    let mut words = vec![String::new()];
+    match parts(tree).and_then(|parts| parts.get(count..)) {
+        Some(parts) => parts.iter().for_each(|part| gather(part, &mut words)),
+        None => gather(&tree.root, &mut words),
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Adds what must stand where `part` does; the last word goes on.
+fn gather(part: &Node, words: &mut Vec<String>) {
+    match &part.kind {
+        _ if plain_char(part).is_some() => {
+            if let (Some(c), Some(word)) = (plain_char(part), words.last_mut()) {
+                word.push(c);
+            }
+        }
+        Kind::Empty => {}
+        Kind::Group { node, .. } | Kind::Atomic(node) => gather(node, words),
+        Kind::Concat(parts) => parts.iter().for_each(|part| gather(part, words)),
+        _ => words.push(String::new()),
+    }
 }
 
 /// Concatenates parts, then one of `heads`.

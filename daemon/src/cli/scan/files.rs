@@ -14,6 +14,7 @@ use pillory_core::time::Timestamp;
 
 use crate::clock;
 use crate::sources::MAX_LINE_BYTES;
+use crate::xz::{self, XzReader};
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +51,8 @@ const JOURNAL_MAGIC: &[u8] = b"LPKSHHRH";
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
 /// How files begin that are packed in a way that cannot be undone here, and what undoes it.
-/// Sources: the xz file format, RFC 8878, bzip2's manual.
-const PACKED: [(&[u8], &str); 3] = [(b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2")];
+/// Sources: RFC 8878, bzip2's manual.
+const PACKED: [(&[u8], &str); 2] = [(b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2")];
 
 /// Pieces are read in this size: a longest line fits, and the processor's cache still holds what was read.
 const PIECE_BYTES: usize = 128 * 1024;
@@ -112,9 +113,11 @@ fn look(
             "it is packed with {name}, which cannot be unpacked here; try `{name} -dc {name_of} | pillory scan -`"
         ));
     }
-    if head.starts_with(GZIP_MAGIC) {
+    let (is_gzip, is_xz) = (head.starts_with(GZIP_MAGIC), head.starts_with(xz::MAGIC));
+    if is_gzip || is_xz {
         let packed = io::Cursor::new(head).chain(reader);
-        let mut unpacked: Box<dyn Read> = Box::new(MultiGzDecoder::new(packed));
+        let mut unpacked: Box<dyn Read> =
+            if is_xz { Box::new(XzReader::new(packed)) } else { Box::new(MultiGzDecoder::new(packed)) };
         (head, trouble) = read_head(&mut unpacked);
         trouble =
             trouble.map(|error| io::Error::new(error.kind(), format!("it cannot be unpacked: {error}")));

@@ -49,13 +49,6 @@ fn say_what_is_missing(path: &Path, entries: &Entries) {
         complain(&format!("{} is left out: {error}", escape(&path.display().to_string())));
     }
     let path = escape(&path.display().to_string());
-    if entries.packed > 0 {
-        complain(&format!(
-            "{path}: {} entries are left out: their messages are packed with xz, which cannot be unpacked here; \
-             `journalctl --file` writes them as text",
-            entries.packed
-        ));
-    }
     if entries.damaged > 0 {
         complain(&format!("{path}: {} entries are damaged and left out", entries.damaged));
     }

@@ -8,8 +8,10 @@ use pillory_core::filter::btmp::{self, Layout};
 use pillory_core::filter::{Clock, Filter, Heads, Verdict};
 use pillory_core::jail::names::Names;
 use pillory_core::jail::never::{NeverBan, Why};
-use pillory_core::jail::{Jail, JailIndex, Judge};
+use pillory_core::jail::{Jail, JailIndex, Judge, connections};
 use pillory_core::machine::{Effect, Machine, Phase, Record};
+use pillory_core::net::Prefix;
+use pillory_core::rehearse::Seen;
 use pillory_core::scan::Tally;
 use pillory_core::time::{Span, Timestamp};
 
@@ -21,6 +23,9 @@ use super::{base_name, overlap};
 /// At most so many sources are counted at once; the windows of more are forgotten.
 const MAX_TRACKED: usize = 1_000_000;
 
+/// At most so many records are collected, the newest; they take some 300 MB.
+const MAX_COLLECTED: usize = 2_000_000;
+
 /// So many lines of a file are tried on every filter.
 const LINES_TRIED: usize = 2_000;
 
@@ -30,21 +35,42 @@ const SWEEP_EVERY: Span = Span::from_secs(3_600);
 /// Connections come and go faster: a table that fits the processor's cache is worth the work.
 const SWEEP_CONNECTIONS_EVERY: Span = Span::from_secs(300);
 
-/// So many login records are decoded at a time.
-const RECORDS_TOGETHER: usize = 64;
+/// So many login records are decoded at a time, and so many events counted.
+const TOGETHER: usize = 64;
 
 /// The jails and what they have judged so far.
-pub(super) struct Judging {
+pub(in crate::cli) struct Judging {
     machine: Machine,
     jails: Vec<Reader>,
     heads: Heads,
     pub(super) tally: Tally,
     effects: Vec<Effect>,
-    /// Login records under way.
-    events: Vec<Event>,
+    /// Events that are still to be counted, in their order.
+    pending: Vec<Pending>,
     last: Timestamp,
     swept: Timestamp,
     connections_swept: Timestamp,
+    /// What was read, where nothing is to be judged yet.
+    collected: Option<Collected>,
+}
+
+/// What the filters made of records, for a rehearsal.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Collected {
+    /// In the order in which it was read.
+    pub(in crate::cli) seen: Vec<Seen>,
+    /// So many older ones had to make room.
+    pub(in crate::cli) left_out: u64,
+}
+
+/// An event that a filter has read.
+struct Pending {
+    jail: JailIndex,
+    event: Event,
+    is_login_record: bool,
+    /// Whom it is counted for, and the connection it belongs to; nothing if nobody can be blamed.
+    subject: Option<Prefix>,
+    connection: Option<u64>,
 }
 
 /// One jail's filter.
@@ -59,7 +85,7 @@ struct Reader {
 
 impl Judging {
     /// The jails of a configuration, or only one of them.
-    pub(super) fn new(config: &Config, only: Option<&str>) -> Result<Judging, Failure> {
+    pub(in crate::cli) fn new(config: &Config, only: Option<&str>) -> Result<Judging, Failure> {
         let wanted = |name: &str, enabled: Enabled| match only {
             Some(only) => name == only,
             None => enabled != Enabled::No,
@@ -90,40 +116,45 @@ impl Judging {
                 .map_or_else(|| "no jail is enabled".to_owned(), |name| format!("there is no jail {name:?}"));
             return Err(Failure::new(exit::USAGE, format!("{what}; the jails are {}", known.join(", "))));
         }
-        let accounts = facts::accounts(Path::new("/etc/passwd"));
-        let names =
-            Names::new(accounts, config.goodusers.iter().cloned().collect(), config.goodusers_never_ban);
-        let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
-        judge.past.set_memory(config.retention);
-        let mut machine = Machine::new(judge, Vec::new(), config.scope);
-        let mut never: Vec<_> = config.ignoreip.iter().map(|prefix| (*prefix, Why::Ignoreip)).collect();
-        never.extend(config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy)));
-        machine.set_never(NeverBan::new(never), &mut Vec::new());
+        let listed = config.ignoreip.iter().map(|prefix| (*prefix, Why::Ignoreip));
+        let proxies = config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy));
+        let machine = machine(config, jails, &NeverBan::new(listed.chain(proxies).collect()));
         Ok(Judging {
             machine,
             jails: readers,
             heads: Heads::default(),
             tally: Tally::default(),
             effects: Vec::new(),
-            events: Vec::new(),
+            pending: Vec::new(),
             last: Timestamp::default(),
             swept: Timestamp::default(),
             connections_swept: Timestamp::default(),
+            collected: None,
         })
     }
 
+    /// From now on what is read is collected and not judged.
+    pub(in crate::cli) fn collect(&mut self) {
+        self.collected = Some(Collected::default());
+    }
+
+    /// What was collected.
+    pub(in crate::cli) fn into_collected(self) -> Collected {
+        self.collected.unwrap_or_default()
+    }
+
     /// Names of all jails, by their index.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(in crate::cli) fn names(&self) -> Vec<String> {
         self.jails.iter().map(|jail| jail.name.clone()).collect()
     }
 
     /// Names of these jails.
-    pub(super) fn named(&self, jails: &[usize]) -> Vec<String> {
+    pub(in crate::cli) fn named(&self, jails: &[usize]) -> Vec<String> {
         jails.iter().filter_map(|at| self.jails.get(*at)).map(|jail| jail.name.clone()).collect()
     }
 
     /// Every jail.
-    pub(super) fn all(&self) -> Vec<usize> {
+    pub(in crate::cli) fn all(&self) -> Vec<usize> {
         (0..self.jails.len()).collect()
     }
 
@@ -139,11 +170,8 @@ impl Judging {
     }
 
     /// The jails whose filter matches lines at a text file's beginning or whose service writes a file of that
-    /// name; every jail if there is none. `forced`: the only jail there is.
-    pub(super) fn choose(&mut self, path: &Path, head: &[u8], forced: bool) -> Vec<usize> {
-        if forced {
-            return self.all();
-        }
+    /// name; every jail if there is none.
+    pub(super) fn choose(&mut self, path: &Path, head: &[u8]) -> Vec<usize> {
         let own = base_name(path);
         let clock = Clock { now: self.last, zone: jiff::tz::TimeZone::UTC };
         let lines: Vec<&[u8]> = head.split(|b| *b == b'\n').take(LINES_TRIED).collect();
@@ -180,8 +208,29 @@ impl Judging {
         lines.any(|bytes| filter.judge(&Line { bytes, stamp: None }, &clock) != Verdict::Miss)
     }
 
+    /// Judges lines for these jails, with the newlines between them; returns how many there are.
+    pub(super) fn lines(&mut self, jails: &[usize], lines: &[u8], clock: &Clock) -> u64 {
+        let (mut start, mut count) = (0, 0);
+        for end in memchr::memchr_iter(b'\n', lines) {
+            self.read(jails, &Line { bytes: &lines[start..end], stamp: None }, clock);
+            count += 1;
+            start = end + 1;
+        }
+        if start < lines.len() {
+            self.read(jails, &Line { bytes: &lines[start..], stamp: None }, clock);
+            count += 1;
+        }
+        self.count_pending();
+        count
+    }
+
     /// Judges a line for these jails.
     pub(super) fn line(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
+        self.read(jails, line, clock);
+        self.count_pending();
+    }
+
+    fn read(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
         let date = Filter::find_date(line);
         let filters = self.jails.iter_mut().map(|jail| &mut jail.filter);
         let ruled_out = self.heads.ruled_out(line, date.as_ref(), filters);
@@ -191,57 +240,70 @@ impl Judging {
             }
             let Some(jail) = self.jails.get_mut(*at) else { continue };
             if let Verdict::Event(event) = jail.filter.judge_dated(line, date.as_ref(), clock) {
-                self.event(*at, &event);
+                self.put_off(*at, event, false);
             }
         }
     }
 
     /// Judges login records for a jail, but for those of a time that is `covered` by its log; returns how many these
-    /// are.
-    ///
-    /// They are decoded some at a time, and their sources looked at all together: the processor then waits for memory
-    /// once and not for each.
+    /// are, and how many look like login records.
     pub(super) fn records(
         &mut self,
         jail: usize,
         layout: Layout,
         records: &[u8],
         covered: &[overlap::Span],
-    ) -> u64 {
+    ) -> (u64, u64) {
         let is_covered = |event: &Event| {
             let at =
                 |(first, last): &overlap::Span| event.stamp.is_some_and(|at| (*first..=*last).contains(&at));
             covered.iter().any(at)
         };
-        let mut passed_over = 0;
-        let mut events = std::mem::take(&mut self.events);
-        for some in records.chunks(layout.record_bytes() * RECORDS_TOGETHER) {
-            let decoded = some.chunks_exact(layout.record_bytes());
-            events.extend(decoded.filter_map(|record| match btmp::failed_login(layout, record) {
-                Verdict::Event(event) if is_covered(&event) => {
-                    passed_over += 1;
-                    None
-                }
-                Verdict::Event(event) => Some(event),
-                _ => None,
-            }));
-            for event in &events {
-                self.tally.look_up(jail as JailIndex, self.machine.judge.subject(event.addr));
+        let (mut passed_over, mut good) = (0, 0);
+        for record in records.chunks_exact(layout.record_bytes()) {
+            good += u64::from(layout.is_plausible(record));
+            match btmp::failed_login(layout, record) {
+                Verdict::Event(event) if is_covered(&event) => passed_over += 1,
+                Verdict::Event(event) => self.put_off(jail, event, true),
+                _ => {}
             }
-            for event in &mut events {
-                let now = self.last.max(event.stamp.unwrap_or(self.last));
-                self.machine.judge.login_record(jail as JailIndex, event, now);
-                self.event(jail, event);
-            }
-            events.clear();
         }
-        self.events = events;
-        passed_over
+        self.count_pending();
+        (passed_over, good)
     }
 
-    fn event(&mut self, jail: usize, event: &Event) {
-        let jail = jail as JailIndex;
-        let now = self.last.max(event.stamp.unwrap_or(self.last));
+    /// Counts an event later, with others: their sources and connections are looked up all together, so that the
+    /// processor waits for memory once and not for each.
+    fn put_off(&mut self, jail: usize, event: Event, is_login_record: bool) {
+        let (jail, judge) = (jail as JailIndex, &self.machine.judge);
+        let client = judge.client(&event);
+        let subject = client.map(|addr| judge.subject(addr));
+        let connection = client.and_then(|addr| connections::tied(addr, event.connection.as_ref()));
+        self.pending.push(Pending { jail, event, is_login_record, subject, connection });
+        if self.pending.len() >= TOGETHER {
+            self.count_pending();
+        }
+    }
+
+    fn count_pending(&mut self) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for Pending { jail, subject, connection, .. } in &pending {
+            subject.inspect(|subject| self.tally.look_up(*jail, *subject));
+            connection.inspect(|connection| self.machine.judge.look_up(*jail, *connection));
+        }
+        pending.iter_mut().for_each(|one| self.event(one));
+        pending.clear();
+        self.pending = pending;
+    }
+
+    fn event(&mut self, one: &mut Pending) {
+        if self.is_collected(one) {
+            return;
+        }
+        let now = self.last.max(one.event.stamp.unwrap_or(self.last));
+        if one.is_login_record {
+            self.machine.judge.login_record(one.jail, &mut one.event, one.connection, now);
+        }
         self.last = now;
         if self.machine.next_deadline().is_some_and(|end| end <= now) {
             self.machine.tick(now, &mut self.effects);
@@ -254,10 +316,11 @@ impl Judging {
             self.connections_swept = now;
             self.machine.judge.sweep_connections(now);
         }
-        if self.counted_while_banned(jail, event, now) {
+        if self.counted_while_banned(one, now) {
             return;
         }
-        self.machine.event(jail, event, Phase::CatchUp, now, &mut self.effects);
+        let jail = one.jail;
+        self.machine.event(jail, &one.event, Phase::CatchUp, now, &mut self.effects);
         for effect in self.effects.drain(..) {
             match effect {
                 Effect::Record(Record::Attempt(attempt)) => {
@@ -274,19 +337,48 @@ impl Judging {
 }
 
 impl Judging {
+    /// Takes up what was read, if it is collected and not judged.
+    fn is_collected(&mut self, one: &Pending) -> bool {
+        let Some(collected) = &mut self.collected else { return false };
+        let Pending { jail, event, is_login_record, .. } = one;
+        let time = event.stamp.unwrap_or(self.last);
+        self.last = self.last.max(time);
+        if collected.seen.len() >= MAX_COLLECTED {
+            collected.seen.drain(..MAX_COLLECTED / 2);
+            collected.left_out += (MAX_COLLECTED / 2) as u64;
+        }
+        collected.seen.push(Seen {
+            time,
+            jail: *jail,
+            event: event.clone(),
+            is_login_record: *is_login_record,
+        });
+        true
+    }
+
     /// The short way for most lines of a flood: a source that would be banned already is counted and no more.
-    fn counted_while_banned(&mut self, jail: JailIndex, event: &Event, now: Timestamp) -> bool {
-        let judge = &mut self.machine.judge;
-        let Some(addr) = judge.client(event) else { return false };
-        let subject = judge.subject(addr);
-        let is_failure = matches!(event.outcome, Outcome::Failure { .. });
-        let when = event.stamp.unwrap_or(now);
+    fn counted_while_banned(&mut self, one: &Pending, now: Timestamp) -> bool {
+        let (Some(subject), judge) = (one.subject, &mut self.machine.judge) else { return false };
+        let is_failure = matches!(one.event.outcome, Outcome::Failure { .. });
+        let when = one.event.stamp.unwrap_or(now);
         is_failure
-            && self.tally.while_banned(jail, subject, now, || {
-                let counted = judge.count_only(jail, event, addr, when)?;
+            && self.tally.while_banned(one.jail, subject, now, || {
+                let counted = judge.count_only(one.jail, &one.event, one.connection, when)?;
                 Some((when, counted.new_attempts, counted.user.map(|user| user.as_str())))
             })
     }
+}
+
+/// A machine that judges by a configuration, with nothing counted.
+pub(in crate::cli) fn machine(config: &Config, jails: Vec<Jail>, never: &NeverBan) -> Machine {
+    let accounts = facts::accounts(Path::new("/etc/passwd"));
+    let names = Names::new(accounts, config.goodusers.iter().cloned().collect(), config.goodusers_never_ban);
+    let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
+    judge.decoys = config.decoys;
+    judge.past.set_memory(config.retention);
+    let mut machine = Machine::new(judge, Vec::new(), config.scope);
+    machine.set_never(never.clone(), &mut Vec::new());
+    machine
 }
 
 /// `auth.log` of `auth.log.1.gz` and of `auth.log`; what stands before a glob.

@@ -1,4 +1,5 @@
 use super::*;
+use pillory_core::event::Line;
 use std::io::Write;
 
 fn remove(path: &Path) {
@@ -55,4 +56,57 @@ fn a_directory_is_refused_with_the_cure() {
     let refused = files::open(&path).err().unwrap();
     remove(&path);
     assert!(refused.contains("directory") && refused.contains("name the files"), "{refused}");
+}
+
+/// What was added up, as text.
+fn sums(judging: &mut Judging) -> String {
+    let tally = &mut judging.tally;
+    let minutes = tally.minutes();
+    let (users, sources) = (tally.users(1000), tally.sources());
+    format!("{} {} {users:?} {sources:?} {minutes:?}", tally.failures(), tally.successes())
+}
+
+#[test]
+fn what_is_judged_together_adds_up_to_the_same() {
+    let clock = Clock { now: Timestamp::from_secs(1_800_000_000), zone: jiff::tz::TimeZone::UTC };
+    let fresh = || Judging::new(&resolve::default_config(), Some("sshd")).unwrap_or_else(|_| panic!("sshd"));
+    let (mut together, mut alone) = (fresh(), fresh());
+    let line = |at: u32| {
+        let (minute, pid, host) = (at / 60 % 60, at * 7 % 50, at * 13 % 29);
+        let what =
+            ["Invalid user oracle from", "Failed password for root from", "Accepted password for bob from"];
+        let (what, second) = (what[(at * at % 3) as usize], at % 60);
+        format!("Nov 22 07:{minute:02}:{second:02} vm sshd[{pid}]: {what} 192.0.2.{host} port {pid} ssh2")
+    };
+    let lines: Vec<String> = (0..3000).map(line).collect();
+    let count = together.lines(&[0], lines.join("\n").as_bytes(), &clock);
+    for line in &lines {
+        alone.line(&[0], &Line { bytes: line.as_bytes(), stamp: None }, &clock);
+    }
+    assert_eq!((count, sums(&mut together)), (3000, sums(&mut alone)));
+    assert!(together.tally.failures() > 100, "{}", together.tally.failures());
+}
+
+#[test]
+fn login_records_that_are_judged_together_add_up_to_the_same() {
+    let fresh = || Judging::new(&resolve::default_config(), Some("sshd")).unwrap_or_else(|_| panic!("sshd"));
+    let (mut together, mut alone) = (fresh(), fresh());
+    let layout = Layout::ALL[0];
+    let record = |at: u32| {
+        let mut record = vec![0; layout.record_bytes()];
+        let mut put = |at: usize, bytes: &[u8]| record[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &6i16.to_le_bytes());
+        put(4, &(1 + at * 7 % 50).to_le_bytes());
+        put(44, [&b"root"[..], b"oracle", b"bob\xff", b""][(at * at % 4) as usize]);
+        put(340, &(1_790_000_000 + at * 3).to_le_bytes());
+        put(348, &[192, 0, 2, (at * 13 % 29) as u8]);
+        record
+    };
+    let records: Vec<Vec<u8>> = (0..3000).map(record).collect();
+    let counts = together.records(0, layout, &records.concat(), &[]);
+    for record in &records {
+        alone.records(0, layout, record, &[]);
+    }
+    assert_eq!((counts, sums(&mut together)), ((0, 3000), sums(&mut alone)));
+    assert!(together.tally.failures() > 100, "{}", together.tally.failures());
 }

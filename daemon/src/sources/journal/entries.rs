@@ -108,8 +108,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Appends an entry's text to `bytes` if any feed wants it, and returns those that do.
     /// # Errors
-    /// What the kernel says to a read; [`io::ErrorKind::InvalidData`] if the file is damaged there,
-    /// [`io::ErrorKind::Unsupported`] if the message is packed with xz.
+    /// What the kernel says to a read; [`io::ErrorKind::InvalidData`] if the file is damaged there.
     pub(super) fn read(
         &mut self,
         file: &JournalFile,
@@ -121,18 +120,10 @@ impl Reader {
         let mut held = Vec::new();
         let mut fields: [Option<Vec<u8>>; FIELDS.len()] = Default::default();
         let mut message_at = None;
-        let mut xz = None;
         for offset in offsets {
             let known = match self.known.get(&offset) {
                 Some(known) => known.clone(),
-                None => match self.look_up(file, offset, matches) {
-                    // It is long, so it is no field that is matched; it matters only if it is the message.
-                    Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                        xz = Some(error);
-                        continue;
-                    }
-                    other => other?,
-                },
+                None => self.look_up(file, offset, matches)?,
             };
             held.extend(known.pair);
             match known.field {
@@ -148,9 +139,6 @@ impl Reader {
         let feeds = matches.wanting(&held, fields[COMM].is_some());
         if feeds.is_empty() {
             return Ok(feeds);
-        }
-        if let (None, Some(error)) = (message_at, xz) {
-            return Err(error);
         }
         if let Some(offset) = message_at {
             let begin = "MESSAGE=".len();

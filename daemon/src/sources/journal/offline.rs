@@ -24,8 +24,6 @@ pub(crate) struct Entries {
     bytes: Vec<u8>,
     /// Files of a directory that cannot be read, with the reason.
     pub(crate) left_out: Vec<(PathBuf, io::Error)>,
-    /// Wanted entries whose message is packed with xz.
-    pub(crate) packed: u64,
     /// Entries that are damaged.
     pub(crate) damaged: u64,
 }
@@ -69,7 +67,6 @@ impl Entries {
             latest: (0, Vec::new()),
             bytes: Vec::new(),
             left_out: Vec::new(),
-            packed: 0,
             damaged: 0,
         };
         if !path.is_dir() {
@@ -179,7 +176,6 @@ impl Entries {
         let Some(open) = self.files.get_mut(at) else { return Vec::new() };
         match open.reader.read(&open.file, entry, &self.matches, &mut self.bytes) {
             Ok(feeds) => return feeds,
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.packed += 1,
             Err(_) => self.damaged += 1,
         }
         self.bytes.clear();

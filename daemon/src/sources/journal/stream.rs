@@ -54,8 +54,6 @@ struct Open {
     start_end: u64,
     /// Nobody writes to it any more.
     is_final: bool,
-    /// Wanted entries whose message is packed with xz.
-    packed: u64,
     watch: Option<i32>,
 }
 
@@ -235,7 +233,6 @@ impl Stream {
             history_end: 0,
             start_end: if self.starting { header.n_entries } else { 0 },
             is_final,
-            packed: 0,
             watch: None,
         };
         open.history_end = match &self.saved {
@@ -347,14 +344,6 @@ impl Stream {
         let begin = bytes.len();
         let feeds = match open.reader.read(&open.file, entry, &self.matches, bytes) {
             Ok(feeds) => feeds,
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                open.packed += 1;
-                if open.packed == 1 {
-                    let path = open.file.path.display();
-                    tracing::warn!(%path, %error, "journal entry is left out, and others like it");
-                }
-                Vec::new()
-            }
             Err(error) => {
                 tracing::debug!(path = %open.file.path.display(), offset_bytes = entry.offset, %error, "journal entry is damaged");
                 Vec::new()

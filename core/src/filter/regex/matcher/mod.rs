@@ -22,8 +22,8 @@ pub(super) use build::{plain_char, single, starts_at_begin};
 
 use std::ops::Range;
 
-use super::RegexError;
 use super::tree::Tree;
+use super::{RegexError, head};
 use code::Code;
 use memo::Memo;
 use walk::{Choice, Limit, Walk};
@@ -44,6 +44,8 @@ pub struct Matcher {
     /// The form that remembers. Few texts need it, so it is made when the first one does.
     careful: Option<Result<Code, RegexError>>,
     tree: Tree,
+    /// The step behind the parts that [`Matcher::search_behind`] passes over.
+    behind: usize,
 }
 
 /// What a search needs besides the text, and where it leaves the groups; reused from search to search.
@@ -78,7 +80,28 @@ impl Matcher {
     /// [`super::RegexProblem::Size`] if its repetitions unfold to too much.
     pub fn new(tree: Tree) -> Result<Matcher, RegexError> {
         let plain = build::plain(&tree)?;
-        Ok(Matcher { plain, careful: None, tree })
+        Ok(Matcher { plain, careful: None, tree, behind: 0 })
+    }
+
+    /// Makes ready to begin behind the first `parts`, as [`head::shared`] counted them; false if it cannot.
+    pub(in crate::filter) fn begin_behind(&mut self, parts: usize) -> bool {
+        let opening = head::opening(&self.tree, parts).and_then(|opening| build::plain(&opening).ok());
+        // The steps of the parts stand in their order, and an end follows the last.
+        self.behind = opening.as_ref().map_or(0, |code| code.ops.len() - 1);
+        opening.is_some()
+    }
+
+    /// Looks for a match whose first parts end at `at`; see [`Matcher::begin_behind`].
+    pub(in crate::filter) fn search_behind(
+        &mut self,
+        scratch: &mut Scratch,
+        text: &[u8],
+        at: usize,
+    ) -> Found {
+        match run(&self.plain, scratch, text, budget(text), None, (self.behind, at)) {
+            Ok(found) => found,
+            Err(Limit) => self.search_carefully(scratch, text),
+        }
     }
 
     /// The expression.
@@ -88,8 +111,7 @@ impl Matcher {
 
     /// Looks for the first match anywhere in `text`, as Python's `search` does.
     pub fn search(&mut self, scratch: &mut Scratch, text: &[u8]) -> Found {
-        let budget = 1_000 + text.len().saturating_mul(16);
-        match run(&self.plain, scratch, text, budget, None) {
+        match run(&self.plain, scratch, text, budget(text), None, (0, 0)) {
             Ok(found) => found,
             Err(Limit) => self.search_carefully(scratch, text),
         }
@@ -102,10 +124,17 @@ impl Matcher {
         let Ok(careful) = careful else { return Found::Limit };
         let budget = if careful.is_bounded { usize::MAX } else { MAX_STEPS };
         match Memo::new(careful, text) {
-            Some(mut memo) => run(careful, scratch, text, budget, Some(&mut memo)).unwrap_or(Found::Limit),
+            Some(mut memo) => {
+                run(careful, scratch, text, budget, Some(&mut memo), (0, 0)).unwrap_or(Found::Limit)
+            }
             None => Found::Limit,
         }
     }
+}
+
+/// Steps of the first form on this text.
+fn budget(text: &[u8]) -> usize {
+    1_000 + text.len().saturating_mul(16)
 }
 
 fn run(
@@ -114,12 +143,13 @@ fn run(
     text: &[u8],
     budget: usize,
     memo: Option<&mut Memo>,
+    (op, at): (usize, usize),
 ) -> Result<Found, Limit> {
     scratch.slots.clear();
     scratch.slots.resize(code.slots, UNSET);
     scratch.stack.clear();
     let mut walk = Walk::new(code, text, &mut scratch.slots, &mut scratch.stack, budget, memo);
-    let Some(end) = walk.run(0, 0, false)? else { return Ok(Found::Nothing) };
+    let Some(end) = walk.run(op, at, false)? else { return Ok(Found::Nothing) };
     if let [start, last, ..] = scratch.slots.as_mut_slice() {
         // Who looks for its start has found it.
         *start = if *start == UNSET { 0 } else { *start };

@@ -11,7 +11,7 @@ fn matcher(pattern: &str) -> Matcher {
 fn carefully(pattern: &str, text: &[u8], budget: usize) -> Option<Found> {
     let code = build::careful(&parse(pattern, Options::default()).unwrap()).unwrap();
     let mut memo = Memo::new(&code, text)?;
-    run(&code, &mut Scratch::default(), text, budget, Some(&mut memo)).ok()
+    run(&code, &mut Scratch::default(), text, budget, Some(&mut memo), (0, 0)).ok()
 }
 
 #[test]

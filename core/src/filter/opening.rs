@@ -1,0 +1,129 @@
+//! What all expressions of a filter begin with, `host program[pid]: `, read once for all of them.
+//!
+//! An automaton tells where it may end. Most lines of a log begin alike, so it goes on from where it was behind the
+//! beginning of the line before.
+
+use regex_automata::hybrid::LazyStateID;
+use regex_automata::hybrid::dfa::{self, DFA};
+use regex_automata::{Anchored, Input, MatchKind};
+
+use super::program::{automaton, nfa};
+use super::regex::{Tree, head, lower};
+
+/// At how many places an opening may end: all of it, none of it if it is optional, and few others.
+const MOST_ENDS: usize = 4;
+
+/// What is remembered of a line's beginning: a host and a program are shorter.
+const MAX_KNOWN: usize = 80;
+
+/// What all expressions begin with.
+#[derive(Debug)]
+pub(super) struct Opening {
+    dfa: DFA,
+    cache: dfa::Cache,
+    known: Known,
+    parts: usize,
+}
+
+/// The beginning of a text that was seen, and where reading it led.
+#[derive(Debug, Default)]
+struct Known {
+    head: Vec<u8>,
+    state: LazyStateID,
+    ends: Ends,
+    /// States are numbered anew when the cache is cleared.
+    clears: usize,
+}
+
+/// Where an opening may end, in order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Ends {
+    at: [usize; MOST_ENDS],
+    count: usize,
+}
+
+impl Ends {
+    /// The places.
+    pub(super) fn places(&self) -> &[usize] {
+        &self.at[..self.count]
+    }
+
+    fn push(&mut self, at: usize) -> Option<()> {
+        *self.at.get_mut(self.count)? = at;
+        self.count += 1;
+        Some(())
+    }
+}
+
+impl Opening {
+    /// Nothing if they begin with nothing in common, or with something that an automaton cannot read exactly.
+    pub(super) fn new(expressions: &[&Tree]) -> Option<Opening> {
+        let parts = head::shared(expressions);
+        let lowered = lower(&head::opening(expressions.first()?, parts).filter(|_| parts > 0)?);
+        let nfa = nfa(&[lowered.hir]).filter(|_| lowered.exact)?;
+        let (dfa, cache) = automaton(&nfa, MatchKind::All)?;
+        Some(Opening { dfa, cache, known: Known::default(), parts })
+    }
+
+    /// How many parts of each expression it is.
+    pub(super) fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// Where it may end in this text; nothing if that cannot be told.
+    pub(super) fn ends(&mut self, text: &[u8]) -> Option<Ends> {
+        let known = &self.known;
+        let is_known = !known.head.is_empty()
+            && text.starts_with(&known.head)
+            && known.clears == self.cache.clear_count();
+        if is_known {
+            return self.read(text, known.head.len(), known.state, known.ends);
+        }
+        let input = Input::new(text).anchored(Anchored::Yes);
+        let state = self.dfa.start_state_forward(&mut self.cache, &input).ok()?;
+        self.read(text, 0, state, Ends::default())
+    }
+
+    fn read(&mut self, text: &[u8], from: usize, mut state: LazyStateID, mut ends: Ends) -> Option<Ends> {
+        let learns = from == 0;
+        for (at, byte) in text.iter().enumerate().skip(from) {
+            // What is exact for ASCII only must not be asked of anything else.
+            if !byte.is_ascii() {
+                return None;
+            }
+            state = self.dfa.next_state(&mut self.cache, state, *byte).ok()?;
+            if state.is_tagged() {
+                if state.is_dead() {
+                    return Some(ends);
+                }
+                if state.is_quit() {
+                    return None;
+                }
+                if state.is_match() {
+                    // It says so one byte late.
+                    ends.push(at)?;
+                }
+            }
+            if learns && matches!(byte, b'[' | b':') && at < MAX_KNOWN {
+                self.learn(&text[..=at], state, ends);
+            }
+        }
+        state = self.dfa.next_eoi_state(&mut self.cache, state).ok()?;
+        if state.is_match() {
+            ends.push(text.len())?;
+        }
+        Some(ends)
+    }
+
+    fn learn(&mut self, head: &[u8], state: LazyStateID, ends: Ends) {
+        // One sign is enough, and what stands between them changes from line to line.
+        let known = &self.known.head;
+        if !known.is_empty() && head.len() > known.len() && head.starts_with(known) {
+            return;
+        }
+        self.known.head.clear();
+        self.known.head.extend_from_slice(head);
+        (self.known.state, self.known.ends) = (state, ends);
+        self.known.clears = self.cache.clear_count();
+    }
+}

@@ -141,6 +141,7 @@ fn how_ended(how: Ended) -> &'static str {
     match how {
         Ended::Expired => "bantime is over",
         Ended::Lifted => "by hand",
+        Ended::Narrowed => "what is known now asks for another network, or for none",
     }
 }
 

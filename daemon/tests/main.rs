@@ -37,3 +37,4 @@ mod stealth;
 mod test_filter;
 mod told;
 mod unban;
+mod widening;

@@ -5,6 +5,7 @@ use crate::event::{Class, Points};
 use crate::filter::spec;
 use crate::jail::policy::{Ladder, PointTable};
 use crate::jail::secret::Percent;
+use crate::jail::widen;
 use crate::machine::ScopeRule;
 use crate::net::Prefix;
 use crate::time::{BanTime, Span};
@@ -32,6 +33,7 @@ pub struct Draft {
     pub(super) bantime: Option<Ladder>,
     pub(super) growth: Option<GrowthDraft>,
     pub(super) points: Option<Vec<(Class, Points)>>,
+    pub(super) widen: Option<u64>,
     pub(super) jitter: Option<Percent>,
 }
 
@@ -153,6 +155,24 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
         doc: "by what share of maxretry a source's threshold differs from it, so that it cannot be learnt",
         set: |draft, value| {
             draft.jitter = Some(share(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "widen",
+        doc: "whether neighbours are banned as a network, or how many innocent addresses that may hit at once",
+        set: |draft, value| {
+            draft.widen = Some(match (boolean(value), value) {
+                (Ok(true), _) => widen::BUDGET,
+                (Ok(false), _) => 0,
+                (_, Value::Text(number)) => {
+                    number.parse().ok().filter(|budget| *budget <= 1 << 24).ok_or(Misfit(
+                        format!("{number:?} is no number of addresses"),
+                        "use true, false or a number up to 16777216",
+                    ))?
+                }
+                (Err(misfit), _) => return Err(misfit.into()),
+            });
             Ok(())
         },
     },

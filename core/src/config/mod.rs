@@ -9,6 +9,8 @@ pub mod problem;
 pub mod raw;
 pub mod resolve;
 
+use std::collections::BTreeMap;
+
 use crate::event::{JailName, Points};
 use crate::filter::FilterSpec;
 use crate::jail::lines::LineRules;
@@ -44,6 +46,8 @@ pub struct Config {
     pub on_stop: OnStop,
     /// How long attempts and history are kept.
     pub retention: Span,
+    /// Jails that ban networks of neighbours, each with the innocent addresses that all of these may hit at once.
+    pub widen: BTreeMap<JailName, u64>,
     /// A fail2ban directory from which the jails come.
     pub fail2ban: Option<std::path::PathBuf>,
     /// A log that gets a line for each ban and unban as fail2ban writes them, for whoever reads it (`recidive` does).

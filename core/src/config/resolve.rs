@@ -8,6 +8,7 @@ use crate::filter::{Filter, FilterSpec, catalog};
 use crate::jail::growth::Growth;
 use crate::jail::policy::{Ladder, Policy};
 use crate::jail::secret::Percent;
+use crate::jail::widen;
 use crate::machine::ScopeRule;
 use crate::time::Span;
 
@@ -74,13 +75,18 @@ pub fn resolve(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
         }
     }
     if problems.is_empty() {
-        return Ok(config(top, jails));
+        let budget = |jail: &JailConfig| {
+            let own = drafts.get(jail.name.as_str()).and_then(|(draft, _)| draft.widen);
+            (jail.name.clone(), own.or(top.defaults.widen).unwrap_or(widen::BUDGET))
+        };
+        let widen = jails.iter().map(budget).collect();
+        return Ok(config(top, jails, widen));
     }
     problems.sort_by_key(|problem| problem.line);
     Err(problems)
 }
 
-fn config(top: TopDraft, jails: Vec<JailConfig>) -> Config {
+fn config(top: TopDraft, jails: Vec<JailConfig>, widen: BTreeMap<JailName, u64>) -> Config {
     Config {
         ignoreip: top.ignoreip,
         ignoreip_names: top.ignoreip_names,
@@ -94,12 +100,13 @@ fn config(top: TopDraft, jails: Vec<JailConfig>) -> Config {
         fail2ban: top.fail2ban,
         ban_log: None,
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),
+        widen,
         jails,
     }
 }
 
 fn empty() -> Config {
-    config(TopDraft::default(), Vec::new())
+    config(TopDraft::default(), Vec::new(), BTreeMap::new())
 }
 
 fn set(

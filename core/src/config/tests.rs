@@ -135,3 +135,23 @@ fn a_jails_own_filter_takes_all_of_fail2bans_language() {
     ];
     assert_eq!(config(wrong).unwrap_err(), expected);
 }
+
+#[test]
+fn every_jail_widens_unless_it_or_the_top_says_otherwise() {
+    let budgets = |text: &str| {
+        let widen = config(text).unwrap().widen;
+        ["sshd", "dovecot"].map(|name| widen[&JailName::new(name).unwrap()])
+    };
+    let usual = crate::jail::widen::BUDGET;
+    assert_eq!(budgets(""), [usual, usual]);
+    assert_eq!(budgets("widen = false\n[jail.sshd]\nwiden = 700\n"), [700, 0]);
+    assert_eq!(budgets("widen = 100\n[jail.sshd]\nwiden = true\n"), [usual, 100]);
+    let problems = config("widen = \"much\"\n[jail.sshd]\nwiden = [1]\n").unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "pillory.toml:1: widen \"much\" is no number of addresses; use true, false or a number up to 16777216",
+            "pillory.toml:3: jail \"sshd\": widen is neither true nor false; write true or false",
+        ]
+    );
+}

@@ -17,6 +17,7 @@ pub mod replay;
 pub mod secret;
 pub mod stealth;
 pub mod trust;
+pub mod widen;
 pub mod window;
 
 use std::net::IpAddr;

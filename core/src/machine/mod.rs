@@ -7,8 +7,9 @@ mod bans;
 mod identities;
 mod judging;
 mod lines;
+mod widening;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -19,12 +20,14 @@ use crate::event::{Attempt, Decision, JailName, Origin};
 use crate::filter::fail2ban::{Fail2banFilter, Subject};
 use crate::filter::{Filter, btmp};
 use crate::jail::replay::PastBan;
+use crate::jail::widen::neighbours::Neighbours;
 use crate::jail::{JailIndex, Judge, outage, proxies, stealth};
 use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
 use crate::time::Timestamp;
 
 pub use identities::{Identities, IdentityBan};
+pub use widening::{Spared, Widening};
 
 /// How a line relates to the daemon's life; decides by which clock it is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +167,11 @@ pub struct Machine {
     /// What led to the failures of each source, for jails that run commands.
     matches: HashMap<(JailIndex, Subject), lines::Kept>,
     after_ban: HashMap<Prefix, u32>,
-    talks_to: HashSet<IpAddr>,
+    talks_to: BTreeSet<IpAddr>,
+    /// Who offended lately, of each jail that counts attempts.
+    neighbours: BTreeMap<JailName, Neighbours>,
+    /// Networks of neighbours to be looked at again.
+    stale: BTreeSet<(JailName, Prefix)>,
     now: Timestamp,
 }
 
@@ -196,7 +203,9 @@ impl Machine {
             identity_warned: HashSet::new(),
             matches: HashMap::new(),
             after_ban: HashMap::new(),
-            talks_to: HashSet::new(),
+            talks_to: BTreeSet::new(),
+            neighbours: BTreeMap::new(),
+            stale: BTreeSet::new(),
             now: Timestamp::default(),
         }
     }
@@ -245,7 +254,10 @@ impl Machine {
 
     /// Replaces the addresses that this host itself has connections to.
     pub fn set_talks_to(&mut self, addresses: HashSet<IpAddr>) {
+        let addresses: BTreeSet<IpAddr> = addresses.into_iter().collect();
+        let new: Vec<IpAddr> = addresses.difference(&self.talks_to).copied().collect();
         self.talks_to = addresses;
+        new.into_iter().for_each(|addr| self.spare_from_nets(Prefix::host(addr)));
     }
 
     /// Takes over the jails and settings of a machine that was built from a new configuration. Counts and bans
@@ -262,6 +274,7 @@ impl Machine {
         self.matches.clear();
         self.limit_to_ports = new.limit_to_ports;
         self.judge.adopt(new.judge);
+        self.set_widening(new.neighbours.into_iter().map(|(jail, new)| (jail, new.budget())));
         let names: HashSet<&JailName> = self.judge.jails().iter().map(|jail| &jail.name).collect();
         let orphans =
             self.ledger.iter().filter(|ban| ban.origin == Origin::Local && !names.contains(&ban.jail));
@@ -283,6 +296,7 @@ impl Machine {
             self.ledger.ban(ban);
         }
         self.judge.replay(attempts, past);
+        self.restore_neighbours(past);
         self.projection = Projection::of(&self.ledger, &self.judge.never);
     }
 }

@@ -33,6 +33,7 @@ const SEED: u64 = 20_260_105;
 fn machine(policy: Option<Policy>) -> Machine {
     let config = resolve::default_config();
     let sshd = config.jails.iter().find(|jail| jail.name.as_str() == "sshd").unwrap();
+    let widens = policy.is_none();
     let policy = policy.unwrap_or_else(|| sshd.policy.clone());
     let accounts = users::ACCOUNTS.iter().chain(&["root"]).map(|name| (*name).to_owned()).collect();
     let names = Names::new(accounts, HashSet::new(), false);
@@ -40,7 +41,10 @@ fn machine(policy: Option<Policy>) -> Machine {
     let mut judge = Judge::new(vec![jail], names, PrefixSet::default(), 1_000_000);
     (judge.secret, judge.decoys) =
         (Some(Secret::new(SEED.to_be_bytes().repeat(2).try_into().unwrap())), config.decoys);
-    Machine::new(judge, Vec::new(), ScopeRule::Auto)
+    let mut machine = Machine::new(judge, Vec::new(), ScopeRule::Auto);
+    // Plain counting knows single addresses only.
+    machine.set_widening(config.widen.clone().into_iter().filter(|_| widens));
+    machine
 }
 
 /// Five failures within ten minutes, banned for ten minutes.

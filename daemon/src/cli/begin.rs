@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use pillory_core::config::Config;
 use pillory_core::jail::secret::Secret;
-use pillory_core::jail::trust;
+use pillory_core::jail::{trust, widen};
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
 
@@ -17,6 +17,7 @@ use crate::engine::{META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
 use crate::sources::Position;
 use crate::store::META_ANEW;
 use crate::store::keeper::Started;
+use crate::store::query::Since;
 use crate::{clock, facts, ports};
 
 use super::run::refused;
@@ -41,9 +42,8 @@ pub(super) fn restore(
     let now = clock::now();
     let longest =
         config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
-    let restored = store
-        .restore(now - longest, now - trust::MEMORY)
-        .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+    let since = Since { failures: now - longest, logins: now - trust::MEMORY, bans: now - widen::EVIDENCE };
+    let restored = store.restore(since).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
     for (prefix, jail, when) in &restored.past_bans {
         machine.judge.past.began(*prefix, jail, *when);
         machine.banned_before(jail);

@@ -13,7 +13,7 @@ use crate::control::Request;
 use super::client::{parse_time, word};
 use super::rows::local;
 use super::scan::report::round;
-use super::{Client, Outcome, count};
+use super::{Client, Outcome, count, widening};
 
 /// So many attempts of a jail, rows of history and names are shown to people.
 const ROWS: usize = 10;
@@ -52,6 +52,7 @@ fn story(prefix: Prefix, value: &Value) -> String {
     }
     bans(&mut text, prefix, value);
     points(&mut text, value);
+    text.push_str(&widening::text(value));
     history(&mut text, value);
     text
 }

@@ -17,6 +17,7 @@ mod rows;
 pub(crate) mod run;
 mod scan;
 mod test_filter;
+mod widening;
 
 use std::io::Write;
 use std::path::PathBuf;

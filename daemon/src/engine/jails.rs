@@ -123,7 +123,9 @@ pub(crate) fn build(
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
     judge.decoys = config.decoys;
     judge.past.set_memory(config.retention);
-    Ok((Machine::new(judge, extractors, config.scope), readers))
+    let mut machine = Machine::new(judge, extractors, config.scope);
+    machine.set_widening(config.widen.clone());
+    Ok((machine, readers))
 }
 
 /// Says whose bans cannot be limited to ports. It matters for each of them if the configuration asks for that.

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use pillory_core::config::OnStop;
 use pillory_core::event::JailName;
 use pillory_core::jail::never::Why;
+use pillory_core::jail::widen::EVIDENCE;
 use pillory_core::jail::{Jail, Judge};
 use pillory_core::ledger::Ban;
-use pillory_core::machine::{IdentityBan, Machine};
+use pillory_core::machine::{IdentityBan, Machine, Widening};
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
@@ -81,6 +82,38 @@ pub(crate) fn ban_value(ban: &Ban) -> Value {
     })
 }
 
+/// At most so many offenders of a network are named.
+const OFFENDERS: usize = 50;
+
+/// What a jail makes of a neighbourhood, as `explain --json` shows it.
+fn widening(found: &Widening) -> Value {
+    let texts = |prefixes: &mut dyn Iterator<Item = Prefix>| -> Vec<String> {
+        prefixes.take(OFFENDERS).map(Prefix::short).collect()
+    };
+    let networks = found.cover.nets.iter().map(|net| {
+        let mut inside = found.offenders.iter().copied().filter(|one| net.prefix.contains(*one));
+        json!({
+            "prefix": net.prefix.to_string(),
+            "offenders": texts(&mut inside),
+            "bans_saved": net.offenders.saturating_sub(1),
+            "innocents": net.innocents,
+        })
+    });
+    let spared = found.spared.iter().take(OFFENDERS);
+    json!({
+        "jail": found.jail.as_str(),
+        "looked_at": found.region.to_string(),
+        "offenders": found.offenders.len(),
+        "first_offenders": texts(&mut found.offenders.iter().copied()),
+        "networks": networks.collect::<Vec<_>>(),
+        "innocents_a_ban_saved": found.cover.price,
+        "budget": found.budget,
+        "budget_used": found.used,
+        "spared": spared.map(|(prefix, why)| json!({"prefix": prefix.short(), "why": why.words()})).collect::<Vec<_>>(),
+        "evidence_s": EVIDENCE.secs(),
+    })
+}
+
 /// Every ban in force, by prefix.
 pub(super) fn list(machine: &Machine) -> Value {
     let mut bans: Vec<&Ban> = machine.ledger.iter().collect();
@@ -133,6 +166,7 @@ impl Engine {
                 "banned": banned,
                 "bans_total": counters.bans,
                 "identities": self.identities_of(&jail.name),
+                "widened": self.machine.widened(&jail.name),
             })
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
@@ -207,6 +241,7 @@ impl Engine {
             "bans": bans,
             "points": points.collect::<Vec<_>>(),
             "never_banned": never,
+            "widening": self.machine.widening(prefix, now).iter().map(widening).collect::<Vec<_>>(),
             "earlier_bans": judge.past.count(subject),
             "findtime_s": by_jail(judge, |jail| json!(jail.policy.findtime.secs())),
             "maxretry": by_jail(judge, |jail| json!(f64::from(jail.policy.maxretry.0) / 100.0)),

@@ -32,26 +32,33 @@ pub(crate) struct Restored {
     pub(crate) last_write: Timestamp,
 }
 
-/// Reads what a starting daemon takes over. `failures_since`, `logins_since`: older ones do not matter.
+/// From when on what is kept still matters.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Since {
+    /// Failures that windows may hold.
+    pub(crate) failures: Timestamp,
+    /// Good logins.
+    pub(crate) logins: Timestamp,
+    /// What became of bans, but for those that are still in force.
+    pub(crate) bans: Timestamp,
+}
+
+/// Reads what a starting daemon takes over.
 /// # Errors
 /// SQLite's.
-pub(crate) fn restore(
-    db: &Connection,
-    failures_since: Timestamp,
-    logins_since: Timestamp,
-) -> rusqlite::Result<Restored> {
+pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restored> {
     let mut restored = Restored { bans: bans(db)?, ..Restored::default() };
     let mut jails = JailNames::default();
     let young = "FROM attempts WHERE time > ?1 OR (class IS NULL AND time > ?2) ORDER BY time, id";
-    let since = [failures_since.millis(), logins_since.millis()];
-    restored.attempts = all(db, "*", young, &since, |row| attempt_of(row, &mut jails))?;
+    let times = [since.failures.millis(), since.logins.millis()];
+    restored.attempts = all(db, "*", young, &times, |row| attempt_of(row, &mut jails))?;
     let began = "FROM history WHERE what = 'ban' AND origin = 'local' ORDER BY id";
     restored.past_bans = all(db, "prefix, jail, time", began, &[], |row| {
         let (prefix, jail) = (row.get::<_, String>(0)?.parse(), row.get::<_, String>(1)?);
         let (Ok(prefix), Some(jail)) = (prefix, jails.of(&jail)) else { return Ok(None) };
         Ok(Some((prefix, jail, Timestamp::from_millis(row.get(2)?))))
     })?;
-    restored.turns = turns(db, failures_since)?;
+    restored.turns = turns(db, since.bans.min(since.failures))?;
     restored.positions = pairs(db, "SELECT stream, position FROM positions")?;
     restored.meta = pairs(db, "SELECT key, value FROM meta")?;
     let last = db.query_row(
@@ -66,7 +73,7 @@ pub(crate) fn restore(
 /// What became of bans since `since`, and the bans that lasted longer.
 fn turns(db: &Connection, since: Timestamp) -> rusqlite::Result<Vec<PastBan>> {
     let mut jails = JailNames::default();
-    let from = "FROM history WHERE (what IN ('unban', 'expire') AND time > ?1)
+    let from = "FROM history WHERE (what IN ('unban', 'expire', 'narrow') AND time > ?1)
         OR (what = 'ban' AND origin = 'local' AND (until IS NULL OR until > ?1)) ORDER BY time, id";
     all(db, "time, prefix, jail, what", from, &[since.millis()], |row| {
         let (prefix, jail, what): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
@@ -161,7 +168,7 @@ pub(crate) struct Wanted {
 pub(crate) struct HistoryRow {
     /// When.
     pub(crate) time: Timestamp,
-    /// `ban`, `unban` (by hand) or `expire`.
+    /// `ban`, `unban` (by hand), `expire`, or `narrow` (a network of neighbours gave way to another one or to none).
     pub(crate) what: String,
     /// Whom.
     pub(crate) prefix: Prefix,
@@ -299,7 +306,7 @@ pub(crate) fn began(
     let since: Option<i64> = rows.query_map([prefix.as_str(), jail], |row| row.get(0))?.next().transpose()?;
     let Some(since) = since else { return Ok(None) };
     let sql = "SELECT max(time) FROM history
-        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire') AND time <= ?3";
+        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire', 'narrow') AND time <= ?3";
     let before: Option<i64> = db.query_row(sql, (prefix, jail, since), |row| row.get(0))?;
     Ok(Some((Timestamp::from_millis(since), before.map(Timestamp::from_millis))))
 }

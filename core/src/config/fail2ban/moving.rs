@@ -76,6 +76,7 @@ impl Writer {
         }
         *toml += "# Every failure counts one.\npoints = { bad_user = 1, unknown_user = 1, root = 1, known_user = 1, \
                   good_user = 1, probe = 1, scan = 1, penalty = 1, web = 1 }\n";
+        *toml += "# Single addresses are banned, never networks of neighbours.\nwiden = false\n";
         let reaches =
             || found.jails.iter().map(|jail| convert::jail(jail).lines.map(|lines| lines.rules.reach));
         let scope = if reaches().any(|reach| reach == Some(Reach::Ports)) { "ports" } else { "all" };

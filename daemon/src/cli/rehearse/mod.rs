@@ -200,6 +200,7 @@ fn machine(config: &Config, never: &NeverBan, setting: Option<Setting>) -> Machi
     });
     let mut machine = judging::machine(config, jails.collect(), never);
     machine.judge.secret = Some(Secret::new(SECRET));
+    machine.set_widening(config.widen.clone());
     machine
 }
 

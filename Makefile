@@ -1,12 +1,13 @@
 # The commands of this project. Each works from a fresh clone with git, Rust, and root or sudo.
 
-.PHONY: help run test demo bench fuzz lint
+.PHONY: help run test demo bench simulate fuzz lint
 
 help:
 	@echo "make run     build the release binary and protect this host until Ctrl-C; DRY=1 enforces nothing"
 	@echo "make test    fetch what the tests need, then run every test, the lab included"
 	@echo "make demo    play one attack in network namespaces; this host is not touched"
-	@echo "make bench   measure: line to kernel, bulk bans, start, idle, scan, fail2ban's filters"
+	@echo "make bench   measure: line to kernel, bulk bans, start, idle, scan, rehearsal, fail2ban's filters"
+	@echo "make simulate play 30 days of people and attacks, and print what plain counting and Pillory make of them"
 	@echo "make fuzz    throw invented input at the parsers for a minute each; needs a nightly compiler"
 	@echo "make lint    formatting and clippy"
 
@@ -21,6 +22,9 @@ demo:
 
 bench:
 	@scripts/bench.sh
+
+simulate:
+	@cargo test --quiet -p pillory-core --test simulation -- --nocapture --test-threads 1
 
 fuzz:
 	@scripts/fuzz.sh

@@ -107,6 +107,11 @@ const DAY: u64 = 86_400;
 
 /// Writes an auth.log of one day under attack: six lines of ten are sshd's.
 pub fn auth_log(path: &Path, lines: u64, attackers: usize) -> std::io::Result<()> {
+    auth_log_of_days(path, lines, attackers, 1)
+}
+
+/// The same, spread over so many days.
+pub fn auth_log_of_days(path: &Path, lines: u64, attackers: usize, days: u64) -> std::io::Result<()> {
     let mut random = Random::new(1);
     let addresses = random.addresses(attackers);
     let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
@@ -120,8 +125,8 @@ pub fn auth_log(path: &Path, lines: u64, attackers: usize) -> std::io::Result<()
         } else {
             attack(&mut random, *random_address(&addresses, written), &mut messages);
         }
-        let second =
-            BEGIN + i64::try_from(u128::from(written) * u128::from(DAY) / u128::from(lines)).expect("small");
+        let since = u128::from(written) * u128::from(DAY * days) / u128::from(lines);
+        let second = BEGIN + i64::try_from(since).expect("small");
         if second != last {
             last = second;
             let time = Timestamp::from_second(second).expect("a time").to_zoned(TimeZone::UTC);

@@ -1,7 +1,7 @@
 //! `make bench`: measures the release binary in network namespaces and prints one table, each aim beside its figure.
 //!
 //! Nothing of the real host is touched; state lies under `target/bench/`, on a real disk. `PILLORY_BIN` names
-//! the binary. Arguments choose what is measured: `latency`, `bulk`, `start`, `idle`, `scan`, `stock`; all without any.
+//! the binary. Arguments choose what is measured: `latency`, `bulk`, `start`, `idle`, `scan`, `rehearse`, `stock`; all without any.
 //! Exit status 1 if an aim is missed.
 
 #![allow(clippy::disallowed_methods, reason = "a measurement starts programs and reads the clock")]
@@ -16,6 +16,7 @@ mod generate;
 mod idle;
 mod latency;
 mod process;
+mod rehearse;
 mod scan;
 mod start;
 mod stock;
@@ -26,12 +27,13 @@ use table::Table;
 /// What can be measured, and by what.
 type Measurement = (&'static str, fn(&mut Table));
 
-const MEASUREMENTS: [Measurement; 6] = [
+const MEASUREMENTS: [Measurement; 7] = [
     ("latency", latency::measure),
     ("bulk", bulk::measure),
     ("start", start::measure),
     ("idle", idle::measure),
     ("scan", scan::measure),
+    ("rehearse", rehearse::measure),
     ("stock", stock::measure),
 ];
 

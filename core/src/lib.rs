@@ -55,6 +55,7 @@ pub mod jail;
 pub mod ledger;
 pub mod machine;
 pub mod net;
+pub mod rehearse;
 pub mod rescue;
 pub mod scan;
 pub mod sha256;

@@ -287,7 +287,7 @@ fn expression(dice: &mut Dice, depth: usize, captures: Option<&Cell<usize>>) -> 
         return dice.pick(ATOMS).to_owned();
     }
     let inner = |dice: &mut Dice| expression(dice, depth - 1, captures);
-    match (dice.roll(13), captures) {
+    match (dice.roll(14), captures) {
         (0..=2, _) => inner(dice) + &inner(dice),
         (3, _) => format!("{}|{}", inner(dice), inner(dice)),
         (4 | 5, _) => format!("(?:{}){}", inner(dice), dice.pick(REPEATS)),
@@ -302,6 +302,14 @@ fn expression(dice: &mut Dice, depth: usize, captures: Option<&Cell<usize>>) -> 
         (9, _) => {
             let look = dice.pick(&["?<=", "?<!"]);
             format!("({look}{})", dice.pick(&["a", "ab|ba", "[^b]", "\\w", "é", "^", "."]))
+        }
+        (13, _) => {
+            let word = dice.pick(&["ab", "aa", "b ", "bc"]);
+            format!(
+                "(?:(?!{word}){}){}",
+                dice.pick(&[".", "\\S", "[^b]", "\\w"]),
+                dice.pick(&["*", "*?", "+", "+?"])
+            )
         }
         (10, _) => format!("(?{}:{})", dice.pick(&["i", "s", "m"]), inner(dice)),
         (11, Some(groups)) if groups.get() > 0 => format!("\\{}", 1 + dice.roll(groups.get())),
@@ -333,6 +341,34 @@ fn line(dice: &mut Dice) -> Vec<u8> {
         "\u{a0}".as_bytes(),
     ];
     (0..dice.roll(9)).flat_map(|_| LETTERS[dice.roll(LETTERS.len())].to_vec()).collect()
+}
+
+#[test]
+fn a_condition_far_behind_its_group_decides_as_pythons_does() {
+    let Some(mut python) = Python::start() else { return };
+    let texts = bytes(&[
+        "u a b from h",
+        "u a from h: x",
+        "u a from b from h",
+        "u a:b from h",
+        "u inv a from h",
+        "u inv a b from h: from i",
+        "u a from h from i: ",
+        ": u a from h",
+        "u from h: ",
+        "u é from h",
+        "",
+    ]);
+    for pattern in [
+        r"^u (?P<inv>inv )?(?P<user>(?P<one>\S+)|(?(inv)(?:(?! from ).)*?|[^:]+)) from (\S+)(?(one): |(?:(?! from ).)*$)",
+        r"u (?:(\S+)|.*?) from (\w+)(?(1): |$)",
+        r"u (?:(\S+)|.*?) from (\w+)(?(1): |: )",
+        r"(?:(u) |.)*(\w+)(?(1): |h)",
+        r"(?!(u) a:)(?:(\S+)|[^:]+) (?(2): |(?(1)a|f))",
+        r"(?=(u)|(.*:))(?:(u)|.)*(?(1)(?(3):|x)|:)",
+    ] {
+        assert!(compare(&mut python, pattern, false, &texts), "{pattern}");
+    }
 }
 
 #[test]

@@ -13,10 +13,10 @@ use tracing::{debug, warn};
 use pillory_core::config::Config;
 use pillory_core::config::fail2ban::{IgnoreCache, render};
 use pillory_core::event::{Decision, JailName};
-use pillory_core::machine::Unresolved;
+use pillory_core::machine::{Evidence, Unresolved};
 use pillory_core::time::{Span, Timestamp};
 
-use crate::commands::{Facts, process};
+use crate::commands::{Background, Facts, Told, process};
 use crate::engine::Input;
 use crate::{clock, names};
 
@@ -29,11 +29,19 @@ pub(crate) enum Answered {
     Asked(Box<Decision>, bool),
 }
 
+/// A ban that a jail's command is to be asked about.
+#[derive(Debug)]
+pub(crate) struct Doubt {
+    pub(crate) decision: Box<Decision>,
+    /// What led to it.
+    pub(crate) evidence: Option<Evidence>,
+}
+
 /// The engine's end.
 #[derive(Debug)]
 pub(crate) struct Errands {
     names: Sender<Box<Unresolved>>,
-    asks: Sender<Box<Decision>>,
+    asks: Sender<Doubt>,
     commands: Sender<HashMap<JailName, Asking>>,
     dropped: u64,
 }
@@ -49,7 +57,7 @@ pub(crate) struct Asking {
 #[derive(Debug)]
 pub(crate) struct Desks {
     names: Receiver<Box<Unresolved>>,
-    asks: Receiver<Box<Decision>>,
+    asks: Receiver<Doubt>,
     commands: Receiver<HashMap<JailName, Asking>>,
 }
 
@@ -95,10 +103,10 @@ impl Errands {
     }
 
     /// Asks the jail's command. If it cannot be asked any more, the ban is made.
-    pub(crate) fn ask(&self, decision: Box<Decision>) -> Option<Box<Decision>> {
-        match self.asks.try_send(decision) {
+    pub(crate) fn ask(&self, doubt: Doubt) -> Option<Box<Decision>> {
+        match self.asks.try_send(doubt) {
             Ok(()) => None,
-            Err(TrySendError::Full(decision) | TrySendError::Disconnected(decision)) => Some(decision),
+            Err(TrySendError::Full(doubt) | TrySendError::Disconnected(doubt)) => Some(doubt.decision),
         }
     }
 }
@@ -135,33 +143,26 @@ fn resolve_all(names: &Receiver<Box<Unresolved>>, inputs: &Sender<Input>) {
     }
 }
 
-fn ask_all(
-    asks: &Receiver<Box<Decision>>,
-    commands: &Receiver<HashMap<JailName, Asking>>,
-    inputs: &Sender<Input>,
-) {
+fn ask_all(asks: &Receiver<Doubt>, commands: &Receiver<HashMap<JailName, Asking>>, inputs: &Sender<Input>) {
     let mut asking = HashMap::new();
     let mut known: HashMap<(JailName, String), (bool, Timestamp)> = HashMap::new();
-    for decision in asks {
+    for doubt in asks {
         if let Some(new) = commands.try_iter().last() {
             asking = new;
             known.clear();
         }
-        let spared = asking.get(&decision.jail).is_some_and(|how| ask(&decision, how, &mut known));
-        if inputs.send(Input::Answered(Answered::Asked(decision, spared))).is_err() {
+        let spared = asking.get(&doubt.decision.jail).is_some_and(|how| ask(&doubt, how, &mut known));
+        if inputs.send(Input::Answered(Answered::Asked(doubt.decision, spared))).is_err() {
             return;
         }
     }
 }
 
 /// True if the command says, by its status 0, that this one is not to be banned.
-fn ask(
-    decision: &Decision,
-    how: &Asking,
-    known: &mut HashMap<(JailName, String), (bool, Timestamp)>,
-) -> bool {
+fn ask(doubt: &Doubt, how: &Asking, known: &mut HashMap<(JailName, String), (bool, Timestamp)>) -> bool {
     let now = clock::now();
-    let facts = Facts::new(decision, None, 0, false);
+    let decision = doubt.decision.as_ref();
+    let facts = Facts::new(&Told::from(decision), doubt.evidence.as_ref(), Background::default());
     let key = |cache: &IgnoreCache| {
         let rendered = render::render(&cache.key, &facts.tags, &facts.captures);
         (decision.jail.clone(), format!("{}\n{}", rendered.script, rendered.arguments.join("\n")))

@@ -3,11 +3,15 @@
 //! Text that came from logs is escaped before it is logged.
 
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pillory_core::event::JailName;
 use pillory_core::jail::proxies::Standing;
 use pillory_core::jail::{outage, stealth};
-use pillory_core::ledger::{Ban, Ended};
+use pillory_core::ledger::Ended;
 use pillory_core::machine::{Alert, Level, Notice, Reason};
 use tracing::{error, info, warn};
 
@@ -24,6 +28,17 @@ pub(crate) enum Format {
 
 /// Whether lines are objects.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// fail2ban's log, if somebody may read bans there.
+static BAN_LOG: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Whether the last line could not be written there, which is said once.
+static BAN_LOG_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// From now on bans are written to this file too, in fail2ban's very form.
+pub(crate) fn ban_log(file: Option<PathBuf>) {
+    *BAN_LOG.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = file;
+}
 
 /// Starts logging to stderr.
 pub(crate) fn start(format: Format) {
@@ -79,15 +94,22 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
             let until = ban.until.timestamp().map_or_else(|| "forever".to_owned(), |at| at.to_string());
             let bantime_s = ban.until.remaining(ban.since).map_or(-1, |span| span.secs() as i64);
             info!(jail = %ban.jail, ip = %ban.prefix.short(), bantime_s, %until, failures = ban.failures, reason = %escape(&ban.reason), action, "ban");
-            fail2ban_line(ban, "Ban");
+            fail2ban_line(&ban.jail, &ban.prefix.short(), "Ban");
         }
         Notice::Ended(ban, how) => {
-            let how = match how {
-                Ended::Expired => "bantime is over",
-                Ended::Lifted => "by hand",
-            };
-            info!(jail = %ban.jail, ip = %ban.prefix.short(), reason = how, action, "unban");
-            fail2ban_line(ban, "Unban");
+            info!(jail = %ban.jail, ip = %ban.prefix.short(), reason = how_ended(*how), action, "unban");
+            fail2ban_line(&ban.jail, &ban.prefix.short(), "Unban");
+        }
+        Notice::IdentityBanned(ban) => {
+            let bantime_s = ban.until.remaining(ban.since).map_or(-1, |span| span.secs() as i64);
+            let id = escape(&ban.id);
+            info!(jail = %ban.jail, id, bantime_s, failures = ban.failures, "ban by commands only");
+            fail2ban_line(&ban.jail, &id, "Ban");
+        }
+        Notice::IdentityEnded(ban, how) => {
+            let id = escape(&ban.id);
+            info!(jail = %ban.jail, id, reason = how_ended(*how), "unban by commands only");
+            fail2ban_line(&ban.jail, &id, "Unban");
         }
         Notice::StampOff(jail, seconds) => {
             warn!(jail = %jail, off_s = seconds, "the log's stamps are off; lines are judged by the time of their arrival (is the zone of the log another one?)");
@@ -96,7 +118,7 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
             warn!(jail = %jail, ip = %prefix.short(), "ban has no effect (proxy?): lines still come from it; if it is a proxy, list it in trusted_proxies");
         }
         Notice::NoAddress(jail, text) => {
-            warn!(jail = %jail, who = %escape(text), "counted is somebody who is no address; nothing can shut that out, so it is left out from now on");
+            warn!(jail = %jail, who = %escape(text), "a failure is of somebody who is no address, and nothing of this jail can shut that out; such failures are not counted");
         }
         Notice::Spared(alert) => {
             let (jail, ip, why) = (&alert.jail, alert.prefix.short(), spared_words(alert));
@@ -157,6 +179,14 @@ pub(crate) fn fuse_words(level: Level) -> &'static str {
     }
 }
 
+fn how_ended(how: Ended) -> &'static str {
+    match how {
+        Ended::Expired => "bantime is over",
+        Ended::Lifted => "by hand",
+        Ended::Narrowed => "what is known now asks for another network, or for none",
+    }
+}
+
 /// What is said of a place that is not banned because nobody can log in.
 pub(crate) const OUTAGE: &str = "fails again and again though logins from there used to succeed, and nobody has logged in for a quarter of an hour: is the service's password database down, or a disk full? It is not banned until it has four times the points; strangers are";
 
@@ -194,21 +224,38 @@ pub(crate) fn proxy_words(standing: Standing) -> &'static str {
 
 /// `2026-01-02 03:04:05,678 pillory.actions         [7]: NOTICE  [sshd] Ban 192.0.2.1`
 ///
-/// Not as JSON: there the line before says the same, and every line is an object.
-fn fail2ban_line(ban: &Ban, what: &str) {
-    if IS_JSON.load(Ordering::Relaxed) {
-        return;
-    }
+/// Not as JSON: there the line before says the same, and every line is an object. In fail2ban's own log its own name
+/// stands in the place of ours, because filters look for that.
+fn fail2ban_line(jail: &JailName, who: &str, what: &str) {
     let now = clock::now();
     let Ok(stamp) = jiff::Timestamp::from_millisecond(now.millis()) else { return };
     let stamp = stamp.to_zoned(clock::zone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
     let millis = now.millis().rem_euclid(1000);
-    let line = format!(
-        "{stamp},{millis:03} pillory.actions         [{}]: NOTICE  [{}] {what} {}\n",
-        std::process::id(),
-        ban.jail,
-        ban.prefix.short()
-    );
-    // A log that cannot be written must not stop the bans.
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let line = |name: &str| {
+        let pid = std::process::id();
+        format!("{stamp},{millis:03} {name:<24}[{pid}]: NOTICE  [{jail}] {what} {who}\n")
+    };
+    if !IS_JSON.load(Ordering::Relaxed) {
+        // A log that cannot be written must not stop the bans.
+        let _ = std::io::stderr().write_all(line("pillory.actions").as_bytes());
+    }
+    append(&line("fail2ban.actions"));
+}
+
+/// Opened for each line: whoever rotates it tells nobody.
+fn append(line: &str) {
+    let file = BAN_LOG.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let Some(path) = file else { return };
+    let written = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(&path)
+        .and_then(|mut file| file.write_all(line.as_bytes()));
+    let had_failed = BAN_LOG_FAILED.swap(written.is_err(), Ordering::Relaxed);
+    if let Err(error) = written
+        && !had_failed
+    {
+        warn!(path = %path.display(), %error, "cannot write bans to fail2ban's log; jails that count them see none");
+    }
 }

@@ -8,6 +8,7 @@
 //! [`Follower::start`] starts the asking thread as soon as there are names, and never if there are none.
 
 mod dns;
+mod reverse;
 
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -23,6 +24,8 @@ use tracing::{info, warn};
 use pillory_core::net::canonical;
 
 use crate::clock;
+pub(crate) use reverse::{name_of, reversed};
+
 use dns::{AskError, Family, Found, MAX_ADDRESSES, Question, ResolvConf};
 
 /// Answers are believed at least and at most this long, whatever their time to live.

@@ -79,14 +79,14 @@ fn of_jail(
             .copied()
             .collect();
         if !found.is_empty() {
-            return found.into_iter().map(|port| Port { protocol: TCP, range: (port, port) }).collect();
+            return found.into_iter().map(|port| Port::dropped(TCP, (port, port))).collect();
         }
     }
     let names = if jail.port.is_empty() { &jail.filter.port } else { &jail.port };
     let mut ports = Vec::new();
     for name in names {
         match parse(name, services) {
-            Some(found) => ports.push(found),
+            Some(found) => ports.push(Port { block: jail.block, way: jail.way, ..found }),
             None => unknown.push(format!(
                 "jail {}: port {name:?} has no number; write it as one, or add it to /etc/services",
                 jail.name
@@ -123,11 +123,11 @@ fn parse(text: &str, services: &str) -> Option<Port> {
     };
     let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
     if let Some(port) = number(text).or_else(|| by_name(text, services)) {
-        return Some(Port { protocol, range: (port, port) });
+        return Some(Port::dropped(protocol, (port, port)));
     }
     let (first, last) = text.split_once([':', '-'])?;
     let range = (number(first)?, number(last)?);
-    (range.0 <= range.1).then_some(Port { protocol, range })
+    (range.0 <= range.1).then(|| Port::dropped(protocol, range))
 }
 
 fn by_name(name: &str, services: &str) -> Option<u16> {
@@ -179,12 +179,12 @@ mod tests {
     #[test]
     fn ports_are_read_as_people_write_them() {
         let services = "ssh 22/tcp # SSH\nwhois 43/tcp nicname\n";
-        let tcp = |first, last| Some(Port { protocol: TCP, range: (first, last) });
+        let tcp = |first, last| Some(Port::dropped(TCP, (first, last)));
         assert_eq!(parse("ssh", services), tcp(22, 22));
         assert_eq!(parse("nicname", services), tcp(43, 43));
         assert_eq!(parse("submission", services), tcp(587, 587));
         assert_eq!(parse("8000:8010", services), tcp(8000, 8010));
-        assert_eq!(parse("500/udp", services), Some(Port { protocol: UDP, range: (500, 500) }));
+        assert_eq!(parse("500/udp", services), Some(Port::dropped(UDP, (500, 500))));
         for wrong in ["", "0", "nothing", "9:3", "70000", "1/sctp"] {
             assert_eq!(parse(wrong, services), None, "{wrong}");
         }

@@ -112,11 +112,11 @@ fn play_all(logging: Logging, config: &str, cases: &'static [Case]) {
     in_two_worlds(logging, &config, &[], |scene| play(scene, cases));
 }
 
-/// With PAM and without, at the same time.
+/// With PAM and without, at the same time. The attackers are neighbours, and each is to be counted for itself.
 fn in_two_worlds(logging: Logging, config: &str, sshd: &[&str], test: impl Fn(&Scene) + Sync) {
     let scenes = [false, true].map(|use_pam| {
         let sshd = sshd.iter().map(ToString::to_string).collect();
-        Scene::with(&SceneOptions { logging, use_pam, sshd, config: config.to_owned() })
+        Scene::with(&SceneOptions { logging, use_pam, sshd, config: format!("widen = false\n{config}") })
     });
     if logging == Logging::BtmpOnly && scenes.iter().any(Option::is_some) && !sshd_writes_btmp() {
         say_skipped("this sshd does not write btmp");

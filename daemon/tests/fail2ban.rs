@@ -13,7 +13,7 @@ use crate::lab::{
 const DIRECTORY: &str = "/etc/fail2ban";
 
 /// Puts the package's directory on the host, with this jail.local.
-fn install(host: &Host, jail_local: &str) -> Option<()> {
+pub(crate) fn install(host: &Host, jail_local: &str) -> Option<()> {
     copy(&stock_fail2ban()?, host, DIRECTORY);
     // Debian's own file only switches sshd on.
     host.write("/etc/fail2ban/jail.d/defaults-debian.conf", "");
@@ -32,7 +32,7 @@ fn copy(from: &Path, host: &Host, to: &str) {
     }
 }
 
-fn start(host: &Host) -> Daemon {
+pub(crate) fn start(host: &Host) -> Daemon {
     let args = vec!["--fail2ban".to_owned(), DIRECTORY.to_owned()];
     Daemon::start_with(host, &DaemonOptions { args, ..DaemonOptions::default() })
 }
@@ -45,14 +45,14 @@ fn guarded(jail_local: &str) -> Option<(World, Host, Daemon)> {
     Some((world, host, daemon))
 }
 
-fn wait_in(world: &World, daemon: &Daemon, set: &str, prefix: &str) {
+pub(crate) fn wait_in(world: &World, daemon: &Daemon, set: &str, prefix: &str) {
     daemon.wait_for(SOON, &format!("{prefix} in {set}"), || {
         let set = world.kernel().set(set);
         set.iter().any(|element| element.prefix.to_string() == prefix).then_some(())
     });
 }
 
-fn wait_text(daemon: &Daemon, host: &Host, file: &str, text: &str) {
+pub(crate) fn wait_text(daemon: &Daemon, host: &Host, file: &str, text: &str) {
     daemon.wait_for(SOON, &format!("{text:?} in {file}"), || host.read(file).contains(text).then_some(()));
 }
 
@@ -121,81 +121,28 @@ fn ignoreip_of_a_jail_and_the_never_ban_set_both_hold() {
     assert_eq!(daemon.list().len(), 1);
 }
 
-const SCRIPTED: &str = "[Definition]
-actionstart = echo start >> /run/said
-actionstop = echo stop >> /run/said
-actionban = printf '%%s|' ban <ip> <name> <failures> \"<F-USER>\" \"<mark>\" >> /run/said; echo >> /run/said
-actionunban = echo unban <ip> >> /run/said
-[Init]
-mark = none
-";
-
-fn scripted(extra: &str) -> String {
-    format!(
-        "[DEFAULT]\nbackend = polling\n[sshd]\nenabled = true\nmaxretry = 2\nbantime = 1h\naction = %(action_)s\n    script[mark=\"a b\"]\n{extra}"
-    )
-}
-
 #[test]
-fn an_action_of_the_operators_own_is_run_beside_the_kernel() {
-    let Some((world, host)) = quiet_server() else { return };
-    let Some(()) = install(&host, &scripted("")) else { return };
-    host.write("/etc/fail2ban/action.d/script.conf", SCRIPTED);
-    let daemon = start(&host);
-    let name = "x'`touch /run/pwned`$(touch /run/pwned)\";touch /run/pwned";
-    for pid in [1, 2] {
-        let line = format!("Invalid user {name} from 198.51.100.7 port 4{pid}000");
-        host.append("/var/log/auth.log", sshd_line(pid, &line));
+fn an_offender_is_rejected_or_dropped_as_the_action_says() {
+    for (blocktype, expected) in [
+        ("", std::io::ErrorKind::ConnectionRefused),
+        ("blocktype=\"REJECT --reject-with tcp-reset\"", std::io::ErrorKind::ConnectionRefused),
+        ("blocktype=DROP", std::io::ErrorKind::TimedOut),
+    ] {
+        let jails = format!("{SSHD}action = iptables-multiport[port=ssh, {blocktype}]\n");
+        let Some((world, host, daemon)) = guarded(&jails) else { return };
+        let _listener = host.in_network(|| std::net::TcpListener::bind("[::]:22").expect("a port"));
+        for (pid, addr) in [(1, "198.51.100.7"), (2, "2001:db8:1::10")] {
+            assert!(world.attacker(addr).connect(22, SOON).is_ok());
+            host.append("/var/log/auth.log", failed_line(pid, "root", addr).repeat(3));
+        }
+        wait_in(&world, &daemon, "ban4_sshd", "198.51.100.7/32");
+        wait_in(&world, &daemon, "ban6_sshd", "2001:db8:1::10/128");
+        for addr in ["198.51.100.7", "2001:db8:1::10"] {
+            let limit = if expected == std::io::ErrorKind::TimedOut { SHORT } else { SOON };
+            let error = world.attacker(addr).connect(22, limit).expect_err("it is shut out");
+            assert_eq!(error.kind(), expected, "{blocktype}: {addr}: {error}");
+        }
     }
-    wait_in(&world, &daemon, "ban4_sshd", "198.51.100.7/32");
-    wait_text(&daemon, &host, "/run/said", "ban|198.51.100.7|sshd|2|");
-    let said = host.read("/run/said");
-    assert!(said.starts_with("start\n") && said.contains(&format!("|{name}|a b|")), "{said}");
-    assert_eq!(daemon.ask(&["unban", "198.51.100.7"]).code, Some(0));
-    wait_text(&daemon, &host, "/run/said", "unban 198.51.100.7");
-    assert_eq!(daemon.stop().0, Some(0));
-    assert!(host.read("/run/said").ends_with("stop\n"), "{}", host.read("/run/said"));
-    assert!(!host.path("/run/pwned").exists());
-}
-
-#[test]
-fn bans_in_force_are_told_to_actions_at_a_start_and_taken_back_at_a_stop() {
-    let Some((_world, host)) = quiet_server() else { return };
-    let Some(()) = install(&host, &scripted("")) else { return };
-    host.write("/etc/fail2ban/action.d/script.conf", SCRIPTED);
-    let daemon = start(&host);
-    host.append("/var/log/auth.log", failed_line(1, "root", "198.51.100.7").repeat(2));
-    wait_text(&daemon, &host, "/run/said", "ban|198.51.100.7|");
-    assert_eq!(daemon.stop().0, Some(0));
-    assert!(host.read("/run/said").ends_with("unban 198.51.100.7\nstop\n"), "{}", host.read("/run/said"));
-    host.write("/run/said", "");
-    let daemon = start(&host);
-    wait_text(&daemon, &host, "/run/said", "ban|198.51.100.7|sshd|2|");
-    drop(daemon);
-}
-
-#[test]
-fn an_action_that_hangs_delays_nobody_and_is_said() {
-    let jails = "[DEFAULT]\nbackend = polling\nmaxretry = 2\n[sshd]\nenabled = true\naction = %(action_)s\n    hang\n\
-        [again]\nenabled = true\nfilter = sshd\nlogpath = /var/log/auth.log\naction = script\n";
-    let Some((world, host)) = quiet_server() else { return };
-    let Some(()) = install(&host, jails) else { return };
-    host.write("/etc/fail2ban/action.d/script.conf", SCRIPTED);
-    host.write(
-        "/etc/fail2ban/action.d/hang.conf",
-        "[Definition]\nactionban = sleep 1000\n[Init]\ntimeout = 2\n",
-    );
-    let daemon = start(&host);
-    host.append("/var/log/auth.log", failed_line(1, "root", "198.51.100.7").repeat(2));
-    wait_in(&world, &daemon, "ban4_sshd", "198.51.100.7/32");
-    wait_text(&daemon, &host, "/run/said", "ban|198.51.100.7|again|2|");
-    daemon.wait_for(SOON, "the warning", || {
-        let warnings = daemon.status()["warnings"].to_string();
-        warnings.contains("did not end within 2 s").then_some(())
-    });
-    // Its own jail goes on, too.
-    host.append("/var/log/auth.log", failed_line(2, "root", "198.51.100.8").repeat(2));
-    wait_in(&world, &daemon, "ban4_sshd", "198.51.100.8/32");
 }
 
 #[test]
@@ -220,6 +167,29 @@ fn a_jail_local_alone_works_with_the_filters_of_our_own() {
     wait_in(&world, &daemon, "ban4_sshd", "198.51.100.7/32");
     assert_eq!(daemon.list().len(), 1);
     assert!(daemon.errors().contains("stands in"), "{}", daemon.errors());
+}
+
+#[test]
+fn bans_stand_in_fail2bans_log_where_recidive_counts_them() {
+    let jails = "[DEFAULT]\nbackend = polling\nmaxretry = 2\nfindtime = 1h\n[sshd]\nenabled = true\nbantime = 1s\n\
+        [recidive]\nenabled = true\nbantime = 1w\nlogpath = /var/log/f2b.log\n";
+    let Some((world, host)) = quiet_server() else { return };
+    let Some(()) = install(&host, jails) else { return };
+    host.write("/etc/fail2ban/fail2ban.local", "[DEFAULT]\nlogtarget = /var/log/f2b.log\n");
+    let daemon = start(&host);
+    for (pid, unban) in [(1, true), (2, false)] {
+        host.append("/var/log/auth.log", failed_line(pid, "root", "198.51.100.7").repeat(2));
+        if unban {
+            wait_text(&daemon, &host, "/var/log/f2b.log", "NOTICE  [sshd] Unban 198.51.100.7\n");
+        }
+    }
+    daemon.wait_for(SOON, "the ban by recidive", || {
+        daemon.list().iter().any(|ban| ban["jail"] == "recidive").then_some(())
+    });
+    wait_in(&world, &daemon, "ban4_recidive", "198.51.100.7/32");
+    let log = host.read("/var/log/f2b.log");
+    assert!(log.contains(" fail2ban.actions        ["), "{log}");
+    assert!(log.contains("]: NOTICE  [recidive] Ban 198.51.100.7\n"), "{log}");
 }
 
 #[test]
@@ -248,7 +218,7 @@ fn names_are_resolved_as_usedns_says() {
 
 #[test]
 fn an_ignorecommand_spares_whom_it_says() {
-    let jails = format!("{SSHD}ignorecommand = test <ip> = 198.51.100.8\n");
+    let jails = format!("{SSHD}ignorecommand = test <ip>.<F-USER> = 198.51.100.8.root\n");
     let Some((world, host, daemon)) = guarded(&jails) else { return };
     for (pid, addr) in [(1, "198.51.100.8"), (2, "198.51.100.9")] {
         host.append("/var/log/auth.log", failed_line(pid, "root", addr).repeat(3));

@@ -102,6 +102,42 @@ fn the_stock_directory_is_fine_and_a_missing_one_is_not() {
 }
 
 #[test]
+fn what_every_jail_takes_from_one_place_is_said_once() {
+    let place = Place::new("once");
+    let jails = "[DEFAULT]\nignoreip = 192.0.2.1/99\nfilter = sshd\nlogpath = /var/log/auth.log\nenabled = true\n\
+        [a]\n[b]\n[c]\nbackend = systemd[journalpath=/srv/journal]\n";
+    place.write("jail.local", jails);
+    let answer = place.run(&["check", "--fail2ban", &place.0.display().to_string()]);
+    let said: Vec<&str> = answer.err.lines().filter(|line| line.contains("192.0.2.1/99")).collect();
+    assert!(matches!(said[..], [one] if one.contains("more jails")), "{answer:?}");
+    assert!(answer.err.contains("jail.local:9: jail \"c\": backend"), "{answer:?}");
+}
+
+#[test]
+fn a_jail_that_counts_bans_must_read_the_log_they_are_written_to() {
+    let Some(stock) = stock_fail2ban() else { return };
+    let place = Place::new("recidive");
+    for folder in ["filter.d", "action.d"] {
+        std::os::unix::fs::symlink(stock.join(folder), place.0.join(folder)).expect("a link");
+    }
+    let jail = "[recidive]\nenabled = true\nlogpath = /var/log/fail2ban.log\n";
+    for (target, backend, is_read) in [
+        ("/var/log/fail2ban.log", "auto", true),
+        ("/var/log/other.log", "auto", false),
+        ("SYSLOG", "auto", false),
+        ("/var/log/fail2ban.log", "systemd", false),
+    ] {
+        place.write("jail.local", format!("{jail}backend = {backend}\n"));
+        place.write("fail2ban.conf", format!("[Definition]\nlogtarget = {target}\n"));
+        let answer = place.run(&["check", "--fail2ban", &place.0.display().to_string()]);
+        let said = answer
+            .err
+            .contains("jail \"recidive\": bans are written to no place that it reads; set logtarget");
+        assert_eq!(said, !is_read, "{target} {backend}: {answer:?}");
+    }
+}
+
+#[test]
 fn a_bad_jail_stops_no_other_and_a_log_is_read_in_its_encoding() {
     let Some((world, server)) = quiet_server() else { return };
     for (name, text) in FILES {

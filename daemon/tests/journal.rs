@@ -308,6 +308,8 @@ fn a_long_message_that_journald_packs_is_read() {
         (&found["failures"], &found["offenders"][0]["prefix"]),
         (&1.into(), &format!("{ATTACKER}/32").into())
     );
+    let rehearsed = pillory(&world.server, &["rehearse", "--json"]).json();
+    assert_eq!((&rehearsed["attempts"], &rehearsed["jails"][0]["name"]), (&1.into(), &"sshd".into()));
     let said = pillory(&world.server, &["doctor"]);
     assert!(
         said.out.contains("logged to the journal") || said.out.contains("logs to the journal"),

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::lab::{Place, say_skipped, stock_fail2ban};
+use crate::lab::{Daemon, Place, SOON, pillory, quiet_server, say_skipped, stock_fail2ban};
 
 const JAILS: &str = "\
 [DEFAULT]
@@ -29,6 +29,13 @@ action = %(action_)s
 enabled = true
 filter = spanning
 logpath = /srv/span.log
+";
+
+const SPANNING: &str = "\
+[Definition]
+maxlines = 3
+datepattern = {NONE}
+failregex = ^open<SKIPLINES>^close <HOST>$
 ";
 
 /// Makes the database as fail2ban's own server would: jail, address, seconds since the ban, its length.
@@ -77,7 +84,7 @@ fn directory(place: &Place, stock: &Path) -> String {
     assert!(copied.success());
     place.write("fail2ban/jail.local", JAILS);
     place.write("fail2ban/action.d/tell.conf", "[Definition]\nactionban = tell <ip>\n");
-    place.write("fail2ban/filter.d/spanning.conf", "[Definition]\nmaxlines = 3\nfailregex = ^a <HOST>$\n");
+    place.write("fail2ban/filter.d/spanning.conf", SPANNING);
     directory.display().to_string()
 }
 
@@ -161,15 +168,16 @@ fn the_configuration_says_what_the_directory_says_and_names_what_it_cannot_say()
         "scope = \"ports\"",
         "[jail.\"sshd\"]",
         "maxretry = 3",
-        "bantime = [\"1h\", \"2h\", \"4h\", \"8h\"]",
+        "bantime = \"1h\"",
+        "growth = { increment = true, maxtime = \"8h\" }",
         "\"^\\\\s*it's \\\\\\\\ no from <HOST>$\"",
         "port = [\"8000:8010/tcp\"]",
+        "failregex = ['^open<SKIPLINES>^close <HOST>$']\nmaxlines = 3\ndatepattern = '{NONE}'\n",
         "[jail.\"wordpress\"]\nenabled = false",
     ] {
         assert!(answer.out.contains(said), "{said:?} is not in\n{}", answer.out);
     }
     for lost in [
-        "jail \"span\" is left out: its expressions span several lines (maxlines)",
         "jail \"own\": action tell runs its own commands",
         "jail \"sshd\": the built-in filter sshd stands in",
         "0 bans taken over",
@@ -184,4 +192,32 @@ fn the_configuration_says_what_the_directory_says_and_names_what_it_cannot_say()
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert_eq!(std::fs::read_to_string(&mine).expect("it is there"), "maxretry = 4\n");
     assert_eq!(place.offline(&["import", "--fail2ban", &directory, "--out", &config]).code, Some(0));
+}
+
+#[test]
+fn what_was_moved_bans_for_lines_that_belong_together_and_longer_the_second_time() {
+    let Some((world, host)) = quiet_server() else { return };
+    let jail = "[span]\nenabled = true\nfilter = spanning\nlogpath = /srv/span.log\nmaxretry = 4\nbantime = 1h\n\
+                bantime.increment = true\nbantime.formula = ban.Time * (ban.Count + 2)\n";
+    host.write("/etc/fail2ban/jail.local", jail);
+    host.write("/etc/fail2ban/filter.d/spanning.conf", SPANNING);
+    host.write("/srv/span.log", "");
+    let moved = pillory(&host, &["import", "--fail2ban", "/etc/fail2ban"]);
+    assert_eq!(moved.code, Some(0), "{moved:?}");
+    let ban = |tries: usize, daemon: &Daemon| {
+        host.append("/srv/span.log", "open\nnoise\nclose 198.51.100.7\nclose 198.51.100.8\n".repeat(tries));
+        daemon.wait_for(SOON, "the ban", || {
+            let set = world.kernel().set("ban4_span");
+            set.iter().any(|element| element.prefix.to_string() == "198.51.100.7/32").then_some(())
+        });
+        world.kernel().left("ban4_span", "198.51.100.7").expect("it has an end").as_secs()
+    };
+    let daemon = Daemon::start(&host, &moved.out);
+    assert!((3_500..=3_600).contains(&ban(4, &daemon)));
+    assert_eq!(daemon.list().len(), 1);
+    assert_eq!(daemon.ask(&["unban", "198.51.100.7"]).code, Some(0));
+    daemon.stop();
+    let daemon = Daemon::start(&host, &moved.out);
+    // A known offender counts twice.
+    assert!((10_700..=10_800).contains(&ban(2, &daemon)));
 }

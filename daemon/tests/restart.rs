@@ -43,7 +43,7 @@ fn no_knock_is_answered_over_restart_and_kill() {
 
 #[test]
 fn the_same_unknown_names_are_judged_like_accounts_after_a_restart() {
-    const DECOYS: &str = "decoys = 0.25\n";
+    const DECOYS: &str = "decoys = 0.25\nwiden = false\n";
     let Some((_world, server)) = quiet_server() else { return };
     let mut daemon = Daemon::start(&server, DECOYS);
     // Two tries of each name, from an address of its own: 3 points each, or 1 for a decoy.
@@ -170,7 +170,7 @@ fn an_attack_while_the_daemon_was_down_is_judged_at_its_start() {
 #[test]
 fn an_attack_that_is_long_over_is_banned_no_longer_than_from_its_own_time() {
     let Some((world, server)) = quiet_server() else { return };
-    let daemon = Daemon::start(&server, "bantime = \"1h\"\n");
+    let daemon = Daemon::start(&server, "bantime = \"1h\"\nwiden = false\n");
     daemon.stop();
     let stamp = |hours: i64| {
         let then = jiff::Zoned::now().checked_sub(jiff::Span::new().hours(hours)).expect("not so long ago");
@@ -183,7 +183,7 @@ fn an_attack_that_is_long_over_is_banned_no_longer_than_from_its_own_time() {
                 .append(LOG, format!("{} server sshd[{}]: {line}\n", stamp(hours), 7000 + hours * 10 + pid));
         }
     }
-    let daemon = Daemon::start(&server, "bantime = \"1h\"\n");
+    let daemon = Daemon::start(&server, "bantime = \"1h\"\nwiden = false\n");
     assert!(!daemon.lists(PREFIX), "its ban would have ended an hour ago");
     assert!(daemon.lists("198.51.100.8/32"));
     assert_eq!(world.kernel().banned().len(), 1);

@@ -7,10 +7,12 @@ use crate::event::{Class, Points};
 use crate::filter::spec;
 use crate::jail::policy::{Ladder, PointTable};
 use crate::jail::secret::Percent;
+use crate::jail::widen;
 use crate::machine::ScopeRule;
 use crate::net::Prefix;
 use crate::time::{BanTime, Span};
 
+use super::growth::GrowthDraft;
 use super::raw::Value;
 use super::{Backend, Enabled, MAX_MAXRETRY, OnStop, Restriction};
 
@@ -26,11 +28,14 @@ pub struct Draft {
     pub(super) failregex: Option<Vec<String>>,
     pub(super) ignoreregex: Option<Vec<String>>,
     pub(super) datepattern: Option<String>,
+    pub(super) maxlines: Option<usize>,
     pub(super) port: Option<Vec<String>>,
     pub(super) maxretry: Option<Points>,
     pub(super) findtime: Option<Span>,
     pub(super) bantime: Option<Ladder>,
+    pub(super) growth: Option<GrowthDraft>,
     pub(super) points: Option<Vec<(Class, Points)>>,
+    pub(super) widen: Option<u64>,
     pub(super) jitter: Option<Percent>,
 }
 
@@ -120,6 +125,14 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
         },
     },
     Key {
+        name: "growth",
+        doc: "{ increment, factor, multipliers, formula, rndtime, maxtime, overalljails }: bans grow as fail2ban's do",
+        set: |draft, value| {
+            draft.growth = Some(GrowthDraft::read(value)?);
+            Ok(())
+        },
+    },
+    Key {
         name: "points",
         doc: "points of each class of failure; all 1 is plain counting",
         set: |draft, value| {
@@ -147,6 +160,24 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
         doc: "by what share of maxretry a source's threshold differs from it, so that it cannot be learnt",
         set: |draft, value| {
             draft.jitter = Some(share(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "widen",
+        doc: "whether neighbours are banned as a network, or how many innocent addresses that may hit at once",
+        set: |draft, value| {
+            draft.widen = Some(match (boolean(value), value) {
+                (Ok(true), _) => widen::BUDGET,
+                (Ok(false), _) => 0,
+                (_, Value::Text(number)) => {
+                    number.parse().ok().filter(|budget| *budget <= 1 << 24).ok_or(Misfit(
+                        format!("{number:?} is no number of addresses"),
+                        "use true, false or a number up to 16777216",
+                    ))?
+                }
+                (Err(misfit), _) => return Err(misfit.into()),
+            });
             Ok(())
         },
     },
@@ -236,9 +267,19 @@ pub const JAIL_KEYS: &[Key<Draft>] = &[
     },
     Key {
         name: "datepattern",
-        doc: "how a line's date is written; unset: found by itself",
+        doc: "how a line's date is written, in fail2ban's language; unset: found by itself",
         set: |draft, value| {
             draft.datepattern = Some(text(value)?.to_owned());
+            Ok(())
+        },
+    },
+    Key {
+        name: "maxlines",
+        doc: "how many lines a failregex may span; unset: 1",
+        set: |draft, value| {
+            let lines = text(value)?.parse::<usize>().ok().filter(|lines| (1..=MAX_MAXLINES).contains(lines));
+            draft.maxlines =
+                Some(lines.ok_or(Misfit("is out of range".into(), "use a number from 1 to 1000"))?);
             Ok(())
         },
     },
@@ -417,14 +458,14 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
 /// The highest `bans_per_minute`: twice as many prefixes are remembered.
 const MAX_FUSE: u32 = 100_000;
 
-fn text(value: &Value) -> Result<&str, Misfit> {
+pub(super) fn text(value: &Value) -> Result<&str, Misfit> {
     match value {
         Value::Text(text) => Ok(text),
         _ => Err(Misfit("is no text".into(), "put it in quotes")),
     }
 }
 
-fn boolean(value: &Value) -> Result<bool, Misfit> {
+pub(super) fn boolean(value: &Value) -> Result<bool, Misfit> {
     match value {
         Value::Bool(truth) => Ok(*truth),
         Value::Text(text) if text == "true" => Ok(true),
@@ -452,6 +493,9 @@ pub fn texts(value: &Value) -> Result<Vec<String>, Misfit> {
     }
     Ok(all)
 }
+
+/// Together they are bounded in bytes anyway.
+pub(super) const MAX_MAXLINES: usize = 1_000;
 
 const PORTS: &str = "write a number from 1 to 65535, a range like 8000:8010, or a name of /etc/services";
 
@@ -494,7 +538,7 @@ fn share(value: &Value) -> Result<Percent, Misfit> {
     u8::try_from(points.0).ok().filter(|share| *share <= 50).map(Percent).ok_or_else(|| misfit(points))
 }
 
-fn positive_span(value: &Value) -> Result<Span, Misfit> {
+pub(super) fn positive_span(value: &Value) -> Result<Span, Misfit> {
     let span = Span::parse(text(value)?).map_err(|error| Misfit(error.to_string(), ""))?;
     if span.secs() == 0 {
         Err(Misfit("is no time at all".into(), "write for example \"1d\""))

@@ -3,10 +3,13 @@
 //! [`fail2ban`] reads a fail2ban directory instead.
 
 pub mod fail2ban;
+mod growth;
 pub mod keys;
 pub mod problem;
 pub mod raw;
 pub mod resolve;
+
+use std::collections::BTreeMap;
 
 use crate::event::{JailName, Points};
 use crate::filter::FilterSpec;
@@ -17,6 +20,7 @@ use crate::machine::ScopeRule;
 use crate::net::{Prefix, PrefixSet};
 use crate::time::Span;
 
+pub use fail2ban::native::{Block, Way};
 pub use problem::Problem;
 
 /// Everything that is configured, valid and complete.
@@ -48,8 +52,12 @@ pub struct Config {
     pub rescue: Option<u16>,
     /// Ports that only some may connect to.
     pub restrict: Vec<Restriction>,
+    /// Jails that ban networks of neighbours, each with the innocent addresses that all of these may hit at once.
+    pub widen: BTreeMap<JailName, u64>,
     /// A fail2ban directory from which the jails come.
     pub fail2ban: Option<std::path::PathBuf>,
+    /// A log that gets a line for each ban and unban as fail2ban writes them, for whoever reads it (`recidive` does).
+    pub ban_log: Option<std::path::PathBuf>,
     /// The jails, sorted by name.
     pub jails: Vec<JailConfig>,
 }
@@ -117,6 +125,10 @@ pub struct JailConfig {
     pub policy: Policy,
     /// Names or numbers of its ports; empty means found from the service's sockets, else the filter's.
     pub port: Vec<String>,
+    /// What becomes of an offender's packets to these ports.
+    pub block: Block,
+    /// Which packets to these ports are looked at.
+    pub way: Way,
     /// What a jail says that was read from a fail2ban directory; nothing for all others.
     pub lines: Option<LineJail>,
 }

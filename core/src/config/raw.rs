@@ -42,9 +42,9 @@ pub struct RawConfig {
 }
 
 impl RawConfig {
-    /// The line of a key in a jail's section; nothing if it is not there.
-    pub fn line_of(&self, jail: &str, key: &str) -> Option<usize> {
-        let is_it = |entry: &&Entry| entry.jail.as_deref() == Some(jail) && entry.key == key;
+    /// The line of a key in a jail's section, or at the top; nothing if it is not there.
+    pub fn line_of(&self, jail: Option<&str>, key: &str) -> Option<usize> {
+        let is_it = |entry: &&Entry| entry.jail.as_deref() == jail && entry.key == key;
         self.entries.iter().find(is_it).map(|entry| entry.line)
     }
 }

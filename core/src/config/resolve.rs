@@ -1,17 +1,21 @@
 //! The second step: from what the file says to a [`Config`] that can only hold valid values.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::event::JailName;
 use crate::filter::{Filter, FilterSpec, catalog};
+use crate::jail::growth::Growth;
 use crate::jail::policy::{Ladder, Policy};
 use crate::jail::secret::Percent;
+use crate::jail::widen;
 use crate::machine::ScopeRule;
 use crate::time::Span;
 
+use super::growth::GrowthDraft;
 use super::keys::{Draft, JAIL_KEYS, Key, Misfit, Misfits, POLICY_KEYS, TOP_KEYS, TopDraft, point_table};
 use super::raw::{Entry, RawConfig};
-use super::{Backend, Config, Enabled, JailConfig, OnStop, Problem};
+use super::{Backend, Block, Config, Enabled, JailConfig, OnStop, Problem, Way};
 
 /// Jails that run only when asked for: PAM's lines of a service with a jail of its own would count twice.
 const ON_REQUEST: [&str; 1] = ["pam-generic"];
@@ -48,13 +52,22 @@ pub fn resolve(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
             }));
         }
     }
+    let mut clash = JailProblems::new();
+    bans(&top.defaults, &Draft::default(), Ladder::long(), &mut clash);
+    problems.extend(clash.into_iter().map(|(key, what, cure)| Problem {
+        file: raw.file.clone(),
+        line: raw.line_of(None, key).unwrap_or(0),
+        jail: None,
+        what,
+        cure: cure.to_owned(),
+    }));
     let mut jails = Vec::new();
     for (name, (draft, line)) in &drafts {
         match jail(name, draft, &top.defaults) {
             Ok(jail) => jails.push(jail),
             Err(all) => problems.extend(all.into_iter().map(|(key, what, cure)| Problem {
                 file: raw.file.clone(),
-                line: raw.line_of(name, key).unwrap_or(*line),
+                line: raw.line_of(Some(name), key).unwrap_or(*line),
                 jail: Some(name.clone()),
                 what,
                 cure: cure.to_owned(),
@@ -62,13 +75,18 @@ pub fn resolve(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
         }
     }
     if problems.is_empty() {
-        return Ok(config(top, jails));
+        let budget = |jail: &JailConfig| {
+            let own = drafts.get(jail.name.as_str()).and_then(|(draft, _)| draft.widen);
+            (jail.name.clone(), own.or(top.defaults.widen).unwrap_or(widen::BUDGET))
+        };
+        let widen = jails.iter().map(budget).collect();
+        return Ok(config(top, jails, widen));
     }
     problems.sort_by_key(|problem| problem.line);
     Err(problems)
 }
 
-fn config(top: TopDraft, jails: Vec<JailConfig>) -> Config {
+fn config(top: TopDraft, jails: Vec<JailConfig>, widen: BTreeMap<JailName, u64>) -> Config {
     Config {
         ignoreip: top.ignoreip,
         ignoreip_names: top.ignoreip_names,
@@ -83,13 +101,15 @@ fn config(top: TopDraft, jails: Vec<JailConfig>) -> Config {
         restrict: top.restrict,
         rescue: top.rescue,
         fail2ban: top.fail2ban,
+        ban_log: None,
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),
+        widen,
         jails,
     }
 }
 
 fn empty() -> Config {
-    config(TopDraft::default(), Vec::new())
+    config(TopDraft::default(), Vec::new(), BTreeMap::new())
 }
 
 fn set(
@@ -159,12 +179,13 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
     if reads_nothing && runs && problems.is_empty() {
         problems.push(("", "nothing says what it reads".into(), "give it a logpath or a journalmatch"));
     }
-    let ladder = draft.bantime.clone().or_else(|| defaults.bantime.clone());
     let usual = if filter.public { Ladder::public() } else { Ladder::long() };
+    let (bantime, growth) = bans(draft, defaults, usual, &mut problems);
     let policy = Policy {
         maxretry: draft.maxretry.or(defaults.maxretry).unwrap_or(Policy::default().maxretry),
         findtime: draft.findtime.or(defaults.findtime).unwrap_or(Policy::default().findtime),
-        bantime: ladder.unwrap_or(usual),
+        bantime,
+        growth: growth.map(Arc::new),
         points: point_table(&[&defaults.points, &draft.points]),
         jitter: draft.jitter.or(defaults.jitter).unwrap_or_default(),
     };
@@ -182,7 +203,44 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(JailConfig { name: jail_name, enabled, backend, logpath, filter, policy, port, lines: None })
+    Ok(JailConfig {
+        name: jail_name,
+        enabled,
+        backend,
+        logpath,
+        filter,
+        policy,
+        port,
+        block: Block::Drop,
+        way: Way::Arriving,
+        lines: None,
+    })
+}
+
+/// How long bans last and how they grow. What comes from `defaults` alone is no problem of this section.
+fn bans(
+    draft: &Draft,
+    defaults: &Draft,
+    usual: Ladder,
+    problems: &mut JailProblems,
+) -> (Ladder, Option<Growth>) {
+    let given = draft.bantime.as_ref().or(defaults.bantime.as_ref()).cloned();
+    let Some(growth) = GrowthDraft::together(draft.growth.as_ref(), defaults.growth.as_ref()) else {
+        return (given.unwrap_or(usual), None);
+    };
+    // Growth says what the later steps would.
+    let base = given.or_else(|| Ladder::new(vec![usual.step(0)])).unwrap_or(usual);
+    let key = if draft.growth.is_some() { "growth" } else { "bantime" };
+    if draft.growth.is_some() || draft.bantime.is_some() {
+        if base.steps().len() > 1 {
+            let what = "bantime is a ladder and growth makes bans longer: only one of them can".to_owned();
+            problems.push((key, what, "give bantime one length, or write growth = { increment = false }"));
+        } else if let Some((earlier, why)) = growth.gap(base.step(0)) {
+            let what = format!("growth: formula gives nothing after {earlier} bans: {why}");
+            problems.push((key, what, "mend it"));
+        }
+    }
+    (base, Some(growth))
 }
 
 fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec {
@@ -190,7 +248,7 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
     let mut spec = match catalog::builtin(wanted) {
         Some(spec) => spec,
         None if draft.failregex.is_some() && draft.filter.is_none() => {
-            FilterSpec { name: name.to_owned(), ..FilterSpec::default() }
+            FilterSpec { name: name.to_owned(), own: true, ..FilterSpec::default() }
         }
         None => {
             problems.push((
@@ -214,6 +272,18 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
     }
     if draft.datepattern.is_some() {
         spec.datepattern.clone_from(&draft.datepattern);
+    }
+    match draft.maxlines {
+        Some(lines) if spec.own => spec.maxlines = lines,
+        Some(2..) => {
+            let what = "maxlines has no meaning for a built-in filter, which reads single lines".to_owned();
+            problems.push((
+                "maxlines",
+                what,
+                "remove it, or give a jail of another name a failregex of its own",
+            ));
+        }
+        _ => {}
     }
     if let Some(journalmatch) = &draft.journalmatch {
         spec.journalmatch.clone_from(journalmatch);

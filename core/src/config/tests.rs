@@ -98,3 +98,83 @@ fn a_restriction_that_would_shut_everybody_out_or_in_is_a_problem() {
         assert!(problems[0].contains(problem), "{problems:?}");
     }
 }
+
+#[test]
+fn growth_of_a_jail_goes_over_that_of_the_top_key_by_key() {
+    let text = "bantime = \"1h\"\ngrowth = { increment = true, factor = 2, maxtime = \"30d\", overalljails = true }\n\
+                [jail.sshd]\ngrowth = { increment = true, formula = \"ban.Time * 3**ban.Count\", rndtime = 60 }\n\
+                [jail.dovecot]\ngrowth = { increment = false }\nbantime = [\"1h\", \"2h\"]\n";
+    let config = config(text).unwrap();
+    let growth = |name| jail(&config, name).policy.growth;
+    let sshd = growth("sshd").unwrap();
+    assert_eq!((sshd.factor, sshd.overalljails), (Some(2.0), true));
+    assert_eq!((sshd.rndtime, sshd.maxtime), (Some(Span::from_secs(60)), Some(Span::from_secs(30 * 86_400))));
+    let hour = BanTime::For(Span::from_secs(3_600));
+    assert_eq!(sshd.bantime(hour, 2, 0.0), BanTime::For(Span::from_secs(9 * 3_600)));
+    assert_eq!(growth("vsftpd").unwrap().bantime(hour, 2, 0.0), BanTime::For(Span::from_secs(8 * 3_600)));
+    assert_eq!(growth("dovecot"), None);
+}
+
+#[test]
+fn growth_begins_with_the_first_step_of_the_usual_ladder() {
+    let config = config("growth = { increment = true }\n").unwrap();
+    let steps = |name| jail(&config, name).policy.bantime.steps().to_vec();
+    assert_eq!(steps("sshd"), [BanTime::For(Span::from_secs(86_400))]);
+    assert_eq!(steps("wordpress"), [BanTime::For(Span::from_secs(3_600))]);
+}
+
+#[test]
+fn growth_that_cannot_be_is_named_with_its_line() {
+    let text = "bantime = [\"1d\", \"7d\"]\ngrowth = { increment = true }\n\
+                [jail.sshd]\ngrowth = { factor = 0, formla = 1 }\n\
+                [jail.dovecot]\nbantime = [\"1h\", \"2h\"]\n\
+                [jail.vsftpd]\nbantime = \"1h\"\ngrowth = { increment = true, formula = \"ban.Tim * 2\" }\n\
+                [jail.proftpd]\nbantime = \"1h\"\ngrowth = { increment = true, formula = \"1 / (ban.Count - 4)\" }\n";
+    let ladder = "bantime is a ladder and growth makes bans longer: only one of them can; give bantime one length, or \
+                  write growth = { increment = false }";
+    let problems = config(text).unwrap_err();
+    let expected = [
+        format!("pillory.toml:2: {ladder}"),
+        "pillory.toml:4: jail \"sshd\": growth factor \"0\" is out of range; use a number above 0, up to 1000000".into(),
+        "pillory.toml:4: jail \"sshd\": growth formla is no key of growth; use increment, factor, multipliers, formula, rndtime, maxtime and overalljails".into(),
+        "pillory.toml:4: jail \"sshd\": growth does not say whether bans grow; add increment = true, or false".into(),
+        format!("pillory.toml:6: jail \"dovecot\": {ladder}"),
+        "pillory.toml:9: jail \"vsftpd\": growth formula column 1: \"ban.Tim\" is not known; write ban.Time, ban.Count, banFactor, numbers, and Python's operators, min, max and math functions".into(),
+        "pillory.toml:12: jail \"proftpd\": growth: formula gives nothing after 4 bans: a division by zero; mend it".into(),
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[test]
+fn a_jails_own_filter_takes_all_of_fail2bans_language() {
+    let own = "[jail.a]\nlogpath = \"/a\"\nfailregex = '^a$\\n^b <HOST>$'\nmaxlines = 2\ndatepattern = '{^LN-BEG}%ExY'\n";
+    let filter = jail(&config(own).unwrap(), "a").filter;
+    assert_eq!((filter.own, filter.maxlines), (true, 2));
+    let wrong = "[jail.a]\nlogpath = \"/a\"\nfailregex = '^<HOST>'\ndatepattern = '%ExY %Q'\nmaxlines = 0\n[jail.sshd]\nmaxlines = 2\n";
+    let expected = [
+        "pillory.toml:4: jail \"a\": filter \"a\": datepattern: line 1, column 6: \"%Q\" is no date code; write %% for a percent sign",
+        "pillory.toml:5: jail \"a\": maxlines is out of range; use a number from 1 to 1000",
+        "pillory.toml:7: jail \"sshd\": maxlines has no meaning for a built-in filter, which reads single lines; remove it, or give a jail of another name a failregex of its own",
+    ];
+    assert_eq!(config(wrong).unwrap_err(), expected);
+}
+
+#[test]
+fn every_jail_widens_unless_it_or_the_top_says_otherwise() {
+    let budgets = |text: &str| {
+        let widen = config(text).unwrap().widen;
+        ["sshd", "dovecot"].map(|name| widen[&JailName::new(name).unwrap()])
+    };
+    let usual = crate::jail::widen::BUDGET;
+    assert_eq!(budgets(""), [usual, usual]);
+    assert_eq!(budgets("widen = false\n[jail.sshd]\nwiden = 700\n"), [700, 0]);
+    assert_eq!(budgets("widen = 100\n[jail.sshd]\nwiden = true\n"), [usual, 100]);
+    let problems = config("widen = \"much\"\n[jail.sshd]\nwiden = [1]\n").unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "pillory.toml:1: widen \"much\" is no number of addresses; use true, false or a number up to 16777216",
+            "pillory.toml:3: jail \"sshd\": widen is neither true nor false; write true or false",
+        ]
+    );
+}

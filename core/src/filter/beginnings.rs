@@ -9,7 +9,7 @@ use regex_automata::{Anchored, Input, MatchKind, PatternSet};
 use super::opening::Opening;
 use super::program::{Program, automaton, nfa};
 use super::regex::tree::Node;
-use super::regex::{Tree, head, lower_here};
+use super::regex::{Digits, Tree, head, lower_here};
 
 /// How often a beginning may lead astray before it is proved right.
 const FIRST_TRUST: i8 = 8;
@@ -143,6 +143,22 @@ fn input(text: &[u8], at: usize) -> Input<'_> {
     Input::new(text).range(at..).anchored(Anchored::Yes)
 }
 
+/// True if nothing matches any text that begins so.
+pub(super) fn dies_behind(dfa: &DFA, cache: &mut dfa::Cache, head: &[u8]) -> bool {
+    let input = Input::new(head).anchored(Anchored::Yes);
+    let Ok(mut state) = dfa.start_state_forward(cache, &input) else { return false };
+    for byte in head {
+        state = match dfa.next_state(cache, state, *byte) {
+            Ok(next) if !next.is_match() && !next.is_quit() => next,
+            _ => return false,
+        };
+        if state.is_dead() {
+            return true;
+        }
+    }
+    false
+}
+
 /// How lines begin that a prefregex and one of the failregexes match.
 #[derive(Debug)]
 pub(super) struct Screen {
@@ -162,6 +178,16 @@ impl Screen {
         let nfa = nfa(&[lower_here(&head::joined(before, heads)).hir])?;
         let (dfa, cache) = automaton(&nfa, MatchKind::LeftmostFirst)?;
         Some(Screen { dfa, cache })
+    }
+
+    /// False if the prefregex does not match any text that begins so, or no failregex what it hands on.
+    pub(super) fn may_begin(&mut self, head: &[u8]) -> bool {
+        !dies_behind(&self.dfa, &mut self.cache, head)
+    }
+
+    /// Parts the digits that it tells apart.
+    pub(super) fn part_digits(&self, digits: &mut Digits) {
+        digits.part(|digit| self.dfa.byte_classes().get(digit));
     }
 
     /// False if the prefregex does not match this text, or no failregex what it hands on.

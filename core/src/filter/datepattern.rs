@@ -4,7 +4,6 @@
 //! or a bracket) or in the brackets of an access log. A date that a hostile text holds further on is never taken.
 
 mod calendar;
-pub(super) mod custom;
 
 use std::ops::Range;
 

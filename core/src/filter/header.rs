@@ -1,5 +1,7 @@
 //! What syslog and journal lines carry before the message: `host ident[pid]: `.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 /// The parts before a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header<'a> {
@@ -9,6 +11,17 @@ pub struct Header<'a> {
     pub pid: Option<u32>,
     /// Where the message begins.
     pub message: usize,
+}
+
+impl Header<'_> {
+    /// The host as a number; 0 if the line does not say.
+    pub fn host_hash(&self) -> u64 {
+        self.host.map_or(0, |host| {
+            let mut hasher = DefaultHasher::new();
+            host.hash(&mut hasher);
+            hasher.finish()
+        })
+    }
 }
 
 /// Reads the header of a line whose date has been cut out: `host ident[pid]: `, `ident[pid]: `, or RFC 5424's

@@ -1,15 +1,15 @@
-//! A compiled filter: one line in, one [`Verdict`] out.
+//! A built-in filter, compiled: one line in, one [`Verdict`] out.
 //!
 //! The order of work: cut the date out, unfold rsyslog's `message repeated`, apply `prefregex`, find the first
 //! expression that matches, parse the address by code, look whether an `ignoreregex` matches too.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::ops::Range;
 
 use super::addr;
-use super::datepattern::custom::{Custom, DatePatternError};
+use super::dated::Dates;
 use super::datepattern::{self, Calendar, Found};
+use super::dates::DatePatternError;
 use super::header::{self, Header};
 use super::program::{Captured, Program};
 use super::regex::RegexError;
@@ -54,15 +54,6 @@ pub enum FilterError {
         #[source]
         cause: DatePatternError,
     },
-    /// A date pattern that cannot be used by fail2ban's rules.
-    #[error("filter \"{filter}\": datepattern: {cause}")]
-    Dates {
-        /// The filter.
-        filter: String,
-        /// What is wrong with it.
-        #[source]
-        cause: super::dates::DatePatternError,
-    },
 }
 
 impl FilterError {
@@ -70,15 +61,14 @@ impl FilterError {
     pub fn key(&self) -> &'static str {
         match self {
             FilterError::Pattern { key, .. } | FilterError::NoHost { key, .. } => key,
-            FilterError::DatePattern { .. } | FilterError::Dates { .. } => "datepattern",
+            FilterError::DatePattern { .. } => "datepattern",
         }
     }
 }
 
-/// A filter that is ready to judge lines.
+/// A built-in filter that is ready to judge lines.
 #[derive(Debug)]
-pub struct Filter {
-    name: String,
+pub struct BuiltIn {
     prefix: Option<Program>,
     /// The failregexes, then the successregexes.
     rules: Program,
@@ -87,7 +77,7 @@ pub struct Filter {
     classes: Vec<Class>,
     connection: ConnectionKey,
     /// The filter's own date patterns; nothing if the usual stamps are to be found.
-    dates: Option<Custom>,
+    dates: Option<Box<Dates>>,
     calendar: Calendar,
     /// A line whose date has been cut out of its middle.
     cut: Vec<u8>,
@@ -125,15 +115,15 @@ struct Match {
     user: Option<UserName>,
 }
 
-impl Filter {
+impl BuiltIn {
     /// Compiles a filter.
     /// # Errors
     /// Every expression that cannot be used.
-    pub fn compile(spec: &FilterSpec) -> Result<Filter, Vec<FilterError>> {
+    pub fn compile(spec: &FilterSpec) -> Result<BuiltIn, Vec<FilterError>> {
         let mut problems = Vec::new();
         let filter = || spec.name.clone();
-        let dates = match spec.datepattern.as_deref().map(Custom::compile).transpose() {
-            Ok(dates) => dates,
+        let dates = match spec.datepattern.as_deref().map(Dates::compile).transpose() {
+            Ok(dates) => dates.map(Box::new),
             Err(cause) => {
                 problems.push(FilterError::DatePattern { filter: filter(), cause });
                 None
@@ -184,8 +174,7 @@ impl Filter {
                 *slot = *class;
             }
         }
-        Ok(Filter {
-            name: filter(),
+        Ok(BuiltIn {
             prefix,
             rules,
             ignore,
@@ -197,11 +186,6 @@ impl Filter {
             unfolded: Vec::new(),
             host: Default::default(),
         })
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// How often an expression took too many steps to tell whether it matches, since the last call.
@@ -216,7 +200,7 @@ impl Filter {
         self.run(line, usual.as_ref(), clock, None)
     }
 
-    /// Judges one line whose usual stamp was looked for before with [`Filter::find_date`], for all its filters at once.
+    /// Judges one line whose usual stamp was looked for before with [`BuiltIn::find_date`], for all its filters at once.
     pub fn judge_dated(&mut self, line: &Line<'_>, usual: Option<&Found>, clock: &Clock) -> Verdict {
         self.run(line, usual, clock, None)
     }
@@ -246,7 +230,7 @@ impl Filter {
     }
 
     fn usual_date(&self, line: &Line<'_>) -> Option<Found> {
-        if self.dates.is_none() { Filter::find_date(line) } else { None }
+        if self.dates.is_none() { BuiltIn::find_date(line) } else { None }
     }
 
     /// Judges one line and tells what led to the verdict.
@@ -273,7 +257,7 @@ impl Filter {
     ) -> Verdict {
         let bytes = trim_line_end(line.bytes);
         let own = match &mut self.dates {
-            Some(dates) if line.stamp.is_none() => dates.find(bytes),
+            Some(dates) if line.stamp.is_none() => dates.find(bytes, clock),
             _ => None,
         };
         let found = if self.dates.is_some() { own.as_ref() } else { usual };
@@ -282,7 +266,7 @@ impl Filter {
             trace.stamp = line.stamp.or_else(|| self.calendar.resolve(found?.date, clock));
         }
         let mut cut = std::mem::take(&mut self.cut);
-        let text = without_date(bytes, found, &mut cut);
+        let text = without_date(bytes, found.map(|found| found.range.clone()), &mut cut);
         let mut unfolded = std::mem::take(&mut self.unfolded);
         let times = unfold(text, &mut unfolded);
         let text = if times.is_some() { &unfolded } else { text };
@@ -394,17 +378,17 @@ impl Filter {
         if !tied {
             return None;
         }
-        let host = header.filter(|_| self.connection != ConnectionKey::Source).and_then(|header| header.host);
-        let host = host.map_or(0, |host| self.host_hash(host));
+        let header = header.filter(|_| self.connection != ConnectionKey::Source);
+        let host = header.map_or(0, |header| self.host_hash(header));
         Some(Connection { host, pid, port })
     }
 
-    fn host_hash(&mut self, host: &[u8]) -> u64 {
+    /// The number of the header's host: nearly always that of the line before.
+    fn host_hash(&mut self, header: Header<'_>) -> u64 {
         let (last, hash) = &mut self.host;
+        let host = header.host.unwrap_or_default();
         if last != host || last.is_empty() {
-            let mut hasher = DefaultHasher::new();
-            host.hash(&mut hasher);
-            *hash = hasher.finish();
+            *hash = header.host_hash();
             last.clear();
             last.extend_from_slice(host);
         }
@@ -437,8 +421,12 @@ pub(super) fn trim_line_end(bytes: &[u8]) -> &[u8] {
 }
 
 /// What stands before the date plus what stands after it.
-fn without_date<'a>(bytes: &'a [u8], found: Option<&Found>, cut: &'a mut Vec<u8>) -> &'a [u8] {
-    let Some(range) = found.map(|found| found.range.clone()) else { return bytes };
+pub(super) fn without_date<'a>(
+    bytes: &'a [u8],
+    date: Option<Range<usize>>,
+    cut: &'a mut Vec<u8>,
+) -> &'a [u8] {
+    let Some(range) = date else { return bytes };
     if range.start == 0 {
         return &bytes[range.end..];
     }
@@ -449,7 +437,7 @@ fn without_date<'a>(bytes: &'a [u8], found: Option<&Found>, cut: &'a mut Vec<u8>
 }
 
 /// Writes the line that `message repeated N times: [ .. ]` stands for, and returns N.
-fn unfold(text: &[u8], unfolded: &mut Vec<u8>) -> Option<u32> {
+pub(super) fn unfold(text: &[u8], unfolded: &mut Vec<u8>) -> Option<u32> {
     if text.last() != Some(&b']') {
         return None;
     }
@@ -462,7 +450,7 @@ fn unfold(text: &[u8], unfolded: &mut Vec<u8>) -> Option<u32> {
 }
 
 /// The user as text; nothing if it is empty.
-fn user(text: &[u8], place: &Range<usize>) -> Option<UserName> {
+pub(super) fn user(text: &[u8], place: &Range<usize>) -> Option<UserName> {
     let shown = text.get(place.clone()).filter(|shown| !shown.is_empty())?;
     let name = String::from_utf8_lossy(&shown[..shown.len().min(MAX_USER_BYTES)]);
     // Replacement characters are longer than the bytes they stand for.

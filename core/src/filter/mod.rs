@@ -4,33 +4,38 @@
 //! [`ini`], [`settings`] and [`spec`] read filter files, [`regex`] understands Python's regular expressions,
 //! [`datepattern`] finds and cuts the date, [`dates`] does so by fail2ban's rules, [`header`] reads what syslog writes
 //! before a message, [`Heads`] tells who need not look at a line, `beginnings` which expression it can be, [`judge`]
-//! puts them together and counts attempts, [`fail2ban`] judges lines as fail2ban does; [`btmp`] decodes login records,
-//! which need no expression.
+//! puts them together and counts attempts, [`fail2ban`] judges lines as fail2ban does; [`Filter`] is either of the two,
+//! and counts attempts in any case; [`btmp`] decodes login records, which need no expression.
 
 mod addr;
 mod beginnings;
 pub mod btmp;
 pub mod catalog;
+mod dated;
 pub mod datepattern;
 pub mod dates;
+mod either;
 pub mod fail2ban;
 pub mod header;
 mod heads;
 pub mod ini;
 pub mod judge;
 mod opening;
+mod own;
 mod program;
 pub mod regex;
 pub mod settings;
 pub mod spec;
+mod whole;
 mod word;
 
 use crate::event::{Class, Event};
 use crate::time::Timestamp;
 
-pub use datepattern::custom::DatePatternError;
+pub use dates::DatePatternError;
+pub use either::Filter;
 pub use heads::Heads;
-pub use judge::{Filter, FilterError, Finding};
+pub use judge::{FilterError, Finding};
 pub use regex::RegexError;
 pub use spec::{SpecError, SpecProblem};
 
@@ -49,8 +54,12 @@ pub struct FilterSpec {
     pub successregex: Vec<String>,
     /// Class of each failregex by its index (ours: `failclass = 0:unknown_user 3:scan`); others are `KnownUser`.
     pub failclass: Vec<(usize, Class)>,
-    /// Date patterns, one a line; nothing means that the usual stamps are found by themselves.
+    /// Date patterns by the rules of [`dates`], one a line; nothing means that the usual stamps are found by themselves.
     pub datepattern: Option<String>,
+    /// How many lines an expression may span; 0 is 1. More only if the filter is an operator's own.
+    pub maxlines: usize,
+    /// True for an operator's own expressions: lines are matched by fail2ban's rules in all things.
+    pub own: bool,
     /// Journal entries to read: alternatives of `FIELD=value` pairs.
     pub journalmatch: Vec<Vec<(String, String)>>,
     /// Log files where the service usually writes (ours: `logpath = ..`, several, globs allowed).

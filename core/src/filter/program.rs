@@ -7,15 +7,17 @@
 
 use std::ops::Range;
 
+use regex_automata::MatchKind;
 use regex_automata::hybrid::dfa::{self, DFA};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
-use regex_automata::{Anchored, HalfMatch, Input, MatchKind, PatternSet};
 use regex_syntax::hir::Hir;
 
 use super::beginnings::{Beginnings, Guess};
 use super::regex::{
-    self, Found, HostNames, Matcher, Options, RegexError, RegexProblem, Scratch, Tree, expand, lower,
+    self, Digits, Found, HostNames, Matcher, Options, RegexError, RegexProblem, Scratch, Shared, Tree,
+    expand, lower,
 };
+use super::whole::Whole;
 use super::word::Word;
 
 /// How expressions are read.
@@ -39,13 +41,9 @@ impl Default for Settings {
 pub(super) struct Program {
     /// Finds the first of which the text has the beginning; nothing if one may begin with anything.
     beginnings: Option<Beginnings>,
-    /// Finds the first candidate in the list.
-    all: DFA,
-    cache: dfa::Cache,
-    /// Finds every candidate. Few texts need it, so it is built when the first one does.
-    every: Option<(DFA, dfa::Cache)>,
-    nfa: NFA,
-    candidates: PatternSet,
+    /// Finds the candidates in the list. Where there are beginnings few texts need it, so it is built when the first
+    /// one does.
+    whole: Option<Box<Whole>>,
     each: Vec<Single>,
     scratch: Scratch,
     limits: u64,
@@ -115,9 +113,9 @@ impl Program {
     ) -> Result<Program, Vec<(usize, RegexError)>> {
         let mut each = Vec::with_capacity(expressions.len());
         let mut hirs = Vec::with_capacity(expressions.len());
-        let mut problems = Vec::new();
+        let (mut problems, mut shared) = (Vec::new(), Shared::default());
         for (index, expression) in expressions.iter().enumerate() {
-            match single(expression, settings) {
+            match single(expression, settings, &mut shared) {
                 Ok((single, hir)) => {
                     each.push(single);
                     hirs.push(hir);
@@ -132,8 +130,7 @@ impl Program {
             let problem = RegexProblem::Size("all expressions together take too much memory");
             vec![(0, RegexError { column: 1, problem })]
         };
-        let nfa = nfa(&hirs).ok_or_else(too_large)?;
-        let (all, cache) = automaton(&nfa, MatchKind::LeftmostFirst).ok_or_else(too_large)?;
+        let whole = Whole::new(&hirs).ok_or_else(too_large)?;
         let trees: Vec<&Tree> = each.iter().map(|single| single.matcher.tree()).collect();
         let beginnings = Beginnings::new(&trees);
         let parts = beginnings.as_ref().and_then(Beginnings::opening_parts).unwrap_or(0);
@@ -143,12 +140,8 @@ impl Program {
             return Err(too_large());
         }
         Ok(Program {
+            whole: beginnings.is_none().then(|| Box::new(whole)),
             beginnings,
-            all,
-            cache,
-            every: None,
-            candidates: PatternSet::new(nfa.pattern_len()),
-            nfa,
             each,
             scratch: Scratch::default(),
             limits: 0,
@@ -184,6 +177,34 @@ impl Program {
         self.confirm(0, text).then_some(0)
     }
 
+    /// Searches a text with the only expression and tells how many of its bytes it looked at before its `F-CONTENT`
+    /// began; nothing if it does not match, or if there are several, or no such group.
+    pub(super) fn search_noting(&mut self, text: &[u8]) -> Option<usize> {
+        let [Single { matcher, groups, .. }] = self.each.as_slice() else { return None };
+        matcher.search_noting(&mut self.scratch, text, groups.content?)
+    }
+
+    /// Where all groups of the last match stand, for [`Program::recall`].
+    pub(super) fn slots(&self) -> &[usize] {
+        self.scratch.slots()
+    }
+
+    /// Makes a match that is known the last one; it and its `F-CONTENT` end at `end`.
+    pub(super) fn recall(&mut self, slots: &[usize], end: usize) {
+        let content = self.each.first().and_then(|single| single.groups.content);
+        self.scratch.recall(slots, [Some(0), content].into_iter().flatten(), end);
+    }
+
+    /// Where `F-CONTENT` stands in the last match.
+    pub(super) fn content(&self, index: usize) -> Option<Range<usize>> {
+        self.scratch.group(self.each.get(index)?.groups.content?)
+    }
+
+    /// Parts the digits that the expressions tell apart; false if one may tell apart all.
+    pub(super) fn part_digits(&self, digits: &mut Digits) -> bool {
+        self.each.iter().all(|single| single.matcher.part_digits(digits))
+    }
+
     /// True if there are beginnings; forgets them if wanted.
     #[cfg(test)]
     pub(super) fn forget_beginnings(&mut self, forget: bool) -> bool {
@@ -206,10 +227,9 @@ impl Program {
             }
             Some(Guess::Unknown) | None => {}
         }
-        let input = Input::new(text).anchored(Anchored::Yes);
         // A single one needs no choice: that it may match is enough.
-        let input = input.earliest(self.each.len() == 1);
-        let candidate = self.first(&input)?.pattern().as_usize();
+        let only = self.each.len() == 1;
+        let candidate = self.whole()?.first(text, only)?;
         if self.confirm(candidate, text) {
             return Some(candidate);
         }
@@ -217,8 +237,11 @@ impl Program {
         if candidate + 1 == self.each.len() {
             return None;
         }
-        self.find_candidates(text);
-        (candidate + 1..self.each.len()).find(|index| self.is_candidate(*index) && self.confirm(*index, text))
+        self.whole()?.find_candidates(text);
+        let is_candidate =
+            |program: &Program, index| program.whole.as_ref().is_some_and(|all| all.is_candidate(index));
+        (candidate + 1..self.each.len())
+            .find(|index| is_candidate(self, *index) && self.confirm(*index, text))
     }
 
     /// Asks the expression that the text begins like, and if it is not it the others; nothing if these are many.
@@ -240,23 +263,16 @@ impl Program {
 
     /// True if no expression matches any text that begins so.
     pub(super) fn dies_behind(&mut self, head: &[u8]) -> bool {
-        let input = Input::new(head).anchored(Anchored::Yes);
-        let Ok(mut state) = self.all.start_state_forward(&mut self.cache, &input) else { return false };
-        for byte in head {
-            state = match self.all.next_state(&mut self.cache, state, *byte) {
-                Ok(next) if !next.is_match() && !next.is_quit() => next,
-                _ => return false,
-            };
-            if state.is_dead() {
-                return true;
-            }
-        }
-        false
+        self.whole().is_some_and(|whole| whole.dies_behind(head))
     }
 
-    fn first(&mut self, input: &Input<'_>) -> Option<HalfMatch> {
-        // Invariant: it fails at bytes where it was told to quit, or if it was told to give up: neither was.
-        self.all.try_search_fwd(&mut self.cache, input).unwrap_or(None)
+    /// Invariant: it can be built, as it was when the expressions were compiled.
+    fn whole(&mut self) -> Option<&mut Whole> {
+        if self.whole.is_none() {
+            let hirs: Vec<Hir> = self.trees().map(|tree| lower(tree).hir).collect();
+            self.whole = Whole::new(&hirs).map(Box::new);
+        }
+        self.whole.as_deref_mut()
     }
 
     fn confirm(&mut self, index: usize, text: &[u8]) -> bool {
@@ -277,28 +293,6 @@ impl Program {
         let is_match = found == Found::Match;
         single.word.note(is_match);
         is_match
-    }
-
-    fn is_candidate(&self, index: usize) -> bool {
-        regex_automata::PatternID::new(index).is_ok_and(|id| self.candidates.contains(id))
-    }
-
-    /// All expressions that may match; if that cannot be told, all.
-    fn find_candidates(&mut self, text: &[u8]) {
-        if self.every.is_none() {
-            self.every = automaton(&self.nfa, MatchKind::All);
-        }
-        self.candidates.clear();
-        let input = Input::new(text).anchored(Anchored::Yes);
-        let found = self
-            .every
-            .as_mut()
-            .map(|(every, cache)| every.try_which_overlapping_matches(cache, &input, &mut self.candidates));
-        if !matches!(found, Some(Ok(()))) {
-            for id in self.nfa.patterns() {
-                self.candidates.insert(id);
-            }
-        }
     }
 
     /// What the last successful [`Program::search`] captured.
@@ -354,13 +348,13 @@ pub(super) fn automaton(nfa: &NFA, kind: MatchKind) -> Option<(DFA, dfa::Cache)>
     Some((dfa, cache))
 }
 
-fn single(expression: &str, settings: Settings) -> Result<(Single, Hir), RegexError> {
+fn single(expression: &str, settings: Settings, shared: &mut Shared) -> Result<(Single, Hir), RegexError> {
     let expanded = expand(expression, settings.names)?;
     let options = Options { multiline: settings.multiline };
     let tree = regex::parse(&expanded.pattern, options).map_err(|error| expanded.locate(error))?;
     let hir = lower(&tree).hir;
     let groups = groups_of(&tree);
-    let matcher = Matcher::new(tree).map_err(|error| expanded.locate(error))?;
+    let matcher = Matcher::sharing(tree, shared).map_err(|error| expanded.locate(error))?;
     Ok((Single { matcher, groups, word: Word::default() }, hir))
 }
 

@@ -8,11 +8,11 @@ use smol_str::SmolStr;
 use crate::event::{Attempt, Class, Decision, JailName, Origin, Points, Scope};
 use crate::filter::fail2ban::Subject;
 use crate::net::{Prefix, PrefixSet};
-use crate::time::{BanTime, Span, Timestamp};
+use crate::time::{BanTime, End, Span, Timestamp};
 
 use super::growth::Growth;
 use super::rate::{Rates, Tally};
-use super::{Failed, JailIndex, Judge, Judgement, Mode};
+use super::{Failed, Jail, JailIndex, Judge, Judgement, Mode};
 
 /// What such a jail says.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct LineRules {
     pub asks: bool,
     /// Names are resolved (`usedns` of `yes` or `warn`).
     pub resolves: bool,
+    /// The jail has actions that run commands: they may ban whom no address names.
+    pub runs_commands: bool,
     /// A filter of ours stands in, so attempts are counted, each of them one failure.
     pub by_attempts: bool,
 }
@@ -125,8 +127,7 @@ impl Judge {
                 says.then(|| self.spared_line((index, &jail), prefix.addr(), failure.time, limits)).flatten();
             return Judgement { attempt: Some(attempt), spared, ..Judgement::default() };
         }
-        let earlier = rules.growth.as_ref().map_or(0, |_| self.past.count_of(prefix, &jail.name));
-        let weight = Growth::weight(earlier, rules.maxretry);
+        let weight = self.weight(&jail, prefix);
         let source = Subject::Net(prefix);
         let Some(rates) = self.rates_of(index) else { return Judgement::default() };
         let mut tally = None;
@@ -135,8 +136,21 @@ impl Judge {
         }
         // Failures of whom is banned count too: what is left of them counts when the ban is over.
         let tally = tally.filter(|_| mode == Mode::Judge);
-        let decision = tally.map(|tally| self.line_ban(&jail.name, rules, prefix, tally));
+        let decision = tally.map(|tally| self.line_ban(&jail, rules, prefix, tally));
         Judgement { attempt: Some(attempt), decision, ..Judgement::default() }
+    }
+
+    /// Counts a failure of whoever it is; if that is one too many: how many there were, and the ban's begin and end.
+    pub fn subject_failure(
+        &mut self,
+        index: JailIndex,
+        subject: &Subject,
+        time: Timestamp,
+        now: Timestamp,
+    ) -> Option<(u32, Timestamp, End)> {
+        let bantime = self.line_rules(index)?.bantime;
+        let tally = self.rates_of(index)?.failure(subject, time, now)?;
+        Some((tally.retry, tally.last, bantime.end(tally.last)))
     }
 
     /// Counts what a filter of ours saw for such a jail: each attempt is one failure of the single address.
@@ -161,17 +175,11 @@ impl Judge {
         all
     }
 
-    fn line_ban(&self, jail: &JailName, rules: &LineRules, prefix: Prefix, tally: Tally) -> Decision {
-        let bantime = match &rules.growth {
-            None => rules.bantime,
-            Some(growth) => {
-                let earlier = match growth.overalljails {
-                    true => self.past.count(prefix),
-                    false => self.past.count_of(prefix, jail),
-                };
-                growth.bantime(rules.bantime, earlier, self.past.chance(prefix, tally.last))
-            }
-        };
+    fn line_ban(&self, jail: &Jail, rules: &LineRules, prefix: Prefix, tally: Tally) -> Decision {
+        let chance = || self.past.chance(prefix, tally.last);
+        let bantime = rules.growth.as_ref().map_or(rules.bantime, |growth| {
+            growth.bantime(rules.bantime, self.earlier(jail, prefix), chance())
+        });
         let plural = if tally.retry == 1 { "failure" } else { "failures" };
         let reason = match tally.last.since(tally.first) {
             span if span.secs() == 0 => format!("{} {plural} at once", tally.retry),
@@ -179,13 +187,13 @@ impl Judge {
         };
         Decision {
             prefix,
-            jail: jail.clone(),
+            jail: jail.name.clone(),
             since: tally.last,
             until: bantime.end(tally.last),
             failures: tally.retry,
             reason,
             origin: Origin::Local,
-            scope: rules.reach.scope(jail),
+            scope: rules.reach.scope(&jail.name),
             forced: false,
         }
     }

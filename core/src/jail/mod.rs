@@ -18,6 +18,7 @@ pub mod secret;
 mod spared;
 pub mod stealth;
 pub mod trust;
+pub mod widen;
 pub mod window;
 
 use std::net::IpAddr;
@@ -32,6 +33,7 @@ use crate::time::{BanTime, Span, Timestamp};
 
 use bantime::PastBans;
 use connections::Connections;
+use growth::Growth;
 use lines::LineRules;
 use names::Names;
 use never::NeverBan;
@@ -56,6 +58,16 @@ pub struct Jail {
     pub policy: Policy,
     /// The rules of a jail that counts lines as fail2ban does; its `policy` only says the same for people.
     pub lines: Option<LineRules>,
+}
+
+impl Jail {
+    /// How its bans grow with earlier ones; nothing if they do not.
+    pub fn growth(&self) -> Option<&Growth> {
+        match &self.lines {
+            Some(rules) => rules.growth.as_ref(),
+            None => self.policy.growth.as_deref(),
+        }
+    }
 }
 
 /// What became of one event.
@@ -130,6 +142,8 @@ impl Judge {
     /// A judge with empty windows.
     pub fn new(jails: Vec<Jail>, names: Names, trusted_proxies: PrefixSet, max_tracked: usize) -> Judge {
         let rates = jails.iter().map(|jail| Some(jail.lines.as_ref()?.rates(max_tracked))).collect();
+        let mut past = PastBans::default();
+        past.set_jails(jails.iter().filter(|jail| jail.growth().is_some()).map(|jail| jail.name.clone()));
         Judge {
             jails,
             rates,
@@ -139,7 +153,7 @@ impl Judge {
             never: NeverBan::default(),
             trust: Trust::default(),
             names,
-            past: PastBans::default(),
+            past,
             proxies: Proxies::default(),
             outages: outage::Guard::default(),
             stealth: stealth::Stealth::default(),
@@ -344,8 +358,13 @@ impl Judge {
             }
             points => points,
         };
-        let points = each.times(failed.tries);
-        let user = failed.user.as_deref().map_or(0, names::hash);
+        let subject = self.subject(addr);
+        let weight = if known_place { 1 } else { self.weight(jail, subject) };
+        let points = each.times(failed.tries).times(weight);
+        let user = failed.user.as_deref().map_or(0, |user| match known_place {
+            true => self.names.meant(class, user),
+            false => names::hash(user),
+        });
         let attempt = Attempt {
             time: when,
             jail: jail.name.clone(),
@@ -391,6 +410,20 @@ impl Judge {
         Judgement { attempt: Some(attempt), decision, spared: None, outage, stealth }
     }
 
+    /// How many bans a source had before, as far as they lengthen those of this jail.
+    fn earlier(&self, jail: &Jail, source: Prefix) -> u32 {
+        match jail.growth() {
+            Some(growth) if !growth.overalljails => self.past.count_of(source, &jail.name),
+            _ => self.past.count(source),
+        }
+    }
+
+    /// How many failures one of a source counts for: where bans grow, an old acquaintance's count more.
+    fn weight(&self, jail: &Jail, source: Prefix) -> u32 {
+        let maxretry = jail.policy.maxretry.0.div_ceil(100);
+        jail.growth().map_or(1, |_| Growth::weight(self.past.count_of(source, &jail.name), maxretry))
+    }
+
     /// True for a name without an account that is judged as if it had one, so that bans do not tell which exist.
     fn is_decoy(&self, class: Class, user: Option<&str>) -> bool {
         let (Some(secret), Some(user)) = (&self.secret, user) else { return false };
@@ -415,8 +448,14 @@ impl Judge {
         let failures = self.windows.take(index, subject);
         let (tries, reason) = evidence(&failures, when);
         self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
-        let earlier = self.past.count(subject);
-        let bantime = match jail.policy.bantime.step(earlier) {
+        let earlier = self.earlier(jail, subject);
+        let bantime = match jail.growth() {
+            None => jail.policy.bantime.step(earlier),
+            Some(growth) => {
+                growth.bantime(jail.policy.bantime.step(0), earlier, self.past.chance(subject, when))
+            }
+        };
+        let bantime = match bantime {
             step if known_place && earlier == 0 => step.min(FIRST_BAN_OF_KNOWN_PLACE),
             step => step,
         };

@@ -192,7 +192,7 @@ impl Names {
             }
             Class::KnownUser if user == "root" => Class::Root,
             Class::UnknownUser if self.is_account(user) => Class::KnownUser,
-            Class::UnknownUser if self.is_near_miss(user) => Class::KnownUser,
+            Class::UnknownUser if self.near_miss_of(user).is_some() => Class::KnownUser,
             Class::UnknownUser if CLOUD_LOGINS.contains(&user) => Class::UnknownUser,
             Class::UnknownUser if self.is_bad(user) => Class::BadUser,
             other => other,
@@ -203,17 +203,27 @@ impl Names {
         NOTORIOUS.binary_search(&user).is_ok() || self.tried_by_banned.contains(&hash(user))
     }
 
-    /// True if the name is one letter off an account that has logged in here (two from six letters on).
-    fn is_near_miss(&self, user: &str) -> bool {
-        if user.len() > 64 {
-            return false;
+    /// The number of the account that a failure is for; of a mistyped name the one that was meant, so that its owner's
+    /// login clears it too. Some work: for places from which somebody logs in.
+    pub fn meant(&self, class: Class, user: &str) -> u64 {
+        match class {
+            Class::KnownUser if !self.is_account(user) => hash(self.near_miss_of(user).unwrap_or(user)),
+            _ => hash(user),
         }
-        let known = self.logged_in.iter().chain(&self.good_users);
-        known.into_iter().any(|account| {
+    }
+
+    /// The account that the name is close to, if it is.
+    fn near_miss_of(&self, user: &str) -> Option<&str> {
+        if user.len() > 64 {
+            return None;
+        }
+        let mut known = self.logged_in.iter().chain(&self.good_users);
+        let is_close = |account: &&String| {
             let letters = account.chars().count();
             let allowed = if letters >= 6 { 2 } else { 1 };
             letters.abs_diff(user.chars().count()) <= allowed && distance(account, user) <= allowed
-        })
+        };
+        known.find(is_close).map(String::as_str)
     }
 }
 

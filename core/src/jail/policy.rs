@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::event::{Class, Points};
 use crate::time::{BanTime, Span};
 
+use super::growth::Growth;
 use super::secret::Percent;
 
 /// Points of each class of failure.
@@ -80,7 +81,7 @@ impl Ladder {
 }
 
 /// How a jail counts and bans.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Points within `findtime` that ban; above zero.
     pub maxretry: Points,
@@ -88,6 +89,8 @@ pub struct Policy {
     pub findtime: Span,
     /// How long bans last.
     pub bantime: Ladder,
+    /// How they grow with earlier ones, beginning with the first step; nothing if the ladder says it all.
+    pub growth: Option<Arc<Growth>>,
     /// Points of each class.
     pub points: PointTable,
     /// By how much at most the threshold of one source differs from `maxretry`, as it cannot foresee.
@@ -108,6 +111,7 @@ impl Default for Policy {
             maxretry: Points(500),
             findtime: Span::from_secs(86_400),
             bantime: Ladder::long(),
+            growth: None,
             points: PointTable::long_memory(),
             jitter: Percent(0),
         }

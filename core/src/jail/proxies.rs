@@ -125,6 +125,16 @@ impl Proxies {
         self.logs.get(jail).is_some_and(|log| log.standing(addr, now, known).0 == Standing::Presumed)
     }
 
+    /// Every address that a jail presumes to be a proxy.
+    pub fn presumed(&self, now: Timestamp, known: Known<'_>) -> Vec<IpAddr> {
+        let of_log = |log: &Log| {
+            let noted = log.noted.iter().map(|(addr, _)| addr).chain(log.grace.iter().map(|(addr, _)| addr));
+            let presumed = noted.filter(|addr| log.standing(**addr, now, known).0 == Standing::Presumed);
+            presumed.copied().collect::<Vec<_>>()
+        };
+        self.logs.values().flat_map(of_log).collect()
+    }
+
     /// The presumptions, a line each, for [`Proxies::restore`].
     pub fn kept(&self) -> String {
         let of_log = |(jail, log): (&JailName, &Log)| {

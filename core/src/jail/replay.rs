@@ -1,6 +1,6 @@
 //! What was counted before a restart, counted again: attempts, and the turns that emptied windows since.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::event::{Attempt, JailName};
 use crate::filter::fail2ban::Subject;
@@ -34,13 +34,28 @@ pub struct PastBan {
     pub turn: Turn,
 }
 
+/// Who is banned at some moment of the past.
+#[derive(Default)]
+struct Banned<'p> {
+    prefixes: HashSet<(Prefix, &'p JailName)>,
+    /// Every length that one of them has or had.
+    lens: BTreeSet<u8>,
+}
+
+impl Banned<'_> {
+    fn holds(&self, subject: Prefix, jail: &JailName) -> bool {
+        let mut lens = self.lens.range(..=subject.prefix_len());
+        lens.any(|len| self.prefixes.contains(&(subject.widened(*len), jail)))
+    }
+}
+
 impl Judge {
     /// Brings the windows to where they stood: attempts and good logins with what became of bans in between.
     ///
     /// `attempts` and `past` are in order of time. Decides nothing. Attempts of jails that are no more, and of
     /// sources that are never banned, are passed over.
     pub fn replay(&mut self, attempts: &[Attempt], past: &[PastBan]) {
-        let mut banned: HashSet<(Prefix, &JailName)> = HashSet::new();
+        let mut banned = Banned::default();
         let mut turns = past.iter().peekable();
         for attempt in attempts {
             // A ban begins at the time of the attempt that brought it about, so that one comes before it.
@@ -49,7 +64,7 @@ impl Judge {
             }
             match attempt.class {
                 Some(_) => {
-                    let counts = !banned.contains(&(self.subject(attempt.addr), &attempt.jail));
+                    let counts = !banned.holds(self.subject(attempt.addr), &attempt.jail);
                     self.remember(attempt, counts);
                 }
                 None => self.remember_login(attempt),
@@ -58,10 +73,11 @@ impl Judge {
         turns.for_each(|turn| self.turn(turn, &mut banned));
     }
 
-    fn turn<'p>(&mut self, past: &'p PastBan, banned: &mut HashSet<(Prefix, &'p JailName)>) {
+    fn turn<'p>(&mut self, past: &'p PastBan, banned: &mut Banned<'p>) {
         match past.turn {
             Turn::Began => {
-                banned.insert((past.prefix, &past.jail));
+                banned.prefixes.insert((past.prefix, &past.jail));
+                banned.lens.insert(past.prefix.prefix_len());
                 if let Some(index) = self.index_of(&past.jail) {
                     if let Some(rates) = self.rates_of(index) {
                         rates.take(&Subject::Net(past.prefix));
@@ -71,11 +87,11 @@ impl Judge {
                 }
             }
             Turn::Lifted => {
-                banned.remove(&(past.prefix, &past.jail));
+                banned.prefixes.remove(&(past.prefix, &past.jail));
                 self.forget(past.prefix, None);
             }
             Turn::Expired => {
-                banned.remove(&(past.prefix, &past.jail));
+                banned.prefixes.remove(&(past.prefix, &past.jail));
             }
         }
     }
@@ -109,7 +125,12 @@ impl Judge {
             time: attempt.time,
             points: attempt.points,
             tries: attempt.tries,
-            user: attempt.user.as_deref().map_or(0, names::hash),
+            user: attempt.user.as_deref().map_or(0, |user| {
+                match self.trust.is_known_place(attempt.addr, attempt.time) {
+                    true => self.names.meant(class, user),
+                    false => names::hash(user),
+                }
+            }),
             connection: attempt.connection.map_or(0, |shown| shown.connection),
         };
         if let Some(rates) = self.rates_of(index) {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::event::Connection;
 use crate::jail::policy::PointTable;
+use crate::time::End;
 
 fn judge(policy: Policy) -> Judge {
     let accounts = ["root", "alice"].map(str::to_owned).into_iter().collect();
@@ -122,6 +123,19 @@ fn a_slow_attacker_is_remembered_for_a_day_but_not_longer() {
 }
 
 #[test]
+fn a_good_login_clears_what_its_name_mistyped_had_counted() {
+    let mut judge = judge(Policy::default());
+    judge.observe(0, &good("192.0.2.1", "alice", 1), at(1), Mode::Judge);
+    for (pid, name) in [(2, "alcie"), (3, "alic"), (4, "bob")] {
+        judge.observe(0, &failure("192.0.2.1", name, Class::UnknownUser, pid), at(2), Mode::Judge);
+    }
+    let points = |judge: &Judge| judge.counted("192.0.2.1".parse().unwrap(), at(4))[0].1;
+    assert_eq!(points(&judge), Points(300));
+    judge.observe(0, &good("192.0.2.1", "alice", 5), at(3), Mode::Judge);
+    assert_eq!(points(&judge), Points(100), "bob is no slip of alice");
+}
+
+#[test]
 fn a_good_login_clears_that_users_points_and_makes_the_place_known() {
     let mut judge = judge(Policy::default());
     for pid in 1..5 {
@@ -202,4 +216,53 @@ fn behind_a_trusted_proxy_the_client_is_judged() {
     );
     event.forwarded.clear();
     assert_eq!(judge.observe(0, &event, at(1), Mode::Judge), Judgement::default());
+}
+
+fn growing(growth: growth::Growth) -> Policy {
+    Policy {
+        maxretry: Points(400),
+        points: PointTable::plain(),
+        bantime: policy::Ladder::new(vec![BanTime::For(Span::from_secs(60))]).unwrap(),
+        growth: Some(growth.into()),
+        ..Policy::default()
+    }
+}
+
+/// How long the bans of one source are, and how many attempts each takes.
+fn grown(judge: &mut Judge, addr: &str, bans: u32) -> Vec<(u64, u32)> {
+    let mut found = Vec::new();
+    for ban in 0..bans {
+        for number in 1.. {
+            let event = failure(addr, "alice", Class::KnownUser, ban * 100 + number);
+            let when = at(i64::from(ban * 100 + number));
+            if let Some(decision) = judge.observe(0, &event, when, Mode::Judge).decision {
+                judge.past.began(decision.prefix, &decision.jail, decision.since);
+                let End::At(end) = decision.until else { panic!("it ends") };
+                found.push((end.since(when).secs(), number));
+                break;
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn bans_grow_and_failures_of_an_old_acquaintance_count_more() {
+    let formula = growth::formula::Formula::parse("ban.Time * (ban.Count + 1)").ok();
+    let mut judge = judge(growing(growth::Growth { formula, ..growth::Growth::default() }));
+    assert_eq!(grown(&mut judge, "192.0.2.1", 4), [(60, 4), (120, 2), (180, 2), (240, 1)]);
+    // An IPv6 network is one source.
+    assert_eq!(grown(&mut judge, "2001:db8::1", 1), [(60, 4)]);
+    assert_eq!(grown(&mut judge, "2001:db8::2", 1), [(120, 2)]);
+}
+
+#[test]
+fn bans_by_other_jails_lengthen_those_of_a_jail_that_says_so() {
+    for (overalljails, length) in [(false, 60), (true, 240)] {
+        let mut judge = judge(growing(growth::Growth { overalljails, ..growth::Growth::default() }));
+        let other = JailName::new("other").unwrap();
+        judge.past.began("192.0.2.1".parse().unwrap(), &other, at(0));
+        judge.past.began("192.0.2.1".parse().unwrap(), &other, at(1));
+        assert_eq!(grown(&mut judge, "192.0.2.1", 1), [(length, 4)]);
+    }
 }

@@ -2,15 +2,18 @@
 //!
 //! A known place is judged mildly: each failure counts one point at most, and its first ban is short.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
 /// Good logins of the last [`MEMORY`].
 #[derive(Debug, Default)]
 pub struct Trust {
     places: HashMap<IpAddr, (Timestamp, Option<String>)>,
+    /// The same addresses, in order: whose network is asked for.
+    sorted: BTreeSet<IpAddr>,
 }
 
 /// How long a good login is remembered. Source: design, "Recent good logins".
@@ -23,8 +26,12 @@ impl Trust {
     pub fn good_login(&mut self, addr: IpAddr, user: Option<&str>, when: Timestamp) {
         if self.places.len() >= MAX_PLACES && !self.places.contains_key(&addr) {
             let oldest = self.places.iter().min_by_key(|(_, (time, _))| *time).map(|(addr, _)| *addr);
-            oldest.and_then(|addr| self.places.remove(&addr));
+            if let Some(addr) = oldest {
+                self.places.remove(&addr);
+                self.sorted.remove(&addr);
+            }
         }
+        self.sorted.insert(addr);
         let entry = self.places.entry(addr).or_insert((when, None));
         if when >= entry.0 {
             *entry = (when, user.map(str::to_owned));
@@ -52,8 +59,15 @@ impl Trust {
         self.places.iter().map(|(addr, (time, _))| (*addr, *time))
     }
 
+    /// Known places inside `prefix`, in order.
+    pub fn known_inside(&self, prefix: Prefix, now: Timestamp) -> impl Iterator<Item = IpAddr> {
+        let inside = self.sorted.range(prefix.addr()..=prefix.last_addr()).copied();
+        inside.filter(move |addr| self.is_known_place(*addr, now))
+    }
+
     /// Forgets what is too old.
     pub fn sweep(&mut self, now: Timestamp) {
         self.places.retain(|_, (time, _)| now.since(*time) < MEMORY);
+        self.sorted.retain(|addr| self.places.contains_key(addr));
     }
 }

@@ -24,6 +24,8 @@ pub enum Ended {
     Expired,
     /// Somebody lifted it.
     Lifted,
+    /// It was a network of neighbours, and what is known now asks for another one or for none.
+    Narrowed,
 }
 
 /// How many prefixes there are of each length, by family; only lengths that there are, the shortest first.

@@ -47,7 +47,9 @@ type Before = BTreeMap<Element, Option<End>>;
 pub struct Projection {
     points: HashMap<Element, End>,
     nets: BTreeMap<Element, End>,
-    /// Every scope that a point ever had; as many as there are jails at most.
+    /// The prefixes of the ledger whose pieces are in `nets`.
+    wide: BTreeSet<Prefix>,
+    /// Every scope that a ban ever had; as many as there are jails at most.
     scopes: BTreeSet<Scope>,
 }
 
@@ -62,9 +64,12 @@ impl Projection {
         for prefix in dirty.iter().filter(|prefix| !is_net(**prefix, never)) {
             self.update_point(*prefix, ledger.of(*prefix), never, &mut before);
         }
-        if dirty.iter().any(|prefix| is_net(*prefix, never)) {
-            self.replace_nets(nets(ledger, never), &mut before);
-        }
+        self.update_nets(
+            dirty.iter().copied().filter(|prefix| is_net(*prefix, never)),
+            ledger,
+            never,
+            &mut before,
+        );
         self.changes_since(before)
     }
 
@@ -89,7 +94,10 @@ impl Projection {
         for prefix in points {
             projection.update_point(prefix, ledger.of(prefix), never, &mut Before::default());
         }
-        projection.nets = nets(ledger, never);
+        projection.scopes.extend(ledger.iter().map(|ban| ban.scope.clone()));
+        projection.wide =
+            ledger.iter().map(|ban| ban.prefix).filter(|prefix| is_net(*prefix, never)).collect();
+        projection.nets = nets(projection.wide.iter().flat_map(|prefix| ledger.of(*prefix)), never);
         projection
     }
 
@@ -109,12 +117,47 @@ impl Projection {
         }
     }
 
-    fn replace_nets(&mut self, wanted: BTreeMap<Element, End>, before: &mut Before) {
-        let changed = |element: &&Element| self.nets.get(*element) != wanted.get(*element);
-        for element in self.nets.keys().chain(wanted.keys()).filter(changed) {
-            before.entry(element.clone()).or_insert_with(|| self.end_of(element));
+    /// Flattens anew where networks changed, and only there: prefixes nest, so all that one of them can touch lies inside
+    /// the widest ban around it.
+    fn update_nets(
+        &mut self,
+        dirty: impl Iterator<Item = Prefix>,
+        ledger: &Ledger,
+        never: &NeverBan,
+        before: &mut Before,
+    ) {
+        let mut roots = BTreeSet::new();
+        for prefix in dirty {
+            let around = (0..prefix.prefix_len()).map(|len| prefix.widened(len));
+            roots.insert(around.into_iter().find(|wider| self.wide.contains(wider)).unwrap_or(prefix));
+            self.scopes.extend(ledger.of(prefix).iter().map(|ban| ban.scope.clone()));
+            match ledger.of(prefix).is_empty() {
+                true => self.wide.remove(&prefix),
+                false => self.wide.insert(prefix),
+            };
         }
-        self.nets = wanted;
+        for root in roots {
+            let inside = root..=Prefix::host(root.last_addr());
+            let bans = self.wide.range(inside.clone()).flat_map(|prefix| ledger.of(*prefix));
+            let wanted = nets(bans, never);
+            let element = |scope: &Scope, prefix| Element { scope: scope.clone(), prefix };
+            let old = self.scopes.iter().flat_map(|scope| {
+                let within = element(scope, *inside.start())..=element(scope, *inside.end());
+                self.nets.range(within).map(|(element, _)| element.clone())
+            });
+            let touched: BTreeSet<Element> = old.chain(wanted.keys().cloned()).collect();
+            for element in touched {
+                let new = wanted.get(&element).copied();
+                if self.nets.get(&element).copied() == new {
+                    continue;
+                }
+                before.entry(element.clone()).or_insert_with(|| self.end_of(&element));
+                match new {
+                    Some(end) => self.nets.insert(element, end),
+                    None => self.nets.remove(&element),
+                };
+            }
+        }
     }
 
     /// The element's end. A piece of a network may be a single address that is banned by itself, too.
@@ -188,9 +231,9 @@ fn same_end(left: End, right: End) -> bool {
     }
 }
 
-/// The pieces of all networks: of any ban outside the never-ban set, of forced ones also inside.
-fn nets(ledger: &Ledger, never: &NeverBan) -> BTreeMap<Element, End> {
-    let all = || ledger.iter().filter(|ban| ban.scope != Scope::Nothing && is_net(ban.prefix, never));
+/// The pieces of networks: of any ban outside the never-ban set, of forced ones also inside.
+fn nets<'a>(bans: impl Iterator<Item = &'a Ban> + Clone, never: &NeverBan) -> BTreeMap<Element, End> {
+    let all = || bans.clone().filter(|ban| ban.scope != Scope::Nothing);
     let mut pieces = flatten(all(), |piece| never.subtract(piece));
     pieces.extend(flatten(all().filter(|ban| ban.forced), |piece| never.intersect(piece)));
     pieces

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::event::{JailName, Origin, Scope};
+use crate::filter::fail2ban::Subject;
 use crate::jail::never::NeverBan;
 use crate::ledger::{Ban, Change, Ended, Installed};
 use crate::net::Prefix;
@@ -21,6 +22,7 @@ impl Machine {
         let mut dirty = BTreeSet::new();
         for ban in bans {
             if let Some(ban) = self.ledger.ban(ban) {
+                self.banned_by_hand(&ban);
                 dirty.insert(ban.prefix);
                 out.push(Effect::Record(Record::Banned(ban.clone())));
                 out.push(Effect::Say(Notice::Banned(ban)));
@@ -31,7 +33,8 @@ impl Machine {
         changed
     }
 
-    /// Lifts the bans of these prefixes, or every ban if there are none given; of one jail or of all.
+    /// Lifts the bans of these prefixes, or every ban if there are none given; of one jail or of all. A network that was
+    /// banned for its neighbours goes with any of its addresses.
     pub fn unban(
         &mut self,
         prefixes: Option<&[Prefix]>,
@@ -47,14 +50,31 @@ impl Machine {
                 &all
             }
         };
+        let now = self.now(now);
         let mut gone = Vec::new();
         for prefix in prefixes {
             gone.extend(self.ledger.unban(*prefix, jail));
+            gone.extend(self.lift_nets(*prefix, jail));
             self.judge.forget(*prefix, jail);
+            self.forget_matches(*prefix, jail);
         }
-        let now = self.now(now);
+        for ban in &gone {
+            self.pardon(ban.prefix, &ban.jail, now);
+        }
         self.ended(&gone, Ended::Lifted, now, out);
         gone
+    }
+
+    /// What somebody's failures showed goes with their count.
+    fn forget_matches(&mut self, prefix: Prefix, jail: Option<&JailName>) {
+        if self.matches.is_empty() {
+            return;
+        }
+        for (index, known) in (0..).zip(self.judge.jails()) {
+            if jail.is_none_or(|jail| *jail == known.name) {
+                self.matches.remove(&(index, Subject::Net(prefix)));
+            }
+        }
     }
 
     /// Ends bans whose time is over and forgets what is too old. Call it at [`Machine::next_deadline`].
@@ -63,6 +83,8 @@ impl Machine {
         self.tick_fuse(now, out);
         let gone = self.ledger.expire(now);
         self.ended(&gone, Ended::Expired, now, out);
+        self.end_identities(now, out);
+        self.widen_anew(now, out);
     }
 
     /// Forgets what is too old in the windows; some work, once a minute is enough.
@@ -72,11 +94,19 @@ impl Machine {
         out.extend(outages.into_iter().map(|change| Effect::Say(Notice::Outage(change))));
         out.extend(stealth.into_iter().map(|change| Effect::Say(Notice::Stealth(change))));
         self.sweep_alerts(now);
+        self.sweep_neighbours(now);
     }
 
     /// When [`Machine::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.ledger.next_end().into_iter().chain(self.fuse.deadline()).min()
+        let end = self
+            .ledger
+            .next_end()
+            .into_iter()
+            .chain(self.identities.next_end())
+            .chain(self.fuse.deadline())
+            .min();
+        if self.stale.is_empty() { end } else { Some(self.now) }
     }
 
     pub(super) fn ended(&mut self, gone: &[Ban], how: Ended, now: Timestamp, out: &mut Vec<Effect>) {
@@ -84,13 +114,14 @@ impl Machine {
         for ban in gone {
             dirty.insert(ban.prefix);
             self.after_ban.remove(&ban.prefix);
+            self.net_ended(ban, how);
             out.push(Effect::Record(Record::Ended(ban.clone(), how, now)));
             out.push(Effect::Say(Notice::Ended(ban.clone(), how)));
         }
         self.project(&dirty, out);
     }
 
-    fn project(&mut self, dirty: &BTreeSet<Prefix>, out: &mut Vec<Effect>) {
+    pub(super) fn project(&mut self, dirty: &BTreeSet<Prefix>, out: &mut Vec<Effect>) {
         if dirty.is_empty() {
             return;
         }

@@ -92,6 +92,7 @@ impl Machine {
             if event.outcome == Outcome::Success && event.user.is_some() {
                 let port = event.connection.as_ref().and_then(|connection| connection.port);
                 out.push(Effect::LoggedIn(attempt.addr, port));
+                self.spare_from_nets(Prefix::host(attempt.addr));
             }
             if let Some(subject) = subject.filter(|_| banned && phase == Phase::Live) {
                 self.seen_although_banned(&name, subject, now, out);
@@ -153,16 +154,19 @@ impl Machine {
                 false => self.take_ban(jail, decision, now, out),
             };
         }
-        let talks = || self.talks_to.iter().any(|addr| decision.prefix.contains_addr(*addr));
+        decision.scope = self.scope_of(decision.prefix, &decision.jail);
+        self.take_ban(jail, decision, now, out);
+    }
+
+    /// Which traffic a ban of `prefix` shuts out (`scope`).
+    pub(super) fn scope_of(&self, prefix: Prefix, jail: &JailName) -> Scope {
+        let talks = || self.talks_to.range(prefix.addr()..=prefix.last_addr()).next().is_some();
         let limited = match self.limit_to_ports {
             ScopeRule::All => false,
             ScopeRule::Ports => true,
             ScopeRule::Auto => talks(),
         };
-        if limited {
-            decision.scope = Scope::Ports(decision.jail.clone());
-        }
-        self.take_ban(jail, decision, now, out);
+        if limited { Scope::Ports(jail.clone()) } else { Scope::All }
     }
 
     pub(super) fn take_ban(
@@ -179,8 +183,13 @@ impl Machine {
         if let Some(counters) = self.counters.get_mut(usize::from(jail)) {
             counters.bans += 1;
         }
+        let widens = self.offended(&decision);
         if !decision.until.is_over(now) {
+            let (prefix, name) = (decision.prefix, decision.jail.clone());
             self.ban(decision, out);
+            if widens {
+                self.widen(&name, prefix, now, out);
+            }
         }
     }
 }

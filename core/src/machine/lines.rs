@@ -8,7 +8,18 @@ use crate::jail::{JailIndex, Mode};
 use crate::net::Prefix;
 use crate::time::Timestamp;
 
-use super::{Effect, Evidence, Extractor, Machine, Notice, Phase, Record, Unresolved};
+use smol_str::SmolStr;
+
+use super::{Effect, Extractor, Machine, Notice, Phase, Record, Unresolved};
+
+/// What the failures of one source showed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    pub(super) lines: Vec<SmolStr>,
+    pub(super) captures: Vec<(SmolStr, SmolStr)>,
+    /// The address beside an identity.
+    pub(super) addr: Option<Prefix>,
+}
 
 /// So many sources' lines are kept for commands.
 const MOST_MATCHES: usize = 10_000;
@@ -60,15 +71,16 @@ impl Machine {
                 if hit.matches.is_empty() {
                     return self.line_failure(jail, &failure, phase, now, out);
                 }
-                self.keep_matches(jail, prefix, hit.matches);
-                let evidence = self.evidence((jail, reader), &name, prefix);
+                let source = Subject::Net(prefix);
+                self.keep((jail, reader), source.clone(), hit.matches, None);
+                let evidence = self.evidence(jail, &name, source.clone());
                 let before = out.len();
                 self.line_failure(jail, &failure, phase, now, out);
                 // Only a ban wants to know what led to it.
                 let bans =
                     |effect: &Effect| matches!(effect, Effect::Ask(_) | Effect::Record(Record::Banned(_)));
                 if out[before..].iter().any(bans) {
-                    self.matches.remove(&(jail, prefix));
+                    self.matches.remove(&(jail, source));
                     out.insert(before, Effect::Evidence(Box::new(evidence)));
                 }
             }
@@ -81,6 +93,9 @@ impl Machine {
                 })));
             }
             Subject::Name(text) | Subject::Id(text) => {
+                if self.identity_failure((jail, reader), &text, hit, now, out) {
+                    return;
+                }
                 if self.identity_warned.insert(name.clone()) {
                     out.push(Effect::Say(Notice::NoAddress(name, text)));
                 }
@@ -159,26 +174,34 @@ impl Machine {
         JailIndex::try_from(at).ok()
     }
 
-    fn keep_matches(&mut self, jail: JailIndex, prefix: Prefix, mut lines: Vec<smol_str::SmolStr>) {
-        if self.matches.len() >= MOST_MATCHES && !self.matches.contains_key(&(jail, prefix)) {
+    /// Keeps what a failure showed: the last lines, and what the first of them captured.
+    pub(super) fn keep(
+        &mut self,
+        (jail, reader): (JailIndex, usize),
+        source: Subject,
+        mut lines: Vec<SmolStr>,
+        addr: Option<Prefix>,
+    ) {
+        let key = (jail, source);
+        let is_new = !self.matches.contains_key(&key);
+        if is_new && self.matches.len() >= MOST_MATCHES {
             self.matches.clear();
         }
+        let captures = if is_new { self.captures((jail, reader)) } else { Vec::new() };
         let most = self.judge.line_rules(jail).map_or(0, |rules| rules.maxmatches as usize);
-        let kept = self.matches.entry((jail, prefix)).or_default();
-        kept.append(&mut lines);
-        let extra = kept.len().saturating_sub(most);
-        kept.drain(..extra);
+        let kept = self.matches.entry(key).or_insert(Kept { lines: Vec::new(), captures, addr });
+        kept.lines.append(&mut lines);
+        let extra = kept.lines.len().saturating_sub(most);
+        kept.lines.drain(..extra);
     }
 
-    fn evidence(&self, (jail, reader): (JailIndex, usize), name: &JailName, prefix: Prefix) -> Evidence {
+    pub(super) fn captures(&self, (jail, reader): (JailIndex, usize)) -> Vec<(SmolStr, SmolStr)> {
         let readers = self.extractors.get(usize::from(jail));
-        let captures = match readers.and_then(|readers| readers.get(reader)) {
+        match readers.and_then(|readers| readers.get(reader)) {
             Some(Extractor::Lines(filter)) => {
                 filter.captures().map(|(name, value)| (name.into(), value.text())).collect()
             }
             _ => Vec::new(),
-        };
-        let matches = self.matches.get(&(jail, prefix)).cloned().unwrap_or_default();
-        Evidence { jail: name.clone(), prefix, matches, captures }
+        }
     }
 }

@@ -6,10 +6,12 @@
 mod alerts;
 mod bans;
 mod fuse;
+mod identities;
 mod judging;
 mod lines;
+mod widening;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -17,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::event::{Attempt, Decision, JailName, Origin};
-use crate::filter::fail2ban::Fail2banFilter;
+use crate::filter::fail2ban::{Fail2banFilter, Subject};
 use crate::filter::{Filter, btmp};
 use crate::jail::replay::PastBan;
+use crate::jail::widen::neighbours::Neighbours;
 use crate::jail::{JailIndex, Judge, outage, proxies, stealth};
 use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
@@ -27,6 +30,8 @@ use crate::time::Timestamp;
 
 pub use alerts::{Alert, Reason};
 pub use fuse::{Fuse, Level};
+pub use identities::{Identities, IdentityBan};
+pub use widening::{Spared, Widening};
 
 /// How a line relates to the daemon's life; decides by which clock it is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +95,7 @@ pub struct Evidence {
     /// The jail that banned.
     pub jail: JailName,
     /// Whom.
-    pub prefix: Prefix,
+    pub subject: Subject,
     /// The last matched lines; hostile text.
     pub matches: Vec<SmolStr>,
     /// What the filter captured, by the names of its groups; hostile text.
@@ -104,6 +109,10 @@ pub enum Notice {
     Banned(Ban),
     /// A ban ended.
     Ended(Ban, Ended),
+    /// A ban of somebody who is no address began.
+    IdentityBanned(IdentityBan),
+    /// Such a ban ended.
+    IdentityEnded(IdentityBan, Ended),
     /// A jail counts somebody who is no address, and whom nothing can shut out; said once a jail.
     NoAddress(JailName, SmolStr),
     /// A line's stamp is this many seconds off the time of its arrival; said once a jail.
@@ -154,6 +163,8 @@ pub struct Machine {
     pub judge: Judge,
     /// The bans in force.
     pub ledger: Ledger,
+    /// The bans in force of whom no address names.
+    pub identities: Identities,
     projection: Projection,
     enforcing: bool,
     limit_to_ports: ScopeRule,
@@ -162,9 +173,13 @@ pub struct Machine {
     /// Jails for which it was said that somebody is no address.
     identity_warned: HashSet<JailName>,
     /// What led to the failures of each source, for jails that run commands.
-    matches: HashMap<(JailIndex, Prefix), Vec<SmolStr>>,
+    matches: HashMap<(JailIndex, Subject), lines::Kept>,
     after_ban: HashMap<Prefix, u32>,
-    talks_to: HashSet<IpAddr>,
+    talks_to: BTreeSet<IpAddr>,
+    /// Who offended lately, of each jail that counts attempts.
+    neighbours: BTreeMap<JailName, Neighbours>,
+    /// Networks of neighbours to be looked at again.
+    stale: BTreeSet<(JailName, Prefix)>,
     alerts: alerts::Alerts,
     fuse: Fuse,
     withheld: alerts::Withheld,
@@ -190,6 +205,7 @@ impl Machine {
             extractors,
             judge,
             ledger: Ledger::default(),
+            identities: Identities::default(),
             projection: Projection::default(),
             enforcing: true,
             limit_to_ports,
@@ -198,7 +214,9 @@ impl Machine {
             identity_warned: HashSet::new(),
             matches: HashMap::new(),
             after_ban: HashMap::new(),
-            talks_to: HashSet::new(),
+            talks_to: BTreeSet::new(),
+            neighbours: BTreeMap::new(),
+            stale: BTreeSet::new(),
             alerts: alerts::Alerts::default(),
             fuse: Fuse::default(),
             withheld: alerts::Withheld::new(),
@@ -250,7 +268,10 @@ impl Machine {
 
     /// Replaces the addresses that this host itself has connections to.
     pub fn set_talks_to(&mut self, addresses: HashSet<IpAddr>) {
+        let addresses: BTreeSet<IpAddr> = addresses.into_iter().collect();
+        let new: Vec<IpAddr> = addresses.difference(&self.talks_to).copied().collect();
         self.talks_to = addresses;
+        new.into_iter().for_each(|addr| self.spare_from_nets(Prefix::host(addr)));
     }
 
     /// Takes over the jails and settings of a machine that was built from a new configuration. Counts and bans
@@ -268,6 +289,7 @@ impl Machine {
         self.limit_to_ports = new.limit_to_ports;
         self.set_fuse(new.fuse.limit());
         self.judge.adopt(new.judge);
+        self.set_widening(new.neighbours.into_iter().map(|(jail, new)| (jail, new.budget())));
         let names: HashSet<&JailName> = self.judge.jails().iter().map(|jail| &jail.name).collect();
         let orphans =
             self.ledger.iter().filter(|ban| ban.origin == Origin::Local && !names.contains(&ban.jail));
@@ -276,6 +298,8 @@ impl Machine {
             orphans.iter().flat_map(|(prefix, jail)| self.ledger.unban(*prefix, Some(jail))).collect();
         let now = self.now(now);
         self.ended(&gone, Ended::Lifted, now, out);
+        let names: HashSet<JailName> = self.judge.jails().iter().map(|jail| jail.name.clone()).collect();
+        self.lift_identities(|ban| !names.contains(&ban.jail), out);
     }
 
     /// Takes over the ledger as it was kept: bans in force, counted attempts, and what became of bans, both in
@@ -287,6 +311,7 @@ impl Machine {
             self.ledger.ban(ban);
         }
         self.judge.replay(attempts, past);
+        self.restore_neighbours(past);
         self.projection = Projection::of(&self.ledger, &self.judge.never);
     }
 }

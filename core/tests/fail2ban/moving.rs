@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pillory_core::config::fail2ban::{self, ReadOptions};
 use pillory_core::config::{Config, raw, resolve};
 use pillory_core::event::{Line, Outcome};
-use pillory_core::filter::{Clock, Filter, Verdict, catalog};
+use pillory_core::filter::{Clock, Filter, Verdict};
 use pillory_core::time::Timestamp;
 
 use crate::corpus::{corpus, records, zone};
@@ -16,12 +16,23 @@ fn config(toml: &str) -> Config {
     read.map_err(|problems| format!("{problems:?}\n{toml}")).unwrap()
 }
 
-/// Where a filter that was written into a configuration of ours decides otherwise, and why.
+/// Stock jails that no configuration of ours can say, and why: none.
+const LEFT_OUT: [(&str, &str); 0] = [];
+
+/// On how many samples a jail of ours decides otherwise, and why.
 const DIFFERENCES: [(&str, usize, &str); 4] = [
-    ("3proxy", 3, "stamps whose day comes first are not found by our own dates, so they stay in the line"),
-    ("domino-smtp", 3, "the same"),
-    ("monit", 3, "stamps with a zone in front are not found by our own dates"),
+    (
+        "dovecot",
+        6,
+        "the built-in filter: it knows more endings of a login, and takes no refusal of plain text for a guess",
+    ),
     ("mysqld-auth", 1, "a name is no address for our own filters"),
+    (
+        "pam-generic",
+        5,
+        "the built-in filter: names are no addresses, and a line with two hosts tells of neither",
+    ),
+    ("sshd", 33, "the built-in filter: it counts attempts, by lines that name their address, and no names"),
 ];
 
 #[test]
@@ -36,23 +47,17 @@ fn every_stock_jail_becomes_a_valid_configuration_or_is_named() {
     assert_eq!(moved, found.moved());
     let config = config(&moved.toml);
     let is_there = |name: &String| config.jails.iter().any(|jail| jail.name.as_str() == name);
-    let is_named =
-        |name: &String| moved.lost.iter().any(|lost| lost.starts_with(&format!("jail {name:?} is left out")));
     assert!(jails.len() > 80);
-    for name in &jails {
-        assert!(is_there(name) != is_named(name), "{name}");
-    }
-    eprintln!(
-        "{} of {} jails have an equivalent",
-        jails.iter().filter(|name| is_there(name)).count(),
-        jails.len()
-    );
+    let left_out: Vec<&str> = jails.iter().filter(|name| !is_there(name)).map(String::as_str).collect();
+    assert_eq!(left_out, LEFT_OUT.map(|(name, _)| name), "{:#?}", moved.lost);
+    eprintln!("{} of {} jails have an equivalent", jails.len() - left_out.len(), jails.len());
     let Some(root) = corpus() else { return };
     let mut filters: BTreeMap<String, Filter> = BTreeMap::new();
-    for jail in config.jails.iter().filter(|jail| catalog::text(jail.name.as_str()).is_none()) {
+    for jail in config.jails.iter() {
         filters.insert(jail.name.to_string(), Filter::compile(&jail.filter).unwrap());
     }
-    let clock = Clock { now: Timestamp::from_secs(1_124_013_600), zone: zone() };
+    // Later than every sample: in what year they were written a line of this year would not say.
+    let clock = Clock { now: Timestamp::from_secs(1_795_348_800), zone: zone() };
     let mut differences: BTreeMap<String, usize> = BTreeMap::new();
     let mut same = 0;
     for record in records(&root) {
@@ -77,5 +82,5 @@ fn every_stock_jail_becomes_a_valid_configuration_or_is_named() {
     eprintln!("{same} samples decide alike, {} do not", differences.values().sum::<usize>());
     let listed = DIFFERENCES.iter().map(|(filter, count, _)| ((*filter).to_owned(), *count)).collect();
     assert_eq!(differences, listed, "a difference came, or went away: list it, or take it off the list");
-    assert!(same > 200, "{same}");
+    assert!(same > 400, "{same}");
 }

@@ -235,8 +235,8 @@ fn shown(jail: &F2bJail) -> Map<String, Value> {
         "ignoreself": jail.ignoreself, "ignorecommand": jail.ignorecommand,
         "ignorecache": jail.ignorecache.as_ref().map(|cache| format!(
             "key=\"{}\", max-count={}, max-time={}", cache.key, cache.max_count, cache.max_time)),
-        "bantime.increment": growth.increment, "bantime.overalljails": growth.overalljails,
-        "bantime.formula": growth.formula, "bantime.factor": growth.factor.map(|factor| factor.to_string()),
+        "bantime.increment": jail.increment, "bantime.overalljails": growth.overalljails,
+        "bantime.formula": growth.formula.as_ref().map(|formula| formula.text()), "bantime.factor": growth.factor.map(|factor| factor.to_string()),
         "bantime.multipliers": (!growth.multipliers.is_empty()).then(|| {
             growth.multipliers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         }),

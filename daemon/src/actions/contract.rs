@@ -77,7 +77,7 @@ fn jail(name: &str) -> JailName {
 }
 
 fn ports() -> Vec<(JailName, Vec<Port>)> {
-    let port = |protocol, low, high| Port { protocol, range: (low, high) };
+    let port = |protocol, low, high| Port::dropped(protocol, (low, high));
     vec![
         (jail("sshd"), vec![port(6, 22, 22)]),
         (jail("a-jail-whose-name-is-much-too-long-for-a-set"), vec![port(6, 80, 80), port(17, 5000, 5100)]),

@@ -11,6 +11,7 @@ pub mod nullroute;
 #[cfg(test)]
 mod contract;
 
+use pillory_core::config::fail2ban::native::{Block, Way};
 use pillory_core::event::JailName;
 use pillory_core::net::Prefix;
 use pillory_core::time::Timestamp;
@@ -26,6 +27,17 @@ pub struct Port {
     pub protocol: u8,
     /// First and last port of the range.
     pub range: (u16, u16),
+    /// What becomes of packets to it.
+    pub block: Block,
+    /// Which packets are looked at.
+    pub way: Way,
+}
+
+impl Port {
+    /// Whatever arrives there is dropped.
+    pub fn dropped(protocol: u8, range: (u16, u16)) -> Port {
+        Port { protocol, range, block: Block::Drop, way: Way::Arriving }
+    }
 }
 
 /// Ports that only some may connect to.

@@ -1,4 +1,4 @@
-//! Commands that ask the running daemon: `status`, `list`, `explain`.
+//! Commands that ask the running daemon: `status` and `list`.
 
 use std::fmt::Write;
 
@@ -13,7 +13,6 @@ use crate::clock;
 use crate::control::Request;
 
 use super::client::{parse_time, word};
-use super::rows::local;
 use super::{Client, Failure, Outcome, count, exit, past, red};
 
 /// `pillory status`
@@ -102,6 +101,9 @@ fn status_text(value: &Value) -> String {
             jail["banned"],
             jail["bans_total"]
         );
+        for ban in jail["identities"].as_array().into_iter().flatten() {
+            let _ = writeln!(text, "  {:<14} banned by commands: {}", "", word(&ban["id"]));
+        }
     }
     text
 }
@@ -171,61 +173,4 @@ fn ban_line(ban: &Value) -> String {
             word(&ban["origin"])
         }
     )
-}
-
-/// `pillory explain`
-#[derive(Debug, clap::Args)]
-pub(crate) struct Explain {
-    /// An address or network.
-    prefix: Prefix,
-    #[command(flatten)]
-    client: Client,
-}
-
-impl Explain {
-    pub(crate) fn run(&self) -> Outcome {
-        let reply = self.client.ask(&Request::Explain(self.prefix))?;
-        self.client.show(&reply, |value| {
-            let mut text = String::new();
-            let bans = value["bans"].as_array().map_or(&[][..], Vec::as_slice);
-            let state = match (bans.is_empty(), value["enforcing"] == true) {
-                (true, _) => "is not banned",
-                (false, true) => "is banned",
-                (false, false) => "is banned, but nothing is enforced now (see `pillory status`)",
-            };
-            let _ = writeln!(text, "{} {state}", self.prefix.short());
-            bans.iter().for_each(|ban| {
-                let _ = write!(text, "  {}", ban_line(ban));
-                text.push_str(&past::ban_times(ban));
-            });
-            for never in value["never_banned"].as_array().into_iter().flatten() {
-                let _ =
-                    writeln!(text, "  never banned: {} is {}", word(&never["prefix"]), word(&never["why"]));
-            }
-            for jail in value["points"].as_array().into_iter().flatten() {
-                let findtime = Span::from_secs(jail["findtime_s"].as_u64().unwrap_or(0));
-                let attempts = count(jail["attempts"].as_u64().unwrap_or(0), "attempt");
-                let lapse = match jail["until"].is_null() {
-                    true => String::new(),
-                    false => format!(", the last of them until {}", local(&jail["until"])),
-                };
-                let _ = writeln!(
-                    text,
-                    "  jail {}: {} of {} points, {attempts} within {findtime}{lapse}",
-                    word(&jail["jail"]),
-                    jail["points"],
-                    jail["maxretry"],
-                );
-            }
-            if let Some(times @ 1..) = value["earlier_bans"].as_u64() {
-                let _ = writeln!(text, "  banned {} so far", count(times, "time"));
-            }
-            if let Some(login) = value["last_good_login"].as_object() {
-                let _ =
-                    writeln!(text, "  last good login: {} {}", word(&login["time"]), word(&login["user"]));
-            }
-            text.push_str(&past::explained(value));
-            text
-        })
-    }
 }

@@ -7,16 +7,17 @@ use tracing::{info, warn};
 
 use pillory_core::config::Config;
 use pillory_core::jail::secret::Secret;
-use pillory_core::jail::trust;
+use pillory_core::jail::{trust, widen};
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
 
 use crate::actions::{self, Action, ActionError, Restriction, dryrun};
 use crate::engine::jails::Readers;
-use crate::engine::{META_OFF, META_PROXIES, META_SECRET};
+use crate::engine::{META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
 use crate::sources::Position;
 use crate::store::META_ANEW;
 use crate::store::keeper::Started;
+use crate::store::query::Since;
 use crate::{clock, facts, ports};
 
 use super::run::refused;
@@ -41,9 +42,8 @@ pub(super) fn restore(
     let now = clock::now();
     let longest =
         config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
-    let restored = store
-        .restore(now - longest, now - trust::MEMORY)
-        .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
+    let since = Since { failures: now - longest, logins: now - trust::MEMORY, bans: now - widen::EVIDENCE };
+    let restored = store.restore(since).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
     for (prefix, jail, when) in &restored.past_bans {
         machine.judge.past.began(*prefix, jail, *when);
         machine.banned_before(jail);
@@ -54,6 +54,14 @@ pub(super) fn restore(
     }
     if let Some(kept) = restored.meta.get(META_PROXIES) {
         machine.judge.proxies.restore(kept, now);
+    }
+    if let Some(kept) = restored.meta.get(META_IDENTITIES).filter(|kept| !kept.is_empty()) {
+        match serde_json::from_str(kept) {
+            Ok(bans) => machine.identities.restore(bans, now),
+            Err(error) => {
+                warn!(%error, "bans of identities that are no addresses cannot be read; they are gone")
+            }
+        }
     }
     machine.judge.secret = secret(restored.meta.get(META_SECRET));
     let off = match restored.meta.get(META_OFF).map(String::as_str) {

@@ -8,17 +8,20 @@ mod check;
 mod client;
 pub(crate) mod configfile;
 mod doctor;
+mod explain;
 pub(crate) mod fail2ban;
 mod import;
 mod offline;
 mod order;
 mod past;
+mod rehearse;
 mod rescue;
 mod restrict;
 mod rows;
 pub(crate) mod run;
 mod scan;
 mod test_filter;
+mod widening;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -136,7 +139,7 @@ enum Command {
     /// Enforce again.
     On(order::On),
     /// Why a prefix is banned or not.
-    Explain(ask::Explain),
+    Explain(explain::Explain),
     /// The attempts seen, newest last.
     Attempts(rows::Rows),
     /// The bans and unbans, newest last.
@@ -159,6 +162,8 @@ enum Command {
     TestFilter(test_filter::TestFilter),
     /// Who attacked, how hard, who would be banned; offline, from files.
     Scan(scan::Scan),
+    /// What a policy would have done with the logs of the past.
+    Rehearse(rehearse::Rehearse),
 }
 
 /// Runs the program.
@@ -195,6 +200,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Import(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Scan(command) => command.run(),
+        Command::Rehearse(command) => command.run(),
         Command::TestFilter(command) => command.run(),
         Command::Doctor(command) => command.run(),
     };

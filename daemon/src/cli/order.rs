@@ -130,7 +130,11 @@ impl Unban {
             for ban in lifted {
                 let _ = writeln!(text, "unbanned {} ({})", word(&ban["prefix"]), word(&ban["jail"]));
             }
-            if lifted.is_empty() {
+            let identities = value["identities"].as_array().map_or(&[][..], Vec::as_slice);
+            for ban in identities {
+                let _ = writeln!(text, "unbanned {} ({})", word(&ban["id"]), word(&ban["jail"]));
+            }
+            if lifted.is_empty() && identities.is_empty() {
                 text.push_str("nothing of this was banned\n");
             }
             for ban in value["still_banned_by"].as_array().into_iter().flatten() {

@@ -1,6 +1,4 @@
-//! What `status` and `explain` tell of the past, and of who asks: you, the effect so far, evidence, history.
-
-use std::fmt::Write;
+//! What `status` tells of who asks and of the past: you, the effect so far.
 
 use serde_json::{Value, json};
 
@@ -9,11 +7,8 @@ use pillory_core::net::Prefix;
 use crate::control::Request;
 
 use super::client::{caller, word};
-use super::rows::{history_line, local};
+use super::rows::local;
 use super::{Client, count, red};
-
-/// So many attempts and rows of history are shown to people.
-const SHOWN: usize = 10;
 
 /// What holds for the address from which the caller's ssh session comes; null if there is none.
 pub(super) fn you(client: &Client) -> Value {
@@ -59,55 +54,4 @@ pub(super) fn effect_text(effect: &Value) -> String {
     };
     let (attempts, bans) = (count(attempts, "attempt"), count(bans, "ban"));
     format!("so far, since {}: {attempts}, {bans}{dropped}\n", local(&effect["since"]))
-}
-
-/// When a ban began, and when it ends.
-pub(super) fn ban_times(ban: &Value) -> String {
-    let until = if ban["until"].is_null() { "lifted by hand".to_owned() } else { local(&ban["until"]) };
-    format!("    since {}, until {until}\n", local(&ban["since"]))
-}
-
-/// Evidence, how much was seen, and the history.
-pub(super) fn explained(value: &Value) -> String {
-    let mut text = String::new();
-    let list = |key: &str| value[key].as_array().map_or(&[][..], Vec::as_slice);
-    let evidence = list("evidence");
-    if !evidence.is_empty() {
-        text.push_str("  evidence\n");
-        shown(&mut text, evidence, attempt_line);
-    }
-    if let Some(attempts) = value["seen"]["attempts"].as_u64() {
-        let (first, last) = (local(&value["seen"]["first"]), local(&value["seen"]["last"]));
-        let when = if first == last { format!("at {first}") } else { format!("from {first} to {last}") };
-        let _ = writeln!(text, "  seen in all: {}, {when}", count(attempts, "attempt"));
-    }
-    let history = list("history");
-    if !history.is_empty() {
-        text.push_str("  history\n");
-        shown(&mut text, history, history_line);
-    }
-    text
-}
-
-/// The newest rows, and how many stand before them.
-fn shown(text: &mut String, rows: &[Value], line: fn(&Value) -> String) {
-    let hidden = rows.len().saturating_sub(SHOWN);
-    if hidden > 0 {
-        let _ = writeln!(text, "    .. {hidden} before these; --json shows them");
-    }
-    for row in rows.iter().skip(hidden) {
-        let _ = writeln!(text, "    {}", line(row).trim_end());
-    }
-}
-
-/// When, by which jail, which user, and what it counts.
-fn attempt_line(row: &Value) -> String {
-    let user = if row["user"].is_null() { "no user".to_owned() } else { word(&row["user"]) };
-    format!(
-        "{}  {} {user}: {} ({} points)",
-        local(&row["time"]),
-        word(&row["jail"]),
-        word(&row["class"]),
-        row["points"]
-    )
 }

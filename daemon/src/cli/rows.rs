@@ -135,7 +135,7 @@ fn attempt_line(row: &Value) -> String {
     )
 }
 
-pub(super) fn history_line(row: &Value) -> String {
+fn history_line(row: &Value) -> String {
     let until = match (row["what"].as_str(), row["until"].is_null()) {
         (Some("ban"), false) => format!("until {}", local(&row["until"])),
         (Some("ban"), true) => "forever".to_owned(),

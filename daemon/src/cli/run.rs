@@ -228,7 +228,8 @@ fn say_what_runs(active: &[discover::ActiveJail], action: &str, state_dir: &Path
     info!(action, state_dir = %state_dir.display(), version = env!("CARGO_PKG_VERSION"), "starting");
     for jail in active {
         let policy = &jail.config.policy;
-        let bantime: Vec<String> = policy.bantime.steps().iter().map(ToString::to_string).collect();
+        let mut bantime: Vec<String> = policy.bantime.steps().iter().map(ToString::to_string).collect();
+        bantime.extend(policy.growth.as_ref().map(|_| "and growing".to_owned()));
         let maxretry = f64::from(policy.maxretry.0) / 100.0;
         info!(jail = %jail.config.name, reads = %jail.reads, why = jail.why, maxretry, findtime = %policy.findtime, bantime = %bantime.join(" "), "jail");
     }

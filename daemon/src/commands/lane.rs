@@ -5,6 +5,7 @@
 //! brought it back; `actionflush` stands for all unbans at the end, if there is one.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use pillory_core::config::fail2ban::F2bAction;
@@ -12,6 +13,9 @@ use pillory_core::config::fail2ban::render::{self, ShellCommand};
 use pillory_core::event::JailName;
 use pillory_core::filter::settings::Options;
 
+use crate::{clock, names};
+
+use super::facts::of_nobody;
 use super::process::{self, CommandError};
 
 /// `inet4`, `inet6`, or nothing where the action makes no difference.
@@ -22,6 +26,8 @@ pub(crate) type Family = Option<&'static str>;
 pub(crate) struct Facts {
     /// The family of the address.
     pub(crate) family: Family,
+    /// The address, if it is of one.
+    pub(crate) addr: Option<IpAddr>,
     /// `ip`, `failures`, `bantime`, `matches` and so on.
     pub(crate) tags: Options,
     /// What the filter captured, by the names of its groups.
@@ -59,19 +65,29 @@ pub(crate) struct Lane {
     pub(crate) jail: JailName,
     action: F2bAction,
     hosts: Options,
+    /// `usedns` lets names be looked up.
+    resolves: bool,
     /// Families that were started, and whether somebody is banned in them.
     started: BTreeMap<Family, bool>,
 }
 
+/// So long the name of an address is looked for; only this action waits.
+const NAME_LIMIT: Duration = Duration::from_secs(5);
+
 const FAMILIES: [Family; 2] = [Some("inet4"), Some("inet6")];
 
 impl Lane {
-    pub(crate) fn new(jail: JailName, action: F2bAction, hosts: Options) -> Lane {
-        Lane { jail, action, hosts, started: BTreeMap::new() }
+    pub(crate) fn new(jail: JailName, action: F2bAction, hosts: Options, resolves: bool) -> Lane {
+        Lane { jail, action, hosts, resolves, started: BTreeMap::new() }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.action.name
+    }
+
+    /// True if some command has this text.
+    pub(crate) fn asks_for(&self, text: &str) -> bool {
+        self.action.properties.values().any(|property| property.contains(text))
     }
 
     /// Does one task.
@@ -204,12 +220,24 @@ impl Lane {
             .action
             .command(operation, family, &self.hosts)
             .map_err(|error| self.error(operation, error.to_string()))?;
-        let mut tags = facts.map(|facts| facts.tags.clone()).unwrap_or_default();
-        if let Some(family) = family {
-            tags.insert("family".to_owned(), family.to_owned());
-        }
+        let tags = match facts {
+            None => of_nobody(family, clock::now()),
+            Some(facts) => {
+                let mut tags = facts.tags.clone();
+                if text.contains("<ip-host>") {
+                    tags.insert("ip-host".to_owned(), self.host_of(facts.addr));
+                }
+                tags
+            }
+        };
         let none = Options::default();
         Ok(render::render(&text, &tags, facts.map_or(&none, |facts| &facts.captures)))
+    }
+
+    /// The name of an address; `None`, as fail2ban has it, if there is none or names are not to be looked up.
+    fn host_of(&self, addr: Option<IpAddr>) -> String {
+        let name = addr.filter(|_| self.resolves).and_then(|addr| names::name_of(addr, NAME_LIMIT));
+        name.unwrap_or_else(|| "None".to_owned())
     }
 
     fn execute(&self, operation: &'static str, command: &ShellCommand) -> Result<(), LaneError> {

@@ -18,6 +18,7 @@ use pillory_core::event::JailName;
 
 use crate::clock::Stopwatch;
 
+pub(crate) use facts::{Background, Merged, Told};
 pub(crate) use lane::{Facts, Lane, Task};
 
 /// So many commands run at once.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use pillory_core::event::Attempt;
 use pillory_core::net::Prefix;
-use pillory_core::time::{Span, Timestamp};
+use pillory_core::time::Span;
 
 use crate::actions::nftables;
 use crate::clock;
@@ -138,11 +138,16 @@ fn until_enough(attempts: Vec<Attempt>, tries: u64) -> Vec<Attempt> {
 
 fn seen(db: &Connection, value: &Value, asked: Prefix) -> Value {
     let subject = value["counted_as"].as_str().and_then(|text| text.parse().ok()).unwrap_or(asked);
-    let found: Option<(u64, Timestamp, Timestamp)> = query::seen(db, subject).ok().flatten();
-    found.map_or(
-        Value::Null,
-        |(attempts, first, last)| json!({"attempts": attempts, "first": stamp(first), "last": stamp(last)}),
-    )
+    query::seen(db, subject).ok().flatten().map_or(Value::Null, |seen| {
+        let user = |(name, attempts): &(String, u64)| json!({"user": name, "attempts": attempts});
+        json!({
+            "attempts": seen.attempts,
+            "first": stamp(seen.first),
+            "last": stamp(seen.last),
+            "users": seen.users.iter().take(SHOWN).map(user).collect::<Vec<_>>(),
+            "users_in_all": seen.users.len(),
+        })
+    })
 }
 
 fn history(db: &Connection, prefix: Prefix) -> Result<Vec<Value>> {

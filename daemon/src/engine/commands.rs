@@ -13,8 +13,8 @@ use pillory_core::machine::{Effect, Machine, Record};
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
-use crate::clock;
 use crate::control::{BanOptions, BanOrder, Reply, Request, stamp};
+use crate::{clock, logging};
 
 use super::{Engine, report};
 
@@ -113,6 +113,10 @@ impl Engine {
     fn unban(&mut self, prefixes: Option<Vec<Prefix>>, jail: Option<&JailName>) -> Reply {
         // Whoever unbans an address means that it can come in again: networks that hold it are named.
         let gone = self.machine.unban(prefixes.as_deref(), jail, clock::now(), &mut self.effects);
+        let identities = match &prefixes {
+            None => self.machine.unban_identities(jail, &mut self.effects),
+            Some(_) => Vec::new(),
+        };
         let mut still = Vec::new();
         for prefix in prefixes.iter().flatten() {
             still.extend(
@@ -127,9 +131,13 @@ impl Engine {
             .iter()
             .map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()}))
             .collect();
-        let exit = u8::from(gone.is_empty());
+        let identities: Vec<_> = identities
+            .iter()
+            .map(|ban| json!({"id": logging::escape(&ban.id), "jail": ban.jail.as_str()}))
+            .collect();
+        let exit = u8::from(gone.is_empty() && identities.is_empty());
         let inside = inside(prefixes.as_deref(), jail, self.machine.ledger.iter());
-        let value = json!({"unbanned": lifted, "still_banned_by": still, "still_banned_inside": inside});
+        let value = json!({"unbanned": lifted, "still_banned_by": still, "still_banned_inside": inside, "identities": identities});
         Reply { exit, message: String::new(), value }
     }
 }

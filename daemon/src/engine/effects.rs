@@ -11,6 +11,7 @@ use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
 
 use crate::allowed::META_ALLOWED;
+use crate::errands::Doubt;
 use crate::kernel::Job;
 use crate::store::META_ANEW;
 use crate::store::writer::Write;
@@ -18,7 +19,7 @@ use crate::{clock, logging};
 
 use super::rescue::META_RESCUE;
 use super::trial::META_TRIAL;
-use super::{Engine, META_OFF, META_PROXIES, META_SECRET};
+use super::{Engine, META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
 
 impl Engine {
     /// Carries out all effects of the round: one kernel job, one transaction, and then the log.
@@ -27,21 +28,32 @@ impl Engine {
         let mut records = Vec::new();
         let mut notices = Vec::new();
         let mut unasked = Vec::new();
+        let mut touches_identities = false;
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Kernel(change) => changes.push(change),
                 Effect::Record(record) => records.push(record),
-                Effect::Say(notice) => notices.push(notice),
+                Effect::Say(notice) => {
+                    touches_identities |=
+                        matches!(notice, Notice::IdentityBanned(_) | Notice::IdentityEnded(..));
+                    notices.push(notice);
+                }
                 // Its far end joins the never-ban set at once.
                 Effect::LoggedIn(addr, port) => self.outlets.facts.logged_in(addr, port),
                 Effect::Resolve(unresolved) => self.outlets.errands.resolve(unresolved),
-                Effect::Ask(decision) => unasked.extend(self.outlets.errands.ask(decision)),
+                Effect::Ask(decision) => {
+                    let evidence = self.hooks.evidence_of(&decision);
+                    unasked.extend(self.outlets.errands.ask(Doubt { decision, evidence }));
+                }
                 Effect::Evidence(evidence) => self.hooks.keep(*evidence),
             }
         }
         // The kernel first: it never waits for the disk.
         if !changes.is_empty() {
             self.apply(changes);
+        }
+        if touches_identities {
+            self.meta.push((META_IDENTITIES.into(), self.identities_kept()));
         }
         self.write_records(records);
         // The log last: whoever reads it slowly must not hold back a ban.
@@ -126,9 +138,15 @@ impl Engine {
             (META_TRIAL.into(), self.trial_kept()),
             (META_ALLOWED.into(), self.allowed.kept()),
             (META_RESCUE.into(), self.codes.kept()),
+            (META_IDENTITIES.into(), self.identities_kept()),
         ];
         meta.extend(self.secret_kept());
         self.write(Write { snapshot: Some(bans), positions, meta, ..Write::default() });
+    }
+
+    fn identities_kept(&self) -> String {
+        // Invariant: numbers and texts always become JSON.
+        serde_json::to_string(&self.machine.identities.iter().collect::<Vec<_>>()).unwrap_or_default()
     }
 
     fn say(&mut self, notice: &Notice) {

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use tracing::{info, warn};
 
 use pillory_core::config::Config;
+use pillory_core::event::JailName;
 use pillory_core::filter::{Filter, btmp};
+use pillory_core::jail::lines::Reach;
 use pillory_core::jail::names::Names;
 use pillory_core::jail::never::Why;
 use pillory_core::jail::{Jail, JailIndex, Judge};
@@ -117,23 +119,29 @@ pub(crate) fn build(
     for reason in &readers.warnings {
         warn!(%reason, "not as configured");
     }
-    say_portless(&mut readers, config.scope);
+    say_portless(&mut readers, active, config.scope);
     let good_users = config.goodusers.iter().cloned().collect();
     let names = Names::new(accounts, good_users, config.goodusers_never_ban);
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
     judge.decoys = config.decoys;
     judge.past.set_memory(config.retention);
-    let grows =
-        |jail: &&ActiveJail| jail.config.lines.as_ref().is_some_and(|lines| lines.rules.growth.is_some());
-    judge.past.set_jails(active.iter().filter(grows).map(|jail| jail.config.name.clone()));
     let mut machine = Machine::new(judge, extractors, config.scope);
+    machine.set_widening(config.widen.clone());
     machine.set_fuse(config.fuse);
     Ok((machine, readers))
 }
 
 /// Says whose bans cannot be limited to ports. It matters for each of them if the configuration asks for that.
-fn say_portless(readers: &mut Readers, scope: ScopeRule) {
-    let portless = readers.ports.iter().filter(|(_, ports)| ports.is_empty()).map(|(jail, _)| jail);
+fn say_portless(readers: &mut Readers, active: &[ActiveJail], scope: ScopeRule) {
+    // Jails that only run commands, or shut everything out, need none.
+    let needs = |jail: &JailName| {
+        let of_jail = active.iter().find(|known| known.config.name == *jail);
+        of_jail
+            .and_then(|jail| jail.config.lines.as_ref())
+            .is_none_or(|lines| lines.rules.reach == Reach::Ports)
+    };
+    let portless =
+        readers.ports.iter().filter(|(jail, ports)| ports.is_empty() && needs(jail)).map(|(jail, _)| jail);
     for jail in portless {
         let what = "no port of this jail is known: a ban limited to its ports holds for all; set `port`";
         match scope {

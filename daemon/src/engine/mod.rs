@@ -166,6 +166,9 @@ pub(crate) const META_SECRET: &str = "secret";
 /// Name of the setting that keeps presumed proxies over restarts.
 pub(crate) const META_PROXIES: &str = "presumed_proxies";
 
+/// Name of the setting that keeps the bans of whom no address names, as JSON.
+pub(crate) const META_IDENTITIES: &str = "identities";
+
 impl Engine {
     /// An engine around a restored machine. `expected`: kinds of sources that will say that they watch.
     pub(crate) fn new(

@@ -5,9 +5,12 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use pillory_core::config::OnStop;
+use pillory_core::event::JailName;
 use pillory_core::jail::never::Why;
+use pillory_core::jail::widen::EVIDENCE;
+use pillory_core::jail::{Jail, Judge};
 use pillory_core::ledger::Ban;
-use pillory_core::machine::{Level, Machine};
+use pillory_core::machine::{IdentityBan, Level, Machine, Widening};
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
@@ -79,11 +82,48 @@ pub(crate) fn ban_value(ban: &Ban) -> Value {
     })
 }
 
+/// At most so many offenders of a network are named.
+const OFFENDERS: usize = 50;
+
+/// What a jail makes of a neighbourhood, as `explain --json` shows it.
+fn widening(found: &Widening) -> Value {
+    let texts = |prefixes: &mut dyn Iterator<Item = Prefix>| -> Vec<String> {
+        prefixes.take(OFFENDERS).map(Prefix::short).collect()
+    };
+    let networks = found.cover.nets.iter().map(|net| {
+        let mut inside = found.offenders.iter().copied().filter(|one| net.prefix.contains(*one));
+        json!({
+            "prefix": net.prefix.to_string(),
+            "offenders": texts(&mut inside),
+            "bans_saved": net.offenders.saturating_sub(1),
+            "innocents": net.innocents,
+        })
+    });
+    let spared = found.spared.iter().take(OFFENDERS);
+    json!({
+        "jail": found.jail.as_str(),
+        "looked_at": found.region.to_string(),
+        "offenders": found.offenders.len(),
+        "first_offenders": texts(&mut found.offenders.iter().copied()),
+        "networks": networks.collect::<Vec<_>>(),
+        "innocents_a_ban_saved": found.cover.price,
+        "budget": found.budget,
+        "budget_used": found.used,
+        "spared": spared.map(|(prefix, why)| json!({"prefix": prefix.short(), "why": why.words()})).collect::<Vec<_>>(),
+        "evidence_s": EVIDENCE.secs(),
+    })
+}
+
 /// Every ban in force, by prefix.
 pub(super) fn list(machine: &Machine) -> Value {
     let mut bans: Vec<&Ban> = machine.ledger.iter().collect();
     bans.sort_by(|a, b| (a.prefix, &a.jail).cmp(&(b.prefix, &b.jail)));
     Value::Array(bans.into_iter().map(ban_value).collect())
+}
+
+/// What each jail says, by its name.
+fn by_jail(judge: &Judge, what: impl Fn(&Jail) -> Value) -> Value {
+    Value::Object(judge.jails().iter().map(|jail| (jail.name.to_string(), what(jail))).collect())
 }
 
 impl Engine {
@@ -125,6 +165,8 @@ impl Engine {
                 "tracked": self.machine.judge.tracked(index),
                 "banned": banned,
                 "bans_total": counters.bans,
+                "identities": self.identities_of(&jail.name),
+                "widened": self.machine.widened(&jail.name),
             })
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
@@ -173,6 +215,13 @@ impl Engine {
         alerts.chain(blown).collect()
     }
 
+    /// Whom the jail's commands have banned who is no address.
+    fn identities_of(&self, jail: &JailName) -> Vec<Value> {
+        let of_jail = self.machine.identities.iter().filter(|ban| ban.jail == *jail);
+        let until = |ban: &IdentityBan| ban.until.timestamp().map(stamp);
+        of_jail.map(|ban| json!({"id": logging::escape(&ban.id), "until": until(ban)})).collect()
+    }
+
     fn sources_of(&self, jail: usize) -> Vec<Value> {
         let feeds = self
             .readers
@@ -217,8 +266,10 @@ impl Engine {
             "bans": bans,
             "points": points.collect::<Vec<_>>(),
             "never_banned": never,
+            "widening": self.machine.widening(prefix, now).iter().map(widening).collect::<Vec<_>>(),
             "earlier_bans": judge.past.count(subject),
-            "findtime_s": judge.jails().iter().map(|jail| (jail.name.to_string(), json!(jail.policy.findtime.secs()))).collect::<serde_json::Map<_, _>>(),
+            "findtime_s": by_jail(judge, |jail| json!(jail.policy.findtime.secs())),
+            "maxretry": by_jail(judge, |jail| json!(f64::from(jail.policy.maxretry.0) / 100.0)),
             "last_good_login": login.map(|(at, user)| json!({"time": stamp(at), "user": user})),
         });
         Reply { exit: u8::from(value["banned"] != json!(true)), message: String::new(), value }

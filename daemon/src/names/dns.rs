@@ -1,5 +1,5 @@
 //! Asks this host's name servers for addresses: questions and answers of RFC 1035 over UDP, over TCP where an
-//! answer does not fit. Nobody else is asked, and nothing but A and AAAA records.
+//! answer does not fit. Nobody else is asked, and nothing but A, AAAA and PTR records.
 //!
 //! All questions of a round leave together, so a round takes as long as its slowest answer. A server that is
 //! silent or refuses is followed by the next, and after the last one by the first with more patience.
@@ -37,13 +37,25 @@ const MAX_ALIASES: usize = 16;
 /// A name with more addresses than this is no place to come home from; the rest is left out.
 pub(super) const MAX_ADDRESSES: usize = 64;
 
-/// Which addresses are asked for.
+/// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     /// A records.
     V4,
     /// AAAA records.
     V6,
+    /// PTR records: names instead of addresses.
+    Name,
+}
+
+impl Family {
+    fn record(self) -> TYPE {
+        match self {
+            Family::V4 => TYPE::A,
+            Family::V6 => TYPE::AAAA,
+            Family::Name => TYPE::PTR,
+        }
+    }
 }
 
 /// What is asked.
@@ -60,6 +72,8 @@ pub(super) struct Question {
 pub(super) struct Found {
     /// Canonical, in the order of the answer.
     pub(super) addrs: Vec<IpAddr>,
+    /// What PTR records say, in the order of the answer; hostile text.
+    pub(super) names: Vec<String>,
     /// The smallest time to live of the records used; nothing if there are none.
     pub(super) ttl: Option<Duration>,
 }
@@ -279,10 +293,7 @@ fn encode(number: u16, question: &Question) -> Option<Vec<u8>> {
     let mut packet = Packet::new_query(number);
     packet.set_flags(PacketFlag::RECURSION_DESIRED);
     let name = Name::new(question.name.trim_end_matches('.')).ok()?;
-    let kind = match question.family {
-        Family::V4 => TYPE::A,
-        Family::V6 => TYPE::AAAA,
-    };
+    let kind = question.family.record();
     let entry = simple_dns::Question::new(name, QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN), false);
     packet.questions.push(entry);
     packet.build_bytes_vec().ok()
@@ -307,10 +318,7 @@ fn decode(message: &[u8], question: &Question) -> Option<Reply> {
     }
     let packet = Packet::parse(message).ok()?;
     let name = Name::new(question.name.trim_end_matches('.')).ok()?;
-    let kind = match question.family {
-        Family::V4 => TYPE::A,
-        Family::V6 => TYPE::AAAA,
-    };
+    let kind = question.family.record();
     let asked = packet.questions.first()?;
     if !packet.has_flags(PacketFlag::RESPONSE) || asked.qname != name || asked.qtype != QTYPE::TYPE(kind) {
         return None;
@@ -341,6 +349,10 @@ fn addresses<'a>(packet: &'a Packet<'a>, name: Name<'a>) -> Found {
                     alias = Some((target.0.clone(), record.ttl));
                     continue;
                 }
+                RData::PTR(target) if found.names.len() < MAX_ADDRESSES => {
+                    found.names.push(target.0.to_string());
+                    continue;
+                }
                 _ => continue,
             };
             found.ttl = Some(at_most(found.ttl, record.ttl));
@@ -349,7 +361,7 @@ fn addresses<'a>(packet: &'a Packet<'a>, name: Name<'a>) -> Found {
             }
         }
         match alias {
-            Some((target, ttl)) if found.addrs.is_empty() => {
+            Some((target, ttl)) if found.addrs.is_empty() && found.names.is_empty() => {
                 found.ttl = Some(at_most(found.ttl, ttl));
                 current = target;
             }

@@ -15,6 +15,8 @@ mod journal;
 mod read;
 mod watch;
 
+pub(crate) use follow::parts_of;
+pub(crate) use glob::expand;
 pub(crate) use journal::offline;
 
 use std::ops::Range;

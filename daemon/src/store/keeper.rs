@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use tracing::warn;
 
-use pillory_core::time::Timestamp;
-
-use super::query::{self, Restored};
+use super::query::{self, Restored, Since};
 use super::salvage::salvage;
 use super::spill::{META_SPILLED, Spill};
 use super::writer::{Write, commit};
@@ -69,12 +67,8 @@ impl Started {
     /// Reads what was kept; a disk that cannot be read is noted, and nothing is known then.
     /// # Errors
     /// [`StoreError`], for what is not the disk's fault.
-    pub(crate) fn restore(
-        &mut self,
-        failures_since: Timestamp,
-        logins_since: Timestamp,
-    ) -> Result<Restored, StoreError> {
-        let restored = self.read_or_rescue(|db| query::restore(db, failures_since, logins_since));
+    pub(crate) fn restore(&mut self, since: Since) -> Result<Restored, StoreError> {
+        let restored = self.read_or_rescue(|db| query::restore(db, since));
         restored.or_else(|error| {
             if !error.is_the_disks() {
                 return Err(error);

@@ -32,26 +32,33 @@ pub(crate) struct Restored {
     pub(crate) last_write: Timestamp,
 }
 
-/// Reads what a starting daemon takes over. `failures_since`, `logins_since`: older ones do not matter.
+/// From when on what is kept still matters.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Since {
+    /// Failures that windows may hold.
+    pub(crate) failures: Timestamp,
+    /// Good logins.
+    pub(crate) logins: Timestamp,
+    /// What became of bans, but for those that are still in force.
+    pub(crate) bans: Timestamp,
+}
+
+/// Reads what a starting daemon takes over.
 /// # Errors
 /// SQLite's.
-pub(crate) fn restore(
-    db: &Connection,
-    failures_since: Timestamp,
-    logins_since: Timestamp,
-) -> rusqlite::Result<Restored> {
+pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restored> {
     let mut restored = Restored { bans: bans(db)?, ..Restored::default() };
     let mut jails = JailNames::default();
     let young = "FROM attempts WHERE time > ?1 OR (class IS NULL AND time > ?2) ORDER BY time, id";
-    let since = [failures_since.millis(), logins_since.millis()];
-    restored.attempts = all(db, "*", young, &since, |row| attempt_of(row, &mut jails))?;
+    let times = [since.failures.millis(), since.logins.millis()];
+    restored.attempts = all(db, "*", young, &times, |row| attempt_of(row, &mut jails))?;
     let began = "FROM history WHERE what = 'ban' AND origin = 'local' ORDER BY id";
     restored.past_bans = all(db, "prefix, jail, time", began, &[], |row| {
         let (prefix, jail) = (row.get::<_, String>(0)?.parse(), row.get::<_, String>(1)?);
         let (Ok(prefix), Some(jail)) = (prefix, jails.of(&jail)) else { return Ok(None) };
         Ok(Some((prefix, jail, Timestamp::from_millis(row.get(2)?))))
     })?;
-    restored.turns = turns(db, failures_since)?;
+    restored.turns = turns(db, since.bans.min(since.failures))?;
     restored.positions = pairs(db, "SELECT stream, position FROM positions")?;
     restored.meta = pairs(db, "SELECT key, value FROM meta")?;
     let last = db.query_row(
@@ -66,7 +73,7 @@ pub(crate) fn restore(
 /// What became of bans since `since`, and the bans that lasted longer.
 fn turns(db: &Connection, since: Timestamp) -> rusqlite::Result<Vec<PastBan>> {
     let mut jails = JailNames::default();
-    let from = "FROM history WHERE (what IN ('unban', 'expire') AND time > ?1)
+    let from = "FROM history WHERE (what IN ('unban', 'expire', 'narrow') AND time > ?1)
         OR (what = 'ban' AND origin = 'local' AND (until IS NULL OR until > ?1)) ORDER BY time, id";
     all(db, "time, prefix, jail, what", from, &[since.millis()], |row| {
         let (prefix, jail, what): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
@@ -164,7 +171,7 @@ pub(crate) struct Wanted {
 pub(crate) struct HistoryRow {
     /// When.
     pub(crate) time: Timestamp,
-    /// `ban`, `unban` (by hand) or `expire`.
+    /// `ban`, `unban` (by hand), `expire`, or `narrow` (a network of neighbours gave way to another one or to none).
     pub(crate) what: String,
     /// Whom.
     pub(crate) prefix: Prefix,
@@ -243,26 +250,53 @@ pub(crate) fn effect(db: &Connection) -> rusqlite::Result<Effect> {
     Ok(Effect { attempts, bans, since })
 }
 
-/// How many failed attempts came from inside a prefix, and when the first and the last.
+/// What is kept of the failed attempts from inside a prefix.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// How many.
+    pub(crate) attempts: u64,
+    /// The time of the first.
+    pub(crate) first: Timestamp,
+    /// The time of the last.
+    pub(crate) last: Timestamp,
+    /// The names that were tried and how often, the most frequent first.
+    pub(crate) users: Vec<(String, u64)>,
+}
+
+/// So many names of one prefix are told apart.
+const MAX_USERS: usize = 10_000;
+
+/// Adds up the failed attempts from inside a prefix; nothing if there are none.
 /// # Errors
 /// SQLite's.
-pub(crate) fn seen(db: &Connection, prefix: Prefix) -> rusqlite::Result<Option<(u64, Timestamp, Timestamp)>> {
-    let mut seen: Option<(u64, i64, i64)> = None;
+pub(crate) fn seen(db: &Connection, prefix: Prefix) -> rusqlite::Result<Option<Seen>> {
     let single = prefix.is_host().then(|| prefix.addr().to_string());
-    let sql = "SELECT addr, tries, time FROM attempts WHERE class IS NOT NULL AND addr = ?1";
+    let sql = "SELECT addr, tries, time, user FROM attempts WHERE class IS NOT NULL AND addr = ?1";
     let sql = if single.is_some() { sql } else { sql.trim_end_matches(" AND addr = ?1") };
     let mut statement = db.prepare(sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(single.iter()))?;
+    let mut users: HashMap<String, u64> = HashMap::new();
+    let mut seen: Option<Seen> = None;
     while let Some(row) = rows.next()? {
         let addr = row.get_ref(0)?.as_str().ok().and_then(|addr| addr.parse().ok());
-        if addr.is_some_and(|addr| prefix.contains_addr(addr)) {
-            let (tries, time): (u32, i64) = (row.get(1)?, row.get(2)?);
-            let (sum, first, last) = seen.unwrap_or((0, time, time));
-            seen = Some((sum + u64::from(tries), first.min(time), last.max(time)));
+        if !addr.is_some_and(|addr| prefix.contains_addr(addr)) {
+            continue;
+        }
+        let (tries, time) = (u64::from(row.get::<_, u32>(1)?), Timestamp::from_millis(row.get(2)?));
+        let so_far = seen.get_or_insert_with(|| Seen { first: time, last: time, ..Seen::default() });
+        so_far.attempts += tries;
+        (so_far.first, so_far.last) = (so_far.first.min(time), so_far.last.max(time));
+        if let Some(user) = row.get::<_, Option<String>>(3)?
+            && (users.len() < MAX_USERS || users.contains_key(&user))
+        {
+            *users.entry(user).or_default() += tries;
         }
     }
-    let at = Timestamp::from_millis;
-    Ok(seen.map(|(sum, first, last)| (sum, at(first), at(last))))
+    if let Some(seen) = &mut seen {
+        seen.users = users.into_iter().collect();
+        seen.users.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+    }
+    Ok(seen)
 }
 
 /// When a ban in force began, to the millisecond, and when the one before it ended if there was one.
@@ -278,7 +312,7 @@ pub(crate) fn began(
     let since: Option<i64> = rows.query_map([prefix.as_str(), jail], |row| row.get(0))?.next().transpose()?;
     let Some(since) = since else { return Ok(None) };
     let sql = "SELECT max(time) FROM history
-        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire') AND time <= ?3";
+        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire', 'narrow') AND time <= ?3";
     let before: Option<i64> = db.query_row(sql, (prefix, jail, since), |row| row.get(0))?;
     Ok(Some((Timestamp::from_millis(since), before.map(Timestamp::from_millis))))
 }

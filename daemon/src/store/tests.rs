@@ -5,7 +5,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::*;
 use pillory_core::ledger::Ended;
 use pillory_core::machine::Record;
-use query::Wanted;
+use query::{Since, Wanted};
 use writer::{Write, Written, commit};
 
 fn directory(name: &str) -> PathBuf {
@@ -65,7 +65,8 @@ fn what_was_written_is_restored() {
     .unwrap();
     drop(db);
     let db = open_read_only(&directory).unwrap();
-    let restored = query::restore(&db, Timestamp::from_secs(6), Timestamp::from_secs(0)).unwrap();
+    let restored =
+        query::restore(&db, Since { failures: Timestamp::from_secs(6), ..Since::default() }).unwrap();
     assert_eq!(restored.bans.len(), 2);
     assert!(restored.bans.contains(&limited));
     assert_eq!(restored.attempts, [attempt(20, "192.0.2.9")]);
@@ -155,7 +156,7 @@ impl Stuck {
 
 fn banned(directory: &Path) -> Vec<String> {
     let mut started = keeper::start(directory, &directory.join("socket")).unwrap();
-    let restored = started.restore(Timestamp::default(), Timestamp::default()).unwrap();
+    let restored = started.restore(Since::default()).unwrap();
     restored.bans.iter().map(|ban| ban.prefix.short()).collect()
 }
 

@@ -222,6 +222,7 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
             let what = match how {
                 Ended::Expired => "expire",
                 Ended::Lifted => "unban",
+                Ended::Narrowed => "narrow",
             };
             keep_history(transaction, ban, what, *time)?;
         }

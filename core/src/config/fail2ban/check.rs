@@ -1,7 +1,7 @@
 //! What shows only when a directory's filters are compiled and its commands are filled in; and what is otherwise than
 //! with fail2ban.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::filter::dates::UtcOffset;
 use crate::filter::fail2ban::{Encoding, Fail2banFilter, Options as FilterOptions};
@@ -15,7 +15,8 @@ pub const EXCEPTIONS: [&str; 2] = [
     "unlike fail2ban: nobody is banned who is never banned: loopback, link-local and multicast addresses, this host's \
      own addresses whatever ignoreself says, its gateways and name servers, ignoreip and trusted_proxies of \
      pillory.toml, and the far ends of open sessions",
-    "unlike fail2ban: an address that is none (192.030.0.6), and an identity that is none, is counted for nobody",
+    "unlike fail2ban: an address that is none (192.030.0.6) is counted for nobody; an identity that is no address (F-ID) \
+     only in jails whose actions run commands, and its bans do not grow",
 ];
 
 /// The commands of an action.
@@ -88,19 +89,40 @@ impl Fail2ban {
             let runs = unusable.is_empty();
             problems.extend(unusable);
             problems.extend(doubtful(jail, knows_port));
+            problems.extend(unwritten(jail, self.settings.log_file()));
             runs
         });
         self.problems.extend(problems);
-        for jail in self.jails.iter().filter(|jail| jail.growth.increment && jail.growth.formula.is_some()) {
-            let name = jail.name.as_str();
-            self.notices.push(format!(
-                "jail {name:?}: bantime.formula is not computed: each ban is twice as long as the one before"
-            ));
-        }
+        self.problems = merged(std::mem::take(&mut self.problems));
         if !self.jails.is_empty() {
             self.notices.extend(EXCEPTIONS.map(str::to_owned));
         }
     }
+}
+
+/// What several jails take from one place is said once.
+fn merged(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut all: Vec<(Problem, usize)> = Vec::new();
+    let mut known: HashMap<(String, usize, String), usize> = HashMap::new();
+    for problem in problems {
+        let key = (problem.file.clone(), problem.line, problem.what.clone());
+        match known.get(&key).and_then(|at| all.get_mut(*at)) {
+            Some((_, more)) if problem.jail.is_some() => *more += 1,
+            _ => {
+                known.insert(key, all.len());
+                all.push((problem, 0));
+            }
+        }
+    }
+    let said = |(mut problem, more): (Problem, usize)| {
+        match more {
+            0 => {}
+            1 => problem.what += " (and so for one more jail)",
+            _ => problem.what += &format!(" (and so for {more} more jails)"),
+        }
+        problem
+    };
+    all.into_iter().map(said).collect()
 }
 
 /// Why a jail cannot run.
@@ -136,7 +158,7 @@ fn filter_place<'a>(jail: &'a F2bJail, error: &FilterError) -> &'a Place {
         FilterError::Pattern { key, index, .. } | FilterError::NoHost { key, index, .. } => {
             jail.places.of_expression(key, *index)
         }
-        FilterError::DatePattern { .. } | FilterError::Dates { .. } => jail.places.of("datepattern"),
+        FilterError::DatePattern { .. } => jail.places.of("datepattern"),
     }
 }
 
@@ -156,6 +178,21 @@ fn doubtful(jail: &F2bJail, knows_port: &dyn Fn(&str) -> bool) -> Vec<Problem> {
     {
         say("logencoding", format!("logencoding: {error}"));
     }
+    if let Some((earlier, why)) = jail.growth.gap(jail.bantime).filter(|_| jail.increment) {
+        say(
+            "bantime.formula",
+            format!(
+                "bantime.formula gives nothing after {earlier} bans: {why}; mend it, such a ban does not grow"
+            ),
+        );
+    }
+    if jail.backend.starts_with("systemd[") {
+        let backend = &jail.backend;
+        say(
+            "backend",
+            format!("backend {backend:?}: its options are not used, this host's own journal is read"),
+        );
+    }
     for port in convert::jail(jail).port.iter().filter(|port| !knows_port(port)) {
         say("port", format!("port {port:?} has no number; write it as one, or add it to /etc/services"));
     }
@@ -165,6 +202,24 @@ fn doubtful(jail: &F2bJail, knows_port: &dyn Fn(&str) -> bool) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// What a jail that counts bans reads, if nobody writes it: bans stand in fail2ban's log file only.
+fn unwritten(jail: &F2bJail, log: Option<&str>) -> Option<Problem> {
+    if jail.filter.name != "recidive" {
+        return None;
+    }
+    let reads_file = !jail.backend.starts_with("systemd");
+    if reads_file && jail.logpath.iter().any(|path| Some(path.pattern.as_str()) == log) {
+        return None;
+    }
+    let log = log.unwrap_or("/var/log/fail2ban.log");
+    let message = format!(
+        "bans are written to no place that it reads; set logtarget = {log} in fail2ban.local, \
+         and logpath = {log} and backend = auto here"
+    );
+    let key = if reads_file { "logpath" } else { "backend" };
+    Some(said(jail.places.of(key), Some(jail.name.as_str()), &message))
 }
 
 /// The commands that cannot be filled in.

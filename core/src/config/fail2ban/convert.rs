@@ -5,7 +5,7 @@ use crate::filter::FilterSpec;
 use crate::jail::lines::{LineRules, Reach as Shut};
 use crate::net::PrefixSet;
 
-use super::native::Reach;
+use super::native::{Block, Reach, Way};
 use super::{F2bAction, F2bJail, Fail2ban, NativeAction, UseDns};
 
 /// Every port: how a jail of fail2ban's names all ports of a protocol.
@@ -17,7 +17,8 @@ impl Fail2ban {
     pub fn config(&self, base: Config) -> Config {
         let mut jails: Vec<JailConfig> = self.jails.iter().map(jail).collect();
         jails.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut config = Config { jails, ..base };
+        let ban_log = self.settings.log_file().map(Into::into);
+        let mut config = Config { jails, ban_log, ..base };
         let names = self.jails.iter().flat_map(|jail| &jail.ignoreip_names);
         config.ignoreip_names.extend(names.cloned());
         config.ignoreip_names.sort();
@@ -34,6 +35,7 @@ impl Fail2ban {
 
 pub(super) fn jail(jail: &F2bJail) -> JailConfig {
     let (reach, port) = reach(&jail.actions);
+    let (block, way) = treatment(&jail.actions);
     let stands_in = jail.filter.stand_in.is_some();
     let filter = match &jail.filter.stand_in {
         Some(stand_in) => FilterSpec { ignoreregex: jail.filter.ignoreregex.clone(), ..stand_in.clone() },
@@ -43,19 +45,20 @@ pub(super) fn jail(jail: &F2bJail) -> JailConfig {
         maxretry: jail.maxretry,
         findtime: jail.findtime,
         bantime: jail.bantime,
-        growth: jail.growth.increment.then(|| jail.growth.as_grown()),
+        growth: jail.increment.then(|| jail.growth.clone()),
         ignore: PrefixSet::new(jail.ignoreip.iter().copied()),
         reach,
         maxmatches: jail.maxmatches,
         skips_history: !jail.logpath.is_empty() && jail.logpath.iter().all(|log| log.from_end),
         asks: jail.ignorecommand.is_some(),
         resolves: matches!(jail.filter.usedns, UseDns::Yes | UseDns::Warn),
+        runs_commands: jail.actions.iter().any(|action| action.native == NativeAction::Command),
         by_attempts: stands_in,
     };
     let mut options = jail.filter.options();
     let commands: Vec<F2bAction> =
         jail.actions.iter().filter(|action| action.native == NativeAction::Command).cloned().collect();
-    options.keep_matches = !commands.is_empty();
+    options.keep_matches = !commands.is_empty() || jail.ignorecommand.is_some();
     // What is not known has been said; the usual encoding stands in.
     options.encoding = jail.logencoding.as_deref().and_then(|name| name.parse().ok()).unwrap_or_default();
     options.zone = jail.logtimezone.as_deref().and_then(|zone| zone.parse().ok());
@@ -67,6 +70,8 @@ pub(super) fn jail(jail: &F2bJail) -> JailConfig {
         filter,
         policy: jail.policy(),
         port,
+        block,
+        way,
         lines: Some(LineJail {
             rules,
             options,
@@ -110,6 +115,15 @@ fn reach(actions: &[F2bAction]) -> (Shut, Vec<String>) {
         }
     }
     (shut, port)
+}
+
+/// What becomes of packets to the jail's ports: as its first native action has it.
+fn treatment(actions: &[F2bAction]) -> (Block, Way) {
+    let native = |action: &F2bAction| match &action.native {
+        NativeAction::Nftables { block, way, .. } => Some((*block, *way)),
+        _ => None,
+    };
+    actions.iter().find_map(native).unwrap_or_default()
 }
 
 /// `ssh` and `tcp` as `ssh/tcp`; nothing if a protocol has no ports, or is every protocol.

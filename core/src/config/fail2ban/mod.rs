@@ -23,6 +23,7 @@ mod typed;
 use crate::event::{JailName, Points};
 use crate::filter::FilterSpec;
 use crate::filter::settings::{Options, Place};
+use crate::jail::growth::Growth;
 use crate::jail::policy::{Ladder, PointTable, Policy};
 use crate::jail::secret::Percent;
 use crate::net::Prefix;
@@ -72,6 +73,13 @@ pub struct DaemonSettings {
     pub dbpurgeage: Span,
 }
 
+impl DaemonSettings {
+    /// The file that the log is written to, if it is one.
+    pub fn log_file(&self) -> Option<&str> {
+        Some(self.logtarget.as_str()).filter(|target| target.starts_with('/'))
+    }
+}
+
 impl Default for DaemonSettings {
     fn default() -> DaemonSettings {
         DaemonSettings {
@@ -111,7 +119,9 @@ pub struct F2bJail {
     pub findtime: Span,
     /// How long a ban lasts, before it grows.
     pub bantime: BanTime,
-    /// How bans grow.
+    /// Whether bans grow (`bantime.increment`).
+    pub increment: bool,
+    /// How they grow.
     pub growth: Growth,
     /// Addresses and networks that are never banned.
     pub ignoreip: Vec<Prefix>,
@@ -136,13 +146,14 @@ pub struct F2bJail {
 }
 
 impl F2bJail {
-    /// How the jail counts: every failure one point, single length of ban; [`Growth`] comes on top.
+    /// How the jail counts: every failure one point, a single length of ban, which grows if it does.
     pub fn policy(&self) -> Policy {
         let steps = Ladder::new(vec![self.bantime]);
         Policy {
             maxretry: Points(self.maxretry.saturating_mul(100)),
             findtime: self.findtime,
             bantime: steps.unwrap_or_else(Ladder::long),
+            growth: None,
             points: PointTable::plain(),
             jitter: Percent(0),
         }
@@ -200,25 +211,6 @@ pub enum UseDns {
     No,
     /// A name is banned as it stands.
     Raw,
-}
-
-/// `bantime.increment` and what belongs to it.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Growth {
-    /// Whether bans grow at all.
-    pub increment: bool,
-    /// Factor of the formula or of the multipliers; fail2ban computes 1 if nothing is said.
-    pub factor: Option<f64>,
-    /// The formula as written, in Python; unset is doubling.
-    pub formula: Option<String>,
-    /// Factors of the second and later bans, the last one for all beyond; empty if the formula holds.
-    pub multipliers: Vec<u32>,
-    /// Up to this is added by chance.
-    pub rndtime: Option<Span>,
-    /// Longest ban.
-    pub maxtime: Option<Span>,
-    /// Whether bans by all jails count.
-    pub overalljails: bool,
 }
 
 /// `ignorecache`.
@@ -336,19 +328,6 @@ const MAX_JAILS: usize = 2_000;
 
 #[cfg(test)]
 mod tests;
-
-impl Growth {
-    /// Without the formula, which is not understood: doubling stands in for it.
-    pub(super) fn as_grown(&self) -> crate::jail::growth::Growth {
-        crate::jail::growth::Growth {
-            factor: self.factor,
-            multipliers: self.multipliers.clone(),
-            rndtime: self.rndtime,
-            maxtime: self.maxtime,
-            overalljails: self.overalljails,
-        }
-    }
-}
 
 impl F2bFilter {
     /// The filter as [`crate::filter::fail2ban::Fail2banFilter`] compiles it.

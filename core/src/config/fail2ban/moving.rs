@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 
+use crate::config::growth::is_factor;
+use crate::config::keys::MAX_MAXLINES;
 use crate::config::{Backend, JailConfig, MAX_MAXRETRY};
 use crate::event::Points;
 use crate::filter::fail2ban::Encoding;
 use crate::filter::{Filter, FilterSpec, catalog};
+use crate::jail::growth::Growth;
 use crate::jail::lines::Reach;
-use crate::time::BanTime;
+use crate::time::{BanTime, Span};
 
 use super::{F2bJail, Fail2ban, NativeAction, convert};
 
@@ -19,9 +22,6 @@ pub struct Moved {
     /// What has no equivalent, in sentences.
     pub lost: Vec<String>,
 }
-
-/// A ban grows no further than this many steps. Source: fail2ban 1.0 doubles twenty times at most.
-const MAX_STEPS: u32 = 20;
 
 impl Fail2ban {
     /// The configuration that does what the jails of this directory do, as far as one of ours can.
@@ -76,6 +76,7 @@ impl Writer {
         }
         *toml += "# Every failure counts one.\npoints = { bad_user = 1, unknown_user = 1, root = 1, known_user = 1, \
                   good_user = 1, probe = 1, scan = 1, penalty = 1, web = 1 }\n";
+        *toml += "# Single addresses are banned, never networks of neighbours.\nwiden = false\n";
         let reaches =
             || found.jails.iter().map(|jail| convert::jail(jail).lines.map(|lines| lines.rules.reach));
         let scope = if reaches().any(|reach| reach == Some(Reach::Ports)) { "ports" } else { "all" };
@@ -88,8 +89,8 @@ impl Writer {
         }
         if !found.jails.is_empty() {
             self.lose(
-                "dates are found by fewer patterns, and names are no addresses: try each jail with a log of yours, by \
-                 `pillory scan --config`"
+                "names in the place of addresses count for nobody: try each jail with a log of yours, by `pillory scan \
+                 --config`"
                     .to_owned(),
             );
             self.lose(
@@ -189,14 +190,15 @@ impl Writer {
             self.lose(format!("jail {name:?}: maxretry {} becomes {most}", jail.maxretry));
         }
         let _ = writeln!(text, "maxretry = {}\nfindtime = \"{}\"", jail.maxretry.min(most), jail.findtime);
-        let steps = ladder(jail);
-        if steps.iter().any(|step| matches!(step, BanTime::For(span) if span.secs() == 0)) {
+        if matches!(jail.bantime, BanTime::For(span) if span.secs() == 0) {
             return Err("its bantime is no time at all".to_owned());
         }
-        let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
-        match steps.as_slice() {
-            [one] => drop(writeln!(text, "bantime = {}", quoted(one))),
-            steps => drop(writeln!(text, "bantime = {}", list(steps))),
+        let _ = writeln!(text, "bantime = {}", quoted(&jail.bantime.to_string()));
+        if jail.increment {
+            match unusable(jail) {
+                Some(why) => self.lose(format!("jail {name:?}: its bans do not grow: {why}")),
+                None => drop(writeln!(text, "growth = {}", growth(&jail.growth))),
+            }
         }
         Ok(())
     }
@@ -236,12 +238,6 @@ impl Writer {
                 jail.logpath.iter().any(|log| log.from_end),
                 "a logpath is read from its beginning, not from its tail",
             ),
-            (jail.growth.increment && jail.growth.rndtime.is_some(), "bantime.rndtime has no equivalent"),
-            (jail.growth.increment && jail.growth.formula.is_some(), "bantime.formula becomes doubling"),
-            (
-                jail.growth.increment && !jail.growth.overalljails,
-                "bans grow with earlier ones by all jails, not only its own",
-            ),
         ] {
             if is_lost {
                 lost.push(what.to_owned());
@@ -280,21 +276,20 @@ fn equivalent(jail: &F2bJail) -> Result<FilterText, String> {
     if catalog::text(&jail.filter.name).is_some() {
         return Ok(FilterText::BuiltIn(jail.filter.name.clone()));
     }
-    if jail.filter.maxlines.is_some_and(|lines| lines > 1) {
-        return Err("its expressions span several lines (maxlines)".to_owned());
-    }
     let trimmed = |line: &String| line.trim() != line.as_str() || line.contains('\r');
     if jail.filter.failregex.iter().chain(&jail.filter.ignoreregex).any(trimmed) {
         return Err("an expression begins or ends with a blank".to_owned());
     }
-    let mut spec = FilterSpec { name: jail.name.to_string(), ..jail.filter.spec() };
-    // The usual stamps at the beginning of a line are found without being asked for.
-    spec.datepattern = spec.datepattern.filter(|pattern| pattern.trim() != "{^LN-BEG}");
+    let lines = jail.filter.maxlines.map_or(1, |lines| lines as usize);
+    if lines > MAX_MAXLINES {
+        return Err(format!("its maxlines is more than {MAX_MAXLINES}"));
+    }
+    let spec = FilterSpec { name: jail.name.to_string(), maxlines: lines, own: true, ..jail.filter.spec() };
     match Filter::compile(&spec) {
         Ok(_) => Ok(FilterText::Own(Box::new(spec))),
         Err(errors) => {
             let first = errors.first().map(ToString::to_string).unwrap_or_default();
-            Err(format!("its filter needs fail2ban's own rules: {first}"))
+            Err(format!("its filter cannot be used here: {first}"))
         }
     }
 }
@@ -308,22 +303,34 @@ fn own_filter(text: &mut String, spec: &FilterSpec) {
             let _ = writeln!(text, "{key} = {}", list(expressions));
         }
     }
+    if spec.maxlines > 1 {
+        let _ = writeln!(text, "maxlines = {}", spec.maxlines);
+    }
     if let Some(pattern) = &spec.datepattern {
         let _ = writeln!(text, "datepattern = {}", quoted(pattern));
     }
 }
 
-/// The lengths of the first, second and later bans.
-fn ladder(jail: &F2bJail) -> Vec<BanTime> {
-    let mut steps = vec![jail.bantime];
-    if jail.growth.increment {
-        let growth = jail.growth.as_grown();
-        steps.extend((1..=MAX_STEPS).map(|earlier| growth.bantime(jail.bantime, earlier, 0.0)));
-        while steps.len() > 1 && steps[steps.len() - 1] == steps[steps.len() - 2] {
-            steps.pop();
-        }
+/// Why a jail's growth cannot be said here.
+fn unusable(jail: &F2bJail) -> Option<String> {
+    if jail.growth.factor.is_some_and(|factor| !is_factor(factor)) {
+        return Some("bantime.factor is out of range".to_owned());
     }
-    steps
+    let (earlier, why) = jail.growth.gap(jail.bantime)?;
+    Some(format!("bantime.formula gives nothing after {earlier} bans: {why}"))
+}
+
+fn growth(growth: &Growth) -> String {
+    let mut rows = vec!["increment = true".to_owned()];
+    let span = |name: &str, span: Span| format!("{name} = {}", quoted(&span.to_string()));
+    let multipliers = growth.multipliers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    rows.extend(growth.factor.map(|factor| format!("factor = {factor}")));
+    rows.extend((!multipliers.is_empty()).then(|| format!("multipliers = [{multipliers}]")));
+    rows.extend(growth.formula.as_ref().map(|formula| format!("formula = {}", quoted(formula.text()))));
+    rows.extend(growth.rndtime.filter(|most| most.secs() > 0).map(|most| span("rndtime", most)));
+    rows.extend(growth.maxtime.filter(|most| most.secs() > 0).map(|most| span("maxtime", most)));
+    rows.extend(growth.overalljails.then(|| "overalljails = true".to_owned()));
+    format!("{{ {} }}", rows.join(", "))
 }
 
 fn list(texts: &[String]) -> String {

@@ -17,6 +17,8 @@ pub enum NativeAction {
         reach: Reach,
         /// What happens to a packet.
         block: Block,
+        /// Which packets are looked at.
+        way: Way,
         /// What is not as fail2ban has it; empty if nothing.
         differs: &'static str,
     },
@@ -45,12 +47,38 @@ pub enum Reach {
 }
 
 /// What happens to a packet of an offender.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Block {
-    /// It is answered with an error.
-    Reject,
     /// It vanishes.
+    #[default]
     Drop,
+    /// It is answered with an error.
+    Reject(Reject),
+}
+
+/// Which error a packet is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reject {
+    /// The port is unreachable.
+    Port,
+    /// The host is unreachable.
+    Host,
+    /// There is no route.
+    Route,
+    /// It is forbidden.
+    Forbidden,
+    /// The connection is reset; what is no TCP vanishes.
+    Reset,
+}
+
+/// Which packets a rule looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Way {
+    /// All that arrive, with the ports that they were sent to.
+    #[default]
+    Arriving,
+    /// Those that are passed on, with the ports that they reach: containers see other ones than were sent to.
+    Forwarded,
 }
 
 /// What a route does with packets to an offender.
@@ -194,8 +222,8 @@ fn native(stock: &Stock, action: &F2bAction) -> Option<NativeAction> {
             }
         }
     };
-    let block = block(text(action, "blocktype"))?;
-    Some(NativeAction::Nftables { reach, block, differs: stock.differs })
+    let (reach, block) = (usable(reach)?, block(action)?);
+    Some(NativeAction::Nftables { reach, block, way: way(action), differs: stock.differs })
 }
 
 fn list(text: &str, usual: &str) -> Vec<String> {
@@ -211,14 +239,65 @@ fn ports(action: &F2bAction) -> Reach {
     Reach::Ports { ports: list(text(action, "port"), "ssh"), protocols: protocols(action) }
 }
 
-/// The first word of a verdict, in any case; `deny` is ufw's.
-fn block(written: &str) -> Option<Block> {
-    let mut words = written.split_whitespace().map(str::to_lowercase).filter(|word| word != "counter");
-    match words.next().as_deref() {
-        None | Some("reject") => Some(Block::Reject),
-        Some("drop" | "deny") => Some(Block::Drop),
-        Some(_) => None,
+/// Nothing for protocols that a rule of ours does not know.
+fn usable(reach: Reach) -> Option<Reach> {
+    let is_all = |protocols: &[String]| protocols.iter().any(|protocol| protocol == "all");
+    let is_known =
+        |protocols: &[String]| protocols.iter().all(|protocol| matches!(protocol.as_str(), "tcp" | "udp"));
+    match reach {
+        Reach::Protocols(protocols) if is_all(&protocols) => Some(Reach::All),
+        // Only these have ports.
+        Reach::Ports { ports, protocols } if is_all(&protocols) => {
+            Some(Reach::Ports { ports, protocols: ["tcp", "udp"].map(str::to_owned).into() })
+        }
+        Reach::Protocols(protocols) | Reach::Ports { protocols, .. } if !is_known(&protocols) => None,
+        known => Some(known),
     }
+}
+
+/// A verdict as iptables, nft, firewalld and ufw write it, in any case; nothing if it is another one.
+fn block(action: &F2bAction) -> Option<Block> {
+    let error = text(action, "rejecttype");
+    let written = match text(action, "blocktype") {
+        "" => format!("reject {error}"),
+        written => written.replace("<rejecttype>", error),
+    };
+    let words: Vec<String> = written
+        .split_whitespace()
+        .map(str::to_lowercase)
+        .filter(|word| !matches!(word.as_str(), "counter" | "with" | "--reject-with" | "type"))
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let error = match words.as_slice() {
+        ["drop" | "deny"] => return Some(Block::Drop),
+        [] | ["reject"] => Reject::Port,
+        ["reject", "tcp-reset"] | ["reject", "tcp", "reset"] => Reject::Reset,
+        ["reject", error] | ["reject", "icmp" | "icmpv6" | "icmpx", error] => by_name(error)?,
+        _ => return None,
+    };
+    Some(Block::Reject(error))
+}
+
+/// An error of ICMP by its name, in the same words for both families.
+fn by_name(error: &str) -> Option<Reject> {
+    let bare = error.strip_prefix("icmp6-").or_else(|| error.strip_prefix("icmp-")).unwrap_or(error);
+    match bare {
+        "port-unreachable" | "port-unreach" | "proto-unreachable" | "prot-unreachable" => Some(Reject::Port),
+        "host-unreachable" | "host-unreach" | "addr-unreachable" | "addr-unreach" => Some(Reject::Host),
+        "net-unreachable" | "net-unreach" | "no-route" => Some(Reject::Route),
+        _ if bare.ends_with("-prohibited") => Some(Reject::Forbidden),
+        _ => None,
+    }
+}
+
+/// By the hook of an own chain (nft), or by the name of the chain that leads there.
+fn way(action: &F2bAction) -> Way {
+    let (hook, chain) = (text(action, "chain_hook"), text(action, "chain").to_uppercase());
+    let is_forwarded = match hook {
+        "" => chain.contains("FORWARD") || chain.starts_with("DOCKER"),
+        hook => hook == "forward",
+    };
+    if is_forwarded { Way::Forwarded } else { Way::Arriving }
 }
 
 fn route_block(written: &str) -> Option<RouteBlock> {
@@ -234,12 +313,18 @@ fn route_block(written: &str) -> Option<RouteBlock> {
 impl fmt::Display for NativeAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NativeAction::Nftables { reach, block, differs } => {
-                let verdict = match block {
-                    Block::Reject => "dropped, where fail2ban rejects",
-                    Block::Drop => "dropped",
+            NativeAction::Nftables { reach, block, way, differs } => {
+                let passed_on = match (way, reach) {
+                    // Bans of everything hold for what arrives, and so for what is passed on, too.
+                    (Way::Arriving, _) | (_, Reach::All) => "",
+                    (Way::Forwarded, _) => " that are passed on",
                 };
-                write!(f, "done natively by nftables: {reach} of an offender {verdict}")?;
+                write!(f, "done natively by nftables: {reach} of an offender{passed_on} ")?;
+                match (block, reach) {
+                    (Block::Drop, _) => f.write_str("dropped"),
+                    (Block::Reject(_), Reach::All) => f.write_str("dropped, where fail2ban rejects"),
+                    (Block::Reject(error), _) => write!(f, "rejected ({error})"),
+                }?;
                 if differs.is_empty() { Ok(()) } else { write!(f, "; {differs}") }
             }
             NativeAction::Nullroute(block) => {
@@ -253,6 +338,18 @@ impl fmt::Display for NativeAction {
             NativeAction::None(because) => write!(f, "left out: {because}"),
             NativeAction::Command => f.write_str("runs its own commands"),
         }
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reject::Port => "port unreachable",
+            Reject::Host => "host unreachable",
+            Reject::Route => "no route",
+            Reject::Forbidden => "forbidden",
+            Reject::Reset => "reset",
+        })
     }
 }
 

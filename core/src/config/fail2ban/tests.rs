@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::native::{Block, Reach, RouteBlock};
+use super::native::{Block, Reach, Reject, RouteBlock, Way};
 use super::*;
 use crate::filter::settings::tests::Memory;
 
@@ -33,7 +33,11 @@ fn a_jail_local_alone_works_with_the_built_in_filters() {
     );
     assert!(sshd.logpath.iter().any(|log| log.pattern == "/var/log/auth.log"));
     let reach = Reach::Ports { ports: vec!["ssh".into()], protocols: vec!["tcp".into()] };
-    assert_eq!(sshd.actions[0].native, NativeAction::Nftables { reach, block: Block::Reject, differs: "" });
+    let block = Block::Reject(Reject::Port);
+    assert_eq!(
+        sshd.actions[0].native,
+        NativeAction::Nftables { reach, block, way: Way::Arriving, differs: "" }
+    );
     let said = found.notices.join("\n");
     for part in ["no jail.conf", "built-in filter sshd", "no action.d/iptables-multiport.conf", "port ssh"] {
         assert!(said.contains(part), "{part}: {said}");
@@ -107,12 +111,27 @@ fn stock_actions_become_native_ones() {
             "iptables[port=\"1,2\", protocol=udp, blocktype=DROP]",
             "udp packets to port 1, 2 of an offender dropped",
         ),
-        ("iptables[type=allports]", "all tcp packets of an offender dropped, where fail2ban rejects"),
+        ("iptables[type=allports]", "all tcp packets of an offender rejected (port unreachable)"),
         (
             "iptables-allports[protocol=\"tcp,udp\"]",
-            "all tcp and udp packets of an offender dropped, where fail2ban rejects",
+            "all tcp and udp packets of an offender rejected (port unreachable)",
         ),
         ("nftables[blocktype=\"counter drop\"]", "tcp packets to port ssh of an offender dropped"),
+        ("iptables-allports[protocol=all]", "all packets of an offender dropped, where fail2ban rejects"),
+        ("nftables[protocol=all, port=80]", "tcp and udp packets to port 80 of an offender rejected"),
+        ("iptables-allports[protocol=icmp]", "runs its own commands"),
+        ("iptables[port=22,protocol=sctp]", "runs its own commands"),
+        ("iptables[blocktype=\"REJECT --reject-with tcp-reset\"]", "rejected (reset)"),
+        ("iptables[blocktype=\"REJECT --reject-with icmp-admin-prohibited\"]", "rejected (forbidden)"),
+        ("iptables[blocktype=\"REJECT --reject-with icmp-echo\"]", "runs its own commands"),
+        ("nftables[blocktype=\"reject with icmpx type host-unreachable\"]", "rejected (host unreachable)"),
+        ("nftables[blocktype=\"counter redirect to 2222\"]", "runs its own commands"),
+        ("firewallcmd-ipset[rejecttype=icmp-net-unreachable]", "rejected (no route)"),
+        (
+            "iptables-multiport[port=80, chain=DOCKER-USER]",
+            "tcp packets to port 80 of an offender that are passed on rejected (port unreachable)",
+        ),
+        ("nftables[chain_hook=forward]", "that are passed on rejected"),
         ("nftables[type=custom]", "runs its own commands"),
         ("firewallcmd-ipset[actiontype=<allports>]", "all tcp packets"),
         ("route[blocktype=blackhole]", "by a route: blackhole"),

@@ -3,12 +3,14 @@
 use crate::event::JailName;
 use crate::filter::settings::{Options, Settings, Work};
 use crate::filter::spec;
+use crate::jail::growth::Growth;
+use crate::jail::growth::formula::Formula;
 use crate::net::Prefix;
 use crate::time::{BanTime, Span};
 
 use super::action::boolean;
 use super::options::{self, shell_words, shorten};
-use super::{F2bFilter, F2bJail, Growth, IgnoreCache, LogPath, Problem, UseDns, said, seconds};
+use super::{F2bFilter, F2bJail, IgnoreCache, LogPath, Problem, UseDns, said, seconds};
 
 const TRUTHS: [&str; 4] = ["enabled", "bantime.increment", "bantime.overalljails", "ignoreself"];
 const NUMBERS: [&str; 3] = ["maxretry", "maxmatches", "maxlines"];
@@ -127,6 +129,7 @@ impl<'a> Typed<'a> {
             bantime: self
                 .value("bantime", "write for example 1h, or -1 for ever", seconds::bantime)
                 .unwrap_or(BanTime::For(Span::from_secs(600))),
+            increment: self.is_true("bantime.increment"),
             growth: self.growth(),
             ignoreip,
             ignoreip_names,
@@ -190,6 +193,10 @@ impl<'a> Typed<'a> {
         (prefixes, names)
     }
 
+    fn is_true(&self, key: &str) -> bool {
+        self.own.get(key).is_some_and(|text| boolean(text))
+    }
+
     fn growth(&mut self) -> Growth {
         let factor = |text: &str| seconds::parse(text).map_err(|_| "is no number".to_owned());
         let multipliers = |text: &str| -> Result<Vec<u32>, String> {
@@ -197,17 +204,17 @@ impl<'a> Typed<'a> {
                 .map(|word| word.parse().map_err(|_| format!("{:?} is no number", shorten(word))))
                 .collect()
         };
-        let is_true = |own: &Options, key: &str| own.get(key).is_some_and(|text| boolean(text));
+        let formula =
+            |text: &str| Formula::parse(text).map_err(|error| format!("cannot be computed: {error}"));
         Growth {
-            increment: is_true(self.own, "bantime.increment"),
             factor: self.value("bantime.factor", "write for example 2", factor),
-            formula: self.text("bantime.formula"),
+            formula: self.value("bantime.formula", "each ban is twice as long as the one before", formula),
             multipliers: self
                 .value("bantime.multipliers", "write for example 1 2 4 8", multipliers)
                 .unwrap_or_default(),
             rndtime: self.span("bantime.rndtime"),
             maxtime: self.span("bantime.maxtime"),
-            overalljails: is_true(self.own, "bantime.overalljails"),
+            overalljails: self.is_true("bantime.overalljails"),
         }
     }
 

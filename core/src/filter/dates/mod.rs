@@ -97,6 +97,7 @@ pub struct Detector {
     zone: Option<UtcOffset>,
     sieve: Option<Box<Sieve>>,
     known: Option<Known>,
+    repeat: Option<Repeat>,
 }
 
 /// The last stamp that was read by hand: many lines share a second.
@@ -108,6 +109,19 @@ struct Known {
     east: i32,
     time: Timestamp,
 }
+
+/// The stamp at the begin of the last line, if it was read by hand: many lines share that too.
+#[derive(Debug, Clone)]
+struct Repeat {
+    /// The line up to the last byte that was looked at, all of it ASCII.
+    bytes: Vec<u8>,
+    range: Range<usize>,
+    template: usize,
+    fields: Fields,
+}
+
+/// So many bytes behind a stamp are looked at when it is read by hand.
+const LOOKED_BEHIND: usize = 2;
 
 /// A date that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +142,7 @@ impl Detector {
         let templates = defaults::collect(options.datepattern.unwrap_or_default(), options.year)?;
         let order = Order::new(templates.len());
         let sieve = Sieve::new(&templates).map(Box::new);
-        Ok(Detector { templates, order, zone: options.logtimezone, sieve, known: None })
+        Ok(Detector { templates, order, zone: options.logtimezone, sieve, known: None, repeat: None })
     }
 
     /// Finds the date of a line, and learns from it; nothing if the line has none, or is
@@ -139,6 +153,13 @@ impl Detector {
         if line.is_empty() {
             return None;
         }
+        if let Some(Repeat { bytes, range, template, fields }) = &self.repeat
+            && line.starts_with(bytes)
+        {
+            let (range, template, fields) = (range.clone(), *template, *fields);
+            self.order.repeat(clock.now.millis());
+            return Some(DateMatch { range, time: self.resolve(fields, clock), template });
+        }
         let text = Text::new(line);
         let sift = || self.sieve.as_mut().map_or(Templates::ALL, |sieve| sieve.candidates(text.bytes()));
         let (template, hit) = self.order.find(&mut self.templates, &text, clock.now.millis(), sift)?;
@@ -146,7 +167,24 @@ impl Detector {
             Some(fields) => self.resolve(fields, clock),
             None => read(&self.templates[template], &text, &hit.date, self.zone, clock),
         };
-        Some(DateMatch { range: text.in_line(&hit.date), time, template })
+        let range = text.in_line(&hit.date);
+        self.keep(line, &range, template, hit.quick);
+        Some(DateMatch { range, time, template })
+    }
+
+    /// Keeps a stamp for the next line: where this template must begin the line, its reading by hand is all that is
+    /// asked, and that is the same if the line begins the same.
+    fn keep(&mut self, line: &[u8], range: &Range<usize>, template: usize, quick: Option<Fields>) {
+        let bytes = line.get(..range.end + LOOKED_BEHIND).filter(|bytes| bytes.is_ascii());
+        let begins_line = self.templates[template].begins_line;
+        let Some((bytes, fields)) = bytes.zip(quick).filter(|_| begins_line) else {
+            self.repeat = None;
+            return;
+        };
+        let mut kept = self.repeat.take().map(|repeat| repeat.bytes).unwrap_or_default();
+        kept.clear();
+        kept.extend_from_slice(bytes);
+        self.repeat = Some(Repeat { bytes: kept, range: range.clone(), template, fields });
     }
 
     fn resolve(&mut self, fields: Fields, clock: &Clock) -> Result<Timestamp, Undated> {

@@ -94,6 +94,22 @@ impl Order {
         Some((self.slots[self.last.as_ref().map_or(slot, |last| last.slot)].template, hit))
     }
 
+    /// Learns that the last hit was found once more where it was, by a template that is tried there only.
+    pub(super) fn repeat(&mut self, now: i64) {
+        if let Some(slot) = self.last.as_ref().map(|last| last.slot) {
+            self.count(slot, now);
+        }
+    }
+
+    fn count(&mut self, slot: usize, now: i64) {
+        let used = &mut self.slots[slot];
+        used.hits = used.hits.saturating_add(1);
+        used.last_used = now;
+        if self.first_unused == slot {
+            self.first_unused += 1;
+        }
+    }
+
     fn try_slot(&mut self, templates: &mut [Template], text: &Text<'_>, slot: usize) -> Option<Hit> {
         let index = self.slots[slot].template;
         let hit = templates[index].find(text, 0..text.bytes().len())?;
@@ -171,13 +187,8 @@ impl Order {
 
     fn learn(&mut self, templates: &[Template], text: &Text<'_>, now: i64, mut slot: usize, hit: &Hit) {
         let (start, end) = (hit.span.start, hit.span.end);
-        let used = &mut self.slots[slot];
-        used.hits = used.hits.saturating_add(1);
-        used.last_used = now;
-        used.distance = start;
-        if self.first_unused == slot {
-            self.first_unused += 1;
-        }
+        self.count(slot, now);
+        self.slots[slot].distance = start;
         let last_slot = self.last.as_ref().map(|last| last.slot);
         if slot > 0 && last_slot != Some(slot) {
             slot = self.move_up(templates, slot);

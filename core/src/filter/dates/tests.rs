@@ -288,6 +288,24 @@ proptest! {
     }
 
     #[test]
+    fn the_stamp_of_the_line_before_changes_nothing(
+        lines in prop::collection::vec((stamp(), "[ :x.+Z0-9é]{0,4}"), 1..6),
+        order in prop::collection::vec((any::<prop::sample::Index>(), 1..4usize), 1..12),
+    ) {
+        let (mut with, mut without) = (detector(Some("{^LN-BEG}")), detector(Some("{^LN-BEG}")));
+        for (index, times) in order {
+            let (stamp, behind) = index.get(&lines);
+            for _ in 0..times {
+                let line = format!("{stamp}{behind}");
+                without.repeat = None;
+                prop_assert_eq!(with.find(line.as_bytes(), &clock()), without.find(line.as_bytes(), &clock()), "{}", line);
+                prop_assert!(with.order().eq(without.order()));
+                prop_assert_eq!(format!("{:?}", with.order), format!("{:?}", without.order));
+            }
+        }
+    }
+
+    #[test]
     fn any_bytes_and_any_pattern_are_borne(line in prop::collection::vec(any::<u8>(), 0..200), pattern in "[%(){}\\[\\]*?^$|a-zA-Z0-9\\\\ :-]{0,20}") {
         if let Ok(mut detector) = Detector::new(&Options { datepattern: Some(&pattern), logtimezone: None, year: 2026 }) {
             detector.find(&line, &clock());

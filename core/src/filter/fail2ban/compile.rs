@@ -3,9 +3,9 @@
 use super::buffer::Buffer;
 use super::connections::Connections;
 use super::groups::{DNS, FID, Groups, IP4, IP6, MLFID, Names, Shape};
+use super::openings::Openings;
 use super::stamp::Stamps;
 use super::{Expressions, Fail2banFilter, Options};
-use crate::filter::beginnings::Screen;
 use crate::filter::dates::{self, Detector};
 use crate::filter::judge::shortened;
 use crate::filter::program::{Program, Settings};
@@ -46,7 +46,7 @@ impl Fail2banFilter {
         // A match over several lines changes what is kept of them, even if no rule matches.
         let screened = prefix.as_ref().filter(|_| options.maxlines == 1);
         Ok(Fail2banFilter {
-            screen: screened.and_then(|prefix| Screen::new(&prefix.program, &rules.program)),
+            openings: screened.and_then(|prefix| Openings::new(&prefix.program, &rules.program)),
             prefix,
             ignore_first: !spec.ignoreregex.is_empty() && spec.ignoreregex.len() + 2 < spec.failregex.len(),
             rules,
@@ -109,7 +109,7 @@ impl Compiler<'_> {
             Ok(detector) => Some(detector),
             Err(cause) => {
                 let filter = self.spec.name.clone();
-                self.problems.push(FilterError::Dates { filter, cause });
+                self.problems.push(FilterError::DatePattern { filter, cause });
                 None
             }
         }

@@ -120,7 +120,8 @@ impl Groups {
             if value.is_none() {
                 return;
             }
-            self.values.resize(name + 1, None);
+            // Whoever has one has more of those that are known.
+            self.values.resize(KNOWN.len().max(name + 1), None);
         }
         self.values[name] = value;
     }
@@ -190,6 +191,11 @@ impl Shape {
         shape.alternates = alternates.into_iter().map(&mut numbered).collect();
         shape.tuples = tuples.into_iter().map(&mut numbered).collect();
         shape
+    }
+
+    /// The name of the group of that place in the expression.
+    pub(super) fn name(&self, nth: usize) -> Option<Name> {
+        self.names.get(nth).copied()
     }
 
     pub(super) fn has(&self, name: Name) -> bool {

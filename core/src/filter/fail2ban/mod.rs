@@ -11,6 +11,7 @@ mod compile;
 mod connections;
 mod encoding;
 mod groups;
+mod openings;
 mod stamp;
 mod subject;
 
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::Clock;
-use super::beginnings::Screen;
 use super::dates::{DateMatch, UtcOffset};
 use super::program::Program;
 use super::regex::HostNames;
@@ -29,6 +29,7 @@ use crate::time::{Span, Timestamp};
 use buffer::{Buffer, Piece};
 use connections::Connections;
 use groups::{CIDR, CONTENT, DNS, FID, Groups, IP4, IP6, MLFID, NOFAIL, Name, Names, Shape, USER};
+use openings::Openings;
 use stamp::{Cut, Stamps};
 
 pub use encoding::{Encoding, EncodingError};
@@ -112,8 +113,8 @@ struct Expressions {
 #[derive(Debug)]
 pub struct Fail2banFilter {
     prefix: Option<Expressions>,
-    /// Refuses lines before the prefregex does.
-    screen: Option<Screen>,
+    /// Refuses lines before the prefregex does, and knows what it makes of most others.
+    openings: Option<Openings>,
     rules: Expressions,
     ignore: Option<Program>,
     /// A few ignoreregexes are tried before everything else. Source: fail2ban 1.0.
@@ -229,19 +230,15 @@ impl Fail2banFilter {
         if self.ignore_first && is_ignored(&mut self.ignore, &self.searched, &mut self.ignored_by) {
             return Err(Unmatched::Ignored);
         }
-        let mut prefixed = None;
         let mut content = None;
-        if self.screen.as_mut().is_some_and(|screen| !screen.may_match(&self.searched)) {
-            return Err(Unmatched::Miss);
-        }
         if let Some(prefix) = &mut self.prefix {
-            let text = &self.searched;
-            let screened = self.screen.is_some();
-            let rule =
-                if screened { prefix.program.search_screened(text) } else { prefix.program.search(text) };
-            let rule = rule.ok_or(Unmatched::Miss)?;
-            prefixed = Some(rule);
-            content = prefix.program.captured(rule).content.filter(|content| !content.is_empty());
+            let (program, text) = (&mut prefix.program, &self.searched);
+            let rule = match &mut self.openings {
+                Some(openings) => openings.search(program, text),
+                None => program.search(text),
+            };
+            rule.ok_or(Unmatched::Miss)?;
+            content = prefix.program.content(0).filter(|content| !content.is_empty());
         }
         if let Some(content) = &content {
             if self.options.maxlines > 1 {
@@ -260,11 +257,11 @@ impl Fail2banFilter {
             Some(_) => &self.content,
         };
         let rule = self.rules.program.search(searched).ok_or(Unmatched::Miss)?;
-        if let (Some(prefix), Some(rule)) = (&self.prefix, prefixed) {
-            prefix.fill(rule, &self.searched, &mut self.last);
+        if let Some(prefix) = &self.prefix {
+            prefix.fill(0, &self.searched, Some(CONTENT), &mut self.last);
             self.last.take(CONTENT);
         }
-        self.rules.fill(rule, searched, &mut self.last);
+        self.rules.fill(rule, searched, None, &mut self.last);
         if self.options.maxlines == 1 {
             if is_ignored(&mut self.ignore, searched, &mut self.ignored_by) {
                 return Err(Unmatched::Ignored);
@@ -349,10 +346,13 @@ impl Fail2banFilter {
 }
 
 impl Expressions {
-    /// Writes what the last search captured over `into`; a group that took no part leaves nothing behind.
-    fn fill(&self, rule: usize, text: &[u8], into: &mut Groups) {
+    /// Writes what the last search captured over `into`; a group that took no part, or is not wanted, leaves nothing
+    /// behind.
+    fn fill(&self, rule: usize, text: &[u8], without: Option<Name>, into: &mut Groups) {
         let Some(shape) = self.shapes.get(rule) else { return };
-        shape.fill(|nth| Some(lossy(text.get(self.program.nth(rule, nth)?)?)), into);
+        let wanted = |nth: &usize| without.is_none() || shape.name(*nth) != without;
+        let place = |nth: usize| self.program.nth(rule, Some(nth).filter(wanted)?);
+        shape.fill(|nth| Some(lossy(text.get(place(nth)?)?)), into);
     }
 }
 

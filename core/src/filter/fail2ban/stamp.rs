@@ -35,6 +35,20 @@ pub(super) struct Cut {
     pub(super) time: Option<Timestamp>,
 }
 
+impl super::Fail2banFilter {
+    /// Reads dates by this detector from now on: another year has begun.
+    pub(in crate::filter) fn read_dates_by(&mut self, detector: Detector) {
+        self.stamps.detector = detector;
+    }
+
+    /// Forgets the lines so far, with what connections said: what comes next is another log.
+    pub(in crate::filter) fn begin(&mut self) {
+        (self.stamps.seen, self.stamps.last) = (None, None);
+        self.connections = super::Connections::default();
+        self.buffer = super::Buffer::default();
+    }
+}
+
 impl Stamps {
     pub(super) fn new(detector: Detector) -> Stamps {
         Stamps { detector, seen: None, last: None, last_text: Vec::new() }

@@ -19,7 +19,7 @@ pub mod tree;
 
 pub(super) use lower::lower_here;
 pub use lower::{Lowered, lower};
-pub use matcher::{Found, Matcher, Scratch};
+pub use matcher::{Digits, Found, Matcher, Scratch, Shared};
 pub use parse::{Options, parse};
 pub use tags::{Expanded, HostNames, expand};
 pub use tree::Tree;

@@ -99,6 +99,28 @@ pub enum Kind {
     Atomic(Box<Node>),
 }
 
+impl Node {
+    /// Gives back memory that nothing is kept in.
+    pub(super) fn shrink(&mut self) {
+        match &mut self.kind {
+            Kind::Concat(parts) | Kind::Alternate(parts) => {
+                parts.shrink_to_fit();
+                parts.iter_mut().for_each(Node::shrink);
+            }
+            Kind::Group { node, .. }
+            | Kind::Repeat { node, .. }
+            | Kind::Look { node, .. }
+            | Kind::Atomic(node) => node.shrink(),
+            Kind::Conditional { yes, no, .. } => {
+                yes.shrink();
+                no.shrink();
+            }
+            Kind::Class(class) => class.items.shrink_to_fit(),
+            Kind::Empty | Kind::Literal { .. } | Kind::Anchor(_) | Kind::Backreference { .. } => {}
+        }
+    }
+}
+
 /// How often a repetition is tried first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {

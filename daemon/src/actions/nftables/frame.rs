@@ -15,14 +15,15 @@ use crate::netlink::{ACK, NetlinkError};
 use super::rule::{self, Rule, delete_rule};
 use super::sets::SetId;
 use super::transaction::Transaction;
-use super::wire::{self, attribute, kind};
+use super::wire::{self, BaseChain, attribute, kind};
 
 /// What is there under our table's name.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
     /// The table's flags; nothing if there is no table.
     table: Option<u32>,
-    chain: Option<Chain>,
+    /// By its name in [`wire::CHAINS`].
+    chains: HashMap<&'static str, Chain>,
     sets: HashMap<String, Set>,
     rules: Vec<InstalledRule>,
 }
@@ -34,18 +35,6 @@ pub(super) struct Chain {
     priority: Option<u32>,
     policy: Option<u32>,
     kind: String,
-}
-
-impl Chain {
-    /// A chain as we make them, at this hook.
-    pub(super) fn ours(hook: u32) -> Chain {
-        Chain {
-            hook: Some(hook),
-            priority: Some(wire::PRIORITY.cast_unsigned()),
-            policy: Some(wire::POLICY_ACCEPT),
-            kind: "filter".to_owned(),
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -60,6 +49,7 @@ struct Set {
 #[derive(Debug, Default)]
 pub(super) struct InstalledRule {
     handle: u64,
+    pub(super) chain: String,
     pub(super) comment: String,
     /// The names of its expressions, in order.
     pub(super) expressions: Vec<String>,
@@ -74,9 +64,11 @@ impl Frame {
     pub(super) fn read(socket: &mut Socket, table: &str, jails: &[JailName]) -> Result<Frame, NetlinkError> {
         let mut frame = Frame { table: read_table(socket, table)?, ..Frame::default() };
         if frame.table.is_some() {
-            frame.chain = read_chain(socket, table, wire::CHAIN)?;
+            for chain in wire::CHAINS {
+                frame.chains.extend(read_chain(socket, table, chain.name)?.map(|read| (chain.name, read)));
+            }
             frame.sets = read_sets(socket, table, jails)?;
-            frame.rules = read_rules(socket, table, wire::CHAIN)?;
+            frame.rules = read_rules(socket, table, &wire::CHAINS)?;
         }
         Ok(frame)
     }
@@ -93,9 +85,10 @@ impl Frame {
 
     /// True if something that is there must go before the right thing can come.
     pub(super) fn is_wrong(&self) -> bool {
-        let right_chain = Chain::ours(wire::HOOK);
+        let is_wrong =
+            |chain: BaseChain| self.chains.get(chain.name).is_some_and(|found| *found != Chain::right(chain));
         self.table.is_some_and(|flags| flags != 0)
-            || self.chain.as_ref().is_some_and(|chain| *chain != right_chain)
+            || wire::CHAINS.into_iter().any(is_wrong)
             || self.sets.values().any(|set| set.id.is_some() && !set.is_right())
     }
 
@@ -119,12 +112,12 @@ impl Frame {
                 transaction.write(|batch| wire::new_set(batch, table, set, id))?;
             }
         }
-        if self.chain.is_none() {
-            transaction.write(|batch| wire::new_chain(batch, table, wire::CHAIN, wire::HOOK))?;
+        for chain in wanted.chains().filter(|chain| !self.chains.contains_key(chain.name)) {
+            transaction.write(|batch| wire::new_chain(batch, table, chain))?;
         }
         let (missing, surplus) = self.compare_rules(wanted, stale);
-        for handle in surplus {
-            transaction.write(|batch| delete_rule(batch, table, handle))?;
+        for rule in surplus {
+            transaction.write(|batch| delete_rule(batch, table, &rule.chain, rule.handle))?;
         }
         for rule in missing {
             transaction.write(|batch| rule.add(batch, table))?;
@@ -140,19 +133,24 @@ impl Frame {
         Ok(())
     }
 
-    /// Rules that are missing, and handles of those that are too many.
-    fn compare_rules<'a>(&self, wanted: &'a WantedFrame, stale: &Stale) -> (Vec<&'a Rule>, Vec<u64>) {
+    /// Rules that are missing, and those that are too many.
+    fn compare_rules<'a>(
+        &self,
+        wanted: &'a WantedFrame,
+        stale: &Stale,
+    ) -> (Vec<&'a Rule>, Vec<&InstalledRule>) {
         let mut missing: HashMap<String, &Rule> =
             wanted.rules.iter().map(|rule| (rule.comment(), rule)).collect();
         let mut surplus = Vec::new();
         for installed in self.rules.iter().filter(|rule| !is_exempting(rule, wanted.exempt)) {
-            let is_right = missing
-                .get(&installed.comment)
-                .is_some_and(|rule| installed.expressions.iter().eq(rule.expressions().iter()));
+            let is_right = missing.get(&installed.comment).is_some_and(|rule| {
+                installed.chain == rule.chain().name
+                    && installed.expressions.iter().eq(rule.expressions().iter())
+            });
             if is_right {
                 missing.remove(&installed.comment);
             } else if !stale.keeps(&installed.comment) {
-                surplus.push(installed.handle);
+                surplus.push(installed);
             }
         }
         let rules = wanted.rules.iter().filter(|rule| missing.contains_key(&rule.comment())).collect();
@@ -165,6 +163,18 @@ fn is_exempting(rule: &InstalledRule, port: Option<u16>) -> bool {
     port.is_some_and(|port| {
         rule.comment == rule::exempt_comment(port) && rule.expressions == rule::EXEMPT_EXPRESSIONS
     })
+}
+
+impl Chain {
+    /// A chain as we make it.
+    pub(super) fn right(chain: BaseChain) -> Chain {
+        Chain {
+            hook: Some(chain.hook),
+            priority: Some(chain.priority.cast_unsigned()),
+            policy: Some(wire::POLICY_ACCEPT),
+            kind: "filter".to_owned(),
+        }
+    }
 }
 
 impl Set {
@@ -204,6 +214,11 @@ impl WantedFrame {
             }
         }
         wanted
+    }
+
+    /// The chains that its rules need.
+    fn chains(&self) -> impl Iterator<Item = BaseChain> {
+        wire::CHAINS.into_iter().filter(|chain| self.rules.iter().any(|rule| rule.chain() == *chain))
     }
 }
 
@@ -373,27 +388,25 @@ pub(super) fn set_names(socket: &mut Socket, table: &str) -> Result<Vec<String>,
     })
 }
 
-/// The rules of a chain, in order.
+/// The rules of some chains, in order.
 /// # Errors
 /// [`NetlinkError`].
 pub(super) fn read_rules(
     socket: &mut Socket,
     table: &str,
-    name: &str,
+    chains: &[BaseChain],
 ) -> Result<Vec<InstalledRule>, NetlinkError> {
-    let chain = |a: &mut Attributes<'_>| a.text(attribute::RULE_CHAIN, name);
-    let rules = list(socket, (kind::GET_RULE, table), &chain, &|message| read_rule(message, name))?;
-    Ok(rules.into_iter().flatten().collect())
+    let mut rules = list(socket, (kind::GET_RULE, table), &|_| {}, &read_rule)?;
+    rules.retain(|rule| chains.iter().any(|chain| chain.name == rule.chain));
+    Ok(rules)
 }
 
-/// The rule, if it is one of that chain.
-fn read_rule(message: &Message<'_>, chain: &str) -> Result<Option<InstalledRule>, NetlinkError> {
+fn read_rule(message: &Message<'_>) -> Result<InstalledRule, NetlinkError> {
     let mut rule = InstalledRule::default();
-    let mut is_ours = false;
     for found in message.split(wire::FIXED_BYTES)?.1 {
         let found = found?;
         match found.kind {
-            attribute::RULE_CHAIN => is_ours = found.text()? == chain,
+            attribute::RULE_CHAIN => rule.chain = found.text()?.to_owned(),
             attribute::RULE_HANDLE => rule.handle = found.be64()?,
             attribute::RULE_USERDATA => {
                 let comment = wire::read_comment(wire::USERDATA_COMMENT, found.value);
@@ -412,7 +425,7 @@ fn read_rule(message: &Message<'_>, chain: &str) -> Result<Option<InstalledRule>
             _ => {}
         }
     }
-    Ok(is_ours.then_some(rule))
+    Ok(rule)
 }
 
 /// The kernel's error as a question: is something simply not there?

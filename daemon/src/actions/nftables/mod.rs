@@ -2,7 +2,8 @@
 //!
 //! Table `inet pillory`: hash sets with time-outs `ban4`, `ban6`, `ban6n` (whole /64s), interval sets `net4`,
 //! `net6` for all other prefixes, and a chain at prerouting, priority raw, that drops what comes from them.
-//! Bans of a jail that are limited to its ports live in five sets of its own, `<set>_<jail>`.
+//! Bans of a jail that are limited to its ports live in five sets of its own, `<set>_<jail>`; its rules may reject
+//! instead, or stand in a second chain, which sees packets that are passed on (ports behind a DNAT).
 //! The kernel ends bans by itself. Whoever finds the table gone gets [`ActionError::Vanished`], calls
 //! [`Action::prepare`] and applies everything again.
 
@@ -22,6 +23,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use pillory_core::config::fail2ban::native::{Block, Way};
 use pillory_core::event::JailName;
 use pillory_core::time::{End, Span, Timestamp};
 use rustix::io::Errno;
@@ -72,17 +74,31 @@ impl Nftables {
     /// # Errors
     /// [`ActionError`] with what the kernel lacks, or the privilege that we lack.
     pub fn probe() -> Result<(), ActionError> {
-        let mut this = Nftables::open()?;
+        let ports = vec![Port::dropped(6, (1, 1)), Port::dropped(17, (2, 3))];
+        Nftables::open()?.rehearse(ports).map_err(|e| not_supported(kernel_error("use", "nftables", e)))
+    }
+
+    fn rehearse(&mut self, ports: Vec<Port>) -> Result<(), NetlinkError> {
         let jail = JailName::new("rehearsal").ok();
-        let ports = vec![Port { protocol: 6, range: (1, 1) }, Port { protocol: 17, range: (2, 3) }];
         let wanted = WantedFrame::new(&jail.map(|jail| (jail, ports)).into_iter().collect::<Vec<_>>());
-        let mut transaction = Transaction::new(&mut this.socket);
-        Frame::default()
-            .complete(&mut transaction, REHEARSED_TABLE, &wanted, &Stale::default())
-            .and_then(|()| {
-                transaction.rehearse(|batch| wire::delete_set(batch, REHEARSED_TABLE, "no-such-set"))
-            })
-            .map_err(|e| not_supported(kernel_error("use", "nftables", e)))
+        let mut transaction = Transaction::new(&mut self.socket);
+        Frame::default().complete(&mut transaction, REHEARSED_TABLE, &wanted, &Stale::default())?;
+        transaction.rehearse(|batch| wire::delete_set(batch, REHEARSED_TABLE, "no-such-set"))
+    }
+
+    /// The ports as this kernel can treat them: where packets arrive it can reject since Linux 5.9.
+    fn possible(&mut self, ports: &[(JailName, Vec<Port>)]) -> Vec<(JailName, Vec<Port>)> {
+        let mut ports = ports.to_vec();
+        let rejecting = |port: &&mut Port| port.block != Block::Drop;
+        let mut all = ports.iter_mut().flat_map(|(_, ports)| ports).filter(rejecting);
+        let Some(first) = all.next() else { return ports };
+        let tried = self.rehearse(vec![Port { way: Way::Arriving, ..*first }]);
+        if let Err(error) = tried {
+            tracing::warn!(%error, "this kernel cannot reject packets where they arrive; they are dropped");
+            first.block = Block::Drop;
+            all.for_each(|port| port.block = Block::Drop);
+        }
+        ports
     }
 
     fn abilities(&mut self) -> Result<Abilities, NetlinkError> {
@@ -230,7 +246,8 @@ impl Action for Nftables {
 
     fn prepare(&mut self, ports: &[(JailName, Vec<Port>)]) -> Result<bool, ActionError> {
         self.jails = ports.iter().map(|(jail, _)| jail.clone()).collect();
-        let prepared = self.prepare_frame(ports);
+        let ports = self.possible(ports);
+        let prepared = self.prepare_frame(&ports);
         prepared.map_err(|error| kernel_error("prepare", "nftables table inet pillory", error))
     }
 

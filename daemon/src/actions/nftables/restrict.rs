@@ -18,12 +18,10 @@ use super::frame::{self, Chain};
 use super::rule::{self, EachExpression};
 use super::sets::SetKind;
 use super::transaction::Transaction;
-use super::wire::{self, attribute};
+use super::wire::{self, BaseChain, attribute};
 
-/// The chain.
-pub(super) const CHAIN: &str = "restrict";
-/// `NF_INET_LOCAL_IN`: what is for this host, and not what it forwards.
-const HOOK: u32 = 1;
+/// The chain, at `NF_INET_LOCAL_IN`: what is for this host, and not what it forwards.
+const CHAIN: BaseChain = BaseChain { name: "restrict", hook: 1, priority: -300 };
 const TCP: u8 = 6;
 
 /// What there is of it.
@@ -52,14 +50,14 @@ pub(super) fn bring(socket: &mut Socket, table: &str, wanted: &[Restriction]) ->
     }
     let mut transaction = Transaction::new(socket);
     if there.chain.is_some() {
-        transaction.write(|batch| wire::delete_rules(batch, table, CHAIN))?;
-        transaction.write(|batch| wire::delete_chain(batch, table, CHAIN))?;
+        transaction.write(|batch| wire::delete_rules(batch, table, CHAIN.name))?;
+        transaction.write(|batch| wire::delete_chain(batch, table, CHAIN.name))?;
     }
     for set in there.sets.keys() {
         transaction.write(|batch| wire::delete_set(batch, table, set))?;
     }
     if !wanted.is_empty() {
-        transaction.write(|batch| wire::new_chain(batch, table, CHAIN, HOOK))?;
+        transaction.write(|batch| wire::new_chain(batch, table, CHAIN))?;
     }
     let mut plans = Vec::new();
     for (id, (set, prefixes)) in (1..).zip(&right.sets) {
@@ -80,7 +78,7 @@ pub(super) fn bring(socket: &mut Socket, table: &str, wanted: &[Restriction]) ->
 
 impl State {
     fn of(wanted: &[Restriction]) -> State {
-        let chain = (!wanted.is_empty()).then(|| Chain::ours(HOOK));
+        let chain = (!wanted.is_empty()).then(|| Chain::right(CHAIN));
         let mut state = State { chain, ..State::default() };
         for restriction in wanted {
             for is_ipv4 in [true, false] {
@@ -93,10 +91,10 @@ impl State {
     }
 
     fn read(socket: &mut Socket, table: &str) -> Result<State, NetlinkError> {
-        let chain = frame::read_chain(socket, table, CHAIN)?;
+        let chain = frame::read_chain(socket, table, CHAIN.name)?;
         let mut state = State { chain, ..State::default() };
         if state.chain.is_some() {
-            let rules = frame::read_rules(socket, table, CHAIN)?;
+            let rules = frame::read_rules(socket, table, &[CHAIN])?;
             state.rules = rules.into_iter().map(|rule| (rule.comment, rule.expressions)).collect();
         }
         for set in frame::set_names(socket, table)? {
@@ -142,7 +140,7 @@ impl Rule<'_> {
     }
 
     fn add(&self, batch: &mut Messages, table: &str) -> u32 {
-        rule::add(batch, (table, CHAIN), &self.comment(), false, &|each| self.each_expression(each))
+        rule::add(batch, (table, CHAIN.name), &self.comment(), false, &|each| self.each_expression(each))
     }
 
     fn each_expression(&self, each: EachExpression<'_>) {

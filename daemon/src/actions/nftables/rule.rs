@@ -1,12 +1,14 @@
 //! Our rules: sources in a set are dropped, on all ports or on some. Written as nft itself would write
 //! `tcp dport 22 ip saddr @ban4_sshd counter drop`, so that nft shows them so.
 
+use pillory_core::config::fail2ban::native::{Block, Reject, Way};
+
 use crate::actions::Port;
 use crate::netlink::encode::{Attributes, Messages};
 use crate::netlink::{APPEND, CREATE};
 
 use super::sets::{SetId, SetKind};
-use super::wire::{CHAIN, INET, USERDATA_COMMENT, attribute, comment, fixed, kind};
+use super::wire::{ARRIVING, BaseChain, FORWARDED, INET, USERDATA_COMMENT, attribute, comment, fixed, kind};
 
 /// One of our rules: what it looks for, and its comment, by which it is told from the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +24,20 @@ impl Rule {
     pub(super) fn comment(&self) -> String {
         let Some(port) = self.port else { return format!("pillory {}", self.set) };
         let (low, high) = port.range;
-        format!("pillory {} {} {low}-{high}", self.set, protocol_name(port.protocol))
+        let verdict = match port.block {
+            Block::Drop => String::new(),
+            Block::Reject(error) => format!(" reject {error}"),
+        };
+        let protocol = protocol_name(port.protocol);
+        format!("pillory {} {protocol} {low}-{high}{verdict}", self.set)
+    }
+
+    /// The chain that it belongs to.
+    pub(super) fn chain(&self) -> BaseChain {
+        match self.port.map(|port| port.way).unwrap_or_default() {
+            Way::Arriving => ARRIVING,
+            Way::Forwarded => FORWARDED,
+        }
     }
 
     /// The names of its expressions, in order.
@@ -34,7 +49,7 @@ impl Rule {
 
     /// Adds it to the end of the chain.
     pub(super) fn add(&self, batch: &mut Messages, table: &str) -> u32 {
-        add(batch, (table, CHAIN), &self.comment(), false, &|each| self.each_expression(each))
+        add(batch, (table, self.chain().name), &self.comment(), false, &|each| self.each_expression(each))
     }
 
     fn each_expression(&self, each: EachExpression<'_>) {
@@ -52,7 +67,10 @@ impl Rule {
             a.be32(2, REGISTER);
         });
         each("counter", &|_| {});
-        each("immediate", &drop_packet);
+        match self.port.map(|port| port.block).unwrap_or_default() {
+            Block::Drop => each("immediate", &drop_packet),
+            Block::Reject(error) => each("reject", &|a| reject(a, error)),
+        }
     }
 }
 
@@ -193,8 +211,8 @@ pub(super) const EXEMPT_EXPRESSIONS: [&str; 7] =
 
 /// Puts it at the beginning of the chain: so many packets a second go on whoever sends them, more are judged as all.
 pub(super) fn exempt(batch: &mut Messages, table: &str, port: u16) -> u32 {
-    let port_of = Port { protocol: TCP, range: (port, port) };
-    add(batch, (table, CHAIN), &exempt_comment(port), true, &|each| {
+    let port_of = Port::dropped(TCP, (port, port));
+    add(batch, (table, ARRIVING.name), &exempt_comment(port), true, &|each| {
         to_port(port_of, each);
         each("limit", &limit);
         each("counter", &|_| {});
@@ -213,11 +231,27 @@ fn limit(a: &mut Attributes<'_>) {
     a.be32(3, EXEMPT_RATE);
 }
 
+/// Answers with an error, the same for both families.
+/// Source: `enum nft_reject_types`, `enum nft_reject_inet_code` of linux/netfilter/nf_tables.h.
+fn reject(a: &mut Attributes<'_>, error: Reject) {
+    const TCP_RESET: u32 = 1;
+    const ICMPX: u32 = 2;
+    let (kind, code) = match error {
+        Reject::Reset => (TCP_RESET, 0),
+        Reject::Route => (ICMPX, 0),
+        Reject::Port => (ICMPX, 1),
+        Reject::Host => (ICMPX, 2),
+        Reject::Forbidden => (ICMPX, 3),
+    };
+    a.be32(1, kind);
+    a.put(2, &[code]);
+}
+
 /// Deletes one rule.
-pub(super) fn delete_rule(batch: &mut Messages, table: &str, handle: u64) -> u32 {
+pub(super) fn delete_rule(batch: &mut Messages, table: &str, chain: &str, handle: u64) -> u32 {
     batch.message(kind::DELETE_RULE, 0, &fixed(INET), |a| {
         a.text(attribute::TABLE, table);
-        a.text(attribute::RULE_CHAIN, CHAIN);
+        a.text(attribute::RULE_CHAIN, chain);
         a.be64(attribute::RULE_HANDLE, handle);
     })
 }

@@ -1,5 +1,6 @@
 //! nftables with foreign eyes: what `nft` reads, what packets meet, and what happens when others meddle.
 
+mod treatment;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,7 @@ fn jail(name: &str) -> JailName {
 }
 
 fn sshd_ports() -> Vec<(JailName, Vec<Port>)> {
-    let port = |protocol, low, high| Port { protocol, range: (low, high) };
+    let port = |protocol, low, high| Port::dropped(protocol, (low, high));
     vec![(jail("sshd"), vec![port(6, 22, 22), port(17, 5000, 5100)])]
 }
 
@@ -212,7 +213,7 @@ fn other_ports_replace_only_the_rules_of_that_jail() {
             listing.lines().filter(|line| line.contains("drop")).map(str::to_owned).collect()
         };
         let before = lines(&nft("-a -s list table inet pillory"));
-        let ports = vec![(jail("sshd"), vec![Port { protocol: 6, range: (2222, 2222) }])];
+        let ports = vec![(jail("sshd"), vec![Port::dropped(6, (2222, 2222))])];
         action.prepare(&ports).unwrap();
         let after = lines(&nft("-a -s list table inet pillory"));
         let (kept, new): (Vec<_>, Vec<_>) = after.iter().partition(|line| before.contains(line));

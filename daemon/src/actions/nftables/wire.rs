@@ -89,12 +89,21 @@ pub(super) const SET_TIMEOUT: u32 = 0x10;
 /// Element flag: this key ends an interval.
 pub(super) const ELEMENT_INTERVAL_END: u32 = 1;
 
-/// Our chain.
-pub(super) const CHAIN: &str = "prerouting";
-/// `NF_INET_PRE_ROUTING`.
-pub(super) const HOOK: u32 = 0;
-/// "raw": before connection tracking, so that a dropped packet costs no entry there.
-pub(super) const PRIORITY: i32 = -300;
+/// One of our chains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BaseChain {
+    pub(super) name: &'static str,
+    /// Number of the hook in `enum nf_inet_hooks`.
+    pub(super) hook: u32,
+    pub(super) priority: i32,
+}
+
+/// Where everything arrives: "raw", before connection tracking, so that a dropped packet costs no entry there.
+pub(super) const ARRIVING: BaseChain = BaseChain { name: "prerouting", hook: 0, priority: -300 };
+/// Where packets for others pass, once it is known for whom; just before the usual filters.
+pub(super) const FORWARDED: BaseChain = BaseChain { name: "forward", hook: 2, priority: -1 };
+/// All of them.
+pub(super) const CHAINS: [BaseChain; 2] = [ARRIVING, FORWARDED];
 /// `NF_ACCEPT`: what no rule drops goes on.
 pub(super) const POLICY_ACCEPT: u32 = 1;
 
@@ -162,14 +171,14 @@ pub(super) fn delete_table(batch: &mut Messages, table: &str) -> u32 {
     batch.message(kind::DELETE_TABLE, ACK, &fixed(INET), |a| a.text(attribute::TABLE, table))
 }
 
-/// A chain at a hook.
-pub(super) fn new_chain(batch: &mut Messages, table: &str, chain: &str, hook: u32) -> u32 {
+/// A chain.
+pub(super) fn new_chain(batch: &mut Messages, table: &str, chain: BaseChain) -> u32 {
     batch.message(kind::NEW_CHAIN, CREATE, &fixed(INET), |a| {
         a.text(attribute::TABLE, table);
-        a.text(attribute::CHAIN_NAME, chain);
+        a.text(attribute::CHAIN_NAME, chain.name);
         a.nested(attribute::CHAIN_HOOK, |a| {
-            a.be32(attribute::HOOK_NUMBER, hook);
-            a.be32(attribute::HOOK_PRIORITY, PRIORITY.cast_unsigned());
+            a.be32(attribute::HOOK_NUMBER, chain.hook);
+            a.be32(attribute::HOOK_PRIORITY, chain.priority.cast_unsigned());
         });
         a.be32(attribute::CHAIN_POLICY, POLICY_ACCEPT);
         a.text(attribute::CHAIN_TYPE, "filter");

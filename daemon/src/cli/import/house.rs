@@ -185,7 +185,7 @@ fn order(
 
 /// How long a ban lasts: fail2ban lengthens none beyond what its jail allows now, and shortens those that are longer.
 fn length(jail: &F2bJail, kept: i64) -> BanTime {
-    let most = match (jail.growth.increment, jail.growth.maxtime) {
+    let most = match (jail.increment, jail.growth.maxtime) {
         (false, _) => jail.bantime,
         (true, Some(most)) => BanTime::For(most),
         (true, None) => BanTime::Forever,

@@ -11,6 +11,7 @@ use pillory_core::jail::never::{NeverBan, Why};
 use pillory_core::jail::{Jail, JailIndex, Judge, connections};
 use pillory_core::machine::{Effect, Machine, Phase, Record};
 use pillory_core::net::Prefix;
+use pillory_core::rehearse::Seen;
 use pillory_core::scan::Tally;
 use pillory_core::time::{Span, Timestamp};
 
@@ -21,6 +22,9 @@ use super::{base_name, overlap};
 
 /// At most so many sources are counted at once; the windows of more are forgotten.
 const MAX_TRACKED: usize = 1_000_000;
+
+/// At most so many records are collected, the newest; they take some 300 MB.
+const MAX_COLLECTED: usize = 2_000_000;
 
 /// So many lines of a file are tried on every filter.
 const LINES_TRIED: usize = 2_000;
@@ -35,7 +39,7 @@ const SWEEP_CONNECTIONS_EVERY: Span = Span::from_secs(300);
 const TOGETHER: usize = 64;
 
 /// The jails and what they have judged so far.
-pub(super) struct Judging {
+pub(in crate::cli) struct Judging {
     machine: Machine,
     jails: Vec<Reader>,
     heads: Heads,
@@ -46,6 +50,17 @@ pub(super) struct Judging {
     last: Timestamp,
     swept: Timestamp,
     connections_swept: Timestamp,
+    /// What was read, where nothing is to be judged yet.
+    collected: Option<Collected>,
+}
+
+/// What the filters made of records, for a rehearsal.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Collected {
+    /// In the order in which it was read.
+    pub(in crate::cli) seen: Vec<Seen>,
+    /// So many older ones had to make room.
+    pub(in crate::cli) left_out: u64,
 }
 
 /// An event that a filter has read.
@@ -70,7 +85,7 @@ struct Reader {
 
 impl Judging {
     /// The jails of a configuration, or only one of them.
-    pub(super) fn new(config: &Config, only: Option<&str>) -> Result<Judging, Failure> {
+    pub(in crate::cli) fn new(config: &Config, only: Option<&str>) -> Result<Judging, Failure> {
         let wanted = |name: &str, enabled: Enabled| match only {
             Some(only) => name == only,
             None => enabled != Enabled::No,
@@ -101,15 +116,9 @@ impl Judging {
                 .map_or_else(|| "no jail is enabled".to_owned(), |name| format!("there is no jail {name:?}"));
             return Err(Failure::new(exit::USAGE, format!("{what}; the jails are {}", known.join(", "))));
         }
-        let accounts = facts::accounts(Path::new("/etc/passwd"));
-        let names =
-            Names::new(accounts, config.goodusers.iter().cloned().collect(), config.goodusers_never_ban);
-        let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
-        judge.past.set_memory(config.retention);
-        let mut machine = Machine::new(judge, Vec::new(), config.scope);
-        let mut never: Vec<_> = config.ignoreip.iter().map(|prefix| (*prefix, Why::Ignoreip)).collect();
-        never.extend(config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy)));
-        machine.set_never(NeverBan::new(never), &mut Vec::new());
+        let listed = config.ignoreip.iter().map(|prefix| (*prefix, Why::Ignoreip));
+        let proxies = config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy));
+        let machine = machine(config, jails, &NeverBan::new(listed.chain(proxies).collect()));
         Ok(Judging {
             machine,
             jails: readers,
@@ -120,21 +129,32 @@ impl Judging {
             last: Timestamp::default(),
             swept: Timestamp::default(),
             connections_swept: Timestamp::default(),
+            collected: None,
         })
     }
 
+    /// From now on what is read is collected and not judged.
+    pub(in crate::cli) fn collect(&mut self) {
+        self.collected = Some(Collected::default());
+    }
+
+    /// What was collected.
+    pub(in crate::cli) fn into_collected(self) -> Collected {
+        self.collected.unwrap_or_default()
+    }
+
     /// Names of all jails, by their index.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(in crate::cli) fn names(&self) -> Vec<String> {
         self.jails.iter().map(|jail| jail.name.clone()).collect()
     }
 
     /// Names of these jails.
-    pub(super) fn named(&self, jails: &[usize]) -> Vec<String> {
+    pub(in crate::cli) fn named(&self, jails: &[usize]) -> Vec<String> {
         jails.iter().filter_map(|at| self.jails.get(*at)).map(|jail| jail.name.clone()).collect()
     }
 
     /// Every jail.
-    pub(super) fn all(&self) -> Vec<usize> {
+    pub(in crate::cli) fn all(&self) -> Vec<usize> {
         (0..self.jails.len()).collect()
     }
 
@@ -150,11 +170,8 @@ impl Judging {
     }
 
     /// The jails whose filter matches lines at a text file's beginning or whose service writes a file of that
-    /// name; every jail if there is none. `forced`: the only jail there is.
-    pub(super) fn choose(&mut self, path: &Path, head: &[u8], forced: bool) -> Vec<usize> {
-        if forced {
-            return self.all();
-        }
+    /// name; every jail if there is none.
+    pub(super) fn choose(&mut self, path: &Path, head: &[u8]) -> Vec<usize> {
         let own = base_name(path);
         let clock = Clock { now: self.last, zone: jiff::tz::TimeZone::UTC };
         let lines: Vec<&[u8]> = head.split(|b| *b == b'\n').take(LINES_TRIED).collect();
@@ -169,18 +186,27 @@ impl Judging {
         if chosen.is_empty() { self.all() } else { chosen }
     }
 
+    /// A file begins: filters that span lines begin anew. Those that were tried on it have not read it yet.
+    pub(super) fn begin(&mut self) {
+        self.jails.iter_mut().for_each(|jail| jail.filter.begin());
+    }
+
     /// The first stamp in these lines.
     pub(super) fn first_stamp(&mut self, head: &[u8], clock: &Clock) -> Option<Timestamp> {
-        let filter = &mut self.jails.first_mut()?.filter;
         let mut lines = head.split(|b| *b == b'\n').take(LINES_TRIED);
-        lines.find_map(|bytes| filter.examine(&Line { bytes, stamp: None }, clock).stamp)
+        lines.find_map(|bytes| self.stamp(bytes, clock))
     }
 
     /// The last stamp in these lines.
     pub(super) fn last_stamp(&mut self, lines: &[u8], clock: &Clock) -> Option<Timestamp> {
-        let filter = &mut self.jails.first_mut()?.filter;
         let mut lines = lines.rsplit(|b| *b == b'\n').take(LINES_TRIED);
-        lines.find_map(|bytes| filter.examine(&Line { bytes, stamp: None }, clock).stamp)
+        lines.find_map(|bytes| self.stamp(bytes, clock))
+    }
+
+    /// What the first filter says that finds a stamp: a jail's own may know other dates than the usual ones.
+    fn stamp(&mut self, bytes: &[u8], clock: &Clock) -> Option<Timestamp> {
+        let line = Line { bytes, stamp: None };
+        self.jails.iter_mut().find_map(|jail| jail.filter.examine(&line, clock).stamp)
     }
 
     /// True if a jail's filter understands a line at a text file's beginning.
@@ -280,6 +306,9 @@ impl Judging {
     }
 
     fn event(&mut self, one: &mut Pending) {
+        if self.is_collected(one) {
+            return;
+        }
         let now = self.last.max(one.event.stamp.unwrap_or(self.last));
         if one.is_login_record {
             self.machine.judge.login_record(one.jail, &mut one.event, one.connection, now);
@@ -317,6 +346,25 @@ impl Judging {
 }
 
 impl Judging {
+    /// Takes up what was read, if it is collected and not judged.
+    fn is_collected(&mut self, one: &Pending) -> bool {
+        let Some(collected) = &mut self.collected else { return false };
+        let Pending { jail, event, is_login_record, .. } = one;
+        let time = event.stamp.unwrap_or(self.last);
+        self.last = self.last.max(time);
+        if collected.seen.len() >= MAX_COLLECTED {
+            collected.seen.drain(..MAX_COLLECTED / 2);
+            collected.left_out += (MAX_COLLECTED / 2) as u64;
+        }
+        collected.seen.push(Seen {
+            time,
+            jail: *jail,
+            event: event.clone(),
+            is_login_record: *is_login_record,
+        });
+        true
+    }
+
     /// The short way for most lines of a flood: a source that would be banned already is counted and no more.
     fn counted_while_banned(&mut self, one: &Pending, now: Timestamp) -> bool {
         let (Some(subject), judge) = (one.subject, &mut self.machine.judge) else { return false };
@@ -328,6 +376,18 @@ impl Judging {
                 Some((when, counted.new_attempts, counted.user.map(|user| user.as_str())))
             })
     }
+}
+
+/// A machine that judges by a configuration, with nothing counted.
+pub(in crate::cli) fn machine(config: &Config, jails: Vec<Jail>, never: &NeverBan) -> Machine {
+    let accounts = facts::accounts(Path::new("/etc/passwd"));
+    let names = Names::new(accounts, config.goodusers.iter().cloned().collect(), config.goodusers_never_ban);
+    let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
+    judge.decoys = config.decoys;
+    judge.past.set_memory(config.retention);
+    let mut machine = Machine::new(judge, Vec::new(), config.scope);
+    machine.set_never(never.clone(), &mut Vec::new());
+    machine
 }
 
 /// `auth.log` of `auth.log.1.gz` and of `auth.log`; what stands before a glob.

@@ -3,9 +3,9 @@
 
 mod files;
 mod journal;
-mod judging;
+pub(in crate::cli) mod judging;
 mod overlap;
-mod report;
+pub(in crate::cli) mod report;
 #[cfg(test)]
 mod tests;
 
@@ -48,55 +48,51 @@ pub(crate) struct Scan {
 /// What became of one file.
 #[derive(Debug)]
 pub(crate) struct Scanned {
-    path: PathBuf,
+    pub(in crate::cli) path: PathBuf,
+    /// When its first record happened; far ahead if it does not say.
+    pub(in crate::cli) first: Timestamp,
     format: &'static str,
     records: u64,
     bytes: u64,
     /// Records that were passed over, because a log among the files records the same attempts.
     in_log: u64,
-    jails: Vec<String>,
+    pub(in crate::cli) jails: Vec<String>,
     /// Why not all of it was counted.
-    trouble: Option<String>,
+    pub(in crate::cli) trouble: Option<String>,
 }
 
 /// A file that was not read at all, and why.
 #[derive(Debug)]
 pub(crate) struct Unread {
-    path: PathBuf,
-    why: String,
+    pub(in crate::cli) path: PathBuf,
+    pub(in crate::cli) why: String,
+}
+
+/// A file to read.
+#[derive(Debug)]
+pub(in crate::cli) struct ToRead {
+    pub(in crate::cli) path: PathBuf,
+    pub(in crate::cli) by: By,
+}
+
+/// Which jails read a file.
+#[derive(Debug, Clone)]
+pub(in crate::cli) enum By {
+    /// Its content and its name say.
+    Content,
+    /// Every jail, whatever it looks like.
+    Every,
+    /// These, as the daemon does: it reads each attempt from one place only.
+    Just(Vec<usize>),
 }
 
 impl Scan {
     pub(crate) fn run(&self) -> Outcome {
-        let config = self.policy()?;
+        let config = policy(self.config.as_deref())?;
         let mut judging = Judging::new(&config, self.jail.as_deref())?;
-        let mut unread: Vec<Unread> = Vec::new();
-        let mut opened: Vec<Opened> = Vec::new();
-        for path in self.each_once() {
-            match files::open(path) {
-                Ok(file) => opened.push(file),
-                Err(why) => unread.push(Unread::said(path, why)),
-            }
-        }
-        // Rotated files tell one story; it is judged in the order in which it happened.
-        opened.iter_mut().for_each(|file| file.first = first_stamp(file, &mut judging));
-        opened.sort_by_key(|file| file.first);
-        let covered = overlap::covered(&opened, &mut judging);
-        let mut progress = Progress::new(opened.iter().filter_map(|file| file.size).sum());
-        let mut scanned = Vec::new();
-        for file in opened {
-            let path = file.path.clone();
-            let done = self.one(file, &mut judging, &covered, &mut progress);
-            progress.clear();
-            match done {
-                Ok(done) => {
-                    done.say_trouble();
-                    scanned.push(done);
-                }
-                Err(why) => unread.push(Unread::said(&path, why)),
-            }
-        }
-        progress.clear();
+        let by = if self.jail.is_some() { By::Every } else { By::Content };
+        let files = each_once(&self.files).map(|path| ToRead { path: path.clone(), by: by.clone() });
+        let (scanned, unread) = read(files, &mut judging);
         let names = judging.names();
         let tally = &mut judging.tally;
         if self.json {
@@ -110,66 +106,105 @@ impl Scan {
         let failed = !unread.is_empty() || scanned.iter().any(|file| file.trouble.is_some());
         Ok(if failed { exit::USAGE } else { u8::from(nothing) * exit::NO })
     }
+}
 
-    /// The files, each once, whatever it is called: twice read is twice counted.
-    fn each_once(&self) -> impl Iterator<Item = &PathBuf> {
-        use std::os::unix::fs::MetadataExt;
-        let mut seen = std::collections::HashSet::new();
-        self.files.iter().filter(move |path| {
-            let Ok(meta) = std::fs::metadata(path) else { return true };
-            let is_new = !meta.is_file() || seen.insert((meta.dev(), meta.ino()));
-            if !is_new {
-                complain(&format!("{} is named twice; it is read once", escape(&path.display().to_string())));
-            }
-            is_new
-        })
-    }
-
-    /// The configuration to judge by. The default one may be closed to people who are not root.
-    fn policy(&self) -> Result<Config, Failure> {
-        let is_closed = std::fs::File::open(DEFAULT_CONFIG)
-            .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
-        if self.config.is_none() && is_closed {
-            complain(&format!("{DEFAULT_CONFIG} cannot be read; judged by the built-in configuration"));
-            return Ok(resolve::default_config());
+/// Reads all of these files in the order in which their first records happened: rotated ones tell one story.
+pub(in crate::cli) fn read(
+    files: impl Iterator<Item = ToRead>,
+    judging: &mut Judging,
+) -> (Vec<Scanned>, Vec<Unread>) {
+    let mut unread: Vec<Unread> = Vec::new();
+    let mut opened: Vec<(Opened, By)> = Vec::new();
+    for ToRead { path, by } in files {
+        match files::open(&path) {
+            Ok(file) => opened.push((file, by)),
+            Err(why) => unread.push(Unread::said(&path, why)),
         }
-        load_config(self.config.as_deref())
     }
-
-    fn one(
-        &self,
-        file: Opened,
-        judging: &mut Judging,
-        covered: &[overlap::Span],
-        progress: &mut Progress,
-    ) -> Result<Scanned, String> {
+    opened.iter_mut().for_each(|(file, _)| file.first = first_stamp(file, judging));
+    opened.sort_by_key(|(file, _)| file.first);
+    let covered = overlap::covered(&opened, judging);
+    let mut progress = Progress::new(opened.iter().filter_map(|(file, _)| file.size).sum());
+    let mut scanned = Vec::new();
+    for (file, by) in opened {
         let path = file.path.clone();
-        let (format, jails) = match &file.format {
-            Format::Text => ("text", judging.choose(&path, &file.head, self.jail.is_some())),
-            Format::Btmp(_) => ("btmp", vec![judging.btmp_jail()]),
-            Format::Journal => ("journal", judging.all()),
-        };
-        let mut done = Scanned {
-            path: path.clone(),
-            format,
-            records: 0,
-            bytes: 0,
-            in_log: 0,
-            jails: judging.named(&jails),
-            trouble: None,
-        };
-        match file.format {
-            Format::Text => text(file, judging, &jails, &mut done, progress),
-            Format::Btmp(layout) => login_records(file, layout, (judging, covered), &mut done, progress),
-            Format::Journal => journal::scan(&path, judging, &jails, &mut done)?,
+        let done = one(file, by, judging, &covered, &mut progress);
+        progress.clear();
+        match done {
+            Ok(done) => {
+                done.say_trouble();
+                scanned.push(done);
+            }
+            Err(why) => unread.push(Unread::said(&path, why)),
         }
-        Ok(done)
     }
+    (scanned, unread)
+}
+
+/// The files, each once, whatever it is called: twice read is twice counted.
+pub(in crate::cli) fn each_once(files: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let mut seen = std::collections::HashSet::new();
+    files.iter().filter(move |path| {
+        let Ok(meta) = std::fs::metadata(path) else { return true };
+        let is_new = !meta.is_file() || seen.insert((meta.dev(), meta.ino()));
+        if !is_new {
+            complain(&format!("{} is named twice; it is read once", escape(&path.display().to_string())));
+        }
+        is_new
+    })
+}
+
+/// The configuration to judge by. The default one may be closed to people who are not root.
+pub(in crate::cli) fn policy(file: Option<&Path>) -> Result<Config, Failure> {
+    let is_closed = std::fs::File::open(DEFAULT_CONFIG)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    if file.is_none() && is_closed {
+        complain(&format!("{DEFAULT_CONFIG} cannot be read; judged by the built-in configuration"));
+        return Ok(resolve::default_config());
+    }
+    load_config(file)
+}
+
+fn one(
+    file: Opened,
+    by: By,
+    judging: &mut Judging,
+    covered: &[overlap::Span],
+    progress: &mut Progress,
+) -> Result<Scanned, String> {
+    let path = file.path.clone();
+    let (format, jails) = match (&file.format, by) {
+        (Format::Text, By::Just(jails)) => ("text", jails),
+        (Format::Text, By::Every) => ("text", judging.all()),
+        (Format::Text, By::Content) => ("text", judging.choose(&path, &file.head)),
+        (Format::Btmp(_), By::Just(jails)) => ("btmp", jails),
+        (Format::Btmp(_), _) => ("btmp", vec![judging.btmp_jail()]),
+        (Format::Journal, By::Just(jails)) => ("journal", jails),
+        (Format::Journal, _) => ("journal", judging.all()),
+    };
+    judging.begin();
+    let mut done = Scanned {
+        path: path.clone(),
+        first: file.first,
+        format,
+        records: 0,
+        bytes: 0,
+        in_log: 0,
+        jails: judging.named(&jails),
+        trouble: None,
+    };
+    match file.format {
+        Format::Text => text(file, judging, &jails, &mut done, progress),
+        Format::Btmp(layout) => login_records(file, layout, (judging, &jails, covered), &mut done, progress),
+        Format::Journal => journal::scan(&path, judging, &jails, &mut done)?,
+    }
+    Ok(done)
 }
 
 impl Unread {
     fn said(path: &Path, why: String) -> Unread {
-        complain(&format!("cannot scan {}: {}", escape(&path.display().to_string()), escape(&why)));
+        complain(&format!("cannot read {}: {}", escape(&path.display().to_string()), escape(&why)));
         Unread { path: path.to_owned(), why }
     }
 }
@@ -190,15 +225,19 @@ fn cut_off(error: &std::io::Error) -> String {
 fn login_records(
     file: Opened,
     layout: Layout,
-    (judging, covered): (&mut Judging, &[overlap::Span]),
+    (judging, jails, covered): (&mut Judging, &[usize], &[overlap::Span]),
     done: &mut Scanned,
     progress: &mut Progress,
 ) {
     let mut pieces = file.into_pieces();
     let mut good = 0;
     while let Some(records) = pieces.records(layout.record_bytes()) {
-        let (in_log, plausible) = judging.records(judging.btmp_jail(), layout, records, covered);
-        done.in_log += in_log;
+        let mut plausible = 0;
+        for jail in jails {
+            let (in_log, those) = judging.records(*jail, layout, records, covered);
+            done.in_log += in_log;
+            plausible = those;
+        }
         done.records += (records.len() / layout.record_bytes()) as u64;
         done.bytes += records.len() as u64;
         good += plausible;
@@ -285,6 +324,6 @@ impl Progress {
 }
 
 /// The last part of a path, for comparing with where services log.
-fn base_name(path: &Path) -> String {
+pub(in crate::cli) fn base_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

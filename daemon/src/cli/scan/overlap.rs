@@ -11,6 +11,7 @@ use pillory_core::time::{self, Timestamp};
 use crate::clock;
 use crate::sources::offline::Entries;
 
+use super::By;
 use super::files::{self, Format, Opened};
 use super::judging::Judging;
 
@@ -20,11 +21,14 @@ const SECOND: time::Span = time::Span::from_millis(999);
 pub(super) type Span = (Timestamp, Timestamp);
 
 /// The times for which login records add nothing; none if there are no login records among the files.
-pub(super) fn covered(opened: &[Opened], judging: &mut Judging) -> Vec<Span> {
-    if !opened.iter().any(|file| matches!(file.format, Format::Btmp(_))) {
+///
+/// What is read as the daemon does it covers nothing: there each attempt is read from one place only.
+pub(super) fn covered(opened: &[(Opened, By)], judging: &mut Judging) -> Vec<Span> {
+    if !opened.iter().any(|(file, _)| matches!(file.format, Format::Btmp(_))) {
         return Vec::new();
     }
-    opened.iter().filter_map(|file| span(file, judging)).collect()
+    let by_itself = opened.iter().filter(|(_, by)| !matches!(by, By::Just(_)));
+    by_itself.filter_map(|(file, _)| span(file, judging)).collect()
 }
 
 fn span(file: &Opened, judging: &mut Judging) -> Option<Span> {

@@ -106,6 +106,33 @@ pub(super) fn text(
     zone: &TimeZone,
 ) -> String {
     let mut text = String::new();
+    files(&mut text, scanned, unread);
+    let Some((first, last)) = tally.span() else {
+        let whole = unread == 0 && scanned.iter().all(|file| file.trouble.is_none());
+        let found = match (whole, scanned.is_empty()) {
+            (true, _) => "no failed login found",
+            (false, true) => "nothing was scanned",
+            (false, false) => "no failed login found in what could be read",
+        };
+        let _ = writeln!(text, "{found} ({})", count(tally.successes(), "good login"));
+        return text;
+    };
+    summary(&mut text, tally, (first, last), zone);
+    offenders(&mut text, tally, names, zone);
+    let networks = tally.networks();
+    if !networks.is_empty() {
+        text.push_str("\nnetworks\n");
+        for (net, failures, sources) in networks.iter().take(NETWORKS) {
+            let _ = writeln!(text, "{failures:>9}  {net} ({})", count(*sources as u64, "source"));
+        }
+    }
+    users(&mut text, tally);
+    histogram(&mut text, tally, (first, last), zone);
+    text
+}
+
+/// The files that were read, and that some were not.
+pub(in crate::cli) fn files(text: &mut String, scanned: &[Scanned], unread: usize) {
     for file in scanned {
         let what = if file.format == "text" { "lines" } else { "records" };
         let jails =
@@ -132,28 +159,6 @@ pub(super) fn text(
             if unread == 1 { "is" } else { "are" }
         );
     }
-    let Some((first, last)) = tally.span() else {
-        let whole = unread == 0 && scanned.iter().all(|file| file.trouble.is_none());
-        let found = match (whole, scanned.is_empty()) {
-            (true, _) => "no failed login found",
-            (false, true) => "nothing was scanned",
-            (false, false) => "no failed login found in what could be read",
-        };
-        let _ = writeln!(text, "{found} ({})", count(tally.successes(), "good login"));
-        return text;
-    };
-    summary(&mut text, tally, (first, last), zone);
-    offenders(&mut text, tally, names, zone);
-    let networks = tally.networks();
-    if !networks.is_empty() {
-        text.push_str("\nnetworks\n");
-        for (net, failures, sources) in networks.iter().take(NETWORKS) {
-            let _ = writeln!(text, "{failures:>9}  {net} ({})", count(*sources as u64, "source"));
-        }
-    }
-    users(&mut text, tally);
-    histogram(&mut text, tally, (first, last), zone);
-    text
 }
 
 fn summary(text: &mut String, tally: &mut Tally, (first, last): (Timestamp, Timestamp), zone: &TimeZone) {
@@ -300,7 +305,7 @@ fn bar(count: u64, most: u64, width: usize) -> String {
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
 
-fn at(moment: Timestamp, zone: &TimeZone, format: &str) -> String {
+pub(in crate::cli) fn at(moment: Timestamp, zone: &TimeZone, format: &str) -> String {
     match jiff::Timestamp::from_millisecond(moment.millis()) {
         Ok(stamp) => stamp.to_zoned(zone.clone()).strftime(format).to_string(),
         Err(_) => moment.to_string(),
@@ -308,7 +313,7 @@ fn at(moment: Timestamp, zone: &TimeZone, format: &str) -> String {
 }
 
 /// A span without its small parts: nobody wants the seconds of a month.
-fn round(span: Span) -> Span {
+pub(in crate::cli) fn round(span: Span) -> Span {
     let keep = if span.secs() > 86_400 { 3_600 } else { 1 };
     Span::from_secs(span.secs() / keep * keep)
 }

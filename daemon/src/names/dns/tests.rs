@@ -36,7 +36,7 @@ fn answer(
 
 fn found(addrs: &[&str], ttl_s: u64) -> Option<Reply> {
     let addrs = addrs.iter().map(|text| text.parse().unwrap()).collect();
-    Some(Reply::Found(Found { addrs, ttl: Some(Duration::from_secs(ttl_s)) }))
+    Some(Reply::Found(Found { addrs, ttl: Some(Duration::from_secs(ttl_s)), ..Found::default() }))
 }
 
 #[test]
@@ -50,6 +50,21 @@ fn follows_aliases_and_takes_the_smallest_ttl() {
     ];
     let bytes = answer("home.example.net", records, |_| {});
     assert_eq!(decode(&bytes, &question("home.example.net.")), found(&["192.0.2.7", "192.0.2.8"], 60));
+}
+
+#[test]
+fn the_name_of_an_address_is_found_behind_an_alias_of_its_network() {
+    let pointed = RData::PTR(simple_dns::rdata::PTR(Name::new("box.example.net").unwrap()));
+    let records = vec![
+        alias("7.2.0.192.in-addr.arpa", 60, "7.sub.2.0.192.in-addr.arpa"),
+        ResourceRecord::new(Name::new("7.sub.2.0.192.in-addr.arpa").unwrap(), CLASS::IN, 60, pointed),
+    ];
+    let asked = Question { name: "7.2.0.192.in-addr.arpa".to_owned(), family: Family::Name };
+    let query = encode(7, &asked).unwrap();
+    let mut packet = Packet::parse(&query).unwrap().into_reply();
+    packet.answers = records;
+    let Some(Reply::Found(found)) = decode(&packet.build_bytes_vec().unwrap(), &asked) else { panic!() };
+    assert_eq!((found.names, found.addrs), (vec!["box.example.net".to_owned()], vec![]));
 }
 
 #[test]

@@ -164,6 +164,26 @@ pub(super) fn is_part_of(log: &Path, part: &Path) -> bool {
     log.parent() == part.parent() && kind != Generation::Unknown
 }
 
+/// How parts are named that were packed, in whatever way.
+const PACKED: [&str; 4] = [".gz", ".xz", ".zst", ".bz2"];
+
+/// A log and its rotated parts, each once: while a part is being packed it stands there twice.
+pub(crate) fn parts_of(log: &Path) -> Vec<PathBuf> {
+    let (Some(dir), Some(name)) = (log.parent(), log.file_name()) else { return vec![log.to_owned()] };
+    let mut parts: Vec<(String, bool, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().take(MAX_ENTRIES).flatten() {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let plain = PACKED.iter().find_map(|end| file.strip_suffix(end)).unwrap_or(&file);
+        let is_part = generation(&name.to_string_lossy(), plain) != Generation::Unknown;
+        if is_part && entry.metadata().is_ok_and(|status| status.is_file()) {
+            parts.push((plain.to_owned(), plain.len() < file.len(), entry.path()));
+        }
+    }
+    parts.sort();
+    parts.dedup_by(|next, kept| next.0 == kept.0);
+    parts.into_iter().map(|(_, _, path)| path).chain([log.to_owned()]).collect()
+}
+
 fn list(dir: &Path, log: &str, own: Option<FileId>, found: &mut Vec<Candidate>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.take(MAX_ENTRIES).flatten() {

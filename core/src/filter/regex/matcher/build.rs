@@ -1,23 +1,23 @@
 //! From a tree to its steps.
 
 use super::MAX_OPS;
-use super::code::{Code, Key, Op, RunKind};
-use super::set::Set;
+use super::code::{Code, Key, Op, Run, RunKind};
+use super::shared::Shared;
 use crate::filter::regex::text::{self, REPLACEMENT};
 use crate::filter::regex::tree::{Anchor, Case, Class, ClassItem, Kind, Mode, Node, Tree};
-use crate::filter::regex::{RegexError, RegexProblem, class};
+use crate::filter::regex::{RegexError, RegexProblem};
 
 /// More conditions than this double what is to be remembered too often.
 const MAX_CONDITIONS: usize = 4;
 
 /// The quick form, in which a run of one set is one step.
-pub(super) fn plain(tree: &Tree) -> Result<Code, RegexError> {
-    build(tree, true)
+pub(super) fn plain(tree: &Tree, shared: &mut Shared) -> Result<Code, RegexError> {
+    build(tree, true, shared)
 }
 
 /// The form of which every choice can be remembered.
 pub(super) fn careful(tree: &Tree) -> Result<Code, RegexError> {
-    let mut code = build(tree, false)?;
+    let mut code = build(tree, false, &mut Shared::default())?;
     let tainted = tainted(&code);
     let conditions = code.conditions.len();
     let too_many = conditions > MAX_CONDITIONS;
@@ -57,10 +57,14 @@ fn tainted(code: &Code) -> Vec<bool> {
     }
 }
 
-fn build(tree: &Tree, runs: bool) -> Result<Code, RegexError> {
+fn build(tree: &Tree, runs: bool, shared: &mut Shared) -> Result<Code, RegexError> {
     let slots = tree.groups.len() * 2;
-    let mut builder =
-        Builder { code: Code { slots, group_slots: slots, ..Code::default() }, runs, loops: Vec::new() };
+    let mut builder = Builder {
+        code: Code { slots, group_slots: slots, ..Code::default() },
+        runs,
+        loops: Vec::new(),
+        shared,
+    };
     if !starts_at_begin(&tree.root) {
         let any = Class { negated: true, case: Case::Exact, items: Vec::new() };
         let node = Node { kind: Kind::Class(any), span: tree.root.span.clone() };
@@ -69,8 +73,14 @@ fn build(tree: &Tree, runs: bool) -> Result<Code, RegexError> {
     }
     builder.add(&tree.root)?;
     builder.push(Op::End, &tree.root)?;
-    builder.code.look_ahead(runs);
-    Ok(builder.code)
+    let Builder { mut code, shared, .. } = builder;
+    code.look_ahead(runs, shared);
+    if runs {
+        code.tell_needed();
+    }
+    code.pass_jumps();
+    code.ops.shrink_to_fit();
+    Ok(code)
 }
 
 /// True if it can match at the begin of the text only.
@@ -105,6 +115,19 @@ pub(in crate::filter::regex) fn plain_char(node: &Node) -> Option<char> {
     }
 }
 
+/// `(?!word).`: one character of a set where this word of ASCII does not begin.
+fn tempered(node: &Node) -> Option<(Class, Option<Box<[u8]>>)> {
+    let Kind::Concat(parts) = &node.kind else { return None };
+    let [Node { kind: Kind::Look { node: word, negated: true, behind: None }, .. }, one] = parts.as_slice()
+    else {
+        return None;
+    };
+    let Kind::Concat(letters) = &word.kind else { return None };
+    let letter = |node: &Node| plain_char(node).and_then(|c| u8::try_from(c).ok()).filter(u8::is_ascii);
+    let word: Option<Box<[u8]>> = letters.iter().map(letter).collect();
+    Some((single(one)?, Some(word.filter(|word| !word.is_empty())?)))
+}
+
 /// True if it may match without taking a character.
 fn is_nullable(node: &Node) -> bool {
     match &node.kind {
@@ -118,15 +141,16 @@ fn is_nullable(node: &Node) -> bool {
     }
 }
 
-struct Builder {
+struct Builder<'s> {
     code: Code,
     /// Runs of one set are one step.
     runs: bool,
     /// The slots of the repetitions around the present step whose body can match nothing.
     loops: Vec<usize>,
+    shared: &'s mut Shared,
 }
 
-impl Builder {
+impl Builder<'_> {
     fn push(&mut self, op: Op, node: &Node) -> Result<usize, RegexError> {
         if self.code.ops.len() >= MAX_OPS {
             let problem = RegexProblem::Size("its repetitions unfold to more than 50000 steps");
@@ -145,7 +169,8 @@ impl Builder {
             return self.literal(&[c], node);
         }
         if let Some(class) = single(node) {
-            return self.push(Op::One(Set::new(&class::members(&class))), node).map(drop);
+            let set = self.shared.set(&class);
+            return self.push(Op::One(set), node).map(drop);
         }
         match &node.kind {
             Kind::Empty | Kind::Literal { .. } | Kind::Class(_) => {}
@@ -243,17 +268,18 @@ impl Builder {
     }
 
     fn repeat(&mut self, node: &Node, min: usize, max: Option<usize>, mode: Mode) -> Result<(), RegexError> {
-        if let (true, Some(class)) = (self.runs, single(node)) {
+        let run = single(node).map(|class| (class, None));
+        let run = run.or_else(|| tempered(node).filter(|_| max.is_none()));
+        if let (true, Some((class, stop))) = (self.runs, run) {
             let kind = match mode {
                 Mode::Greedy => RunKind::Greedy,
                 Mode::Lazy => RunKind::Lazy,
                 Mode::Possessive => RunKind::Possessive,
             };
-            let set = Set::new(&class::members(&class));
+            let set = self.shared.set(&class);
             let max = max.unwrap_or(usize::MAX);
-            return self
-                .push(Op::Run { set, min, max, kind, follow: None, whole: false, next: false }, node)
-                .map(drop);
+            let run = Run { set, min, max, kind, stop, follow: None, whole: false, next: false };
+            return self.push(Op::Run(run), node).map(drop);
         }
         if mode == Mode::Possessive {
             let max = max.map(|max| u32::try_from(max).unwrap_or(u32::MAX));
@@ -313,7 +339,10 @@ impl Builder {
     fn split(&mut self, node: &Node) -> Result<usize, RegexError> {
         let at = self.here();
         let key = (!self.runs).then(|| Key { base: 0, loops: self.loops.clone().into() });
-        self.push(Op::Split { first: at + 1, second: at + 1, begin: Default::default(), key }, node)
+        self.push(
+            Op::Split { first: at + 1, second: at + 1, begin: Default::default(), needed: None, key },
+            node,
+        )
     }
 
     /// Aims a choice at the present place; `here_first` prefers what follows it.

@@ -9,6 +9,8 @@ use super::set::Set;
 #[derive(Debug, Default)]
 pub(super) struct Code {
     pub(super) ops: Vec<Op>,
+    /// The step that comes after each, if it says nothing else: jumps are passed over.
+    pub(super) next: Vec<u32>,
     /// Two places for each group, then one for each repetition whose body can match nothing.
     pub(super) slots: usize,
     /// Slots that belong to groups.
@@ -25,19 +27,7 @@ pub(super) struct Code {
 pub(super) enum Op {
     /// These bytes.
     Bytes(Box<[u8]>),
-    /// Characters of a set, as many as there are (greedy) or as few as will do.
-    Run {
-        set: Set,
-        min: usize,
-        max: usize,
-        kind: RunKind,
-        /// What must stand behind it.
-        follow: Option<Box<[u8]>>,
-        /// That begins with a byte which no member begins with, so that only the longest run can be right.
-        whole: bool,
-        /// That is the step right behind, which need not be taken when it is known to stand there.
-        next: bool,
-    },
+    Run(Run),
     /// One character of a set.
     One(Set),
     /// First here, and if that leads nowhere, there.
@@ -46,6 +36,8 @@ pub(super) enum Op {
         second: usize,
         /// What either way can begin with.
         begin: [Begin; 2],
+        /// What must stand somewhere behind this place if the first way leads to the end.
+        needed: Option<Box<[u8]>>,
         key: Option<Key>,
     },
     Jump(usize),
@@ -81,6 +73,23 @@ pub(super) enum Op {
     End,
 }
 
+/// Characters of a set, as many as there are (greedy) or as few as will do.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) set: Set,
+    pub(super) min: usize,
+    pub(super) max: usize,
+    pub(super) kind: RunKind,
+    /// It ends where this begins at the latest.
+    pub(super) stop: Option<Box<[u8]>>,
+    /// What must stand behind it.
+    pub(super) follow: Option<Box<[u8]>>,
+    /// What stands behind it begins with no member, so that only the longest run can be right.
+    pub(super) whole: bool,
+    /// `follow` is the step right behind, which need not be taken when it is known to stand there.
+    pub(super) next: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RunKind {
     Greedy,
@@ -110,6 +119,43 @@ pub(super) struct Key {
 }
 
 impl Code {
+    /// Aims every step at where it leads in the end, past jumps.
+    pub(super) fn pass_jumps(&mut self) {
+        let lands: Vec<usize> = (0..self.ops.len()).map(|at| self.landing(at)).collect();
+        let land = |at: &mut usize| *at = lands.get(*at).copied().unwrap_or(*at);
+        for op in &mut self.ops {
+            match op {
+                Op::Split { first, second, .. } => {
+                    land(first);
+                    land(second);
+                }
+                Op::Jump(to) | Op::Check { exit: to, .. } | Op::IfSet { no: to, .. } => land(to),
+                Op::Look { next, .. } | Op::Atomic { next, .. } => land(next),
+                _ => {}
+            }
+        }
+        let after = |at: usize| lands.get(at + 1).copied().unwrap_or(at + 1);
+        // Invariant: there are at most 50000 steps.
+        self.next = (0..self.ops.len()).map(|at| u32::try_from(after(at)).unwrap_or(u32::MAX)).collect();
+    }
+
+    /// Where a chain of jumps ends; one that runs in circles matches nothing, and may do so anywhere.
+    fn landing(&self, mut at: usize) -> usize {
+        for _ in 0..self.ops.len() {
+            match self.ops.get(at) {
+                Some(Op::Jump(to)) => at = *to,
+                _ => break,
+            }
+        }
+        at
+    }
+
+    /// The step after this one.
+    #[inline]
+    pub(super) fn after_step(&self, at: usize) -> usize {
+        self.next.get(at).map_or(usize::MAX, |next| *next as usize)
+    }
+
     /// The steps that may come right after this one, in the same run or as its inner one.
     pub(super) fn after(&self, at: usize) -> [Option<usize>; 2] {
         match &self.ops[at] {

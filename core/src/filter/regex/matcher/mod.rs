@@ -15,10 +15,14 @@ mod ahead;
 mod build;
 mod code;
 mod memo;
+mod needed;
 mod set;
+mod shared;
 mod walk;
 
 pub(super) use build::{plain_char, single, starts_at_begin};
+pub use shared::Shared;
+pub use walk::Digits;
 
 use std::ops::Range;
 
@@ -36,6 +40,9 @@ const MAX_OPS: usize = 50_000;
 
 /// Steps where nothing guarantees an end: about 10 ms.
 const MAX_STEPS: usize = 1_000_000;
+
+/// Steps of a search that tells how far it looked: the least that any search may take.
+const NOTED_STEPS: usize = 1_000;
 
 /// An expression that is ready to match.
 #[derive(Debug)]
@@ -67,6 +74,22 @@ pub enum Found {
 }
 
 impl Scratch {
+    /// Where all groups of the last match stand, for [`Scratch::recall`].
+    pub fn slots(&self) -> &[usize] {
+        &self.slots
+    }
+
+    /// Writes down a match that is known: its slots, but for the groups that end elsewhere.
+    pub fn recall(&mut self, slots: &[usize], ending: impl Iterator<Item = usize>, end: usize) {
+        self.slots.clear();
+        self.slots.extend_from_slice(slots);
+        for group in ending {
+            if let Some(slot) = self.slots.get_mut(group * 2 + 1) {
+                *slot = end;
+            }
+        }
+    }
+
     /// Where a group of the last match stands; the first is the whole match. Nothing if it took no part.
     pub fn group(&self, index: usize) -> Option<Range<usize>> {
         let (start, end) = (*self.slots.get(index * 2)?, *self.slots.get(index * 2 + 1)?);
@@ -79,13 +102,22 @@ impl Matcher {
     /// # Errors
     /// [`super::RegexProblem::Size`] if its repetitions unfold to too much.
     pub fn new(tree: Tree) -> Result<Matcher, RegexError> {
-        let plain = build::plain(&tree)?;
+        Matcher::sharing(tree, &mut Shared::default())
+    }
+
+    /// The same for one of many: they share what they have in common.
+    /// # Errors
+    /// As [`Matcher::new`].
+    pub fn sharing(mut tree: Tree, shared: &mut Shared) -> Result<Matcher, RegexError> {
+        tree.root.shrink();
+        let plain = build::plain(&tree, shared)?;
         Ok(Matcher { plain, careful: None, tree, behind: 0 })
     }
 
     /// Makes ready to begin behind the first `parts`, as [`head::shared`] counted them; false if it cannot.
     pub(in crate::filter) fn begin_behind(&mut self, parts: usize) -> bool {
-        let opening = head::opening(&self.tree, parts).and_then(|opening| build::plain(&opening).ok());
+        let opening = head::opening(&self.tree, parts)
+            .and_then(|opening| build::plain(&opening, &mut Shared::default()).ok());
         // The steps of the parts stand in their order, and an end follows the last.
         self.behind = opening.as_ref().map_or(0, |code| code.ops.len() - 1);
         opening.is_some()
@@ -117,6 +149,25 @@ impl Matcher {
         }
     }
 
+    /// Searches a text as [`Matcher::search`] does, and tells how many of its bytes were looked at before the group
+    /// of this number began: any text that begins with these leads there the same way. Nothing if it does not match,
+    /// or only after a long search.
+    pub fn search_noting(&self, scratch: &mut Scratch, text: &[u8], group: usize) -> Option<usize> {
+        let Scratch { slots, stack } = scratch;
+        reset(&self.plain, slots, stack);
+        let mut walk = Walk::<true>::new(&self.plain, text, slots, stack, NOTED_STEPS, None);
+        walk.noted.slot = group * 2;
+        let end = walk.run(0, 0, false).ok()??;
+        let seen = walk.noted.before;
+        settle(slots, end);
+        Some(seen)
+    }
+
+    /// Parts the digits that the expression tells apart; false if it may tell apart all.
+    pub fn part_digits(&self, digits: &mut Digits) -> bool {
+        self.plain.part_digits(digits)
+    }
+
     /// The same with the second form of the program from the start: slower, unless the text is hostile.
     pub fn search_carefully(&mut self, scratch: &mut Scratch, text: &[u8]) -> Found {
         let tree = &self.tree;
@@ -145,17 +196,26 @@ fn run(
     memo: Option<&mut Memo>,
     (op, at): (usize, usize),
 ) -> Result<Found, Limit> {
-    scratch.slots.clear();
-    scratch.slots.resize(code.slots, UNSET);
-    scratch.stack.clear();
-    let mut walk = Walk::new(code, text, &mut scratch.slots, &mut scratch.stack, budget, memo);
+    reset(code, &mut scratch.slots, &mut scratch.stack);
+    let mut walk = Walk::<false>::new(code, text, &mut scratch.slots, &mut scratch.stack, budget, memo);
     let Some(end) = walk.run(op, at, false)? else { return Ok(Found::Nothing) };
-    if let [start, last, ..] = scratch.slots.as_mut_slice() {
+    settle(&mut scratch.slots, end);
+    Ok(Found::Match)
+}
+
+fn reset(code: &Code, slots: &mut Vec<usize>, stack: &mut Vec<Choice>) {
+    slots.resize(code.slots, UNSET);
+    slots.fill(UNSET);
+    stack.clear();
+}
+
+/// Writes down where the whole match begins and ends.
+fn settle(slots: &mut [usize], end: usize) {
+    if let [start, last, ..] = slots {
         // Who looks for its start has found it.
         *start = if *start == UNSET { 0 } else { *start };
         *last = end;
     }
-    Ok(Found::Match)
 }
 
 #[cfg(test)]

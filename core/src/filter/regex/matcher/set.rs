@@ -120,6 +120,19 @@ impl Set {
         }
     }
 
+    /// Where a run of at most `max` members ends, if it and what ends it are ASCII; nothing if that is not known.
+    #[inline]
+    pub(super) fn run_ascii(&self, line: &[u8], at: usize, max: usize) -> Option<usize> {
+        let Set::Some { low, high } = self else { return None };
+        if matches!(high, High::All) {
+            return None;
+        }
+        let most = at.saturating_add(max).min(line.len());
+        let taken = line.get(at..most)?.iter().take_while(|byte| low[usize::from(**byte)]).count();
+        let end = at + taken;
+        (end == most || line[end] < 0x80).then_some(end)
+    }
+
     /// What it costs to run over these bytes: ASCII is quick, characters above are looked up one by one.
     pub(super) fn steps(&self, run: &[u8]) -> usize {
         let looked_up = match self {

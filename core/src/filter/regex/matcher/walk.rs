@@ -1,10 +1,15 @@
 //! One walk through the steps of an expression.
 
 use super::UNSET;
-use super::code::{Code, Key, Op, RunKind};
+use super::code::{Code, Key, Op, Run, RunKind};
 use super::memo::Memo;
-use crate::filter::regex::tree::{Anchor, Case};
-use crate::filter::regex::{class, text};
+use crate::filter::regex::text;
+
+mod noted;
+mod place;
+
+pub use noted::Digits;
+pub(super) use noted::Noted;
 
 /// A choice to come back to.
 #[derive(Debug)]
@@ -26,7 +31,8 @@ pub(super) struct Limit;
 /// Choices that may wait at once: some hundred MiB are never worth it.
 const MAX_STACK: usize = 1 << 22;
 
-pub(super) struct Walk<'a> {
+/// `NOTED`: it tells how far it looked, which takes time.
+pub(super) struct Walk<'a, const NOTED: bool> {
     code: &'a Code,
     text: &'a [u8],
     slots: &'a mut Vec<usize>,
@@ -37,6 +43,9 @@ pub(super) struct Walk<'a> {
     at: usize,
     /// True within a run of which successes can be remembered.
     pure: bool,
+    /// Runs within runs.
+    depth: usize,
+    pub(super) noted: Noted,
 }
 
 enum Step {
@@ -46,7 +55,7 @@ enum Step {
     Done(usize),
 }
 
-impl<'a> Walk<'a> {
+impl<'a, const NOTED: bool> Walk<'a, NOTED> {
     pub(super) fn new(
         code: &'a Code,
         text: &'a [u8],
@@ -54,8 +63,9 @@ impl<'a> Walk<'a> {
         stack: &'a mut Vec<Choice>,
         budget: usize,
         memo: Option<&'a mut Memo>,
-    ) -> Walk<'a> {
-        Walk { code, text, slots, stack, budget, memo, op: 0, at: 0, pure: false }
+    ) -> Walk<'a, NOTED> {
+        let noted = Noted::default();
+        Walk { code, text, slots, stack, budget, memo, op: 0, at: 0, pure: false, depth: 0, noted }
     }
 
     /// Runs from a step and place to the end; returns where it ends. What was set stays set if it succeeds.
@@ -63,6 +73,7 @@ impl<'a> Walk<'a> {
         let base = self.stack.len();
         let outer = std::mem::replace(&mut self.pure, pure);
         (self.op, self.at) = (op, at);
+        self.depth += 1;
         let end = loop {
             self.spend(1)?;
             match self.step()? {
@@ -76,6 +87,7 @@ impl<'a> Walk<'a> {
             }
         };
         self.pure = outer;
+        self.depth -= 1;
         Ok(end)
     }
 
@@ -86,6 +98,10 @@ impl<'a> Walk<'a> {
 
     /// After a success: forgets the choices of this run, keeps what undoes it.
     fn settle(&mut self, base: usize, end: usize) {
+        if self.depth == 1 {
+            // It is all over: nobody will go back.
+            return self.stack.clear();
+        }
         let mut kept = base;
         for index in base..self.stack.len() {
             match &self.stack[index] {
@@ -109,32 +125,28 @@ impl<'a> Walk<'a> {
         let code = self.code;
         let Some(op) = code.ops.get(self.op) else { return Ok(Step::Stuck) };
         let rest = &self.text[self.at..];
+        if NOTED {
+            self.note(op);
+        }
         match op {
             Op::Bytes(bytes) if rest.first() == bytes.first() && rest.starts_with(bytes) => {
                 self.at += bytes.len()
             }
             Op::Bytes(_) => return Ok(Step::Stuck),
-            Op::Run { set, min, max, kind, follow, whole, next } => {
-                let Some((first, last)) = self.extent(set, *min, *max) else { return Ok(Step::Stuck) };
-                self.spend(set.steps(&self.text[self.at..last]))?;
-                if last > first && !whole && *kind != RunKind::Possessive {
-                    return self.rerun(self.op, first, last).map(on_or_stuck);
-                }
-                self.at = last;
-                if let (true, true, Some(word)) = (*whole, *next, follow) {
-                    if !self.text[last..].starts_with(word) {
-                        return Ok(Step::Stuck);
-                    }
-                    self.at += word.len();
-                    self.op += 1;
-                }
-            }
+            Op::Run(run) => return self.take_run(run),
             Op::One(set) => match set.one(self.text, self.at) {
                 Some(length) => self.at += length,
                 None => return Ok(Step::Stuck),
             },
-            Op::Split { first, second, begin, key } => {
+            Op::Split { first, second, begin, needed, key } => {
                 let next = rest.first();
+                if let Some(word) = needed {
+                    self.spend(rest.len() / 16)?;
+                    if place::find(rest, word).is_none() {
+                        self.op = *second;
+                        return Ok(Step::On);
+                    }
+                }
                 if !begin[0].allows(next) {
                     self.op = *second;
                 } else if !begin[1].allows(next) {
@@ -176,7 +188,41 @@ impl<'a> Walk<'a> {
             },
             Op::End => return Ok(Step::Done(self.at)),
         }
-        self.op += 1;
+        self.op = code.after_step(self.op);
+        Ok(Step::On)
+    }
+
+    /// A run of a set, as long as it is to be tried first.
+    #[inline]
+    fn take_run(&mut self, run: &Run) -> Result<Step, Limit> {
+        let (extent, steps) = match run.set.run_ascii(self.text, self.at, run.max) {
+            Some(end) if end - self.at < run.min => return Ok(Step::Stuck),
+            Some(end) => ((self.at + run.min, end), (end - self.at) / 16),
+            None => match self.extent(&run.set, run.min, run.max) {
+                Some(extent) => (extent, run.set.steps(&self.text[self.at..extent.1])),
+                None => return Ok(Step::Stuck),
+            },
+        };
+        let (first, mut last) = extent;
+        self.spend(steps)?;
+        if let Some(stop) = &run.stop {
+            last = self.next_before(stop, self.at, last).unwrap_or(last);
+            if last < first {
+                return Ok(Step::Stuck);
+            }
+        }
+        if last > first && !run.whole && run.kind != RunKind::Possessive {
+            return self.rerun(self.op, first, last).map(on_or_stuck);
+        }
+        self.at = last;
+        if let (true, true, Some(word)) = (run.whole, run.next, &run.follow) {
+            if !self.text[last..].starts_with(word) {
+                return Ok(Step::Stuck);
+            }
+            self.at += word.len();
+            self.op = self.code.after_step(self.op);
+        }
+        self.op = self.code.after_step(self.op);
         Ok(Step::On)
     }
 
@@ -224,77 +270,14 @@ impl<'a> Walk<'a> {
         Ok(on_or_stuck(found != negated))
     }
 
-    /// Where the shortest and the longest run of a set end.
-    fn extent(&self, set: &super::set::Set, min: usize, max: usize) -> Option<(usize, usize)> {
-        let (line, mut first) = (self.text, self.at);
-        if max == usize::MAX && min <= 1 {
-            let last = set.run(line, first);
-            if min == 1 {
-                first = (last > first).then(|| text::next(line, first))?;
-            }
-            return Some((first, last));
-        }
-        for _ in 0..min {
-            first += set.one(line, first)?;
-        }
-        if max == usize::MAX {
-            return Some((first, set.run(line, first)));
-        }
-        let mut last = first;
-        if set.is_ascii() {
-            let most = last.saturating_add(max - min).min(line.len());
-            return Some((first, set.run(&line[..most], last)));
-        }
-        for _ in min..max {
-            let Some(length) = set.one(line, last) else { break };
-            last += length;
-        }
-        Some((first, last))
-    }
-
     fn save(&mut self, slot: usize, at: usize) {
         if let Some(place) = self.slots.get_mut(slot) {
-            self.stack.push(Choice::Restore { slot, held: *place });
+            // If nothing waits to be gone back to, nothing need be put back.
+            if self.depth > 1 || !self.stack.is_empty() {
+                self.stack.push(Choice::Restore { slot, held: *place });
+            }
             *place = at;
         }
-    }
-
-    fn stands(&self, anchor: Anchor) -> bool {
-        let (line, at) = (self.text, self.at);
-        match anchor {
-            Anchor::TextStart => at == 0,
-            Anchor::TextEnd => at == line.len(),
-            Anchor::LastLineEnd => at == line.len() || (at + 1 == line.len() && line[at] == b'\n'),
-            Anchor::LineStart => at == 0 || line[at - 1] == b'\n',
-            Anchor::LineEnd => line.get(at).is_none_or(|b| *b == b'\n'),
-            Anchor::WordBoundary { negated, ascii } => {
-                let word =
-                    |found: Option<(char, usize)>| found.is_some_and(|(c, _)| class::is_word(c, ascii));
-                // Python finds neither a boundary nor its opposite in an empty text.
-                !line.is_empty()
-                    && (word(text::char_before(line, at)) != word(text::char_at(line, at))) != negated
-            }
-        }
-    }
-
-    /// Where the text of a group ends if it stands here once more.
-    fn repeated(&self, slot: usize, case: Case) -> Option<usize> {
-        let (start, end) = (*self.slots.get(slot)?, *self.slots.get(slot + 1)?);
-        let wanted = self.text.get(start..end)?;
-        if case == Case::Exact && wanted.is_ascii() {
-            return self.text[self.at..].starts_with(wanted).then_some(self.at + wanted.len());
-        }
-        let (mut at, mut from) = (self.at, start);
-        while from < end {
-            let (one, taken) = text::char_at(self.text, from)?;
-            let (other, length) = text::char_at(self.text, at)?;
-            let same = one == other || fold(case, one, other);
-            if !same {
-                return None;
-            }
-            (from, at) = (from + taken, at + length);
-        }
-        Some(at)
     }
 
     /// Undoes what was set since.
@@ -339,7 +322,7 @@ impl<'a> Walk<'a> {
 
     /// The next length of a run after which the text can go on; places whose next bytes cannot are skipped.
     fn rerun(&mut self, op: usize, first: usize, last: usize) -> Result<bool, Limit> {
-        let Some(Op::Run { kind, follow, next, .. }) = self.code.ops.get(op) else { return Ok(false) };
+        let Some(Op::Run(Run { kind, follow, next, .. })) = self.code.ops.get(op) else { return Ok(false) };
         let greedy = *kind == RunKind::Greedy;
         let at = match (follow, greedy) {
             (Some(word), true) => self.last_before(word, first, last),
@@ -356,41 +339,10 @@ impl<'a> Walk<'a> {
             self.stack.push(Choice::Run { op, first: text::next(self.text, at), last });
         }
         (self.op, self.at) = match follow {
-            Some(word) if *next => (op + 2, at + word.len()),
-            _ => (op + 1, at),
+            Some(word) if *next => (self.code.after_step(op + 1), at + word.len()),
+            _ => (self.code.after_step(op), at),
         };
         Ok(true)
-    }
-
-    /// The last place between `first` and `last` where `word` stands.
-    fn last_before(&self, word: &[u8], first: usize, last: usize) -> Option<usize> {
-        let mut window = self.text.get(first..(last + 1).min(self.text.len()))?;
-        loop {
-            let offset = memchr::memrchr(*word.first()?, window)?;
-            // Nearly always the second byte tells: that is cheaper than to call for a comparison.
-            let next = (self.text.get(first + offset + 1), word.get(1));
-            if next.1.is_none_or(|wanted| next.0 == Some(wanted))
-                && self.text[first + offset..].starts_with(word)
-            {
-                return Some(first + offset);
-            }
-            window = &window[..offset];
-        }
-    }
-
-    /// The next place between `first` and `last` where `word` stands.
-    fn next_before(&self, word: &[u8], first: usize, last: usize) -> Option<usize> {
-        let window = self.text.get(first..last.saturating_add(word.len()).min(self.text.len()))?;
-        memchr::memmem::find(window, word).map(|offset| first + offset)
-    }
-}
-
-/// True if the two are the same letter in two cases.
-fn fold(case: Case, one: char, other: char) -> bool {
-    match case {
-        Case::Exact => false,
-        Case::Ascii => one.eq_ignore_ascii_case(&other),
-        Case::Unicode => one.to_lowercase().eq(other.to_lowercase()),
     }
 }
 

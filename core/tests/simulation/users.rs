@@ -1,0 +1,97 @@
+//! Thirty days of people who belong here: they mistype, travel, and get new addresses from their providers.
+//!
+//! A sitting is what somebody does to log in. The first password fails in 8 of 100; a failed one is followed by another
+//! failure in 35 of 100 (a wrong keyboard, the password of another host), and after three ssh gives up and they look
+//! the password up: then 10 of 100. In 1 of 100 sittings with failures they leave it at that until later. In 2 of 100
+//! they mistype their name. Nothing is capped: who fails often is as often in here as chance has it.
+
+use std::net::IpAddr;
+
+use crate::random::Random;
+use crate::scenes::{DAY, DAYS, HOUR, Scene, Scenes};
+
+/// Accounts of this host.
+pub const ACCOUNTS: [&str; 40] = [
+    "alice", "andreas", "anneke", "bernd", "boris", "carla", "chen", "dagmar", "david", "elena", "emil",
+    "farida", "felix", "gesine", "goran", "hanna", "henrik", "ingrid", "ismail", "jonas", "jutta", "katrin",
+    "kwame", "lars", "leonie", "magda", "moritz", "nadia", "niklas", "olga", "ottmar", "paula", "quentin",
+    "regina", "ruben", "saskia", "thorben", "ursula", "viktor", "yasmin",
+];
+
+/// The first fifteen share the address of one office; the last five travel.
+const OFFICE: usize = 15;
+const TRAVELLERS: usize = 35;
+
+/// Where somebody is on each day.
+fn places(random: &mut Random, number: usize) -> Vec<IpAddr> {
+    if number < OFFICE {
+        return vec![IpAddr::from([80, 1, 2, 3]); DAYS as usize];
+    }
+    let (mut at, mut until) = (random.address(81), random.between(3, 11));
+    let mut places = Vec::new();
+    for day in 0..DAYS {
+        if day >= until {
+            // The provider gives another address, or a train leaves for another town.
+            at = random.address(if number >= TRAVELLERS { 83 } else { 82 });
+            until = day + if number >= TRAVELLERS { random.between(1, 4) } else { random.between(3, 11) };
+        }
+        places.push(at);
+    }
+    places
+}
+
+/// All sittings of all people.
+pub fn people(scenes: &mut Scenes, random: &mut Random) {
+    for (number, user) in ACCOUNTS.iter().enumerate() {
+        for (day, at) in (0..DAYS).zip(places(random, number)) {
+            if day % 7 >= 5 {
+                continue;
+            }
+            for _ in 0..random.between(1, 5) {
+                let start = day * DAY + random.between(8 * HOUR, 19 * HOUR);
+                sitting(scenes, random, (user, at), start);
+            }
+        }
+    }
+}
+
+fn sitting(scenes: &mut Scenes, random: &mut Random, (user, at): (&str, IpAddr), start: i64) {
+    let (mut time, mut failures) = (start, 0);
+    let mut connection = scenes.connection();
+    if random.chance(20) {
+        // The name mistyped: one connection, one password, then they see it.
+        scenes.failed(Scene::Users, time, at, &mistyped(random, user), connection);
+        (time, connection) = (time + random.between(5, 40), scenes.connection());
+    }
+    loop {
+        let fails = match failures {
+            0 => 80,
+            1 | 2 => 350,
+            _ => 100,
+        };
+        if !random.chance(fails) {
+            return scenes.logged_in(time, at, user, connection);
+        }
+        scenes.failed(Scene::Users, time, at, user, connection);
+        failures += 1;
+        time += random.between(4, 15);
+        if failures % 3 == 0 {
+            if random.chance(10) {
+                return;
+            }
+            (time, connection) = (time + random.between(60, 600), scenes.connection());
+        }
+    }
+}
+
+/// Two neighbouring letters swapped, or one doubled.
+fn mistyped(random: &mut Random, user: &str) -> String {
+    let mut letters: Vec<char> = user.chars().collect();
+    let at = random.between(0, letters.len() as i64 - 1) as usize;
+    if letters[at] == letters[at + 1] || random.chance(500) {
+        letters.insert(at, letters[at]);
+    } else {
+        letters.swap(at, at + 1);
+    }
+    letters.into_iter().collect()
+}

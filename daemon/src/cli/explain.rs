@@ -1,0 +1,376 @@
+//! `pillory explain`: the whole story of an address, a few sentences first and then the figures.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use pillory_core::net::Prefix;
+use pillory_core::time::Span;
+
+use crate::clock;
+use crate::control::Request;
+
+use super::client::{parse_time, word};
+use super::rows::local;
+use super::scan::report::round;
+use super::{Client, Outcome, count, widening};
+
+/// So many attempts of a jail, rows of history and names are shown to people.
+const ROWS: usize = 10;
+const NAMES: usize = 8;
+const COLUMNS: usize = 80;
+
+/// `pillory explain`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explain {
+    /// An address or network.
+    prefix: Prefix,
+    #[command(flatten)]
+    client: Client,
+}
+
+impl Explain {
+    pub(crate) fn run(&self) -> Outcome {
+        let reply = self.client.ask(&Request::Explain(self.prefix))?;
+        self.client.show(&reply, |value| story(self.prefix, value))
+    }
+}
+
+fn story(prefix: Prefix, value: &Value) -> String {
+    let mut text = String::new();
+    let sentences = [
+        state(prefix, value),
+        not_enforced(value),
+        earlier(value),
+        seen(value),
+        counted_as(prefix, value),
+        known_place(value),
+        never_banned(value),
+    ];
+    for sentence in sentences.iter().filter(|sentence| !sentence.is_empty()) {
+        text.push_str(&wrapped(sentence));
+    }
+    bans(&mut text, prefix, value);
+    points(&mut text, value);
+    text.push_str(&widening::text(value));
+    history(&mut text, value);
+    text
+}
+
+fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value[key].as_array().map_or(&[][..], Vec::as_slice)
+}
+
+/// Banned or not, by whom, and until when.
+fn state(prefix: Prefix, value: &Value) -> String {
+    let who = prefix.short();
+    let bans = list(value, "bans");
+    // What covers all of it bans it; what lies inside bans a part.
+    let holds = |ban: &&Value| ban_prefix(ban).is_some_and(|net| net.contains(prefix));
+    let Some(longest) = bans.iter().filter(holds).max_by_key(|ban| end_of(ban)) else {
+        let inside = match bans.len() {
+            0 => String::new(),
+            1 => ", but one ban holds inside it".to_owned(),
+            number => format!(", but {number} bans hold inside it"),
+        };
+        return format!("{who} is not banned{inside}.");
+    };
+    let until = match longest["until"].as_str().and_then(parse_time) {
+        Some(until) => {
+            format!("until {} ({} left)", local(&longest["until"]), round(until.since(clock::now())))
+        }
+        None => "until somebody lifts it".to_owned(),
+    };
+    let by = match longest["jail"].as_str() {
+        Some("manual") => "by hand".to_owned(),
+        Some("import") => "by an imported list".to_owned(),
+        Some("kernel") => "as was found in the kernel".to_owned(),
+        _ => format!("by jail {}", word(&longest["jail"])),
+    };
+    format!("{who} is banned {by}, {until}.")
+}
+
+fn ban_prefix(ban: &Value) -> Option<Prefix> {
+    ban["prefix"].as_str().and_then(|text| text.parse().ok())
+}
+
+/// What lasts longest sorts last.
+fn end_of(ban: &Value) -> (bool, i64) {
+    ban["until"].as_str().and_then(parse_time).map_or((true, 0), |until| (false, until.millis()))
+}
+
+fn not_enforced(value: &Value) -> String {
+    match list(value, "bans").is_empty() || value["enforcing"] == true {
+        true => String::new(),
+        false => "But nothing is enforced now (see `pillory status`).".to_owned(),
+    }
+}
+
+fn earlier(value: &Value) -> String {
+    match value["earlier_bans"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(1) => "Jails have banned it once so far.".to_owned(),
+        Some(times) => format!("Jails have banned it {times} times so far."),
+    }
+}
+
+/// How much came from there, when, and for whom.
+fn seen(value: &Value) -> String {
+    let seen = &value["seen"];
+    let Some(attempts) = seen["attempts"].as_u64() else {
+        return "No attempt from there is kept.".to_owned();
+    };
+    let (first, last) = (local(&seen["first"]), local(&seen["last"]));
+    let when = if first == last { format!("at {first}") } else { format!("from {first} to {last}") };
+    let users = list(seen, "users");
+    let name = |user: &Value| match user["attempts"].as_u64() {
+        Some(1) => word(&user["user"]),
+        times => format!("{} ({})", word(&user["user"]), times.unwrap_or(0)),
+    };
+    let mut names = users.iter().take(NAMES).map(name).collect::<Vec<_>>().join(", ");
+    let in_all = seen["users_in_all"].as_u64().unwrap_or(0);
+    if in_all > NAMES as u64 {
+        let _ = write!(names, " and {} more", in_all - NAMES as u64);
+    }
+    let names = if names.is_empty() { String::new() } else { format!("; names tried: {names}") };
+    format!("Seen in all: {}, {when}{names}.", count(attempts, "attempt"))
+}
+
+/// IPv6 is counted by its /64.
+fn counted_as(prefix: Prefix, value: &Value) -> String {
+    match value["counted_as"].as_str().and_then(|text| text.parse::<Prefix>().ok()) {
+        Some(subject) if subject != prefix => format!("It is counted, and banned, as {subject}."),
+        _ => String::new(),
+    }
+}
+
+fn known_place(value: &Value) -> String {
+    let login = &value["last_good_login"];
+    if !login.is_object() {
+        return String::new();
+    }
+    let user = if login["user"].is_null() { "somebody".to_owned() } else { word(&login["user"]) };
+    format!(
+        "Last good login from there: {user}, {}; for 30 days that makes it a known place: one point a failure, and ten \
+         minutes the first time.",
+        local(&login["time"])
+    )
+}
+
+fn never_banned(value: &Value) -> String {
+    let reasons = list(value, "never_banned");
+    let each = reasons.iter().map(|never| format!("{} is {}", word(&never["prefix"]), word(&never["why"])));
+    match reasons.is_empty() {
+        true => String::new(),
+        false => format!("It is never banned: {}.", each.collect::<Vec<_>>().join("; ")),
+    }
+}
+
+/// Every ban that concerns it, with its reason, and how it relates to what was asked for.
+fn bans(text: &mut String, asked: Prefix, value: &Value) {
+    let bans = list(value, "bans");
+    if bans.is_empty() {
+        return;
+    }
+    text.push_str("\nbans in force\n");
+    for ban in bans {
+        let net = ban_prefix(ban);
+        let prefix = net.map_or_else(|| word(&ban["prefix"]), Prefix::short);
+        let relation = match net {
+            Some(net) if net != asked && net.contains(asked) => ", a wider network that covers it",
+            Some(net) if net != asked => ", inside it",
+            _ => "",
+        };
+        let forced = if ban["forced"] == true { ", forced" } else { "" };
+        let (jail, origin) = (word(&ban["jail"]), word(&ban["origin"]));
+        let until = if ban["until"].is_null() { "lifted by hand".to_owned() } else { local(&ban["until"]) };
+        let _ = writeln!(
+            text,
+            "  {prefix}{relation}: {jail}\n    {} ({origin}{forced})\n    since {}, until {until}",
+            word(&ban["reason"]),
+            local(&ban["since"])
+        );
+    }
+}
+
+/// The arithmetic, jail by jail: what counted, and how it adds up to `maxretry`.
+fn points(text: &mut String, value: &Value) {
+    let mut jails: Vec<&str> = Vec::new();
+    let named = list(value, "points").iter().chain(list(value, "evidence"));
+    for jail in named.filter_map(|row| row["jail"].as_str()) {
+        if !jails.contains(&jail) {
+            jails.push(jail);
+        }
+    }
+    for jail in jails {
+        let of_jail = |row: &&Value| row["jail"] == jail;
+        let rows: Vec<&Value> = list(value, "evidence").iter().filter(of_jail).collect();
+        let counting = list(value, "points").iter().find(of_jail);
+        let banned = list(value, "bans").iter().any(|ban| ban["jail"] == jail && ban["origin"] == "local");
+        let sum: f64 = rows.iter().filter_map(|row| row["points"].as_f64()).sum();
+        let (maxretry, findtime) = (value["maxretry"][jail].as_f64(), value["findtime_s"][jail].as_u64());
+        let of = maxretry.map_or_else(String::new, |maxretry| format!(" of {maxretry}"));
+        let within = Span::from_secs(findtime.unwrap_or(0));
+        let head = match (counting, banned) {
+            (Some(counting), false) => {
+                let attempts = count(counting["attempts"].as_u64().unwrap_or(0), "attempt");
+                let lapse = match counting["until"].is_null() {
+                    true => String::new(),
+                    false => format!("; they lapse until\n  {}", local(&counting["until"])),
+                };
+                let points = counting["points"].as_f64().unwrap_or(0.0);
+                format!("counting now: {points}{of} points, {attempts} within {within}{lapse}")
+            }
+            _ => format!("what banned it: {sum}{of} points within {within}"),
+        };
+        let _ = writeln!(text, "\njail {}, {head}", word(&Value::from(jail)));
+        evidence(text, &rows);
+    }
+}
+
+fn evidence(text: &mut String, rows: &[&Value]) {
+    if rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "  {:<26}{:<14}{:>6}{:>7}  user", "time", "class", "points", "sum");
+    let hidden = rows.len().saturating_sub(ROWS);
+    let mut sum = 0.0;
+    for (at, row) in rows.iter().enumerate() {
+        let points = row["points"].as_f64().unwrap_or(0.0);
+        sum += points;
+        if at < hidden {
+            continue;
+        }
+        if at == hidden && hidden > 0 {
+            let _ = writeln!(text, "  .. {hidden} before these; --json shows them");
+        }
+        let user = if row["user"].is_null() { "-".to_owned() } else { word(&row["user"]) };
+        let class = match row["attempts"].as_u64() {
+            Some(times) if times > 1 => format!("{} x{times}", word(&row["class"])),
+            _ => word(&row["class"]),
+        };
+        let _ = writeln!(text, "  {:<26}{class:<14}{points:>6}{sum:>7}  {user}", local(&row["time"]));
+    }
+}
+
+fn history(text: &mut String, value: &Value) {
+    let rows = list(value, "history");
+    if rows.is_empty() {
+        return;
+    }
+    text.push_str("\nhistory\n");
+    let hidden = rows.len().saturating_sub(ROWS);
+    if hidden > 0 {
+        let _ = writeln!(text, "  .. {hidden} before these; --json shows them");
+    }
+    for row in rows.iter().skip(hidden) {
+        let prefix = ban_prefix(row).map_or_else(|| word(&row["prefix"]), Prefix::short);
+        let (what, jail) = (word(&row["what"]), word(&row["jail"]));
+        let _ = writeln!(text, "  {}  {what:<8}{jail}  {prefix}", local(&row["time"]));
+        let until = match (row["what"] == "ban", row["until"].is_null()) {
+            (true, false) => format!("; until {}", local(&row["until"])),
+            (true, true) => "; until somebody lifts it".to_owned(),
+            _ => String::new(),
+        };
+        let said = format!("{}{until}", word(&row["reason"]));
+        let said = said.trim_start_matches("; ");
+        if !said.is_empty() {
+            let _ = writeln!(text, "      {said}");
+        }
+    }
+}
+
+/// A sentence in lines that fit a terminal; a word that is longer has a line of its own.
+fn wrapped(sentence: &str) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in sentence.split(' ') {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > COLUMNS {
+            text.push('\n');
+            column = 0;
+        }
+        if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += width;
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn ban(prefix: &str, jail: &str, until: Value) -> Value {
+        let (since, reason) = ("2026-01-02T03:04:05Z", "3 failures in 2s, 5 points");
+        json!({"prefix": prefix, "jail": jail, "since": since, "until": until, "failures": 3, "reason": reason,
+            "origin": if jail == "manual" { "manual" } else { "local" }, "forced": false})
+    }
+
+    fn attempt(second: u32, user: &str, class: &str, points: f64) -> Value {
+        json!({"time": format!("2026-01-02T03:04:{second:02}Z"), "jail": "sshd", "ip": "192.0.2.7", "user": user,
+            "class": class, "points": points, "attempts": 1})
+    }
+
+    fn told() -> Value {
+        json!({
+            "prefix": "192.0.2.7/32",
+            "counted_as": "192.0.2.7/32",
+            "enforcing": true,
+            "bans": [ban("192.0.2.0/24", "manual", Value::Null), ban("192.0.2.7/32", "sshd", json!("2026-01-03T03:04:05Z"))],
+            "points": [],
+            "never_banned": [],
+            "earlier_bans": 2,
+            "findtime_s": {"sshd": 86_400},
+            "maxretry": {"sshd": 5.0},
+            "last_good_login": null,
+            "seen": {"attempts": 60, "first": "2026-01-01T00:00:00Z", "last": "2026-01-02T04:00:00Z",
+                "users": [{"user": "root", "attempts": 59}, {"user": "al\u{1b}ice", "attempts": 1}], "users_in_all": 2},
+            "evidence": [attempt(3, "alice", "known_user", 1.0), attempt(4, "root", "root", 2.0), attempt(5, "root", "root", 2.0)],
+            "history": [],
+        })
+    }
+
+    fn story_of(value: &Value) -> String {
+        story("192.0.2.7".parse().unwrap(), value)
+    }
+
+    #[test]
+    fn the_longest_ban_is_told_first_and_the_wider_network_named() {
+        let text = story_of(&told());
+        assert!(text.starts_with("192.0.2.7 is banned by hand, until somebody lifts it.\n"), "{text}");
+        assert!(text.contains("a wider network that covers it"), "{text}");
+    }
+
+    #[test]
+    fn the_points_add_up_line_by_line() {
+        let text = story_of(&told());
+        assert!(text.contains("jail sshd, what banned it: 5 of 5 points within 1d"), "{text}");
+        let sums: Vec<&str> = text
+            .lines()
+            .filter(|line| line.ends_with("  root") || line.ends_with("  alice"))
+            .filter_map(|line| line.split_whitespace().rev().nth(1))
+            .collect();
+        assert_eq!(sums, ["1", "3", "5"], "{text}");
+    }
+
+    #[test]
+    fn names_are_escaped_and_prose_fits_the_terminal() {
+        let text = story_of(&told());
+        assert!(text.contains("root (59)") && !text.contains('\u{1b}'), "{text}");
+        let mut long = told();
+        long["never_banned"] =
+            json!([{"prefix": "192.0.2.7/32", "why": "the far end of an open authenticated session"}]);
+        long["last_good_login"] = json!({"time": "2026-01-02T03:04:05Z", "user": "alice"});
+        long["history"] = json!([{"time": "2026-01-02T03:04:05Z", "what": "ban", "prefix": "192.0.2.7/32", "jail": "sshd",
+            "until": "2026-01-03T03:04:05Z", "reason": "3 failures in 2s, 5 points"}]);
+        let prose = story_of(&long);
+        assert!(prose.lines().all(|line| line.chars().count() <= COLUMNS), "{prose}");
+        assert!(prose.contains("It is never banned") && prose.contains("known place"), "{prose}");
+    }
+}

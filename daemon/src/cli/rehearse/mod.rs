@@ -1,0 +1,210 @@
+//! `pillory rehearse`: what a policy would have done with this host's own logs, or with the given files: attempts let
+//! through, bans, good users hit; beside another policy, and for other values of `maxretry` and `findtime`.
+//!
+//! `scan` reads the files, `pillory_core::rehearse` replays what they hold; here is only what to read and how to say it.
+
+mod chart;
+mod material;
+mod report;
+mod svg;
+
+use std::path::{Path, PathBuf};
+
+use pillory_core::config::Config;
+use pillory_core::event::Points;
+use pillory_core::jail::Jail;
+use pillory_core::jail::never::NeverBan;
+use pillory_core::jail::secret::Secret;
+use pillory_core::machine::Machine;
+use pillory_core::rehearse::curve::{self, Advice, FINDTIMES, Point, Setting};
+use pillory_core::rehearse::good::Logins;
+use pillory_core::rehearse::{Report, replay};
+use pillory_core::time::{Span, Timestamp};
+
+use crate::clock;
+
+use super::configfile::{DEFAULT_CONFIG, load_config};
+use super::offline::State;
+use super::scan::{self, judging};
+use super::{Failure, Outcome, complain, exit, print, rows};
+
+use material::Material;
+
+/// `pillory rehearse`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rehearse {
+    /// Logs, btmp files, journal files or directories of them, `.gz` and `.xz` too, in the place of this host's own: what each
+    /// jail would read here with its rotated parts, and for the time before these what the daemon kept.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Not before: `2026-01-02`, `2026-01-02T03:04:05`, or how long back, `30d`; with files, back from their last
+    /// record.
+    #[arg(long, value_name = "T", value_parser = parse_since)]
+    since: Option<Since>,
+    /// The policy; default /etc/pillory/pillory.toml, or the built-in one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Another policy to set beside it.
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Draw the curve into this file, too.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    #[command(flatten)]
+    state: State,
+    /// JSON instead of text.
+    #[arg(long, short = 'j')]
+    json: bool,
+}
+
+/// Where a rehearsal begins.
+#[derive(Debug, Clone, Copy)]
+enum Since {
+    Back(Span),
+    At(Timestamp),
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    match Span::parse(text) {
+        Ok(span) => Ok(Since::Back(span)),
+        Err(_) => rows::parse_moment(text).map(Since::At),
+    }
+}
+
+/// A policy with what came of it.
+struct Rehearsed {
+    /// How it is called.
+    name: String,
+    /// Its `maxretry` and `findtime` where all jails have the same.
+    setting: Option<Setting>,
+    report: Report,
+}
+
+/// Everything that is told.
+struct Told {
+    present: Rehearsed,
+    against: Option<Rehearsed>,
+    curve: Vec<Point>,
+    advice: Option<Advice>,
+    /// How many places there were good logins from.
+    places: usize,
+}
+
+impl Rehearse {
+    pub(crate) fn run(&self) -> Outcome {
+        let config = own(scan::policy(self.config.as_deref())?, self.config.as_deref())?;
+        let against = self.against.as_deref().map(|file| own(load_config(Some(file))?, Some(file)));
+        let against = against.transpose()?;
+        let material = Material::read(self, config)?;
+        let present = rehearse(self.config.as_deref(), &material.config, &material);
+        let logins = Logins::of(&material.seen, &material.machine(&material.config, None).judge);
+        let points = curve_of(&material, &logins);
+        let advice = curve::advise(&points, &present.report.total);
+        let against = match against {
+            Some(config) => Some(self.other(config, &material)?),
+            None => None,
+        };
+        let told = Told { present, against, curve: points, advice, places: logins.addresses() };
+        if let Some(path) = &self.svg {
+            let drawn = svg::draw(&told);
+            std::fs::write(path, drawn).map_err(|error| {
+                Failure::new(exit::NO, format!("cannot write {}: {error}; name another file", path.display()))
+            })?;
+        }
+        if self.json {
+            print(&format!("{}\n", report::json(&told, &material)))?;
+        } else {
+            print(&report::text(&told, &material, &clock::zone()))?;
+        }
+        Ok(match (material.is_whole(), told.present.report.total.attempts) {
+            (false, _) => exit::USAGE,
+            (true, 0) => exit::NO,
+            (true, _) => 0,
+        })
+    }
+
+    /// The other policy, over the same records unless its jails read otherwise.
+    fn other(&self, config: Config, material: &Material) -> Result<Rehearsed, Failure> {
+        let file = self.against.as_deref();
+        match material.reads_alike(self, &config) {
+            Some(config) => Ok(rehearse(file, &config, material)),
+            None => {
+                complain("the other policy's jails read otherwise: the logs are read again for it");
+                let own = Material::read(self, config)?;
+                Ok(rehearse(file, &own.config, &own))
+            }
+        }
+    }
+}
+
+/// The policy if its jails are Pillory's own.
+fn own(config: Config, file: Option<&Path>) -> Result<Config, Failure> {
+    let Some(directory) = &config.fail2ban else { return Ok(config) };
+    let directory = directory.display();
+    let name = file.map_or_else(|| DEFAULT_CONFIG.to_owned(), |file| file.display().to_string());
+    Err(Failure::new(
+        exit::USAGE,
+        format!(
+            "{name} runs the jails of {directory}, which count lines and cannot be rehearsed; `pillory import \
+             --fail2ban {directory} --out FILE` writes the same as Pillory's own jails, rehearse that with --config FILE"
+        ),
+    ))
+}
+
+fn rehearse(file: Option<&Path>, config: &Config, material: &Material) -> Rehearsed {
+    let machine = material.machine(config, None);
+    let logins = Logins::of(&material.seen, &machine.judge);
+    let name = match file {
+        Some(file) => scan::base_name(file),
+        None => "present".to_owned(),
+    };
+    let settings = config
+        .jails
+        .iter()
+        .map(|jail| Setting { maxretry: jail.policy.maxretry, findtime: jail.policy.findtime });
+    let mut settings: Vec<Setting> = settings.collect();
+    settings.dedup();
+    let setting = match settings.as_slice() {
+        [only] => Some(*only),
+        _ => None,
+    };
+    Rehearsed { name, setting, report: replay(machine, &material.seen, &logins) }
+}
+
+/// The curve; its parts are independent of each other, so that each processor takes some.
+fn curve_of(material: &Material, logins: &Logins) -> Vec<Point> {
+    let machine = |setting| material.machine(&material.config, Some(setting));
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = FINDTIMES
+            .iter()
+            .map(|findtime| {
+                scope.spawn(move || curve::of_findtime(*findtime, &material.seen, logins, machine))
+            })
+            .collect();
+        // A part that panicked has said so; what is left would be a curve with a hole.
+        parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
+    })
+}
+
+/// Decoys and jitter are drawn with a secret that is nobody's: as many as on a host, and the same in every rehearsal.
+const SECRET: [u8; 16] = *b"rehearsal of all";
+
+/// The jails of a configuration, or the same with another `maxretry` and `findtime`.
+fn machine(config: &Config, never: &NeverBan, setting: Option<Setting>) -> Machine {
+    let jails = config.jails.iter().map(|jail| {
+        let mut policy = jail.policy.clone();
+        if let Some(setting) = setting {
+            (policy.maxretry, policy.findtime) = (setting.maxretry, setting.findtime);
+        }
+        Jail { name: jail.name.clone(), policy, lines: None }
+    });
+    let mut machine = judging::machine(config, jails.collect(), never);
+    machine.judge.secret = Some(Secret::new(SECRET));
+    machine.set_widening(config.widen.clone());
+    machine
+}
+
+/// Points as the configuration writes them.
+fn points(points: Points) -> f64 {
+    f64::from(points.0) / 100.0
+}

@@ -1,0 +1,76 @@
+//! What `explain` tells of neighbours: who offended, which network that is worth, and the arithmetic.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use pillory_core::time::Span;
+
+use super::client::word;
+use super::count;
+
+/// So many offenders and so many who are spared are shown to people.
+const SHOWN: usize = 5;
+
+/// `jail sshd, neighbours: 2 offenders in 43.229.53.8/29 within 7d`, and what is made of them. Nothing where somebody is
+/// alone.
+pub(super) fn text(value: &Value) -> String {
+    let mut text = String::new();
+    for found in list(&value["widening"]).iter().filter(|found| found["offenders"].as_u64() > Some(1)) {
+        of_jail(&mut text, found);
+    }
+    text
+}
+
+fn of_jail(text: &mut String, found: &Value) {
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let offenders = number(&found["offenders"]);
+    let _ = writeln!(
+        text,
+        "  jail {}, neighbours: {} in {} within {}: {}",
+        word(&found["jail"]),
+        count(offenders, "offender"),
+        word(&found["looked_at"]),
+        Span::from_secs(number(&found["evidence_s"])),
+        named(&found["first_offenders"], offenders)
+    );
+    let networks = list(&found["networks"]);
+    for network in networks {
+        let offenders = number(&network["bans_saved"]) + 1;
+        let _ = writeln!(
+            text,
+            "    {} for {}: {} fewer for {}, and each may cost {}",
+            word(&network["prefix"]),
+            named(&network["offenders"], offenders),
+            count(number(&network["bans_saved"]), "ban"),
+            count(number(&network["innocents"]), "innocent"),
+            number(&found["innocents_a_ban_saved"])
+        );
+    }
+    if networks.is_empty() {
+        let _ = writeln!(
+            text,
+            "    no network: they are too few or too far apart for the innocents it would hit"
+        );
+    }
+    let _ = writeln!(
+        text,
+        "    {} of the {} innocents are hit that all networks of the jail may hit",
+        number(&found["budget_used"]),
+        number(&found["budget"])
+    );
+    for spared in list(&found["spared"]).iter().take(SHOWN) {
+        let _ = writeln!(text, "    not over {}: {}", word(&spared["prefix"]), word(&spared["why"]));
+    }
+}
+
+fn named(offenders: &Value, all: u64) -> String {
+    let names: Vec<String> = list(offenders).iter().take(SHOWN).map(word).collect();
+    let more = all.saturating_sub(names.len() as u64);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", names.join(", "))
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}

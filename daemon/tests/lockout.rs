@@ -117,7 +117,7 @@ fn the_fuse_stops_at_twice_its_rate_and_says_so() {
     let Some((world, server)) = quiet_server() else { return };
     let daemon = crate::lab::Daemon::start(&server, "fuse = { bans_per_minute = 3 }\n");
     let text: String = (1..=10)
-        .map(|number| failed_lines(5000 + number * 10, 3, "root", &format!("198.51.100.{number}")))
+        .map(|number| failed_lines(5000 + number * 10, 3, "root", &format!("10.66.{number}.7")))
         .collect();
     server.append(LOG, text + &failed_line(9000, "root", "203.0.113.1"));
     daemon.wait_for(SOON, "the last line", || (daemon.attempts_of("203.0.113.1") == 1).then_some(()));
@@ -127,6 +127,6 @@ fn the_fuse_stops_at_twice_its_rate_and_says_so() {
     assert!(status.contains("nobody new is banned") && status.contains("4 withheld so far"), "{status}");
     assert!(daemon.errors().contains("the fuse has blown: more bans"), "{}", daemon.errors());
     // By hand it goes on.
-    assert_eq!(daemon.ask(&["ban", "198.51.100.10"]).code, Some(0));
+    assert_eq!(daemon.ask(&["ban", "10.66.10.7"]).code, Some(0));
     assert_eq!(world.kernel().banned().len(), 7);
 }

@@ -182,6 +182,32 @@ fn who_was_withheld_is_banned_at_the_next_failure_after_the_thaw() {
 }
 
 #[test]
+fn neighbours_become_no_network_while_it_is_frozen_and_one_that_stands_stays() {
+    let sshd = || JailName::new("sshd").unwrap();
+    let networks = |machine: &Machine| -> Vec<String> {
+        let nets = machine.ledger.iter().filter(|ban| !is_point(ban.prefix));
+        nets.map(|ban| ban.prefix.short()).collect()
+    };
+    let mut machine = machine(4);
+    machine.set_widening([(sshd(), 1_000)]);
+    fail(&mut machine, "192.0.2.17", 3, 0);
+    fail(&mut machine, "192.0.2.18", 3, 1);
+    let standing = networks(&machine);
+    assert_eq!(standing.len(), 1, "two neighbours are a network");
+    for number in 1..=2 {
+        fail(&mut machine, &format!("10.{number}.0.1"), 3, 2);
+    }
+    // The fifth prefix blows the fuse; a wider network is the sixth.
+    fail(&mut machine, "192.0.2.40", 3, 3);
+    assert_eq!(machine.fuse().level(), Level::Networks);
+    assert!(machine.ledger.is_banned("192.0.2.40".parse().unwrap(), &sshd()));
+    assert_eq!(networks(&machine), standing);
+    machine.tick(at(100), &mut Vec::new());
+    fail(&mut machine, "192.0.2.41", 3, 100);
+    assert_ne!(networks(&machine), standing, "it widens again once the fuse is closed");
+}
+
+#[test]
 fn bans_by_hand_neither_blow_the_fuse_nor_wait_for_it() {
     let mut machine = machine(1);
     let by_hand =

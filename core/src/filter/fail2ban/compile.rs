@@ -23,19 +23,23 @@ impl Fail2banFilter {
             Compiler { spec, options: &options, names: Names::default(), problems: Vec::new() };
         let prefix = spec.prefregex.as_ref().map(|text| compiler.expressions("prefregex", &[text.as_str()]));
         let rules: Vec<&str> = spec.failregex.iter().map(String::as_str).collect();
+        let texts = rules.clone();
         let rules = compiler.expressions("failregex", &rules);
         let ignore: Vec<&str> = spec.ignoreregex.iter().map(String::as_str).collect();
         let ignore = (!ignore.is_empty()).then(|| compiler.expressions("ignoreregex", &ignore));
         let detector = compiler.detector();
         let prefix_names_somebody =
             prefix.as_ref().and_then(Option::as_ref).is_some_and(|prefix| names_somebody(&prefix.shapes[0]));
-        let nameless = |rules: &Expressions| rules.shapes.iter().position(|shape| !names_somebody(shape));
-        if let (Some(index), false) = (rules.as_ref().and_then(nameless), prefix_names_somebody) {
-            compiler.problems.push(FilterError::NoHost {
+        if !prefix_names_somebody {
+            let nameless = match &rules {
+                Some(rules) => (0..texts.len()).filter(|at| !names_somebody(&rules.shapes[*at])).collect(),
+                None => compiler.nameless(&texts),
+            };
+            compiler.problems.extend(nameless.into_iter().map(|index| FilterError::NoHost {
                 filter: spec.name.clone(),
                 key: "failregex",
                 index,
-            });
+            }));
         }
         let Compiler { names, problems, .. } = compiler;
         let (true, Some(rules), Some(detector)) = (problems.is_empty(), rules, detector) else {
@@ -97,6 +101,17 @@ impl Compiler<'_> {
         let shapes =
             (0..texts.len()).map(|index| Shape::new(program.names(index), &mut self.names)).collect();
         Some(Expressions { program, shapes })
+    }
+
+    /// Those that name nobody, of expressions of which some cannot be used: each is looked at by itself.
+    fn nameless(&mut self, texts: &[&str]) -> Vec<usize> {
+        let settings = Settings { names: self.options.names, multiline: self.options.maxlines > 1 };
+        let names_nobody = |text: &str| {
+            let program = Program::compile_with(&[text], settings).ok()?;
+            Some(!names_somebody(&Shape::new(program.names(0), &mut self.names)))
+        };
+        let found: Vec<Option<bool>> = texts.iter().copied().map(names_nobody).collect();
+        (0..texts.len()).filter(|at| found[*at] == Some(true)).collect()
     }
 
     fn detector(&mut self) -> Option<Detector> {

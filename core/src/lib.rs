@@ -56,5 +56,7 @@ pub mod ledger;
 pub mod machine;
 pub mod net;
 pub mod rehearse;
+pub mod rescue;
 pub mod scan;
+pub mod sha256;
 pub mod time;

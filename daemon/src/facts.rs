@@ -19,7 +19,6 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use tracing::warn;
 
-use pillory_core::config::Config;
 use pillory_core::event::{Event, UserName};
 use pillory_core::filter::{Verdict, btmp};
 use pillory_core::jail::never::Why;
@@ -68,25 +67,22 @@ pub(crate) fn accounts(passwd: &Path) -> HashSet<String> {
 /// Reads everything once, for a command that runs without the daemon.
 /// # Errors
 /// The system's, if it has no descriptor left.
-pub(crate) fn read_once(config: &Config) -> std::io::Result<Facts> {
-    Reader::new(config).map(|(mut reader, _)| reader.read())
+pub(crate) fn read_once(names: &[String]) -> std::io::Result<Facts> {
+    Reader::new(names).map(|(mut reader, _)| reader.read())
 }
-
-/// Who is never banned as the configuration says: addresses, and DNS names to be looked up.
-type Listed = (Vec<(Prefix, Why)>, Vec<String>);
 
 /// How the engine asks for new facts.
 #[derive(Debug)]
 pub(crate) struct Asker {
     bell: OwnedFd,
     logins: Sender<(IpAddr, u16)>,
-    config: Sender<Listed>,
+    names: Sender<Vec<String>>,
 }
 
 impl Asker {
-    /// The configuration names these addresses now.
-    pub(crate) fn configured(&self, config: &Config) {
-        let _ = self.config.send((fixed(config), config.ignoreip_names.clone()));
+    /// These names are to be followed now.
+    pub(crate) fn follow(&self, names: Vec<String>) {
+        let _ = self.names.send(names);
         self.ring();
     }
 
@@ -100,11 +96,6 @@ impl Asker {
     fn ring(&self) {
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
-}
-
-fn fixed(config: &Config) -> Vec<(Prefix, Why)> {
-    let ignored = config.ignoreip.iter().map(|prefix| (*prefix, Why::Ignoreip));
-    ignored.chain(config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy))).collect()
 }
 
 /// The last good answer to each question: who is never banned must not hang on a moment's trouble.
@@ -126,8 +117,7 @@ fn refresh<T, E: std::fmt::Display>(last: &mut T, what: &'static str, answer: Re
 /// Reads the facts; lives on its own thread after the first reading.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    fixed: Vec<(Prefix, Why)>,
-    new_config: Receiver<Listed>,
+    new_names: Receiver<Vec<String>>,
     names: Follower,
     bell: OwnedFd,
     logged_in: Receiver<(IpAddr, u16)>,
@@ -142,12 +132,12 @@ impl Reader {
     /// A reader and the way to ask it.
     /// # Errors
     /// The system's, if it has no descriptor left.
-    pub(crate) fn new(config: &Config) -> std::io::Result<(Reader, Asker)> {
+    pub(crate) fn new(names: &[String]) -> std::io::Result<(Reader, Asker)> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (logins, logged_in) = unbounded();
-        let (configured, new_config) = unbounded();
-        let asker = Asker { bell: bell.try_clone()?, logins, config: configured };
-        let names = Follower::new(&config.ignoreip_names, bell.try_clone()?)?;
+        let (follow, new_names) = unbounded();
+        let asker = Asker { bell: bell.try_clone()?, logins, names: follow };
+        let names = Follower::new(names, bell.try_clone()?)?;
         let routing =
             HostFacts::open().inspect_err(|error| warn!(%error, "cannot ask for this host's addresses")).ok();
         let sockets = SockDiag::open()
@@ -156,8 +146,7 @@ impl Reader {
             )
             .ok();
         let reader = Reader {
-            fixed: fixed(config),
-            new_config,
+            new_names,
             names,
             bell,
             logged_in,
@@ -172,14 +161,12 @@ impl Reader {
 
     /// Reads everything now.
     pub(crate) fn read(&mut self) -> Facts {
-        if let Some((fixed, names)) = self.new_config.try_iter().last() {
-            self.fixed = fixed;
+        if let Some(names) = self.new_names.try_iter().last() {
             self.names.configure(names);
         }
-        let mut never = self.fixed.clone();
-        let named = self.names.known();
-        never.extend(named.addresses.iter().map(|(_, addr)| (Prefix::host(*addr), Why::Ignoreip)));
-        let unresolved = named.problems.clone();
+        let known = self.names.known();
+        let (named, unresolved) = (known.addresses.clone(), known.problems.clone());
+        let mut never = Vec::new();
         self.ask_kernel();
         let host = |why: Why| move |addr: &IpAddr| (Prefix::host(*addr), why);
         never.extend(self.last.addresses.iter().map(host(Why::Own)));
@@ -188,7 +175,7 @@ impl Reader {
         let inbound = self.last.connections.inbound.clone();
         never.extend(self.sessions(&inbound).iter().map(host(Why::Session)));
         let talks_to = self.last.connections.outbound.iter().map(|peer| peer.addr).collect();
-        Facts { never, talks_to, accounts: self.new_accounts(), unresolved }
+        Facts { never, talks_to, accounts: self.new_accounts(), named, unresolved }
     }
 
     fn ask_kernel(&mut self) {

@@ -11,7 +11,7 @@ use pillory_core::ledger::{Change, Installed};
 use pillory_core::net::PrefixSet;
 use pillory_core::time::Timestamp;
 
-use crate::actions::{Action, ActionError, Port, dryrun};
+use crate::actions::{Action, ActionError, Port, Restriction, dryrun};
 use crate::clock;
 use crate::netlink::sockdiag::{SockDiag, SockDiagError};
 
@@ -25,6 +25,8 @@ pub(crate) enum Job {
     Apply(u64, Vec<Change>),
     /// Make the frame if it is not there or not right, and say what elements are there.
     Prepare(JailPorts),
+    /// Let only these connect to those ports. Numbered like changes.
+    Restrict(u64, Vec<Restriction>),
     /// Say what is there, unless there are as many points as expected.
     Verify(usize),
 }
@@ -45,7 +47,7 @@ pub(crate) enum Answer {
 /// Works until the engine hangs up, and then gives the action back.
 pub(crate) fn run(
     mut action: Box<dyn Action>,
-    mut ports: JailPorts,
+    (mut ports, mut restrictions): (JailPorts, Vec<Restriction>),
     jobs: &Receiver<Job>,
     answer: &Sender<Answer>,
 ) -> Box<dyn Action> {
@@ -82,10 +84,21 @@ pub(crate) fn run(
             Job::Prepare(new) => {
                 let is_new = new != ports;
                 ports = new;
-                match action.prepare(&ports) {
-                    Ok(mended) => read(action.as_mut(), mended && !is_new),
+                match action.prepare(&ports).and_then(|mended| Ok((mended, action.restrict(&restrictions)?)))
+                {
+                    Ok((mended, restored)) => read(action.as_mut(), (mended && !is_new) || restored),
                     Err(error) => Answer::Unreadable(error),
                 }
+            }
+            Job::Restrict(number, new) => {
+                restrictions = new;
+                match restrict(action.as_mut(), &ports, &restrictions) {
+                    Ok(_) => Answer::Applied(number, 0),
+                    Err(error) => Answer::Failed(number, error),
+                }
+            }
+            Job::Verify(_) if action.restrict(&restrictions).is_ok_and(|restored| restored) => {
+                read(action.as_mut(), true)
             }
             Job::Verify(expected) => match action.count_points() {
                 Ok(Some(count)) if count == expected => continue,
@@ -98,6 +111,13 @@ pub(crate) fn run(
         }
     }
     action
+}
+
+fn restrict(action: &mut dyn Action, ports: &JailPorts, wanted: &[Restriction]) -> Result<bool, ActionError> {
+    match action.restrict(wanted) {
+        Err(ActionError::Vanished { .. }) => action.prepare(ports).and_then(|_| action.restrict(wanted)),
+        other => other,
+    }
 }
 
 fn read(action: &mut dyn Action, mended: bool) -> Answer {

@@ -12,7 +12,7 @@ use pillory_core::event::JailName;
 use pillory_core::jail::proxies::Standing;
 use pillory_core::jail::{outage, stealth};
 use pillory_core::ledger::Ended;
-use pillory_core::machine::Notice;
+use pillory_core::machine::{Alert, Level, Notice, Reason};
 use tracing::{error, info, warn};
 
 use crate::clock;
@@ -120,6 +120,12 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
         Notice::NoAddress(jail, text) => {
             warn!(jail = %jail, who = %escape(text), "a failure is of somebody who is no address, and nothing of this jail can shut that out; such failures are not counted");
         }
+        Notice::Spared(alert) => {
+            let (jail, ip, why) = (&alert.jail, alert.prefix.short(), spared_words(alert));
+            warn!(%jail, %ip, evidence = %alert.evidence, why, "a ban was earned and not made");
+        }
+        Notice::Fuse(Level::Closed) => info!("the fuse is closed again: new bans are made"),
+        Notice::Fuse(level) => warn!("{}", fuse_words(*level)),
         Notice::Outage(outage::Change::Began(jail, addr)) => {
             warn!(jail = %jail, ip = %addr, "{OUTAGE}");
         }
@@ -134,6 +140,42 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
             }
             _ => warn!(jail = %jail, ip = %addr, share_percent, "{}", proxy_words(*standing)),
         },
+    }
+}
+
+/// Why a ban was not made, and what to do.
+pub(crate) fn spared_words(alert: &Alert) -> String {
+    match alert.reason {
+        Reason::Never(entry, why) => {
+            let is = match entry == alert.prefix {
+                true => format!("it is {}", why.words()),
+                false => format!("it belongs to {}, {}", entry.short(), why.words()),
+            };
+            format!(
+                "{is}; if that is not you, shut it out with `pillory ban --force {}`",
+                alert.prefix.short()
+            )
+        }
+        Reason::GoodLogins(count, addr, at) => format!(
+            "good logins came from {count} of its addresses lately, the last from {addr} at {at}; if they were an \
+             attacker's, `pillory ban --force {}`",
+            alert.prefix.short()
+        ),
+    }
+}
+
+/// What the fuse does at this level, and what to do.
+pub(crate) fn fuse_words(level: Level) -> &'static str {
+    match level {
+        Level::Closed => "the fuse is closed",
+        Level::Networks => {
+            "the fuse has blown: more bans within a minute than fuse.bans_per_minute; no network is banned until a minute \
+             passes without so many; see `pillory attempts` for whether what the jails read is right"
+        }
+        Level::All => {
+            "the fuse has blown: more than twice as many bans within a minute as fuse.bans_per_minute; nobody new is banned \
+             until a minute passes without so many; see `pillory attempts` for whether what the jails read is right"
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod actions;
+mod allowed;
 mod cli;
 mod clock;
 mod commands;
@@ -17,6 +18,8 @@ mod logging;
 mod names;
 mod netlink;
 mod ports;
+mod rescue;
+mod seat;
 mod sources;
 mod store;
 mod supervisor;

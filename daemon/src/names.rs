@@ -1,4 +1,4 @@
-//! The addresses behind the DNS names of `ignoreip`, kept fresh.
+//! The addresses behind the DNS names that the configuration or `pillory allow` lists, kept fresh.
 //!
 //! /etc/hosts first, then the name servers of /etc/resolv.conf, asked by [`dns`]; both files are read anew each
 //! time. A name is asked for again when its time to live is over. While it cannot be resolved its last addresses
@@ -323,7 +323,7 @@ impl Entry {
                 self.v4 = fresh.v4.map_or_else(|| std::mem::take(&mut self.v4), sorted);
                 self.v6 = fresh.v6.map_or_else(|| std::mem::take(&mut self.v6), sorted);
                 if (&before.0, &before.1) != (&self.v4, &self.v6) || self.problem.is_some() {
-                    info!(name = self.name, addresses = %self.words(), "ignoreip name resolved");
+                    info!(name = self.name, addresses = %self.words(), "name resolved");
                 }
                 self.problem = None;
                 self.failures = 0;
@@ -336,9 +336,9 @@ impl Entry {
                 };
                 let name = &self.name;
                 if self.problem.is_none() {
-                    warn!(name, reason, consequence, "ignoreip name cannot be resolved");
+                    warn!(name, reason, consequence, "name cannot be resolved");
                 }
-                self.problem = Some(format!("ignoreip: {name} cannot be resolved ({reason}); {consequence}"));
+                self.problem = Some(format!("name {name} cannot be resolved ({reason}); {consequence}"));
                 let wait = RETRY.0 * 2u32.saturating_pow(self.failures.min(16));
                 self.failures = self.failures.saturating_add(1);
                 self.due = Some(now + wait.min(RETRY.1));
@@ -389,7 +389,8 @@ fn candidates(name: &str, search: &[String]) -> Vec<String> {
     all
 }
 
-fn same_name(one: &str, other: &str) -> bool {
+/// True if both are the same DNS name.
+pub(crate) fn same_name(one: &str, other: &str) -> bool {
     one.trim_end_matches('.').eq_ignore_ascii_case(other.trim_end_matches('.'))
 }
 

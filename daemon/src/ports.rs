@@ -103,6 +103,12 @@ pub(crate) fn unknown_names(ports: Vec<String>) -> Vec<String> {
     ports.into_iter().filter(|port| is_name(port) && parse(port, &services).is_none()).collect()
 }
 
+/// The numbers of ports as people write them; those that have none on this host are left out.
+pub(crate) fn numbers(ports: &[String]) -> Vec<Port> {
+    let services = services();
+    ports.iter().filter_map(|port| parse(port, &services)).collect()
+}
+
 fn services() -> String {
     std::fs::read_to_string("/etc/services").unwrap_or_default()
 }

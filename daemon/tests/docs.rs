@@ -68,7 +68,8 @@ fn the_readmes_configuration_is_valid_and_has_every_key() {
     let of_jails = JAIL_KEYS.iter().chain(POLICY_KEYS).map(|key| key.name);
     for key in keys.chain(of_jails) {
         let has = example.lines().any(|line| {
-            line.split(" =").next().is_some_and(|word| word.trim().trim_start_matches("# ") == key)
+            ['.', ']'].iter().any(|end| line.starts_with(&format!("[{key}{end}")))
+                || line.split(" =").next().is_some_and(|word| word.trim().trim_start_matches("# ") == key)
         });
         assert!(has, "the example lacks {key}");
     }

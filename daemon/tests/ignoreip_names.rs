@@ -19,10 +19,10 @@ failregex = ['^login failed from <HOST>$']
 "#;
 
 /// Where home.example.net is at the moment; nobody knows it while that is nothing.
-type Home = Arc<Mutex<Option<Ipv4Addr>>>;
+pub type Home = Arc<Mutex<Option<Ipv4Addr>>>;
 
 /// A name server on the server's own 127.0.0.1:53, where its resolv.conf points.
-fn serve_dns(world: &World, home: &Home) {
+pub fn serve_dns(world: &World, home: &Home) {
     let socket = world.server.in_network(|| UdpSocket::bind("127.0.0.1:53").expect("port 53 is free"));
     let home = Arc::clone(home);
     std::thread::spawn(move || {

@@ -6,6 +6,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs and keep deadlines")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod allow;
+mod apply;
 mod badinput;
 mod commands;
 mod control;
@@ -22,6 +24,7 @@ mod harness;
 mod ignoreip_names;
 mod journal;
 mod lab;
+mod lockout;
 mod log;
 mod moving;
 mod nullroute;
@@ -29,7 +32,9 @@ mod orders;
 mod outage;
 mod proxies;
 mod rehearse;
+mod rescue;
 mod restart;
+mod restrict;
 mod rotation;
 mod scope;
 mod sockets;

@@ -1,6 +1,8 @@
 //! The key tables: for every key its parser and its one-line documentation. `pillory.toml`, its man page and the
 //! error messages all come from here. To add a key of a jail, add a row.
 
+mod restrict;
+
 use crate::event::{Class, Points};
 use crate::filter::spec;
 use crate::jail::policy::{Ladder, PointTable};
@@ -12,7 +14,7 @@ use crate::time::{BanTime, Span};
 
 use super::growth::GrowthDraft;
 use super::raw::Value;
-use super::{Backend, Enabled, MAX_MAXRETRY, OnStop};
+use super::{Backend, Enabled, MAX_MAXRETRY, OnStop, Restriction};
 
 /// What a section of the file says so far; unset keys fall back to wider sections and to defaults.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +54,9 @@ pub struct TopDraft {
     pub(super) on_stop: Option<OnStop>,
     pub(super) retention: Option<Span>,
     pub(super) fail2ban: Option<std::path::PathBuf>,
+    pub(super) fuse: u32,
+    pub(super) restrict: Vec<Restriction>,
+    pub(super) rescue: Option<u16>,
 }
 
 /// Why a value does not fit its key, and the cure.
@@ -390,8 +395,8 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
     },
     Key {
         name: "fuse",
-        doc: "{ bans_per_minute = N }: freeze bans of networks beyond that rate; 0 is off",
-        set: |_, value| {
+        doc: "{ bans_per_minute = N }: beyond that rate no network is banned, beyond twice that nobody; 0 is off",
+        set: |draft, value| {
             let Value::Table(rows) = value else {
                 return Err(Misfit("is no table".into(), "write { bans_per_minute = 60 }").into());
             };
@@ -399,9 +404,9 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
                 if name != "bans_per_minute" {
                     return Err(Misfit(format!("there is no key {name:?}"), "use bans_per_minute").into());
                 }
-                if decimal(value)? > Points(0) {
-                    return Err(Misfit("is not built yet".into(), "leave it out, or write 0").into());
-                }
+                draft.fuse = text(value)?.parse().ok().filter(|rate| *rate <= MAX_FUSE).ok_or_else(|| {
+                    Misfit(format!("{name} is no whole number up to {MAX_FUSE}"), "0 switches the fuse off")
+                })?;
             }
             Ok(())
         },
@@ -415,6 +420,32 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         },
     },
     Key {
+        name: "rescue",
+        doc: "[rescue] with port: a TCP port exempt from bans where a code frees an address; unset: none",
+        set: |draft, value| {
+            let Value::Table(rows) = value else {
+                return Err(Misfit("is no table".into(), "write [rescue] and port = 2200 below it").into());
+            };
+            for (name, value) in rows {
+                if name != "port" {
+                    return Err(Misfit(format!("there is no key {name:?}"), "use port").into());
+                }
+                draft.rescue = Some(text(value)?.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
+                    Misfit("port is no number from 1 to 65535".into(), "write for example port = 2200")
+                })?);
+            }
+            Ok(())
+        },
+    },
+    Key {
+        name: "restrict",
+        doc: "[restrict.ssh] with port and allow: who may connect to a port at all",
+        set: |draft, value| {
+            draft.restrict = restrict::read(value)?;
+            Ok(())
+        },
+    },
+    Key {
         name: "retention",
         doc: "how long attempts and history are kept",
         set: |draft, value| {
@@ -423,6 +454,9 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         },
     },
 ];
+
+/// The highest `bans_per_minute`: twice as many prefixes are remembered.
+const MAX_FUSE: u32 = 100_000;
 
 pub(super) fn text(value: &Value) -> Result<&str, Misfit> {
     match value {
@@ -526,7 +560,8 @@ fn journalmatch(text: &str) -> Result<Vec<Vec<(String, String)>>, Misfit> {
     spec::journal_match(text).map_err(|problem| Misfit(problem.to_string(), ""))
 }
 
-pub(super) fn is_host_name(text: &str) -> bool {
+/// True for what can be a DNS name.
+pub fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63

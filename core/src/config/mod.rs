@@ -46,6 +46,12 @@ pub struct Config {
     pub on_stop: OnStop,
     /// How long attempts and history are kept.
     pub retention: Span,
+    /// So many prefixes the jails may ban within a minute before the fuse blows; 0 is off.
+    pub fuse: u32,
+    /// Where whoever is banned may call with a code; nothing for nowhere.
+    pub rescue: Option<u16>,
+    /// Ports that only some may connect to.
+    pub restrict: Vec<Restriction>,
     /// Jails that ban networks of neighbours, each with the innocent addresses that all of these may hit at once.
     pub widen: BTreeMap<JailName, u64>,
     /// A fail2ban directory from which the jails come.
@@ -54,6 +60,19 @@ pub struct Config {
     pub ban_log: Option<std::path::PathBuf>,
     /// The jails, sorted by name.
     pub jails: Vec<JailConfig>,
+}
+
+/// Ports that only some may connect to (`[restrict.ssh]`); who is never banned always may.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restriction {
+    /// Its name, for people and for the kernel's sets.
+    pub name: String,
+    /// Names or numbers of its ports.
+    pub port: Vec<String>,
+    /// Who may connect.
+    pub allow: Vec<Prefix>,
+    /// DNS names of others who may.
+    pub allow_names: Vec<String>,
 }
 
 /// What happens to the bans in the kernel when the daemon stops.

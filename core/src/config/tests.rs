@@ -77,6 +77,29 @@ fn a_jail_with_its_own_failregex_runs() {
 }
 
 #[test]
+fn a_restriction_names_a_port_and_who_may_connect() {
+    let text = "[restrict.ssh]\nport = 22\nallow = [\"192.0.2.0/24\", \"home.example.net\"]\n";
+    let config = config(text).unwrap();
+    let ssh = &config.restrict[0];
+    assert_eq!((ssh.name.as_str(), ssh.port.as_slice()), ("ssh", &["22".to_owned()][..]));
+    assert_eq!((ssh.allow.len(), ssh.allow_names.as_slice()), (1, &["home.example.net".to_owned()][..]));
+}
+
+#[test]
+fn a_restriction_that_would_shut_everybody_out_or_in_is_a_problem() {
+    for (section, problem) in [
+        ("port = 22\nallow = []\n", "ssh: allow names nobody"),
+        ("allow = \"192.0.2.1\"\n", "ssh: no port is named"),
+        ("port = 22\nallow = \"0.0.0.0/0\"\n", "ssh: \"0.0.0.0/0\" is every address"),
+        ("port = 0\nallow = \"192.0.2.1\"\n", "ssh: \"0\" is no port"),
+        ("ports = 22\nallow = \"192.0.2.1\"\n", "ssh: there is no key \"ports\""),
+    ] {
+        let problems = config(&format!("[restrict.ssh]\n{section}")).unwrap_err();
+        assert!(problems[0].contains(problem), "{problems:?}");
+    }
+}
+
+#[test]
 fn growth_of_a_jail_goes_over_that_of_the_top_key_by_key() {
     let text = "bantime = \"1h\"\ngrowth = { increment = true, factor = 2, maxtime = \"30d\", overalljails = true }\n\
                 [jail.sshd]\ngrowth = { increment = true, formula = \"ban.Time * 3**ban.Count\", rndtime = 60 }\n\

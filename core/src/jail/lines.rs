@@ -121,7 +121,11 @@ impl Judge {
             connection: None,
         };
         if self.never.overlaps(prefix) || mode == Mode::Learn {
-            return Judgement { attempt: Some(attempt), ..Judgement::default() };
+            let says = mode == Mode::Judge && prefix.is_host();
+            let limits = (rules.maxretry, rules.findtime);
+            let spared =
+                says.then(|| self.spared_line((index, &jail), prefix.addr(), failure.time, limits)).flatten();
+            return Judgement { attempt: Some(attempt), spared, ..Judgement::default() };
         }
         let weight = self.weight(&jail, prefix);
         let source = Subject::Net(prefix);
@@ -166,6 +170,7 @@ impl Judge {
             all.attempt =
                 one.attempt.map(|attempt| Attempt { tries: tries + 1, connection: failed.shown, ..attempt });
             all.decision = all.decision.or(one.decision);
+            all.spared = all.spared.or(one.spared);
         }
         all
     }

@@ -15,6 +15,7 @@ pub mod proxies;
 pub mod rate;
 pub mod replay;
 pub mod secret;
+mod spared;
 pub mod stealth;
 pub mod trust;
 pub mod widen;
@@ -40,8 +41,10 @@ use policy::Policy;
 use proxies::{Known, Proxies};
 use rate::Rates;
 use secret::{Percent, Secret};
+use spared::MAX_SPARED;
+pub use spared::Spared;
 use trust::Trust;
-use window::{Failure, Windows};
+use window::{Failure, Windows, evidence};
 
 /// Number of a jail in its [`Judge`].
 pub type JailIndex = u16;
@@ -74,6 +77,8 @@ pub struct Judgement {
     pub attempt: Option<Attempt>,
     /// The ban to make.
     pub decision: Option<Decision>,
+    /// The ban that would be made if its source could be banned at all.
+    pub spared: Option<Spared>,
     /// An outage that began or ended.
     pub outage: Option<outage::Change>,
     /// Guessing at accounts in use.
@@ -104,6 +109,8 @@ pub enum Mode {
 pub struct Judge {
     jails: Vec<Jail>,
     windows: Windows,
+    /// Failures of who is never banned, counted apart: nobody is banned for them, now or later.
+    spared: Windows,
     /// Counts of the jails that count lines, in the order of the jails.
     rates: Vec<Option<Rates>>,
     connections: Connections,
@@ -141,6 +148,7 @@ impl Judge {
             jails,
             rates,
             windows: Windows::new(max_tracked),
+            spared: Windows::new(MAX_SPARED.min(max_tracked)),
             connections: Connections::default(),
             never: NeverBan::default(),
             trust: Trust::default(),
@@ -168,6 +176,7 @@ impl Judge {
         };
         let moved: Vec<Option<JailIndex>> = self.jails.iter().map(place).collect();
         self.windows.renumber(&moved);
+        self.spared.renumber(&moved);
         let mut old: Vec<Option<Rates>> = std::mem::replace(&mut self.rates, new.rates);
         for (old, moved) in old.iter_mut().zip(&moved) {
             let new = moved.and_then(|at| self.rates.get_mut(usize::from(at))?.as_mut());
@@ -313,6 +322,7 @@ impl Judge {
                 self.connections.forget(index, connection);
             }
             self.windows.forget_user(index, subject, names::hash(user));
+            self.spared.forget_user(index, Prefix::host(addr), names::hash(user));
             self.names.logged_in(user);
             let is_known = self.trust.is_known_place(addr, when);
             stealth = self.stealth.good_login(&jail, subject, user, is_known, when);
@@ -329,7 +339,7 @@ impl Judge {
             connection: None,
         };
         let outage = self.outages.good_login(&attempt.jail, addr, when);
-        Judgement { attempt: Some(attempt), decision: None, outage, stealth }
+        Judgement { attempt: Some(attempt), outage, stealth, ..Judgement::default() }
     }
 
     fn failed_login(
@@ -366,18 +376,16 @@ impl Judge {
             connection: failed.shown,
         };
         let known = Known { never: &self.never, trust: &self.trust };
-        let spared = self.never.contains_addr(addr)
-            || self.proxies.spares(&jail.name, addr, when, known)
+        let is_never = self.never.contains_addr(addr);
+        let passes = self.proxies.spares(&jail.name, addr, when, known)
             || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
+        let counts = !is_never && !passes;
         let tried =
-            attempt.user.as_deref().filter(|user| !spared && !known_place && self.names.is_in_use(user));
+            attempt.user.as_deref().filter(|user| counts && !known_place && self.names.is_in_use(user));
         let stealth = tried.and_then(|user| {
             let raises = mode != Mode::Learn;
             self.stealth.failure(&jail.name, self.subject(addr), user, when, raises)
         });
-        if spared || mode == Mode::Banned {
-            return Judgement { attempt: Some(attempt), stealth, ..Judgement::default() };
-        }
         let failure = Failure {
             time: when,
             points,
@@ -385,6 +393,12 @@ impl Judge {
             user,
             connection: failed.shown.map_or(0, |shown| shown.connection),
         };
+        if !counts || mode == Mode::Banned {
+            let says = is_never && !passes && mode == Mode::Judge;
+            let spared = says.then(|| self.spared_failure((index, jail), addr, failure)).flatten();
+            return Judgement { attempt: Some(attempt), stealth, spared, ..Judgement::default() };
+        }
+        let subject = self.subject(addr);
         let sum = self.windows.add(index, subject, failure, &jail.policy);
         let threshold = self.threshold(jail, subject);
         if sum < threshold || mode != Mode::Judge {
@@ -393,7 +407,7 @@ impl Judge {
         let is_owner = self.trust.is_owner(addr, attempt.user.as_deref(), when);
         let (held_back, outage) = self.outages.holds_back(&jail.name, addr, (sum, threshold), is_owner, when);
         let decision = (!held_back).then(|| self.decide(index, jail, subject, when, known_place));
-        Judgement { attempt: Some(attempt), decision, outage, stealth }
+        Judgement { attempt: Some(attempt), decision, spared: None, outage, stealth }
     }
 
     /// How many bans a source had before, as far as they lengthen those of this jail.
@@ -432,9 +446,7 @@ impl Judge {
         known_place: bool,
     ) -> Decision {
         let failures = self.windows.take(index, subject);
-        let tries: u32 = failures.iter().map(|failure| failure.tries).sum();
-        let points = failures.iter().fold(Points(0), |sum, failure| sum.plus(failure.points));
-        let first = failures.first().map_or(when, |failure| failure.time);
+        let (tries, reason) = evidence(&failures, when);
         self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
         let earlier = self.earlier(jail, subject);
         let bantime = match jail.growth() {
@@ -446,12 +458,6 @@ impl Judge {
         let bantime = match bantime {
             step if known_place && earlier == 0 => step.min(FIRST_BAN_OF_KNOWN_PLACE),
             step => step,
-        };
-        let plural = if tries == 1 { "failure" } else { "failures" };
-        let span = when.since(first);
-        let reason = match span.secs() {
-            0 => format!("{tries} {plural} at once, {points} points"),
-            _ => format!("{tries} {plural} in {span}, {points} points"),
         };
         Decision {
             prefix: subject,
@@ -517,6 +523,7 @@ impl Judge {
     pub fn sweep(&mut self, now: Timestamp) -> (Vec<outage::Change>, Vec<stealth::Change>) {
         let findtimes: Vec<Span> = self.jails.iter().map(|jail| jail.policy.findtime).collect();
         self.windows.sweep(now, &findtimes);
+        self.spared.sweep(now, &findtimes);
         self.rates.iter_mut().flatten().for_each(|rates| rates.service(now));
         self.sweep_connections(now);
         self.trust.sweep(now);

@@ -22,6 +22,8 @@ pub enum Why {
     Resolver,
     /// Listed in `ignoreip`.
     Ignoreip,
+    /// Allowed by `pillory allow`.
+    Allowed,
     /// Listed in `trusted_proxies`.
     TrustedProxy,
     /// Most of a web log's good traffic comes from it.
@@ -38,7 +40,7 @@ impl Why {
             Why::Gateway => "what the gateway itself sends is dropped, its answers to neighbours included",
             Why::Resolver => "names can no longer be looked up there",
             Why::TrustedProxy | Why::PresumedProxy => "everybody who comes through it is shut out",
-            Why::Ignoreip => "whoever comes from there is shut out",
+            Why::Ignoreip | Why::Allowed => "whoever comes from there is shut out",
             Why::Session => "the session is cut",
         }
     }
@@ -51,6 +53,7 @@ impl Why {
             Why::Gateway => "a default gateway of this host",
             Why::Resolver => "a name server of this host",
             Why::Ignoreip => "listed in ignoreip",
+            Why::Allowed => "allowed by `pillory allow`",
             Why::TrustedProxy => "listed in trusted_proxies",
             Why::PresumedProxy => "presumed to be a proxy",
             Why::Session => "the far end of an open authenticated session",

@@ -145,6 +145,20 @@ fn sum(failures: &[Failure]) -> (Points, u32) {
     })
 }
 
+/// How many tries these failures stand for, and what they say in words.
+pub fn evidence(failures: &[Failure], when: Timestamp) -> (u32, String) {
+    let tries: u32 = failures.iter().map(|failure| failure.tries).sum();
+    let points = failures.iter().fold(Points(0), |sum, failure| sum.plus(failure.points));
+    let first = failures.first().map_or(when, |failure| failure.time);
+    let plural = if tries == 1 { "failure" } else { "failures" };
+    let span = when.since(first);
+    let reason = match span.secs() {
+        0 => format!("{tries} {plural} at once, {points} points"),
+        _ => format!("{tries} {plural} in {span}, {points} points"),
+    };
+    (tries, reason)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

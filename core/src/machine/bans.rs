@@ -80,6 +80,7 @@ impl Machine {
     /// Ends bans whose time is over and forgets what is too old. Call it at [`Machine::next_deadline`].
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let now = self.now(now);
+        self.tick_fuse(now, out);
         let gone = self.ledger.expire(now);
         self.ended(&gone, Ended::Expired, now, out);
         self.end_identities(now, out);
@@ -92,12 +93,19 @@ impl Machine {
         let (outages, stealth) = self.judge.sweep(now);
         out.extend(outages.into_iter().map(|change| Effect::Say(Notice::Outage(change))));
         out.extend(stealth.into_iter().map(|change| Effect::Say(Notice::Stealth(change))));
+        self.sweep_alerts(now);
         self.sweep_neighbours(now);
     }
 
     /// When [`Machine::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let end = self.ledger.next_end().into_iter().chain(self.identities.next_end()).min();
+        let end = self
+            .ledger
+            .next_end()
+            .into_iter()
+            .chain(self.identities.next_end())
+            .chain(self.fuse.deadline())
+            .min();
         if self.stale.is_empty() { end } else { Some(self.now) }
     }
 

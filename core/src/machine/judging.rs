@@ -97,7 +97,14 @@ impl Machine {
             if let Some(subject) = subject.filter(|_| banned && phase == Phase::Live) {
                 self.seen_although_banned(&name, subject, now, out);
             }
+            let again = attempt.class.is_some() && mode == Mode::Judge && judgement.decision.is_none();
             out.push(Effect::Record(Record::Attempt(attempt)));
+            if let Some(subject) = subject.filter(|_| again) {
+                self.retry_withheld(jail, (&name, subject), now, out);
+            }
+        }
+        if let Some(spared) = judgement.spared {
+            self.spare(spared, now, out);
         }
         if let Some(decision) = judgement.decision {
             self.ban_by_jail(jail, decision, now, out);
@@ -169,6 +176,9 @@ impl Machine {
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
+        if self.withholds(&decision, now, out) {
+            return;
+        }
         self.judge.past.began(decision.prefix, &decision.jail, decision.since);
         if let Some(counters) = self.counters.get_mut(usize::from(jail)) {
             counters.bans += 1;

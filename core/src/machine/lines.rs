@@ -127,6 +127,12 @@ impl Machine {
                 self.seen_although_banned(&name, failure.prefix, now, out);
             }
             out.push(Effect::Record(Record::Attempt(attempt)));
+            if !banned && judgement.decision.is_none() {
+                self.retry_withheld(jail, (&name, failure.prefix), now, out);
+            }
+        }
+        if let Some(spared) = judgement.spared {
+            self.spare(spared, now, out);
         }
         if let Some(decision) = judgement.decision {
             self.ban_by_jail(jail, decision, now, out);

@@ -3,7 +3,9 @@
 //! It composes filters, jails and the ledger. It does no I/O and reads no clock: `now` comes in with every call,
 //! and what the world shall do comes out as values. The daemon's engine carries them out.
 
+mod alerts;
 mod bans;
+mod fuse;
 mod identities;
 mod judging;
 mod lines;
@@ -26,6 +28,8 @@ use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
 use crate::time::Timestamp;
 
+pub use alerts::{Alert, Reason};
+pub use fuse::{Fuse, Level};
 pub use identities::{Identities, IdentityBan};
 pub use widening::{Spared, Widening};
 
@@ -117,6 +121,10 @@ pub enum Notice {
     NoEffect(JailName, Prefix),
     /// An address that carries most of a web log's good traffic is taken for something else than before.
     Proxy(proxies::Change),
+    /// A ban was earned and not made.
+    Spared(Box<Alert>),
+    /// The fuse withholds this from now on.
+    Fuse(Level),
     /// Nobody can log in to a service, it seems, or somebody can again.
     Outage(outage::Change),
     /// Accounts in use are guessed at from many places, or somebody got in meanwhile.
@@ -172,6 +180,9 @@ pub struct Machine {
     neighbours: BTreeMap<JailName, Neighbours>,
     /// Networks of neighbours to be looked at again.
     stale: BTreeSet<(JailName, Prefix)>,
+    alerts: alerts::Alerts,
+    fuse: Fuse,
+    withheld: alerts::Withheld,
     now: Timestamp,
 }
 
@@ -206,6 +217,9 @@ impl Machine {
             talks_to: BTreeSet::new(),
             neighbours: BTreeMap::new(),
             stale: BTreeSet::new(),
+            alerts: alerts::Alerts::default(),
+            fuse: Fuse::default(),
+            withheld: alerts::Withheld::new(),
             now: Timestamp::default(),
         }
     }
@@ -273,6 +287,7 @@ impl Machine {
         self.extractors = new.extractors;
         self.matches.clear();
         self.limit_to_ports = new.limit_to_ports;
+        self.set_fuse(new.fuse.limit());
         self.judge.adopt(new.judge);
         self.set_widening(new.neighbours.into_iter().map(|(jail, new)| (jail, new.budget())));
         let names: HashSet<&JailName> = self.judge.jails().iter().map(|jail| &jail.name).collect();

@@ -216,12 +216,19 @@ impl Machine {
         let Some(found) = region.and_then(|region| self.judge_in(jail, region, now)) else { return };
         let standing: Vec<Prefix> =
             self.neighbours.get(jail).map_or_else(Vec::new, |known| known.nets(found.region).collect());
-        let wanted: Vec<Ban> =
+        let mut wanted: Vec<Ban> =
             found.cover.nets.iter().filter_map(|net| self.net_ban(jail, net, now)).collect();
         let is_as_wanted = |net: &Prefix| {
             wanted.iter().any(|ban| ban.prefix == *net && self.until_of(*net, jail) <= Some(ban.until))
         };
-        let gone: Vec<Prefix> = standing.into_iter().filter(|net| !is_as_wanted(net)).collect();
+        let mut gone: Vec<Prefix> = standing.into_iter().filter(|net| !is_as_wanted(net)).collect();
+        // The fuse may hold a new network back: what it would replace stays, and the next ban in it asks again.
+        let new: Vec<Ban> =
+            wanted.iter().filter(|ban| self.until_of(ban.prefix, jail).is_none()).cloned().collect();
+        for held_back in new.into_iter().filter(|ban| self.withholds(ban, now, out)).collect::<Vec<_>>() {
+            gone.retain(|net| !held_back.prefix.contains(*net));
+            wanted.retain(|ban| ban.prefix != held_back.prefix);
+        }
         let mut dirty = BTreeSet::new();
         for ban in gone.iter().flat_map(|net| self.ledger.unban(*net, Some(jail))).collect::<Vec<_>>() {
             dirty.insert(ban.prefix);

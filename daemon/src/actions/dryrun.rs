@@ -5,7 +5,7 @@ use pillory_core::time::Timestamp;
 
 use crate::netlink::KernelWatch;
 
-use super::{Action, ActionError, Change, Installed, Port};
+use super::{Action, ActionError, Change, Installed, Port, Restriction};
 
 /// Its name in the configuration.
 pub const NAME: &str = "dryrun";
@@ -42,6 +42,10 @@ impl Action for DryRun {
     fn installed(&mut self, now: Timestamp) -> Result<Installed, ActionError> {
         self.elements.retain(|_, end| end.is_none_or(|end| !end.is_over(now)));
         Ok(self.elements.clone())
+    }
+
+    fn restrict(&mut self, _wanted: &[Restriction]) -> Result<bool, ActionError> {
+        Ok(false)
     }
 
     fn remove_all(&mut self) -> Result<usize, ActionError> {

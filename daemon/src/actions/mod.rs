@@ -40,6 +40,17 @@ impl Port {
     }
 }
 
+/// Ports that only some may connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restriction {
+    /// Its name.
+    pub name: String,
+    /// The ports.
+    pub ports: Vec<Port>,
+    /// Who may connect; disjoint.
+    pub allowed: Vec<Prefix>,
+}
+
 /// A way to shut sources out.
 pub trait Action: Send {
     /// Its name in the configuration.
@@ -72,6 +83,20 @@ pub trait Action: Send {
     /// [`ActionError`].
     fn remove_all(&mut self) -> Result<usize, ActionError>;
 
+    /// Leaves a TCP port open to the banned, within a rate; holds from the next [`Action::prepare`] on.
+    fn exempt(&mut self, _port: Option<u16>) {}
+
+    /// Lets only some connect to some ports, and everybody to all others; established connections stay. All of it
+    /// changes at once. Returns true if something had to be changed.
+    /// # Errors
+    /// [`ActionError`]; [`ActionError::NoPorts`] from a kind that cannot.
+    fn restrict(&mut self, wanted: &[Restriction]) -> Result<bool, ActionError> {
+        match wanted {
+            [] => Ok(false),
+            _ => Err(ActionError::NoPorts { action: self.name() }),
+        }
+    }
+
     /// How many points (single addresses and IPv6 /64s) are there, if that can be told without listing them.
     /// # Errors
     /// [`ActionError`].
@@ -97,6 +122,8 @@ pub struct Kind {
     pub is_automatic: bool,
     /// True if the kernel ends bans by itself when their time is over.
     pub ends_bans: bool,
+    /// True if it can let only some connect to a port.
+    pub restricts: bool,
     /// Opens it; changes nothing.
     pub open: fn() -> Result<Box<dyn Action>, ActionError>,
     /// Tries whether this kernel, with our privileges, can do it; leaves nothing behind.
@@ -110,6 +137,7 @@ pub const KINDS: &[Kind] = &[
         about: "drops packets by nftables sets in a table of our own",
         is_automatic: true,
         ends_bans: true,
+        restricts: true,
         open: || Ok(Box::new(nftables::Nftables::open()?)),
         probe: nftables::Nftables::probe,
     },
@@ -118,6 +146,7 @@ pub const KINDS: &[Kind] = &[
         about: "lets no reply out, by blackhole routes in the main table",
         is_automatic: true,
         ends_bans: false,
+        restricts: false,
         open: || Ok(Box::new(nullroute::NullRoute::open()?)),
         probe: nullroute::NullRoute::probe,
     },
@@ -126,6 +155,7 @@ pub const KINDS: &[Kind] = &[
         about: "enforces nothing and remembers what it would have enforced",
         is_automatic: false,
         ends_bans: true,
+        restricts: true,
         open: || Ok(Box::new(dryrun::DryRun::default())),
         probe: || Ok(()),
     },
@@ -196,6 +226,14 @@ pub enum ActionError {
     UnknownPorts {
         /// The jail.
         jail: JailName,
+    },
+    /// Ports shall be restricted by what knows no ports.
+    #[error(
+        "cannot restrict ports: {action} knows none; set banaction = \"nftables\", or take the [restrict] sections out"
+    )]
+    NoPorts {
+        /// The kind of action.
+        action: &'static str,
     },
     /// Any other answer.
     #[error("cannot {tried} {target}: {cause}")]

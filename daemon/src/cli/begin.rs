@@ -11,7 +11,7 @@ use pillory_core::jail::{trust, widen};
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
 
-use crate::actions::{self, Action, ActionError, dryrun};
+use crate::actions::{self, Action, ActionError, Restriction, dryrun};
 use crate::engine::jails::Readers;
 use crate::engine::{META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
 use crate::sources::Position;
@@ -121,6 +121,7 @@ pub(super) fn prepare(
     action: &mut dyn Action,
     machine: &mut Machine,
     readers: &mut Readers,
+    restricted: &[Restriction],
     lost: Option<String>,
 ) -> Result<Option<String>, Failure> {
     let failed = |error: ActionError| refused(&error);
@@ -128,6 +129,7 @@ pub(super) fn prepare(
         action.remove_all().map_err(failed)?;
     }
     action.prepare(&readers.ports).map_err(failed)?;
+    action.restrict(restricted).map_err(failed)?;
     let now = clock::now();
     let installed = action.installed(now).map_err(failed)?;
     let mut said = None;

@@ -10,6 +10,7 @@ use pillory_core::time::{BanTime, Timestamp};
 use crate::control::client::{ClientError, ask_once};
 use crate::control::{Reply, Request};
 use crate::logging::escape;
+use crate::seat;
 
 use super::{Client, Failure, Outcome, exit, offline, print};
 
@@ -65,6 +66,12 @@ impl Client {
     }
 }
 
+/// Answers that are words only.
+pub(super) fn say(client: &Client, reply: Reply) -> Outcome {
+    let value = serde_json::json!({"done": reply.exit == 0, "message": reply.message});
+    client.show(&Reply { value, ..reply }, |value| format!("{}\n", word(&value["message"])))
+}
+
 /// A JSON text for people: unquoted, hostile characters escaped.
 pub(super) fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), escape)
@@ -96,26 +103,9 @@ const NO_TIME: &str = "this is no time at all; write for example \"1d\"";
 pub(super) fn caller() -> Option<IpAddr> {
     let first = |connection: &str| connection.split_whitespace().next()?.parse().ok();
     let own = std::env::var("SSH_CONNECTION").or_else(|_| std::env::var("SSH_CLIENT"));
-    own.ok().and_then(|own| first(&own)).or_else(|| {
-        ancestors().find_map(|pid| {
-            let all = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-            let mut found =
-                all.split(|byte| *byte == 0).filter_map(|one| one.strip_prefix(b"SSH_CONNECTION="));
-            first(std::str::from_utf8(found.next()?).ok()?)
-        })
-    })
-}
-
-/// The process that started us, the one that started it, and so on.
-fn ancestors() -> impl Iterator<Item = u32> {
-    /// More than any real chain has; a process may end meanwhile and its number be given away.
-    const MAX: usize = 64;
-    let parent = |pid: &u32| {
-        // proc_pid_stat(5): the name stands in parentheses and may hold anything; the state and the parent follow.
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok().filter(|parent| *parent > 0)
-    };
-    std::iter::successors(Some(std::process::id()), parent).skip(1).take(MAX)
+    own.ok()
+        .and_then(|own| first(&own))
+        .or_else(|| seat::ancestors().find_map(|pid| first(&seat::ssh_connection(pid)?)))
 }
 
 /// RFC 3339 as JSON carries it.

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use pillory_core::config::raw::{self, RawConfig, Value};
-use pillory_core::config::{Config, Problem, resolve};
+use pillory_core::config::{Config, Problem, Restriction, resolve};
 
-use crate::actions;
+use crate::{actions, ports};
 
 use super::{Failure, exit, fail2ban};
 
@@ -18,6 +19,15 @@ pub(crate) const DEFAULT_CONFIG: &str = "/etc/pillory/pillory.toml";
 
 /// A longer file is no configuration.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A configuration as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Policy {
+    /// The file in which it stands or stood, for messages.
+    pub(crate) file: PathBuf,
+    /// Its text; nothing if there was no file.
+    pub(crate) text: Option<String>,
+}
 
 /// Where a daemon's configuration comes from.
 #[derive(Debug, Clone, Default)]
@@ -32,8 +42,29 @@ impl Place {
     /// Reads the configuration. What is wrong with a fail2ban directory is said, and its other jails run.
     /// # Errors
     /// Every problem of the file, one a line, with exit status 2.
-    pub(crate) fn load(&self) -> Result<Config, Failure> {
-        let config = load_config(self.file.as_deref())?;
+    pub(crate) fn load(&self) -> Result<(Policy, Config), Failure> {
+        let policy = self.read()?;
+        let config = self.understand(&policy)?;
+        Ok((policy, config))
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        self.file.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+    }
+
+    /// What stands in the file now.
+    /// # Errors
+    /// Why it cannot be read, with exit status 2.
+    pub(crate) fn read(&self) -> Result<Policy, Failure> {
+        read_text(self.file.as_deref()).map_err(|problem| Failure::new(exit::USAGE, problem.to_string()))
+    }
+
+    /// What a policy means on this host.
+    /// # Errors
+    /// As [`Place::load`].
+    pub(crate) fn understand(&self, policy: &Policy) -> Result<Config, Failure> {
+        let config = parse(policy).and_then(|raw| understand(&raw, Vec::new())).map_err(refused)?;
         let Some(directory) = self.fail2ban.as_ref().or(config.fail2ban.as_ref()) else { return Ok(config) };
         let found = fail2ban::read(directory);
         for problem in &found.problems {
@@ -50,10 +81,12 @@ impl Place {
 /// # Errors
 /// Every problem, one a line, with exit status 2.
 pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
-    read_config(file).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Failure::new(exit::USAGE, lines.join("\npillory: "))
-    })
+    read_config(file).map_err(refused)
+}
+
+fn refused(problems: Vec<Problem>) -> Failure {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Failure::new(exit::USAGE, lines.join("\npillory: "))
 }
 
 /// The same with the problems one by one.
@@ -67,17 +100,28 @@ pub(crate) fn read_config(file: Option<&Path>) -> Result<Config, Vec<Problem>> {
 /// # Errors
 /// Why it cannot be read, or every place that is no TOML.
 pub(super) fn read_raw(file: Option<&Path>) -> Result<RawConfig, Vec<Problem>> {
+    parse(&read_text(file).map_err(|problem| vec![problem])?)
+}
+
+fn parse(policy: &Policy) -> Result<RawConfig, Vec<Problem>> {
+    let named = |text: &String| raw::parse(&policy.file.display().to_string(), text);
+    policy.text.as_ref().map_or_else(|| Ok(RawConfig::default()), named)
+}
+
+/// The text of `file`, or of the one at the default place, which need not be there.
+pub(super) fn read_text(file: Option<&Path>) -> Result<Policy, Problem> {
     let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
+    let policy = |text| Policy { file: path.to_owned(), text };
     match read(path, MAX_BYTES) {
-        Ok(bytes) => raw::parse(&path.display().to_string(), &String::from_utf8_lossy(&bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => Ok(RawConfig::default()),
-        Err(error) => Err(vec![Problem {
+        Ok(bytes) => Ok(policy(Some(String::from_utf8_lossy(&bytes).into_owned()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => Ok(policy(None)),
+        Err(error) => Err(Problem {
             file: path.display().to_string(),
             line: 0,
             jail: None,
             what: format!("cannot read the configuration: {error}"),
             cure: "name another file with --config".to_owned(),
-        }]),
+        }),
     }
 }
 
@@ -87,8 +131,25 @@ pub(super) fn read_raw(file: Option<&Path>) -> Result<RawConfig, Vec<Problem>> {
 pub(super) fn understand(raw: &RawConfig, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
     problems.extend(unknown_action(raw));
     let config = resolve::resolve(raw).map_err(|found| problems.extend(found));
+    problems.extend(config.iter().flat_map(|config| restricted_nowhere(raw, config)));
     problems.sort_by_key(|problem| problem.line);
     config.ok().filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// Which ports have numbers on this host, the core does not know.
+fn restricted_nowhere(raw: &RawConfig, config: &Config) -> Vec<Problem> {
+    let line = raw.entries.iter().find(|entry| entry.jail.is_none() && entry.key == "restrict");
+    let of = |restriction: &Restriction| ports::unknown_names(restriction.port.clone());
+    let ports =
+        config.restrict.iter().flat_map(|one| of(one).into_iter().map(|port| (one.name.clone(), port)));
+    let problem = |(name, port): (String, String)| Problem {
+        file: raw.file.clone(),
+        line: line.map_or(0, |entry| entry.line),
+        jail: None,
+        what: format!("restrict {name}: port {port:?} has no number"),
+        cure: "write it as one, or add it to /etc/services".to_owned(),
+    };
+    ports.map(problem).collect()
 }
 
 /// Which actions there are, the core does not know.

@@ -1,5 +1,7 @@
 //! The command line: one file per subcommand. To add one: a file here, a variant of [`Command`], a line in [`main`].
 
+mod allow;
+mod apply;
 mod ask;
 mod begin;
 mod check;
@@ -13,6 +15,8 @@ mod offline;
 mod order;
 mod past;
 mod rehearse;
+mod rescue;
+mod restrict;
 mod rows;
 pub(crate) mod run;
 mod scan;
@@ -122,6 +126,14 @@ enum Command {
     Ban(order::Ban),
     /// Lift bans.
     Unban(order::Unban),
+    /// Never ban an address, a network or whoever a DNS name leads to.
+    Allow(allow::Allow),
+    /// Make codes for the day on which you are locked out.
+    RescueCode(rescue::RescueCode),
+    /// Free an address at a host that shuts it out, by one of its codes.
+    Rescue(rescue::Rescue),
+    /// Who may connect to a port, and a proposal from the good logins.
+    Restrict(restrict::Restrict),
     /// Lift everything at once and enforce nothing until `on`.
     Off(order::Off),
     /// Enforce again.
@@ -134,6 +146,10 @@ enum Command {
     History(rows::Rows),
     /// Read the configuration again.
     Reload(order::Reload),
+    /// Run a new policy, and take it back unless it is confirmed from a new connection.
+    Apply(apply::Apply),
+    /// Keep the policy that was applied; from a new connection.
+    Confirm(apply::Confirm),
     /// Validate a configuration; no side effect.
     Check(check::Check),
     /// Take over address lists.
@@ -168,12 +184,18 @@ pub(crate) fn main() -> ExitCode {
         Command::List(command) => command.run(),
         Command::Ban(command) => command.run(),
         Command::Unban(command) => command.run(),
+        Command::Allow(command) => command.run(),
+        Command::RescueCode(command) => command.run(),
+        Command::Rescue(command) => command.run(),
+        Command::Restrict(command) => command.run(),
         Command::Off(command) => command.run(),
         Command::On(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Attempts(command) => command.run(&rows::Table::Attempts),
         Command::History(command) => command.run(&rows::Table::History),
         Command::Reload(command) => command.run(),
+        Command::Apply(command) => command.run(),
+        Command::Confirm(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Export(command) => command.run(),

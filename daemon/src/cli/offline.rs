@@ -13,9 +13,10 @@ use pillory_core::net::Prefix;
 use pillory_core::time::{Span, Timestamp};
 
 use crate::actions::{self, Action, ActionError};
+use crate::allowed::{self, Allowed};
 use crate::control::{BanOptions, BanOrder, Reply};
 use crate::engine::META_OFF;
-use crate::engine::commands::{inside, sort_orders};
+use crate::engine::commands::{Spare, inside, sort_orders};
 use crate::store::keeper::{self, Started};
 use crate::store::writer::Write;
 use crate::store::{self, StoreError, query};
@@ -168,16 +169,16 @@ impl State {
     ) -> Result<Reply, Failure> {
         let now = clock::now();
         let config = load_config(config)?;
-        let never = NeverBan::new(
-            facts::read_once(&config)
-                .map_err(|error| {
-                    Failure::new(exit::NO, format!("cannot ask for this host's addresses: {error}"))
-                })?
-                .never,
-        );
+        let nobody = Allowed::default();
+        let facts = facts::read_once(&allowed::names(&config, &nobody)).map_err(|error| {
+            Failure::new(exit::NO, format!("cannot ask for this host's addresses: {error}"))
+        })?;
+        // Whom `pillory allow` spares is taken out again when the daemon starts.
+        let never = allowed::never(&config, &nobody, &facts);
         let jail = options.jail.clone().or_else(|| JailName::new("import").ok());
         let Some(jail) = jail else { return Err(Failure::new(exit::USAGE, "no jail")) };
-        let sorted = sort_orders(orders, options, &never, (&jail, Origin::Import), now);
+        let spare = Spare { never: &never, machine: None, now };
+        let sorted = sort_orders(orders, options, &spare, (&jail, Origin::Import));
         let prefixes: Vec<String> = sorted.bans.iter().map(|ban| ban.prefix.to_string()).collect();
         let (asked, history_only) = (sorted.bans.len(), sorted.listed.len());
         let mut changed = asked;

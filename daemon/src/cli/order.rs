@@ -9,10 +9,10 @@ use pillory_core::net::Prefix;
 use pillory_core::time::BanTime;
 
 use crate::control::client::ask_once;
-use crate::control::{BanOptions, BanOrder, Reply, Request};
+use crate::control::{BanOptions, BanOrder, Request};
 use crate::logging::escape;
 
-use super::client::{JailArgument, caller, parse_bantime, word};
+use super::client::{JailArgument, caller, parse_bantime, say, word};
 use super::{Client, Failure, Outcome, exit, offline, red};
 
 /// `pillory ban`
@@ -222,12 +222,6 @@ impl Reload {
         }
         say(&self.client, reply)
     }
-}
-
-/// Answers that are words only.
-fn say(client: &Client, reply: Reply) -> Outcome {
-    let value = serde_json::json!({"done": reply.exit == 0, "message": reply.message});
-    client.show(&Reply { value, ..reply }, |value| format!("{}\n", word(&value["message"])))
 }
 
 /// The prefixes named; every one that is none is a problem, all of them reported at once, and nothing is done.

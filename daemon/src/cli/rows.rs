@@ -75,6 +75,7 @@ impl Rows {
             prefix: self.ip,
             user: self.user.clone(),
             jail: self.jail.clone(),
+            logins_only: false,
             after_id: 0,
         };
         let (request, line): (Request, fn(&Value) -> String) = match table {

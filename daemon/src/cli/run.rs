@@ -11,10 +11,14 @@ use tracing::{info, warn};
 use pillory_core::config::{Config, OnStop};
 use pillory_core::machine::Machine;
 
-use crate::actions::{self, Action, ActionError, dryrun};
+use crate::actions::{self, Action, ActionError, Restriction, dryrun};
+use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::control::server::Server;
 use crate::discover::{self, Places};
-use crate::engine::jails::{self, Readers};
+use crate::engine::jails::{self, Facts, Readers};
+use crate::engine::rescue::META_RESCUE;
+use crate::engine::restrict;
+use crate::engine::trial::{Found, META_TRIAL};
 use crate::engine::{Engine, Input, Outlets, Read};
 use crate::guard::{self, Claim};
 use crate::netlink::{KernelWatch, Seen};
@@ -22,10 +26,10 @@ use crate::store::keeper::{self, Started};
 use crate::store::writer;
 use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
-use crate::{clock, errands, facts, kernel, logging, ports};
+use crate::{clock, errands, facts, kernel, logging, ports, rescue};
 
 use super::begin::{self, Restored, learn_from_wtmp, prepare, restore};
-use super::configfile::{DEFAULT_CONFIG, Place};
+use super::configfile::{DEFAULT_CONFIG, Place, Policy};
 use super::{CONTROL, Failure, Outcome, STATE_DIR, exit, offline};
 
 /// Arguments of `pillory run`.
@@ -87,7 +91,9 @@ fn parse_on_stop(text: &str) -> Result<OnStop, String> {
 pub(crate) struct Setup {
     /// The configuration in force.
     pub(crate) config: Config,
-    /// Where it was read.
+    /// The same as it was written.
+    pub(crate) policy: Policy,
+    /// Where the file is.
     pub(crate) place: Place,
     /// What happens to the bans in the kernel at the end.
     pub(crate) on_stop: OnStop,
@@ -104,37 +110,55 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         warn!(reason = problem, "the time zone cannot be used; stamps that carry none are taken for UTC");
     }
     let place = Place { file: arguments.config.clone(), fail2ban: arguments.fail2ban.clone() };
-    let config = place.load()?;
-    let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
-    let banaction = if arguments.dry_run { dryrun::NAME } else { &config.banaction };
+    let (file, config) = place.load()?;
+    let banaction = if arguments.dry_run { dryrun::NAME.to_owned() } else { config.banaction.clone() };
+    let banaction = banaction.as_str();
     let state_dir = arguments.state_dir_of(banaction);
     if banaction != dryrun::NAME {
         hold_namespace(&arguments.control)?;
     }
     let mut store = keeper::start(&state_dir, &arguments.control).map_err(|error| offline::failed(&error))?;
+    // The store may say that another policy is in force than the file's; it has the same banaction.
+    let trial = Found::new(store.meta(META_TRIAL).as_deref(), &file, clock::now());
+    let policy = trial.policy().cloned().unwrap_or(file);
+    let config = if trial.policy().is_some() { place.understand(&policy)? } else { config };
+    let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
     let mut action = open_action(banaction)?;
+    action.exempt(config.rescue);
     let active = discover::active_jails(&config, &Places::host());
     let (mut machine, mut readers) =
         jails::build(&config, &active, facts::accounts(Path::new("/etc/passwd")))
             .map_err(|problems| Failure::new(exit::USAGE, problems.join("\npillory: ")))?;
-    let (mut reader, asker) = facts::Reader::new(&config)
+    let allowed = Allowed::restored(store.meta(META_ALLOWED).as_deref(), clock::now());
+    let (mut reader, asker) = facts::Reader::new(&allowed::names(&config, &allowed))
         .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
     let first_facts = reader.read();
-    machine.set_never(pillory_core::jail::never::NeverBan::new(first_facts.never), &mut Vec::new());
+    machine.set_never(allowed::never(&config, &allowed, &first_facts), &mut Vec::new());
     // Who is never banned comes first: nothing is counted for them.
     let restored = restore(&mut store, &config, &mut machine)?;
     learn_from_wtmp(&mut machine);
     ports::add_left_over(&mut readers.ports, &machine.ledger);
     let lost = begin::lost(&store, restored.anew);
-    let lost = prepare(action.as_mut(), &mut machine, &mut readers, lost)?;
+    let restricted = match machine.is_enforcing() {
+        true => restrict::wanted(&config, &first_facts, &machine.judge.never),
+        false => Vec::new(),
+    };
+    let lost = prepare(action.as_mut(), &mut machine, &mut readers, &restricted, lost)?;
+    restrict::say(&config, &arguments.off());
     say_what_runs(&active.0, action.name(), &state_dir);
 
     let server = Server::bind(&arguments.control, &state_dir)
         .map_err(|error| cannot_listen(&arguments.control, &error))?;
-    let threads =
-        Threads { server, store, action, control: arguments.control.clone(), facts: (reader, asker) };
-    let setup = Setup { config, place, on_stop, zone: clock::zone(), off: arguments.off() };
-    threads.run(machine, readers, setup, (restored, lost))
+    let threads = Threads {
+        server,
+        store,
+        action,
+        control: arguments.control.clone(),
+        facts: (reader, asker),
+        known: (allowed, first_facts, restricted),
+    };
+    let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off() };
+    threads.run(machine, readers, setup, (restored, lost, trial))
 }
 
 fn cannot_listen(control: &Path, error: &std::io::Error) -> Failure {
@@ -168,7 +192,11 @@ fn hold_namespace(control: &Path) -> Result<(), Failure> {
 }
 
 pub(super) fn refused(error: &ActionError) -> Failure {
-    let code = if matches!(error, ActionError::NotPermitted { .. }) { exit::NOT_PERMITTED } else { exit::NO };
+    let code = match error {
+        ActionError::NotPermitted { .. } => exit::NOT_PERMITTED,
+        ActionError::NoPorts { .. } => exit::USAGE,
+        _ => exit::NO,
+    };
     Failure::new(code, error.to_string())
 }
 
@@ -217,6 +245,7 @@ struct Threads {
     action: Box<dyn Action>,
     control: PathBuf,
     facts: (facts::Reader, facts::Asker),
+    known: (Allowed, Facts, Vec<Restriction>),
 }
 
 impl Threads {
@@ -226,9 +255,9 @@ impl Threads {
         machine: Machine,
         readers: Readers,
         setup: Setup,
-        (restored, lost): (Restored, Option<String>),
+        (restored, lost, trial): (Restored, Option<String>, Found),
     ) -> Outcome {
-        let Threads { server, store, action, control, facts: (facts_reader, asker) } = self;
+        let Threads { server, store, action, control, facts: (facts_reader, asker), known } = self;
         let (reads_in, reads) = bounded::<Read>(16);
         let (inputs_in, inputs) = unbounded::<Input>();
         let (jobs_in, jobs) = unbounded();
@@ -239,15 +268,17 @@ impl Threads {
         catch_signals(&inputs_in)?;
         let start = SourceOrder::Start(readers.feeds.clone(), restored.positions.clone());
         let (sources_in, source_orders) = unbounded();
-        let ports = readers.ports.clone();
+        let frame = (readers.ports.clone(), known.2.clone());
         let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
         let watch = action.watch().map_err(|error| refused(&error))?;
         let (errands, desks) = errands::desk();
         let outlets =
             Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
-        engine.resume(restored.off, restored.positions, start);
+        engine.resume(restored.off, restored.positions, start, known);
         engine.begin_dry(begin::left_in_kernel(name));
+        engine.begin_trial(trial);
+        let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
         engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
         let lacks = store.unread.is_some();
         if let Some(trouble) = &store.trouble {
@@ -262,7 +293,7 @@ impl Threads {
                 let back = inputs_in.clone();
                 std::thread::scope(|inner| {
                     inner.spawn(move || forward(&answered, &back, Input::Kernel));
-                    let action = kernel::run(action, ports, &jobs, &answers);
+                    let action = kernel::run(action, frame, &jobs, &answers);
                     drop(answers);
                     action
                 })
@@ -277,6 +308,9 @@ impl Threads {
             let stop_serving = Arc::clone(&stop);
             scope.spawn(move || server.run(&orders_in, &stop_serving));
             scope.spawn(|| facts_reader.watch(&inputs_in, &wake));
+            if let Some(listener) = &rescue_listener {
+                scope.spawn(|| rescue::run(listener, &inputs_in, &wake));
+            }
             if let Some(watch) = watch {
                 scope.spawn(|| watch_kernel(watch, &inputs_in, &wake));
             }

@@ -15,6 +15,8 @@ use pillory_core::event::JailName;
 use pillory_core::net::Prefix;
 use pillory_core::time::{BanTime, End, Span, Timestamp};
 
+use crate::allowed::Who;
+use crate::cli::configfile::Policy;
 use crate::store::query::Wanted;
 
 /// What a client asks.
@@ -45,6 +47,27 @@ pub(crate) enum Request {
     Explain(Prefix),
     /// Read the configuration again.
     Reload,
+    /// Never ban these from now on, for so long or until they are removed; or no longer.
+    Allow {
+        /// Whom.
+        who: Vec<Who>,
+        /// Nothing means until they are removed.
+        span: Option<Span>,
+        /// Removes them.
+        remove: bool,
+    },
+    /// Make so many rescue codes.
+    RescueCodes(usize),
+    /// Run another policy, and take it back unless it is confirmed within this time.
+    Apply(Policy, Span),
+    /// Keep the policy that is on trial, or take it back at once.
+    Confirm {
+        /// Take it back.
+        take_back: bool,
+        /// Who asks: a process, by the kernel's word and not by the client's.
+        #[serde(skip)]
+        peer: Option<u32>,
+    },
     /// Rows of `attempts`; with `follow`, new ones as they come.
     Attempts(Wanted, bool),
     /// Rows of `history`; with `follow`, new ones as they come.

@@ -152,7 +152,14 @@ fn serve(
                     .collect())
             })
         }
-        Ok(request) => {
+        Ok(Request::Apply(..)) if !is_master(stream).unwrap_or(false) => {
+            let why = "only root and the daemon's own user may apply a policy, for it may run commands";
+            answer(stream, &Reply::say(77, why))
+        }
+        Ok(mut request) => {
+            if let Request::Confirm { peer, .. } = &mut request {
+                *peer = peer_process(stream);
+            }
             let (about, (reply, replies)) = (past::About::of(&request), bounded(1));
             let gone = || Reply::say(69, "the daemon is stopping");
             let mut reply = match orders.send((request, reply)) {
@@ -170,9 +177,19 @@ fn serve(
 fn may_command(stream: &UnixStream) -> std::io::Result<bool> {
     let peer = rustix::net::sockopt::socket_peercred(stream)?;
     let own_group = rustix::process::getegid();
-    Ok(peer.uid.is_root()
-        || peer.uid == rustix::process::geteuid()
-        || (!own_group.is_root() && peer.gid == own_group))
+    Ok(is_master(stream)? || (!own_group.is_root() && peer.gid == own_group))
+}
+
+/// Root and the daemon's own user.
+fn is_master(stream: &UnixStream) -> std::io::Result<bool> {
+    let peer = rustix::net::sockopt::socket_peercred(stream)?;
+    Ok(peer.uid.is_root() || peer.uid == rustix::process::geteuid())
+}
+
+/// The client's process; nothing if it lives where this one cannot see it.
+fn peer_process(stream: &UnixStream) -> Option<u32> {
+    let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
+    u32::try_from(peer.pid.as_raw_nonzero().get()).ok()
 }
 
 fn answer(mut stream: &UnixStream, reply: &Reply) -> std::io::Result<()> {

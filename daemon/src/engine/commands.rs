@@ -23,6 +23,10 @@ impl Engine {
         if matches!(request, Request::Reload) {
             return self.reload(Some(reply));
         }
+        let request = match request {
+            Request::Apply(policy, span) => return self.apply_policy(policy, span, reply),
+            other => other,
+        };
         let is_change = !matches!(request, Request::Status | Request::List | Request::Explain(..));
         let answer = match request {
             Request::Status => Reply::data(self.status()),
@@ -49,7 +53,10 @@ impl Engine {
                 info!("switched on by command");
                 Reply::say(0, format!("on: {} bans in force", self.machine.ledger.len()))
             }
-            Request::Reload | Request::Attempts(..) | Request::History(..) => {
+            Request::RescueCodes(count) => self.new_codes(count),
+            Request::Allow { who, span, remove } => self.allow(who, span, remove),
+            Request::Confirm { take_back, peer } => self.confirm(take_back, peer),
+            Request::Reload | Request::Apply(..) | Request::Attempts(..) | Request::History(..) => {
                 Reply::say(2, "this is answered elsewhere")
             }
         };
@@ -67,8 +74,12 @@ impl Engine {
         let Some(jail) = options.jail.clone().or_else(|| JailName::new(default_jail).ok()) else {
             return Reply::say(2, "no jail");
         };
-        let Sorted { bans, listed, refused } =
-            sort_orders(orders, options, &self.machine.judge.never, (&jail, origin), now);
+        let Sorted { bans, listed, refused } = sort_orders(
+            orders,
+            options,
+            &Spare { machine: Some(&self.machine), never: &self.machine.judge.never, now },
+            (&jail, origin),
+        );
         let prefixes: Vec<String> = bans.iter().map(|ban| ban.prefix.to_string()).collect();
         let (asked, history_only) = (bans.len(), listed.len());
         // Whoever insists on banning who is never banned hears what that does.
@@ -162,17 +173,47 @@ pub(crate) struct Sorted {
     pub(crate) refused: Vec<serde_json::Value>,
 }
 
+/// Who is to be spared.
+pub(crate) struct Spare<'a> {
+    /// Who is never banned.
+    pub(crate) never: &'a NeverBan,
+    /// Knows who logged in lately; nothing where no daemon runs.
+    pub(crate) machine: Option<&'a Machine>,
+    /// The time of the orders.
+    pub(crate) now: Timestamp,
+}
+
+impl Spare<'_> {
+    /// Why a network with good logins is not banned by hand; `is_listed`: nor a single address from a list. Who names
+    /// one address by hand means it.
+    fn good_logins(&self, prefix: Prefix, is_listed: bool) -> Option<String> {
+        if prefix.is_host() && !is_listed {
+            return None;
+        }
+        let (count, addr, at) = self.machine?.good_logins_in(prefix, self.now)?;
+        Some(match prefix.is_host() {
+            true => format!("somebody logged in from there at {at}"),
+            false if count == 1 => format!("it holds {addr}, from which somebody logged in at {at}"),
+            false => {
+                format!("it holds {count} addresses from which people logged in, {addr} at {at} the last")
+            }
+        })
+    }
+}
+
 /// Makes bans of orders; what would lock the owner out is refused unless forced.
 pub(crate) fn sort_orders(
     orders: Vec<BanOrder>,
     options: &BanOptions,
-    never: &NeverBan,
+    spare: &Spare<'_>,
     (jail, origin): (&JailName, Origin),
-    now: Timestamp,
 ) -> Sorted {
+    let now = spare.now;
     let mut sorted = Sorted::default();
     for order in orders {
-        let refusal = refusal(never, order.prefix, options.caller).filter(|_| !options.force);
+        let refusal = refusal(spare.never, order.prefix, options.caller)
+            .or_else(|| spare.good_logins(order.prefix, order.listed.is_none() && options.import))
+            .filter(|_| !options.force);
         if let Some(why) = refusal {
             sorted.refused.push(json!({"prefix": order.prefix.to_string(), "why": why}));
             continue;

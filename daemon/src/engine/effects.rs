@@ -10,12 +10,15 @@ use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
 
+use crate::allowed::META_ALLOWED;
 use crate::errands::Doubt;
 use crate::kernel::Job;
 use crate::store::META_ANEW;
 use crate::store::writer::Write;
 use crate::{clock, logging};
 
+use super::rescue::META_RESCUE;
+use super::trial::META_TRIAL;
 use super::{Engine, META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
 
 impl Engine {
@@ -132,6 +135,9 @@ impl Engine {
             (META_OFF.into(), self.off_kept()),
             (META_ANEW.into(), String::new()),
             (META_PROXIES.into(), self.machine.judge.proxies.kept()),
+            (META_TRIAL.into(), self.trial_kept()),
+            (META_ALLOWED.into(), self.allowed.kept()),
+            (META_RESCUE.into(), self.codes.kept()),
             (META_IDENTITIES.into(), self.identities_kept()),
         ];
         meta.extend(self.secret_kept());
@@ -208,6 +214,7 @@ impl Engine {
         self.off_until = off.flatten();
         self.machine.set_enforcing(off.is_none(), now, &mut self.effects);
         self.switch_hooks(off.is_none());
+        self.restrict();
         self.meta.push((META_OFF.into(), self.off_kept()));
     }
 

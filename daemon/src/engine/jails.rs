@@ -24,13 +24,15 @@ use crate::sources::{Feed, FeedId, KINDS, Wanted};
 /// What the host knows at some moment.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    /// Who is never banned, but for the reserved ranges.
+    /// Who of the host itself is never banned: own addresses, gateways, name servers, open sessions.
     pub(crate) never: Vec<(Prefix, Why)>,
     /// Addresses that this host itself has connections to.
     pub(crate) talks_to: HashSet<IpAddr>,
     /// Accounts of this host; nothing if they did not change.
     pub(crate) accounts: Option<HashSet<String>>,
-    /// What is wrong with DNS names of `ignoreip`, in words.
+    /// Every name that is followed, with the addresses that it is known to have.
+    pub(crate) named: Vec<(String, IpAddr)>,
+    /// What is wrong with those names, in words.
     pub(crate) unresolved: Vec<String>,
 }
 
@@ -125,6 +127,7 @@ pub(crate) fn build(
     judge.past.set_memory(config.retention);
     let mut machine = Machine::new(judge, extractors, config.scope);
     machine.set_widening(config.widen.clone());
+    machine.set_fuse(config.fuse);
     Ok((machine, readers))
 }
 

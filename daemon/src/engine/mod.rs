@@ -4,6 +4,7 @@
 //! [`Input`]s through an unbounded one, so that the engine never waits for somebody who waits for it.
 //! After each round all effects leave together: one kernel job, one store transaction with the positions.
 
+mod allow;
 mod answers;
 pub(crate) mod commands;
 mod effects;
@@ -11,7 +12,10 @@ mod hooks;
 pub(crate) mod jails;
 mod reload;
 pub(crate) mod report;
+pub(crate) mod rescue;
+pub(crate) mod restrict;
 mod streams;
+pub(crate) mod trial;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -24,13 +28,17 @@ use tracing::{error, info};
 use pillory_core::event::Line;
 use pillory_core::filter::Clock;
 use pillory_core::machine::{Effect, Machine, Phase};
+use pillory_core::rescue::{Codes, Tries};
 use pillory_core::time::{Span, Timestamp};
 
+use crate::actions::Restriction;
+use crate::allowed::{self, Allowed};
 use crate::clock;
 use crate::control::server::Order;
 use crate::errands::{Answered, Errands};
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
+use crate::rescue::Call;
 use crate::sources::{self, Batch, Position, StreamStatus};
 use crate::store::writer::{Write, Written};
 use crate::supervisor::SourceOrder;
@@ -66,6 +74,8 @@ pub(crate) enum Input {
     KernelTouched,
     /// What the host knows anew: addresses, sessions, accounts.
     Facts(Facts),
+    /// Somebody at the rescue port.
+    Rescue(Call),
     /// What the engine did not wait for.
     Answered(Answered),
     /// Stop, by SIGTERM or Ctrl-C.
@@ -113,6 +123,19 @@ pub(crate) struct Engine {
     /// The commands of jails that were read from a fail2ban directory.
     hooks: hooks::Hooks,
     off_until: Option<Timestamp>,
+    /// What the host knew last.
+    facts: Facts,
+    /// Who was allowed by command.
+    allowed: Allowed,
+    /// Codes for whoever is locked out, and who tried some.
+    codes: Codes,
+    tries: Tries,
+    /// Who may connect where, as the kernel was told.
+    restricted: Vec<Restriction>,
+    /// A policy that waits to be confirmed.
+    trial: Option<trial::Trial>,
+    /// One that was not, and stands in the file.
+    rejected: Option<trial::Kept>,
     /// The kernel refused something: after so many of the next changes that it takes, look whether all is there.
     read_backs: u8,
     /// The job that heals what was found to lack: what is read before it is done lacks the same.
@@ -177,6 +200,13 @@ impl Engine {
             warnings: HashMap::new(),
             hooks: hooks::Hooks::default(),
             off_until: None,
+            facts: Facts::default(),
+            allowed: Allowed::default(),
+            codes: Codes::default(),
+            tries: Tries::default(),
+            restricted: Vec::new(),
+            trial: None,
+            rejected: None,
             read_backs: 0,
             healing: 0,
             started: clock::Stopwatch::start(),
@@ -190,14 +220,19 @@ impl Engine {
     }
 
     /// Takes over where the last daemon stopped: `off` (nothing if `pillory off` is not in force, else until when
-    /// if that was said), positions, and which sources to start.
+    /// if that was said), positions, which sources to start, who was allowed, what the host
+    /// knows, and who may connect where.
     pub(crate) fn resume(
         &mut self,
         off: Option<Option<Timestamp>>,
         positions: HashMap<String, Position>,
         start: SourceOrder,
+        (allowed, facts, restricted): (Allowed, Facts, Vec<Restriction>),
     ) {
+        self.restricted = restricted;
         self.off_until = off.flatten();
+        self.allowed = allowed;
+        self.take_facts(facts);
         self.known_positions = positions;
         self.meta.extend(self.secret_kept());
         let _ = self.outlets.sources.send(start);
@@ -229,7 +264,14 @@ impl Engine {
 
     fn timeout(&self) -> Duration {
         let now = clock::now();
-        let end = self.machine.next_deadline().into_iter().chain(self.off_until).min();
+        let ends = self
+            .machine
+            .next_deadline()
+            .into_iter()
+            .chain(self.off_until)
+            .chain(self.trial_end())
+            .chain(self.allowed.next_end());
+        let end = ends.min();
         let until_end = end.map_or(SWEEP_EVERY, |end| end.since(now));
         let until_verify = (self.last_verify + VERIFY_EVERY).since(now);
         Duration::from_millis(until_end.min(until_verify).millis().clamp(1, 60_000))
@@ -284,6 +326,7 @@ impl Engine {
                 }
             }
             Input::Facts(facts) => self.facts(facts),
+            Input::Rescue(call) => self.rescue(call),
             Input::Answered(answered) => self.answered(answered),
             Input::Stop => self.stopping = true,
             Input::Reload => self.reload(None),
@@ -291,13 +334,24 @@ impl Engine {
     }
 
     fn facts(&mut self, facts: Facts) {
-        self.machine.set_talks_to(facts.talks_to);
-        self.warnings.retain(|key, _| !key.starts_with("ignoreip: "));
-        self.warnings.extend(facts.unresolved.into_iter().map(|text| (text.clone(), text)));
-        if let Some(accounts) = facts.accounts {
+        self.take_facts(facts);
+        self.spare();
+    }
+
+    /// Takes over what the host knows, but for who is never banned.
+    fn take_facts(&mut self, mut facts: Facts) {
+        self.machine.set_talks_to(std::mem::take(&mut facts.talks_to));
+        if let Some(accounts) = facts.accounts.take() {
             self.machine.judge.names.set_accounts(accounts);
         }
-        self.machine.set_never(pillory_core::jail::never::NeverBan::new(facts.never), &mut self.effects);
+        self.facts = facts;
+    }
+
+    /// Brings who is never banned up to date.
+    fn spare(&mut self) {
+        let never = allowed::never(&self.setup.config, &self.allowed, &self.facts);
+        self.machine.set_never(never, &mut self.effects);
+        self.restrict();
     }
 
     fn housekeeping(&mut self) {
@@ -306,6 +360,8 @@ impl Engine {
             self.set_off(None);
             info!("on again: the time of `pillory off --for` is over");
         }
+        self.end_trial(now);
+        self.end_allowed(now);
         self.machine.tick(now, &mut self.effects);
         if now.since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;

@@ -9,7 +9,10 @@ use tracing::{error, info};
 
 use pillory_core::config::Config;
 use pillory_core::machine::Machine;
+use pillory_core::time::Span;
 
+use crate::actions::{self, ActionError};
+use crate::cli::configfile::Policy;
 use crate::control::Reply;
 use crate::discover::{self, Places};
 use crate::kernel::Job;
@@ -18,29 +21,61 @@ use crate::{clock, facts};
 
 use super::Engine;
 use super::jails::{self, Readers};
+use super::trial::Kept;
 
-/// A new configuration that waits for the sources to stop.
+/// A policy that was read, checked and compiled.
 #[derive(Debug)]
-pub(super) struct Reloading {
+pub(super) struct Built {
+    policy: Policy,
     config: Config,
     machine: Machine,
     readers: Readers,
+}
+
+/// Why it comes.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// The file changed.
+    Reload,
+    /// To be tried for so long.
+    Trial(Kept, Span),
+    /// It was in force before the one on trial.
+    Back,
+}
+
+/// A new policy that waits for the sources to stop.
+#[derive(Debug)]
+pub(super) struct Reloading {
+    built: Built,
+    purpose: Purpose,
     reply: Option<Sender<Reply>>,
 }
 
 impl Engine {
     /// Begins a reload, by a client's command or by SIGHUP.
     pub(super) fn reload(&mut self, reply: Option<Sender<Reply>>) {
-        let (config, machine, readers) = match self.read_new() {
-            Ok(new) => new,
+        // What is on trial, or coming back, must not be overtaken by what the file says.
+        let is_plain = |reloading: &Reloading| matches!(reloading.purpose, Purpose::Reload);
+        let busy = self.busy().filter(|_| !self.reloading.as_ref().is_some_and(is_plain));
+        let read = || {
+            let policy = self.setup.place.read().map_err(|failure| failure.message)?;
+            self.refused_before(&policy).map_or(Ok(policy), Err)
+        };
+        let checked = |built: Built| self.restricts_anew(&built.config).map_or(Ok(built), Err);
+        let built = busy.map_or_else(read, Err).and_then(|policy| self.read_policy(policy)).and_then(checked);
+        match built {
+            Ok(built) => self.bring(built, Purpose::Reload, reply),
             Err(reason) => {
                 error!(%reason, "reload refused, the old policy stays");
-                return self
-                    .done(reply, Reply::say(2, format!("reload refused, the old policy stays\n{reason}")));
+                self.done(reply, Reply::say(2, format!("reload refused, the old policy stays\n{reason}")));
             }
-        };
-        let is_same = readers.feeds == self.readers.feeds;
-        let new = Reloading { config, machine, readers, reply };
+        }
+    }
+
+    /// Lets a policy take over: at once if it reads the same, otherwise once the sources have stopped.
+    pub(super) fn bring(&mut self, built: Built, purpose: Purpose, reply: Option<Sender<Reply>>) {
+        let is_same = built.readers.feeds == self.readers.feeds;
+        let new = Reloading { built, purpose, reply };
         if is_same && self.reloading.is_none() {
             return self.take_over(new, false);
         }
@@ -52,19 +87,26 @@ impl Engine {
         }
     }
 
-    fn read_new(&self) -> Result<(Config, Machine, Readers), String> {
-        let config = self.setup.place.load().map_err(|failure| failure.message)?;
+    /// Reads, checks and compiles a policy.
+    pub(super) fn read_policy(&self, policy: Policy) -> Result<Built, String> {
+        let config = self.setup.place.understand(&policy).map_err(|failure| failure.message)?;
         if config.banaction != self.setup.config.banaction {
             return Err("banaction cannot change while running; restart the daemon for it".to_owned());
+        }
+        if config.rescue != self.setup.config.rescue {
+            return Err("the rescue port cannot change while running; restart the daemon for it".to_owned());
+        }
+        if !config.restrict.is_empty() && !actions::kind(self.action).is_some_and(|kind| kind.restricts) {
+            return Err(ActionError::NoPorts { action: self.action }.to_string());
         }
         let active = discover::active_jails(&config, &Places::host());
         let accounts = facts::accounts(std::path::Path::new("/etc/passwd"));
         let (machine, readers) =
             jails::build(&config, &active, accounts).map_err(|problems| problems.join("\n"))?;
-        Ok((config, machine, readers))
+        Ok(Built { policy, config, machine, readers })
     }
 
-    /// The sources have stopped: the new configuration takes over and they start again.
+    /// The sources have stopped: the new policy takes over and they start again.
     pub(super) fn switch_over(&mut self) {
         if let Some(new) = self.reloading.take() {
             self.take_over(new, true);
@@ -72,10 +114,12 @@ impl Engine {
     }
 
     fn take_over(&mut self, new: Reloading, restart_sources: bool) {
-        self.machine.adopt(new.machine, clock::now(), &mut self.effects);
-        self.readers = new.readers;
-        self.setup.config = new.config;
-        self.outlets.facts.configured(&self.setup.config);
+        let Reloading { built, purpose, reply } = new;
+        self.machine.adopt(built.machine, clock::now(), &mut self.effects);
+        self.readers = built.readers;
+        (self.setup.config, self.setup.policy) = (built.config, built.policy);
+        self.follow_names();
+        self.spare();
         self.restart_hooks();
         self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
         if restart_sources {
@@ -85,9 +129,20 @@ impl Engine {
             let _ = self.outlets.sources.send(start);
         }
         let jails = self.machine.judge.jails().len();
+        let answer = match purpose {
+            Purpose::Trial(kept, span) => {
+                self.forget_rejected();
+                self.in_force(kept, span)
+            }
+            Purpose::Reload => {
+                self.forget_rejected();
+                Reply::say(0, format!("reloaded: {jails} jails run"))
+            }
+            Purpose::Back => Reply::say(0, ""),
+        };
         info!(jails, "reloaded");
         self.flush();
-        self.done(new.reply, Reply::say(0, format!("reloaded: {jails} jails run")));
+        self.done(reply, answer);
     }
 
     fn done(&mut self, reply: Option<Sender<Reply>>, answer: Reply) {

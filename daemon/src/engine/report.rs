@@ -10,7 +10,7 @@ use pillory_core::jail::never::Why;
 use pillory_core::jail::widen::EVIDENCE;
 use pillory_core::jail::{Jail, Judge};
 use pillory_core::ledger::Ban;
-use pillory_core::machine::{IdentityBan, Machine, Widening};
+use pillory_core::machine::{IdentityBan, Level, Machine, Widening};
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
@@ -172,7 +172,10 @@ impl Engine {
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
         warnings.extend(self.readers.warnings.iter().cloned());
         warnings.extend(self.hooks.troubles());
+        warnings.extend(self.facts.unresolved.iter().cloned());
         warnings.extend(self.stream_troubles());
+        warnings.extend(self.withheld());
+        warnings.extend(self.trial_warning());
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
         }
@@ -184,10 +187,32 @@ impl Engine {
             "banaction": self.action,
             "enforcing": self.enforces(),
             "off_until": self.off_until.map(stamp),
+            "trial_until": self.trial_end().map(stamp),
             "banned": self.machine.ledger.len(),
+            "allowed": self.allowed.listed(&self.facts.named),
+            "restricted": self.restrictions(),
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
         })
+    }
+
+    /// What was not banned and why, and what the fuse does.
+    fn withheld(&self) -> Vec<String> {
+        let alerts = self.machine.alerts(clock::now()).map(|alert| {
+            let times = if alert.times > 1 { format!(" {} times", alert.times) } else { String::new() };
+            format!(
+                "jail {}: {} earned a ban{times} ({}; last at {}) and is not banned: {}",
+                alert.jail,
+                alert.prefix.short(),
+                alert.evidence,
+                alert.last,
+                logging::spared_words(alert)
+            )
+        });
+        let fuse = self.machine.fuse();
+        let blown = (fuse.level() > Level::Closed)
+            .then(|| format!("{}; {} withheld so far", logging::fuse_words(fuse.level()), fuse.withheld()));
+        alerts.chain(blown).collect()
     }
 
     /// Whom the jail's commands have banned who is no address.

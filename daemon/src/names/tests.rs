@@ -101,7 +101,7 @@ fn the_last_good_answer_is_kept_while_a_name_fails() {
     names.refresh(SOON, &wake());
     assert_eq!(
         names.known().problems,
-        ["ignoreip: never.test cannot be resolved (it has no address); nobody is spared by it"]
+        ["name never.test cannot be resolved (it has no address); nobody is spared by it"]
     );
     for fails in [Server::falls_silent, |server: &Server| server.says(&[])] {
         fails(&server);

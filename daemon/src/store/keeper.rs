@@ -58,6 +58,12 @@ pub(crate) struct Started {
 }
 
 impl Started {
+    /// One setting that an earlier daemon kept; nothing if it cannot be read.
+    pub(crate) fn meta(&self, key: &str) -> Option<String> {
+        let db = self.copy.as_ref().or(self.store.db())?;
+        query::meta(db, key).ok().flatten().filter(|value| !value.is_empty())
+    }
+
     /// Reads what was kept; a disk that cannot be read is noted, and nothing is known then.
     /// # Errors
     /// [`StoreError`], for what is not the disk's fault.

@@ -159,6 +159,9 @@ pub(crate) struct Wanted {
     pub(crate) user: Option<String>,
     /// Only this jail.
     pub(crate) jail: Option<String>,
+    /// Only good logins.
+    #[serde(default)]
+    pub(crate) logins_only: bool,
     /// Only rows with a higher number, for following.
     pub(crate) after_id: i64,
 }
@@ -191,8 +194,11 @@ pub(crate) fn attempts(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec
     let single = wanted.prefix.filter(|prefix| prefix.is_host()).map(|prefix| prefix.addr().to_string());
     let inside = |attempt: &Attempt| wanted.prefix.is_none_or(|prefix| prefix.contains_addr(attempt.addr));
     let mut jails = JailNames::default();
-    let extra = ["addr = :addr OR :addr IS NULL", "user = :user OR :user IS NULL"];
-    select(db, "attempts", &extra, wanted, &[(":addr", &single), (":user", &wanted.user)], |row| {
+    let extra =
+        ["addr = :addr OR :addr IS NULL", "user = :user OR :user IS NULL", "class IS NULL OR NOT :logins"];
+    let values: [(&str, &dyn ToSql); 3] =
+        [(":addr", &single), (":user", &wanted.user), (":logins", &wanted.logins_only)];
+    select(db, "attempts", &extra, wanted, &values, |row| {
         Ok(attempt_of(row, &mut jails)?.filter(|attempt| inside(attempt)))
     })
 }

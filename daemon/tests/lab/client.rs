@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::daemon::Answer;
 use super::host::Host;
 use super::network::{Knocking, connect_from};
 use super::tools;
@@ -98,6 +99,14 @@ impl Attacker {
         }
         session.child.stdout = Some(output);
         session
+    }
+
+    /// Logs in, runs a command line on the server, and returns what became of that.
+    #[track_caller]
+    pub fn run(&self, user: &str, password: &str, line: &str) -> Answer {
+        let mut command = self.ssh(&Try { user, password, connect_timeout_s: 10, ..Try::default() });
+        command.args([&format!("{user}@{}", self.server()), line]);
+        command.output().expect("ssh starts").into()
     }
 
     fn ssh(&self, what: &Try<'_>) -> Command {

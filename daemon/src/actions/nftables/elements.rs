@@ -55,7 +55,7 @@ impl Want {
 pub(super) fn read_set(socket: &mut Socket, table: &str, set: &SetId) -> Result<Contents, NetlinkError> {
     if set.kind.is_interval() {
         // A tree under a lock: a list of it is complete, or it is marked as interrupted.
-        return dump_intervals(socket, table, set);
+        return dump_intervals(socket, table, (&set.to_string(), set.kind.is_ipv4()));
     }
     let mut all = Contents::new();
     let mut last_total = None;
@@ -117,11 +117,18 @@ fn dump_hashed(socket: &mut Socket, table: &str, set: &SetId) -> Result<Contents
     Ok(contents)
 }
 
-fn dump_intervals(socket: &mut Socket, table: &str, set: &SetId) -> Result<Contents, NetlinkError> {
+/// Reads an interval set of that name.
+/// # Errors
+/// [`NetlinkError`].
+pub(super) fn dump_intervals(
+    socket: &mut Socket,
+    table: &str,
+    (set, is_ipv4): (&str, bool),
+) -> Result<Contents, NetlinkError> {
     let mut keys: Vec<(IpAddr, Option<Option<u64>>)> = Vec::new();
-    dump(socket, table, &set.to_string(), &mut |found| {
+    dump(socket, table, set, &mut |found| {
         if let Some(element) = found {
-            let key = addr(element.key).filter(|addr| addr.is_ipv4() == set.kind.is_ipv4());
+            let key = addr(element.key).filter(|addr| addr.is_ipv4() == is_ipv4);
             keys.extend(key.map(|addr| (addr, (!element.is_end).then_some(element.left_ms))));
         } else {
             keys.clear();
@@ -268,6 +275,18 @@ pub(super) fn plan_exactly(set: &SetId, wanted: &Wanted, contents: &Contents, ab
 }
 
 impl Plan {
+    /// Puts these into a new set of that name and shape.
+    pub(super) fn filling<'a>(
+        set: &str,
+        kind: SetKind,
+        prefixes: impl IntoIterator<Item = &'a Prefix>,
+    ) -> Plan {
+        let mut plan = Plan::empty(&SetId { kind, jail: None });
+        set.clone_into(&mut plan.set);
+        prefixes.into_iter().for_each(|prefix| plan.add(kind, *prefix, None));
+        plan
+    }
+
     fn empty(set: &SetId) -> Plan {
         Plan {
             set: set.to_string(),
@@ -361,7 +380,7 @@ pub(super) fn can_update(socket: &mut Socket, table: &str, trial_set: &str) -> R
     for (n, round) in rounds.iter().enumerate() {
         let mut transaction = Transaction::new(socket);
         if n == 0 {
-            transaction.write(|batch| wire::new_trial_set(batch, table, trial_set, trial.kind))?;
+            transaction.write(|batch| wire::new_named_set(batch, table, (trial_set, 1), trial.kind))?;
         }
         let mut plan = Plan::empty(&trial);
         plan.set = trial_set.to_owned();

@@ -12,7 +12,7 @@ use crate::netlink::encode::Attributes;
 use crate::netlink::socket::{Dump, Socket};
 use crate::netlink::{ACK, NetlinkError};
 
-use super::rule::{Rule, delete_rule};
+use super::rule::{self, Rule, delete_rule};
 use super::sets::SetId;
 use super::transaction::Transaction;
 use super::wire::{self, BaseChain, attribute, kind};
@@ -28,8 +28,9 @@ pub(super) struct Frame {
     rules: Vec<InstalledRule>,
 }
 
+/// A chain as the kernel has it.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Chain {
+pub(super) struct Chain {
     hook: Option<u32>,
     priority: Option<u32>,
     policy: Option<u32>,
@@ -44,12 +45,14 @@ struct Set {
     key_len: u32,
 }
 
+/// A rule as the kernel has it.
 #[derive(Debug, Default)]
-struct InstalledRule {
+pub(super) struct InstalledRule {
     handle: u64,
-    chain: String,
-    comment: String,
-    expressions: Vec<String>,
+    pub(super) chain: String,
+    pub(super) comment: String,
+    /// The names of its expressions, in order.
+    pub(super) expressions: Vec<String>,
 }
 
 impl Frame {
@@ -65,7 +68,7 @@ impl Frame {
                 frame.chains.extend(read_chain(socket, table, chain.name)?.map(|read| (chain.name, read)));
             }
             frame.sets = read_sets(socket, table, jails)?;
-            frame.rules = read_rules(socket, table)?;
+            frame.rules = read_rules(socket, table, &wire::CHAINS)?;
         }
         Ok(frame)
     }
@@ -119,6 +122,11 @@ impl Frame {
         for rule in missing {
             transaction.write(|batch| rule.add(batch, table))?;
         }
+        // It comes before all others; one that somebody moved behind them is no use.
+        let is_first = self.rules.first().is_some_and(|rule| is_exempting(rule, wanted.exempt));
+        if let Some(port) = wanted.exempt.filter(|_| !is_first) {
+            transaction.write(|batch| rule::exempt(batch, table, port))?;
+        }
         for set in &stale.emptied {
             transaction.write(|batch| wire::delete_set(batch, table, &set.to_string()))?;
         }
@@ -134,7 +142,7 @@ impl Frame {
         let mut missing: HashMap<String, &Rule> =
             wanted.rules.iter().map(|rule| (rule.comment(), rule)).collect();
         let mut surplus = Vec::new();
-        for installed in &self.rules {
+        for installed in self.rules.iter().filter(|rule| !is_exempting(rule, wanted.exempt)) {
             let is_right = missing.get(&installed.comment).is_some_and(|rule| {
                 installed.chain == rule.chain().name
                     && installed.expressions.iter().eq(rule.expressions().iter())
@@ -150,8 +158,16 @@ impl Frame {
     }
 }
 
+/// True for the rule that leaves this port open.
+fn is_exempting(rule: &InstalledRule, port: Option<u16>) -> bool {
+    port.is_some_and(|port| {
+        rule.comment == rule::exempt_comment(port) && rule.expressions == rule::EXEMPT_EXPRESSIONS
+    })
+}
+
 impl Chain {
-    fn right(chain: BaseChain) -> Chain {
+    /// A chain as we make it.
+    pub(super) fn right(chain: BaseChain) -> Chain {
         Chain {
             hook: Some(chain.hook),
             priority: Some(chain.priority.cast_unsigned()),
@@ -176,13 +192,15 @@ impl Set {
 pub(super) struct WantedFrame {
     pub(super) sets: Vec<SetId>,
     pub(super) rules: Vec<Rule>,
+    /// A TCP port that the banned may reach.
+    pub(super) exempt: Option<u16>,
 }
 
 impl WantedFrame {
     /// Five sets for all ports and five for each jail, a rule for each set and range of ports. What is limited to a
     /// jail's ports holds for all of them where none is known: better too much than nothing.
     pub(super) fn new(ports: &[(JailName, Vec<Port>)]) -> WantedFrame {
-        let mut wanted = WantedFrame { sets: SetId::all(None).collect(), rules: Vec::new() };
+        let mut wanted = WantedFrame { sets: SetId::all(None).collect(), rules: Vec::new(), exempt: None };
         wanted.rules.extend(wanted.sets.iter().map(|set| Rule { set: set.clone(), port: None }));
         let mut seen = HashSet::new();
         for (jail, ports) in ports.iter().filter(|(jail, _)| seen.insert(jail)) {
@@ -245,7 +263,14 @@ fn read_table(socket: &mut Socket, table: &str) -> Result<Option<u32>, NetlinkEr
     Ok(if_there(answered)?.map(|()| flags))
 }
 
-fn read_chain(socket: &mut Socket, table: &str, name: &str) -> Result<Option<Chain>, NetlinkError> {
+/// A chain of a table; nothing if it is not there.
+/// # Errors
+/// [`NetlinkError`].
+pub(super) fn read_chain(
+    socket: &mut Socket,
+    table: &str,
+    name: &str,
+) -> Result<Option<Chain>, NetlinkError> {
     let mut request = socket.messages();
     request.message(kind::GET_CHAIN, ACK, &wire::fixed(wire::INET), |a| {
         a.text(attribute::TABLE, table);
@@ -348,9 +373,31 @@ fn read_sets(
     Ok(list(socket, (kind::GET_SET, table), &|_| {}, &read)?.into_iter().collect())
 }
 
-fn read_rules(socket: &mut Socket, table: &str) -> Result<Vec<InstalledRule>, NetlinkError> {
+/// The names of all sets of a table.
+/// # Errors
+/// [`NetlinkError`].
+pub(super) fn set_names(socket: &mut Socket, table: &str) -> Result<Vec<String>, NetlinkError> {
+    list(socket, (kind::GET_SET, table), &|_| {}, &|message| {
+        for found in message.split(wire::FIXED_BYTES)?.1 {
+            let found = found?;
+            if found.kind == attribute::SET_NAME {
+                return Ok(found.text()?.to_owned());
+            }
+        }
+        Ok(String::new())
+    })
+}
+
+/// The rules of some chains, in order.
+/// # Errors
+/// [`NetlinkError`].
+pub(super) fn read_rules(
+    socket: &mut Socket,
+    table: &str,
+    chains: &[BaseChain],
+) -> Result<Vec<InstalledRule>, NetlinkError> {
     let mut rules = list(socket, (kind::GET_RULE, table), &|_| {}, &read_rule)?;
-    rules.retain(|rule| wire::CHAINS.iter().any(|chain| chain.name == rule.chain));
+    rules.retain(|rule| chains.iter().any(|chain| chain.name == rule.chain));
     Ok(rules)
 }
 

@@ -11,6 +11,7 @@ mod counters;
 mod elements;
 mod frame;
 mod gather;
+mod restrict;
 mod rule;
 mod sets;
 mod transaction;
@@ -38,7 +39,7 @@ use self::gather::{gather, take_part};
 use self::sets::SetId;
 use self::transaction::Transaction;
 pub use self::watch::NftWatch;
-use super::{Action, ActionError, Change, Element, Installed, Port, kernel_error};
+use super::{Action, ActionError, Change, Element, Installed, Port, Restriction, kernel_error};
 
 /// Our table, in family inet.
 const TABLE: &str = "pillory";
@@ -56,6 +57,8 @@ pub struct Nftables {
     abilities: Option<Abilities>,
     jails: Vec<JailName>,
     sets: BTreeSet<SetId>,
+    /// A TCP port that bans leave open.
+    exempt: Option<u16>,
 }
 
 impl Nftables {
@@ -64,7 +67,7 @@ impl Nftables {
     /// [`ActionError::NotSupported`] if the kernel has no netfilter netlink.
     pub fn open() -> Result<Nftables, ActionError> {
         let socket = Socket::open(Some(NETFILTER), 0).map_err(|e| kernel_error("open", "nftables", e))?;
-        Ok(Nftables { socket, abilities: None, jails: Vec::new(), sets: BTreeSet::new() })
+        Ok(Nftables { socket, abilities: None, jails: Vec::new(), sets: BTreeSet::new(), exempt: None })
     }
 
     /// Finds out whether this kernel can do all that we need, by a transaction that cannot succeed.
@@ -112,7 +115,7 @@ impl Nftables {
     }
 
     fn prepare_frame(&mut self, ports: &[(JailName, Vec<Port>)]) -> Result<bool, NetlinkError> {
-        let wanted = WantedFrame::new(ports);
+        let wanted = WantedFrame { exempt: self.exempt, ..WantedFrame::new(ports) };
         let frame = Frame::read(&mut self.socket, TABLE, &self.jails)?;
         let mended = if frame.is_wrong() {
             self.rebuild(&frame, &wanted)?;
@@ -275,6 +278,18 @@ impl Action for Nftables {
             }));
         }
         Ok(installed)
+    }
+
+    fn exempt(&mut self, port: Option<u16>) {
+        self.exempt = port;
+    }
+
+    fn restrict(&mut self, wanted: &[Restriction]) -> Result<bool, ActionError> {
+        let brought = restrict::bring(&mut self.socket, TABLE, wanted);
+        brought.map_err(|error| match is_absent(&error) {
+            true => vanished("table inet pillory"),
+            false => kernel_error("restrict ports in", "nftables table inet pillory", error),
+        })
     }
 
     fn count_points(&mut self) -> Result<Option<usize>, ActionError> {

@@ -26,6 +26,7 @@ pub(super) mod kind {
     pub(crate) const GET_CHAIN: u16 = SUBSYSTEM | 4;
     pub(crate) const NEW_RULE: u16 = SUBSYSTEM | 6;
     pub(crate) const GET_RULE: u16 = SUBSYSTEM | 7;
+    pub(crate) const DELETE_CHAIN: u16 = SUBSYSTEM | 5;
     pub(crate) const DELETE_RULE: u16 = SUBSYSTEM | 8;
     pub(crate) const NEW_SET: u16 = SUBSYSTEM | 9;
     pub(crate) const GET_SET: u16 = SUBSYSTEM | 10;
@@ -72,6 +73,7 @@ pub(super) mod attribute {
     pub(crate) const ELEMENT_FLAGS: u16 = 3;
     pub(crate) const ELEMENT_TIMEOUT: u16 = 4;
     pub(crate) const ELEMENT_EXPIRATION: u16 = 5;
+    pub(crate) const LOOKUP_FLAGS: u16 = 5;
     /// An entry of any list.
     pub(crate) const LIST_ENTRY: u16 = 1;
     pub(crate) const EXPRESSION_NAME: u16 = 1;
@@ -183,6 +185,22 @@ pub(super) fn new_chain(batch: &mut Messages, table: &str, chain: BaseChain) -> 
     })
 }
 
+/// Takes a chain away that has no rules.
+pub(super) fn delete_chain(batch: &mut Messages, table: &str, chain: &str) -> u32 {
+    batch.message(kind::DELETE_CHAIN, 0, &fixed(INET), |a| {
+        a.text(attribute::TABLE, table);
+        a.text(attribute::CHAIN_NAME, chain);
+    })
+}
+
+/// Takes every rule of a chain away.
+pub(super) fn delete_rules(batch: &mut Messages, table: &str, chain: &str) -> u32 {
+    batch.message(kind::DELETE_RULE, 0, &fixed(INET), |a| {
+        a.text(attribute::TABLE, table);
+        a.text(attribute::RULE_CHAIN, chain);
+    })
+}
+
 /// The flags that a set of this kind has.
 pub(super) fn set_flags(kind: SetKind) -> u32 {
     if kind.is_interval() { SET_TIMEOUT | SET_INTERVAL } else { SET_TIMEOUT }
@@ -204,11 +222,16 @@ pub(super) fn new_set(batch: &mut Messages, table: &str, set: &SetId, id: u32) -
     })
 }
 
-/// A set under another name, for trials.
-pub(super) fn new_trial_set(batch: &mut Messages, table: &str, name: &str, kind: SetKind) -> u32 {
+/// A set of that shape under another name. `id`: unique in the transaction.
+pub(super) fn new_named_set(
+    batch: &mut Messages,
+    table: &str,
+    (name, id): (&str, u32),
+    kind: SetKind,
+) -> u32 {
     batch.message(kind::NEW_SET, CREATE, &fixed(INET), |a| {
         a.text(attribute::TABLE, table);
-        set_attributes(a, name, kind, 1);
+        set_attributes(a, name, kind, id);
     })
 }
 

@@ -14,10 +14,12 @@ use pillory_core::rehearse::curve::Setting;
 use pillory_core::rehearse::good::BEFORE;
 use pillory_core::time::Timestamp;
 
+use crate::allowed::{self, Allowed};
 use crate::cli::scan::judging::Judging;
 use crate::cli::scan::{self, By, Scanned, ToRead, Unread};
 use crate::cli::{Failure, complain, exit};
 use crate::discover::{self, ActiveJail, Places};
+use crate::engine::jails::Facts;
 use crate::sources::Wanted;
 use crate::store::query;
 use crate::{clock, facts, sources, store};
@@ -195,13 +197,11 @@ fn paths(wanted: &Wanted) -> Vec<PathBuf> {
 /// Who is never banned: as configured, and with this host's own logs what it knows of itself. Sessions that are open
 /// now tell nothing of the past.
 fn never_banned(config: &Config, is_own: bool) -> NeverBan {
-    let known = if is_own {
-        facts::read_once(config).map(|facts| facts.never).unwrap_or_default()
-    } else {
-        Vec::new()
+    let nobody = Allowed::default();
+    let mut facts = match is_own {
+        true => facts::read_once(&allowed::names(config, &nobody)).unwrap_or_default(),
+        false => Facts::default(),
     };
-    let ignored = config.ignoreip.iter().map(|prefix| (*prefix, Why::Ignoreip));
-    let proxies = config.trusted_proxies.iter().map(|prefix| (*prefix, Why::TrustedProxy));
-    let lasting = known.into_iter().filter(|(_, why)| *why != Why::Session);
-    NeverBan::new(ignored.chain(proxies).chain(lasting).collect())
+    facts.never.retain(|(_, why)| *why != Why::Session);
+    allowed::never(config, &nobody, &facts)
 }

@@ -36,8 +36,9 @@ pub struct Measured {
 impl Measured {
     /// Starts the daemon on `host` and waits until it is ready; `None` if it ends before.
     pub fn start(host: &Host, config: &str, state_dir: &Path) -> Result<Measured, String> {
-        // Which unknown names are judged like accounts differs from host to host; every try here shall ban.
-        host.write(CONFIG, format!("decoys = 0\n{config}"));
+        // Which unknown names are judged like accounts differs from host to host, and neighbours become a network:
+        // here every try shall be a ban of its own.
+        host.write(CONFIG, format!("decoys = 0\nwiden = false\n{config}"));
         std::fs::create_dir_all(host.path("/run/pillory")).expect("/run/pillory is made");
         let mut command = host.command(&binary().display().to_string());
         command.args(["run", "--config", CONFIG, "--control", CONTROL, "--state-dir"]).arg(state_dir);

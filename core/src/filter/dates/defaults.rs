@@ -119,9 +119,15 @@ pub(super) fn of_line(line: &str, year: i16) -> Result<Vec<Template>, DatePatter
         // fail2ban means all of them, but adds none: they hold only if there is nothing else.
         "{DEFAULT}" => Ok(Vec::new()),
         "{NONE}" => Ok(vec![Template::new("{UNB}^", year)?]),
-        _ if key.contains("{DATE}") => within(line, year),
-        _ => Ok(vec![Template::new(line, year)?]),
+        _ if key.contains("{DATE}") => checked(within(line, year)?),
+        _ => checked(vec![Template::new(line, year)?]),
     }
+}
+
+/// Templates that nobody has tried before: what the engine does not take is found now.
+fn checked(templates: Vec<Template>) -> Result<Vec<Template>, DatePatternError> {
+    templates.iter().try_for_each(Template::check)?;
+    Ok(templates)
 }
 
 /// Each of the usual stamps in the place of `{DATE}`.

@@ -1,6 +1,7 @@
 //! The expression of a template: compiled at its first use, searched in linear time.
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use regex_automata::util::captures::Captures;
 use regex_automata::util::syntax;
@@ -13,7 +14,7 @@ use super::tokens::Tokens;
 /// Bytes that one expression may take once compiled; the largest of fail2ban's takes a tenth.
 const MAX_BYTES: usize = 1 << 20;
 
-/// An expression that has been read and checked.
+/// An expression that has been read. Clones share what is compiled.
 #[derive(Debug, Clone)]
 pub(super) struct Expression {
     text: String,
@@ -22,14 +23,15 @@ pub(super) struct Expression {
     numbers: Vec<usize>,
     /// The name of each of Python's groups, by its number less one.
     names: Vec<Option<String>>,
-    program: meta::Regex,
-    found: Captures,
+    /// Made when it is needed first: of the usual stamps a log has one, and that is mostly read by hand.
+    program: Arc<OnceLock<Option<meta::Regex>>>,
+    found: Option<Captures>,
 }
 
 impl Expression {
     /// Reads an expression in Python's syntax.
     /// # Errors
-    /// What is none, or none that the engine takes.
+    /// What is none.
     pub(super) fn new(tokens: &Tokens) -> Result<Expression, DatePatternError> {
         let parsed = parse::parse(tokens)?;
         let (mut text, mut numbers) = (String::new(), Vec::new());
@@ -40,17 +42,26 @@ impl Expression {
             .case_insensitive(parsed.ignore_case)
             .multi_line(parsed.multi_line)
             .dot_matches_new_line(parsed.dot_all);
+        let program = Arc::new(OnceLock::new());
+        Ok(Expression { text, syntax, numbers, names: parsed.names, program, found: None })
+    }
+
+    /// Compiles it.
+    /// # Errors
+    /// What the engine does not take. The usual stamps it takes, which a test holds.
+    pub(super) fn check(&self) -> Result<(), DatePatternError> {
+        let program = self.compile()?;
+        self.program.get_or_init(|| Some(program));
+        Ok(())
+    }
+
+    fn compile(&self) -> Result<meta::Regex, DatePatternError> {
         // Where a search for literals pays, the sieve has already told that there is nothing; a hostile line would
         // make it stop at every other byte.
         let config =
             meta::Config::new().nfa_size_limit(Some(MAX_BYTES)).utf8_empty(false).auto_prefilter(false);
-        let program = meta::Regex::builder()
-            .syntax(syntax)
-            .configure(config)
-            .build(&text)
-            .map_err(|error| DatePatternError::new(1, problem(&error)))?;
-        let found = program.create_captures();
-        Ok(Expression { text, syntax, numbers, names: parsed.names, program, found })
+        let program = meta::Regex::builder().syntax(self.syntax).configure(config).build(&self.text);
+        program.map_err(|error| DatePatternError::new(1, problem(&error)))
     }
 
     /// The same in the engine's language, for one search for many.
@@ -64,8 +75,10 @@ impl Expression {
         if part.start > bytes.len() {
             return None;
         }
-        self.program.search_captures(&Input::new(bytes).range(part), &mut self.found);
-        self.found.get_match().map(|found| found.range())
+        let program = self.program.get_or_init(|| self.compile().ok()).as_ref()?;
+        let found = self.found.get_or_insert_with(|| program.create_captures());
+        program.search_captures(&Input::new(bytes).range(part), found);
+        found.get_match().map(|found| found.range())
     }
 
     /// What one of Python's groups took in the last match.
@@ -73,7 +86,7 @@ impl Expression {
         let indices = (1..).zip(&self.numbers).filter(|(_, own)| **own == number);
         indices
             .into_iter()
-            .find_map(|(index, _)| self.found.get_group(index))
+            .find_map(|(index, _)| self.found.as_ref()?.get_group(index))
             .map(|span| span.start..span.end)
     }
 

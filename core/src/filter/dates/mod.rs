@@ -59,6 +59,7 @@ mod tree;
 mod zone;
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use super::Clock;
 use super::datepattern::offset_at;
@@ -68,7 +69,7 @@ pub use error::{DatePatternError, Problem, ZoneError};
 pub use stamp::Undated;
 pub use zone::UtcOffset;
 
-use order::{Order, Templates};
+use order::Order;
 use sieve::Sieve;
 use stamp::{Fields, Reading};
 use template::{Search, Template};
@@ -95,7 +96,7 @@ pub struct Detector {
     templates: Vec<Template>,
     order: Order,
     zone: Option<UtcOffset>,
-    sieve: Option<Box<Sieve>>,
+    sieve: Sieve,
     known: Option<Known>,
     repeat: Option<Repeat>,
 }
@@ -134,15 +135,39 @@ pub struct DateMatch {
     pub template: usize,
 }
 
+/// The detector of all the usual stamps, which most filters have in common: they share what is compiled of it.
+///
+/// Remembers what it made for the last year that was asked for; that changes no answer.
+/// # Errors
+/// None, for the stamps are our own; a test holds it.
+fn usual(year: i16) -> Result<Detector, DatePatternError> {
+    static LAST: Mutex<Option<(i16, Detector)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((of, detector)) = &*last
+        && *of == year
+    {
+        return Ok(detector.clone());
+    }
+    let detector = Detector::of(defaults::all(year)?, None);
+    *last = Some((year, detector.clone()));
+    Ok(detector)
+}
+
 impl Detector {
     /// Compiles the patterns.
     /// # Errors
     /// The first pattern that cannot be used, with its line and column.
     pub fn new(options: &Options<'_>) -> Result<Detector, DatePatternError> {
-        let templates = defaults::collect(options.datepattern.unwrap_or_default(), options.year)?;
+        let datepattern = options.datepattern.unwrap_or_default();
+        if datepattern.trim().is_empty() {
+            return Ok(Detector { zone: options.logtimezone, ..usual(options.year)? });
+        }
+        Ok(Detector::of(defaults::collect(datepattern, options.year)?, options.logtimezone))
+    }
+
+    fn of(templates: Vec<Template>, zone: Option<UtcOffset>) -> Detector {
         let order = Order::new(templates.len());
-        let sieve = Sieve::new(&templates).map(Box::new);
-        Ok(Detector { templates, order, zone: options.logtimezone, sieve, known: None, repeat: None })
+        Detector { templates, order, zone, sieve: Sieve::default(), known: None, repeat: None }
     }
 
     /// Finds the date of a line, and learns from it; nothing if the line has none, or is
@@ -161,7 +186,8 @@ impl Detector {
             return Some(DateMatch { range, time: self.resolve(fields, clock), template });
         }
         let text = Text::new(line);
-        let sift = || self.sieve.as_mut().map_or(Templates::ALL, |sieve| sieve.candidates(text.bytes()));
+        let sieve = &mut self.sieve;
+        let sift = |templates: &[Template]| sieve.candidates(templates, text.bytes());
         let (template, hit) = self.order.find(&mut self.templates, &text, clock.now.millis(), sift)?;
         let time = match hit.quick {
             Some(fields) => self.resolve(fields, clock),

@@ -70,7 +70,7 @@ impl Order {
         templates: &mut [Template],
         text: &Text<'_>,
         now: i64,
-        sift: impl FnOnce() -> Templates,
+        sift: impl FnOnce(&[Template]) -> Templates,
     ) -> Option<(usize, Hit)> {
         let (mut reserve, mut skip) = (None, None);
         let is_near = self.last.as_ref().is_some_and(|last| self.is_near(templates, text, last));
@@ -81,7 +81,7 @@ impl Order {
         let (slot, hit) = match again {
             Some(again) => again,
             None => {
-                let candidates = sift();
+                let candidates = sift(templates);
                 if !is_near {
                     again = self.again(templates, text, candidates, &mut reserve, &mut skip);
                 }

@@ -88,6 +88,16 @@ impl Template {
         fields_template(pattern, year)
     }
 
+    /// Compiles its expression.
+    /// # Errors
+    /// What the engine does not take.
+    pub(super) fn check(&self) -> Result<(), DatePatternError> {
+        match &self.search {
+            Search::Expression(expression) => expression.check(),
+            Search::Epoch(_) => Ok(()),
+        }
+    }
+
     /// Searches a part of a line.
     pub(super) fn find(&mut self, text: &Text<'_>, part: Range<usize>) -> Option<Hit> {
         if let Some(hit) = self.quick.and_then(|form| self.read(form, text.bytes(), &part)) {

@@ -270,7 +270,7 @@ proptest! {
     #[test]
     fn the_sieve_changes_nothing(lines in prop::collection::vec(prop::collection::vec(fragment(), 1..12), 1..12)) {
         let (mut with, mut without) = (detector(None), detector(None));
-        without.sieve = None;
+        without.sieve = sieve::Sieve::none();
         for line in lines.iter().map(|line| line.concat()) {
             prop_assert_eq!(with.find(line.as_bytes(), &clock()), without.find(line.as_bytes(), &clock()), "{}", line);
             prop_assert!(with.order().eq(without.order()));
@@ -311,5 +311,14 @@ proptest! {
             detector.find(&line, &clock());
         }
         detector(None).find(&line, &clock());
+    }
+}
+
+#[test]
+fn the_usual_stamps_compile_in_every_year() {
+    for year in [2000, 2026, 2099] {
+        let detector = Detector::new(&Options { datepattern: None, logtimezone: None, year }).unwrap();
+        assert!(detector.templates.len() > 30);
+        assert!(detector.templates.iter().all(|template| template.check().is_ok()), "{year}");
     }
 }

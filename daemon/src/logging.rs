@@ -9,8 +9,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pillory_core::event::JailName;
+use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::proxies::Standing;
-use pillory_core::jail::{outage, stealth};
+use pillory_core::jail::{campaign, outage, stealth};
 use pillory_core::ledger::Ended;
 use pillory_core::machine::{Alert, Level, Notice, Reason};
 use tracing::{error, info, warn};
@@ -126,14 +127,8 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
         }
         Notice::Fuse(Level::Closed) => info!("the fuse is closed again: new bans are made"),
         Notice::Fuse(level) => warn!("{}", fuse_words(*level)),
-        Notice::Outage(outage::Change::Began(jail, addr)) => {
-            warn!(jail = %jail, ip = %addr, "{OUTAGE}");
-        }
-        Notice::Outage(outage::Change::Ended(jail)) => info!(jail = %jail, "outage is over"),
-        Notice::Stealth(change @ stealth::Change::Ended(jail)) => {
-            info!(jail = %jail, "{}", stealth_words(change));
-        }
-        Notice::Stealth(change) => warn!("{}", stealth_words(change)),
+        Notice::Alarm(alarm) if is_over(alarm) => info!("{}", alarm_words(alarm)),
+        Notice::Alarm(alarm) => warn!("{}", alarm_words(alarm)),
         Notice::Proxy((jail, addr, standing, share_percent)) => match standing {
             Standing::Visitor => {
                 info!(jail = %jail, ip = %addr, share_percent, "no longer taken for a proxy")
@@ -187,25 +182,45 @@ fn how_ended(how: Ended) -> &'static str {
     }
 }
 
-/// What is said of a place that is not banned because nobody can log in.
-pub(crate) const OUTAGE: &str = "fails again and again though logins from there used to succeed, and nobody has logged in for a quarter of an hour: is the service's password database down, or a disk full? It is not banned until it has four times the points; strangers are";
+/// True if it is good news.
+fn is_over(alarm: &Alarm) -> bool {
+    matches!(
+        alarm,
+        Alarm::Outage(outage::Change::Ended(_))
+            | Alarm::Stealth(stealth::Change::Ended(_))
+            | Alarm::Campaign(campaign::Change::Ended(_))
+    )
+}
 
-/// What is said of guessing at accounts in use. Names are of accounts that exist, so no password is among them.
-pub(crate) fn stealth_words(change: &stealth::Change) -> String {
-    match change {
-        stealth::Change::Began { jail, places, since, users } => {
-            let users: Vec<String> = users.iter().map(|user| escape(user)).collect();
-            format!(
-                "jail {jail}: accounts in use are guessed at from {places} places since {since}, each too rarely to be banned for it: {}; see `pillory attempts`, and have their owners use keys",
-                users.join(", ")
-            )
-        }
-        stealth::Change::GotIn { jail, place, user } => format!(
+/// What is said of what no single source shows. Names are of accounts that exist or that several places tried, so no
+/// mistyped password is among them.
+pub(crate) fn alarm_words(alarm: &Alarm) -> String {
+    let listed = |names: &[pillory_core::event::UserName]| -> String {
+        let names: Vec<String> = names.iter().map(|name| escape(name)).collect();
+        names.join(", ")
+    };
+    match alarm {
+        Alarm::Outage(outage::Change::Began(jail, addr)) => format!(
+            "jail {jail}: {addr} fails again and again though logins from there used to succeed, and nobody has logged in for a quarter of an hour: is the service's password database down, or a disk full? It is not banned until it has four times the points; strangers are"
+        ),
+        Alarm::Outage(outage::Change::Ended(jail)) => format!("jail {jail}: the outage is over"),
+        Alarm::Stealth(stealth::Change::Began { jail, places, since, users }) => format!(
+            "jail {jail}: accounts in use are guessed at from {places} places since {since}, each too rarely to be banned for it: {}; see `pillory attempts`, and have their owners use keys",
+            listed(users)
+        ),
+        Alarm::Stealth(stealth::Change::GotIn { jail, place, user }) => format!(
             "jail {jail}: {} logged in from {}, where nobody did before, while that account is guessed at: if it was not its owner, the password is known",
             escape(user),
             place.short()
         ),
-        stealth::Change::Ended(jail) => format!("jail {jail}: accounts in use are no longer guessed at"),
+        Alarm::Stealth(stealth::Change::Ended(jail)) => {
+            format!("jail {jail}: accounts in use are no longer guessed at")
+        }
+        Alarm::Campaign(campaign::Change::Began { jail, members, since, names }) => format!(
+            "jail {jail}: a campaign is on: {members} addresses since {since} try the same names ({}), a few times each; while it lasts their failures count more, and nothing need be done",
+            listed(names)
+        ),
+        Alarm::Campaign(campaign::Change::Ended(jail)) => format!("jail {jail}: the campaign is over"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Accounts in use are guessed at from many places, each too rarely to be banned: people are told, and if somebody
-//! gets in then, too.
+//! What no single source shows: accounts in use are guessed at from many places, each too rarely to be banned, and
+//! campaigns with one list of names.
 
 use crate::lab::{Daemon, SOON, failed_line, quiet_server, sshd_line};
 
@@ -34,4 +34,37 @@ fn guessing_at_an_account_in_use_from_many_places_is_told_and_so_is_a_stranger_w
     accepted(5104, "192.0.2.7");
     assert!(!warned("192.0.2.7"), "{}", daemon.status());
     assert!(daemon.list().is_empty(), "one try each bans nobody");
+}
+
+#[test]
+fn a_campaign_with_one_list_of_names_bans_its_members_at_their_first_try() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "widen = false\n[jail.sshd]\nbackend = \"file\"\n");
+    let try_once = |number: u32| {
+        let addr = format!("198.51.{}.{}", 100 + number / 100, 1 + number % 100);
+        server.append(LOG, failed_line(5000 + number, "invalid user sven", &addr));
+        addr
+    };
+    for number in 0..55 {
+        try_once(number);
+    }
+    // One try of a name that does not exist bans nobody, and here the campaign begins.
+    daemon.wait_for(SOON, "the warning", || {
+        let warnings = daemon.status()["warnings"].to_string();
+        warnings.contains("a campaign is on: 50 addresses").then_some(())
+    });
+    let before = daemon.list().len();
+    assert!(before <= 1, "only the one that made it a campaign: {:?}", daemon.list());
+    let member = try_once(55);
+    daemon.wait_for(SOON, "its ban", || daemon.lists(&format!("{member}/32")).then_some(()));
+    // For as long as others are banned the second time.
+    let ban = daemon.ban_of(&format!("{member}/32")).expect("it is listed");
+    let day = |key: &str| ban[key].as_str().expect("a time")[..10].to_owned();
+    let days = server.run("date", &["-d", &format!("{} +7 days", day("since")), "+%F"]);
+    assert_eq!(days.trim(), day("until"), "{ban}");
+    // Somebody who tries a name of his own is judged as always.
+    server.append(LOG, failed_line(9000, "invalid user marion", "203.0.113.7"));
+    server.append(LOG, failed_line(9001, "invalid user oracle", "203.0.113.8"));
+    daemon.wait_for(SOON, "the notorious name's ban", || daemon.lists("203.0.113.8/32").then_some(()));
+    assert!(!daemon.lists("203.0.113.7/32"));
 }

@@ -3,8 +3,11 @@
 //! [`Judge`] holds every jail's windows and what all jails share: the never-ban set, trust in known places,
 //! names, connections, and the memory of past bans. The order of judgement is the order of [`Judge::observe`].
 
+pub mod alarms;
 pub mod bantime;
+pub mod campaign;
 pub mod connections;
+mod failure;
 pub mod growth;
 pub mod lines;
 pub mod names;
@@ -23,14 +26,13 @@ pub mod window;
 
 use std::net::IpAddr;
 
-use crate::event::{
-    Attempt, Class, Decision, Event, JailName, Origin, Outcome, Points, Scope, Shown, UserName,
-};
+use crate::event::{Attempt, Class, Decision, Event, JailName, Outcome, Points, Shown, UserName};
 use crate::filter::Verdict;
 use crate::filter::fail2ban::Subject;
 use crate::net::{Prefix, PrefixSet};
 use crate::time::{BanTime, Span, Timestamp};
 
+use alarms::{Alarm, Alarms};
 use bantime::PastBans;
 use connections::Connections;
 use growth::Growth;
@@ -44,7 +46,7 @@ use secret::{Percent, Secret};
 use spared::MAX_SPARED;
 pub use spared::Spared;
 use trust::Trust;
-use window::{Failure, Windows, evidence};
+use window::Windows;
 
 /// Number of a jail in its [`Judge`].
 pub type JailIndex = u16;
@@ -79,10 +81,8 @@ pub struct Judgement {
     pub decision: Option<Decision>,
     /// The ban that would be made if its source could be banned at all.
     pub spared: Option<Spared>,
-    /// An outage that began or ended.
-    pub outage: Option<outage::Change>,
-    /// Guessing at accounts in use.
-    pub stealth: Option<stealth::Change>,
+    /// What people are told at once.
+    pub alarms: Vec<Alarm>,
 }
 
 /// A line that added attempts to its connection.
@@ -124,10 +124,8 @@ pub struct Judge {
     pub past: PastBans,
     /// Addresses that carry most of a web log's good traffic.
     pub proxies: Proxies,
-    /// From where users come regularly, in case nobody can log in.
-    pub outages: outage::Guard,
-    /// Guessing at accounts in use, from many places.
-    pub stealth: stealth::Stealth,
+    /// What no single source shows.
+    pub alarms: Alarms,
     /// What nobody outside knows; without it there are neither decoys nor shifted thresholds.
     pub secret: Option<Secret>,
     /// The share of names without an account that are judged as if they had one.
@@ -155,8 +153,7 @@ impl Judge {
             names,
             past,
             proxies: Proxies::default(),
-            outages: outage::Guard::default(),
-            stealth: stealth::Stealth::default(),
+            alarms: Alarms::default(),
             secret: None,
             decoys: Percent(0),
             trusted_proxies,
@@ -312,7 +309,7 @@ impl Judge {
         addr: IpAddr,
         when: Timestamp,
     ) -> Judgement {
-        let mut stealth = None;
+        let mut alarms = Vec::new();
         // A login without a user (a web server's 302) can be forged by a request: it clears nothing.
         if let Some(user) = &event.user {
             let subject = self.subject(addr);
@@ -325,7 +322,7 @@ impl Judge {
             self.spared.forget_user(index, Prefix::host(addr), names::hash(user));
             self.names.logged_in(user);
             let is_known = self.trust.is_known_place(addr, when);
-            stealth = self.stealth.good_login(&jail, subject, user, is_known, when);
+            alarms.extend(self.alarms.good_user(&jail, subject, (user, is_known), when));
             self.trust.good_login(addr, Some(user), when);
         }
         let attempt = Attempt {
@@ -338,138 +335,8 @@ impl Judge {
             tries: 1,
             connection: None,
         };
-        let outage = self.outages.good_login(&attempt.jail, addr, when);
-        Judgement { attempt: Some(attempt), outage, stealth, ..Judgement::default() }
-    }
-
-    fn failed_login(
-        &mut self,
-        (index, jail): (JailIndex, &Jail),
-        failed: Failed,
-        addr: IpAddr,
-        when: Timestamp,
-        mode: Mode,
-    ) -> Judgement {
-        let class = self.names.refine(failed.class, failed.user.as_deref());
-        let known_place = self.trust.is_known_place(addr, when);
-        let each = match jail.policy.points.of(class) {
-            points if known_place || self.is_decoy(class, failed.user.as_deref()) => {
-                points.min(jail.policy.points.of(Class::KnownUser))
-            }
-            points => points,
-        };
-        let subject = self.subject(addr);
-        let weight = if known_place { 1 } else { self.weight(jail, subject) };
-        let points = each.times(failed.tries).times(weight);
-        let user = failed.user.as_deref().map_or(0, |user| match known_place {
-            true => self.names.meant(class, user),
-            false => names::hash(user),
-        });
-        let attempt = Attempt {
-            time: when,
-            jail: jail.name.clone(),
-            addr,
-            user: failed.user,
-            class: Some(class),
-            points,
-            tries: failed.tries,
-            connection: failed.shown,
-        };
-        let known = Known { never: &self.never, trust: &self.trust };
-        let is_never = self.never.contains_addr(addr);
-        let passes = self.proxies.spares(&jail.name, addr, when, known)
-            || (self.names.good_users_are_never_banned() && class == Class::GoodUser);
-        let counts = !is_never && !passes;
-        let tried =
-            attempt.user.as_deref().filter(|user| counts && !known_place && self.names.is_in_use(user));
-        let stealth = tried.and_then(|user| {
-            let raises = mode != Mode::Learn;
-            self.stealth.failure(&jail.name, self.subject(addr), user, when, raises)
-        });
-        let failure = Failure {
-            time: when,
-            points,
-            tries: failed.tries,
-            user,
-            connection: failed.shown.map_or(0, |shown| shown.connection),
-        };
-        if !counts || mode == Mode::Banned {
-            let says = is_never && !passes && mode == Mode::Judge;
-            let spared = says.then(|| self.spared_failure((index, jail), addr, failure)).flatten();
-            return Judgement { attempt: Some(attempt), stealth, spared, ..Judgement::default() };
-        }
-        let subject = self.subject(addr);
-        let sum = self.windows.add(index, subject, failure, &jail.policy);
-        let threshold = self.threshold(jail, subject);
-        if sum < threshold || mode != Mode::Judge {
-            return Judgement { attempt: Some(attempt), stealth, ..Judgement::default() };
-        }
-        let is_owner = self.trust.is_owner(addr, attempt.user.as_deref(), when);
-        let (held_back, outage) = self.outages.holds_back(&jail.name, addr, (sum, threshold), is_owner, when);
-        let decision = (!held_back).then(|| self.decide(index, jail, subject, when, known_place));
-        Judgement { attempt: Some(attempt), decision, spared: None, outage, stealth }
-    }
-
-    /// How many bans a source had before, as far as they lengthen those of this jail.
-    fn earlier(&self, jail: &Jail, source: Prefix) -> u32 {
-        match jail.growth() {
-            Some(growth) if !growth.overalljails => self.past.count_of(source, &jail.name),
-            _ => self.past.count(source),
-        }
-    }
-
-    /// How many failures one of a source counts for: where bans grow, an old acquaintance's count more.
-    fn weight(&self, jail: &Jail, source: Prefix) -> u32 {
-        let maxretry = jail.policy.maxretry.0.div_ceil(100);
-        jail.growth().map_or(1, |_| Growth::weight(self.past.count_of(source, &jail.name), maxretry))
-    }
-
-    /// True for a name without an account that is judged as if it had one, so that bans do not tell which exist.
-    fn is_decoy(&self, class: Class, user: Option<&str>) -> bool {
-        let (Some(secret), Some(user)) = (&self.secret, user) else { return false };
-        matches!(class, Class::BadUser | Class::UnknownUser) && secret.is_decoy(user, self.decoys)
-    }
-
-    /// The points that ban `subject` in this jail; another number after each ban if the jail's threshold jitters.
-    fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
-        let key = (subject, jail.name.as_str(), self.past.count(subject));
-        let shift = self.secret.as_ref().map_or(0, |secret| secret.shift(key, jail.policy.jitter));
-        jail.policy.threshold(shift)
-    }
-
-    fn decide(
-        &mut self,
-        index: JailIndex,
-        jail: &Jail,
-        subject: Prefix,
-        when: Timestamp,
-        known_place: bool,
-    ) -> Decision {
-        let failures = self.windows.take(index, subject);
-        let (tries, reason) = evidence(&failures, when);
-        self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
-        let earlier = self.earlier(jail, subject);
-        let bantime = match jail.growth() {
-            None => jail.policy.bantime.step(earlier),
-            Some(growth) => {
-                growth.bantime(jail.policy.bantime.step(0), earlier, self.past.chance(subject, when))
-            }
-        };
-        let bantime = match bantime {
-            step if known_place && earlier == 0 => step.min(FIRST_BAN_OF_KNOWN_PLACE),
-            step => step,
-        };
-        Decision {
-            prefix: subject,
-            jail: jail.name.clone(),
-            since: when,
-            until: bantime.end(when),
-            failures: tries,
-            reason,
-            origin: Origin::Local,
-            scope: Scope::All,
-            forced: false,
-        }
+        alarms.extend(self.alarms.good_login(&attempt.jail, addr, when));
+        Judgement { attempt: Some(attempt), alarms, ..Judgement::default() }
     }
 
     /// Forgets the counts of `prefix` in one jail or in all: it was banned or unbanned by hand.
@@ -520,7 +387,7 @@ impl Judge {
     /// Drops what is too old to matter. Call it now and then, at least once a minute.
     ///
     /// Tells of what is over.
-    pub fn sweep(&mut self, now: Timestamp) -> (Vec<outage::Change>, Vec<stealth::Change>) {
+    pub fn sweep(&mut self, now: Timestamp) -> Vec<Alarm> {
         let findtimes: Vec<Span> = self.jails.iter().map(|jail| jail.policy.findtime).collect();
         self.windows.sweep(now, &findtimes);
         self.spared.sweep(now, &findtimes);
@@ -528,7 +395,7 @@ impl Judge {
         self.sweep_connections(now);
         self.trust.sweep(now);
         self.past.sweep(now);
-        (self.outages.sweep(now), self.stealth.sweep(now))
+        self.alarms.sweep(now)
     }
 }
 

@@ -34,6 +34,11 @@ impl PointTable {
         PointTable([Points(100); Class::ALL.len()])
     }
 
+    /// True if all classes cost the same: then failures are counted and nothing else is asked.
+    pub fn is_plain(&self) -> bool {
+        self.0.iter().all(|points| *points == self.0[0])
+    }
+
     /// Points of one failure of this class.
     pub fn of(&self, class: Class) -> Points {
         let at = Class::ALL.iter().position(|(known, _)| *known == class).unwrap_or(0);

@@ -90,9 +90,8 @@ impl Machine {
     /// Forgets what is too old in the windows; some work, once a minute is enough.
     pub fn sweep(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let now = self.now(now);
-        let (outages, stealth) = self.judge.sweep(now);
-        out.extend(outages.into_iter().map(|change| Effect::Say(Notice::Outage(change))));
-        out.extend(stealth.into_iter().map(|change| Effect::Say(Notice::Stealth(change))));
+        let over = self.judge.sweep(now).into_iter();
+        out.extend(over.map(|alarm| Effect::Say(Notice::Alarm(alarm))));
         self.sweep_alerts(now);
         self.sweep_neighbours(now);
     }

@@ -80,8 +80,7 @@ impl Machine {
             Phase::CatchUp | Phase::Live => Mode::Judge,
         };
         let judgement = self.judge.observe(jail, event, when, mode);
-        out.extend(judgement.outage.map(|change| Effect::Say(Notice::Outage(change))));
-        out.extend(judgement.stealth.map(|change| Effect::Say(Notice::Stealth(change))));
+        out.extend(judgement.alarms.into_iter().map(|alarm| Effect::Say(Notice::Alarm(alarm))));
         if let Some(attempt) = judgement.attempt {
             if let Some(counters) = self.counters.get_mut(usize::from(jail)) {
                 match event.outcome {

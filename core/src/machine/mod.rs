@@ -21,9 +21,10 @@ use smol_str::SmolStr;
 use crate::event::{Attempt, Decision, JailName, Origin};
 use crate::filter::fail2ban::{Fail2banFilter, Subject};
 use crate::filter::{Filter, btmp};
+use crate::jail::alarms::Alarm;
 use crate::jail::replay::PastBan;
 use crate::jail::widen::neighbours::Neighbours;
-use crate::jail::{JailIndex, Judge, outage, proxies, stealth};
+use crate::jail::{JailIndex, Judge, proxies};
 use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
 use crate::time::Timestamp;
@@ -125,10 +126,8 @@ pub enum Notice {
     Spared(Box<Alert>),
     /// The fuse withholds this from now on.
     Fuse(Level),
-    /// Nobody can log in to a service, it seems, or somebody can again.
-    Outage(outage::Change),
-    /// Accounts in use are guessed at from many places, or somebody got in meanwhile.
-    Stealth(stealth::Change),
+    /// What no single source shows began, or is over.
+    Alarm(Alarm),
 }
 
 /// How a jail reads records.

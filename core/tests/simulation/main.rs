@@ -157,6 +157,10 @@ fn thirty_days_of_people_and_attacks() {
             a.let_through
         );
     }
+    for scene in [Scene::Neighbours, Scene::Botnet] {
+        let (a, b) = (plain.scenes[&scene].let_through, pillory.scenes[&scene].let_through);
+        assert!(a >= 8 * b, "{b} instead of {a}: at least eight times fewer, ten are the aim");
+    }
     let botnet = pillory.scenes[&Scene::Botnet].let_through;
     assert!(botnet >= sources(&scenes.of, Scene::Botnet) as u64, "each has one try, whatever the policy");
     assert_eq!(pillory.report.good_users, [], "nobody who belongs here is hit");

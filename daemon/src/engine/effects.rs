@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use tracing::{error, warn};
 
+use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::proxies::Standing;
-use pillory_core::jail::{outage, stealth};
+use pillory_core::jail::{campaign, outage, stealth};
 use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
@@ -158,10 +159,8 @@ impl Engine {
             );
             self.warnings.insert(format!("no effect {prefix}"), text);
         }
-        match notice {
-            Notice::Outage(change) => self.warn_of_outage(change),
-            Notice::Stealth(change) => self.warn_of_stealth(change),
-            _ => {}
+        if let Notice::Alarm(alarm) = notice {
+            self.warn_of(alarm);
         }
         if let Notice::Proxy((jail, addr, standing, share)) = notice {
             let text = format!("jail {jail}: {addr} ({share} %) {}", logging::proxy_words(*standing));
@@ -174,27 +173,22 @@ impl Engine {
         }
     }
 
-    /// A warning as long as an outage lasts.
-    fn warn_of_outage(&mut self, change: &outage::Change) {
-        match change {
-            outage::Change::Began(jail, addr) => {
-                let text = format!("jail {jail}: {addr} {}", logging::OUTAGE);
-                self.warnings.insert(format!("outage {jail}"), text);
+    /// A warning as long as an alarm lasts; of a stranger who got in until the next start.
+    fn warn_of(&mut self, alarm: &Alarm) {
+        let (key, is_on) = match alarm {
+            Alarm::Outage(outage::Change::Began(jail, _)) => (format!("outage {jail}"), true),
+            Alarm::Outage(outage::Change::Ended(jail)) => (format!("outage {jail}"), false),
+            Alarm::Stealth(stealth::Change::Began { jail, .. }) => (format!("stealth {jail}"), true),
+            Alarm::Stealth(stealth::Change::GotIn { jail, user, .. }) => {
+                (format!("got in {jail} {user}"), true)
             }
-            outage::Change::Ended(jail) => drop(self.warnings.remove(&format!("outage {jail}"))),
-        }
-    }
-
-    /// A warning as long as accounts in use are guessed at, and one until the next start if somebody got in.
-    fn warn_of_stealth(&mut self, change: &stealth::Change) {
-        match change {
-            stealth::Change::Began { jail, .. } => {
-                self.warnings.insert(format!("stealth {jail}"), logging::stealth_words(change));
-            }
-            stealth::Change::GotIn { jail, user, .. } => {
-                self.warnings.insert(format!("got in {jail} {user}"), logging::stealth_words(change));
-            }
-            stealth::Change::Ended(jail) => drop(self.warnings.remove(&format!("stealth {jail}"))),
+            Alarm::Stealth(stealth::Change::Ended(jail)) => (format!("stealth {jail}"), false),
+            Alarm::Campaign(campaign::Change::Began { jail, .. }) => (format!("campaign {jail}"), true),
+            Alarm::Campaign(campaign::Change::Ended(jail)) => (format!("campaign {jail}"), false),
+        };
+        match is_on {
+            true => drop(self.warnings.insert(key, logging::alarm_words(alarm))),
+            false => drop(self.warnings.remove(&key)),
         }
     }
 

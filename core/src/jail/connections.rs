@@ -59,7 +59,7 @@ struct Kinds {
     more: Vec<(u16, u32)>,
 }
 
-/// The connections seen lately, at most [`MAX_CONNECTIONS`].
+/// The connections seen lately, at most `MAX_CONNECTIONS`.
 #[derive(Debug, Default)]
 pub struct Connections {
     states: Table<State>,

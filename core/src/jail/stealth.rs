@@ -1,7 +1,7 @@
 //! Stealthy guessing: failures at accounts that people really use, from many places at once, each too few to be banned.
 //!
 //! One place that fails at an account is a person who mistypes. Many strangers who fail at accounts in use within a
-//! day are the rarest and gravest sign: somebody knows the names. A [`Watch`] sums up strangers above what is usual
+//! day are the rarest and gravest sign: somebody knows the names. A `Watch` sums up strangers above what is usual
 //! (CUSUM; sequential change detection on failures of valid users after Javed and Paxson, CCS 2013) and raises an
 //! alarm at [`ALARM`]. A stranger who then gets in was a person who mistypes, and is taken back; if that happens
 //! while an alarm is on, a password may have been guessed, and people are told of that too.

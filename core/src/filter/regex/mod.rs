@@ -1,7 +1,7 @@
 //! Python's regular expressions, in linear time.
 //!
-//! [`tags`] expands what fail2ban's language adds (`<HOST>`, `<F-USER>`), [`parse`] reads Python's syntax into a
-//! documented [`tree`], [`lower`] turns the tree into a pattern for finite automata, which holds at least all that
+//! [`tags`] expands what fail2ban's language adds (`<HOST>`, `<F-USER>`), [`parse()`] reads Python's syntax into a
+//! documented [`tree`], [`lower()`] turns the tree into a pattern for finite automata, which holds at least all that
 //! the tree matches, and [`matcher`] decides exactly whether it does and what the groups hold.
 //!
 //! Text is bytes that are mostly UTF-8. Whatever is not UTF-8 counts as U+FFFD, once for each piece that a decoder

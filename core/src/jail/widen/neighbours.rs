@@ -119,7 +119,7 @@ impl Neighbours {
         enough.next().map(|(net, _)| net)
     }
 
-    /// The same for a new offender, where work is saved: a network with [`MANY`] offenders is looked at again when it has an
+    /// The same for a new offender, where work is saved: a network with `MANY` offenders is looked at again when it has an
     /// eighth more of them, or at the next [`Neighbours::sweep`], and until then only narrower ones are. So a ban costs
     /// the same however many neighbours there are.
     pub fn due_region(&mut self, subject: Prefix, now: Timestamp) -> Option<Prefix> {

@@ -154,6 +154,18 @@ fn a_good_login_clears_that_users_points_and_makes_the_place_known() {
 }
 
 #[test]
+fn a_login_makes_the_whole_64_a_known_place_and_of_ipv4_the_address_only() {
+    let mut judge = judge(Policy::default());
+    judge.observe(0, &good("2001:db8:1:2::7", "alice", 1), at(1), Mode::Judge);
+    judge.observe(0, &good("192.0.2.7", "alice", 2), at(1), Mode::Judge);
+    assert_eq!(attempts_until_ban(&mut judge, "2001:db8:1:2:aaaa::9", "oracle", Class::UnknownUser), 5);
+    assert_eq!(attempts_until_ban(&mut judge, "2001:db8:1:3::7", "oracle", Class::UnknownUser), 1);
+    assert_eq!(attempts_until_ban(&mut judge, "192.0.2.7", "oracle", Class::UnknownUser), 5);
+    assert_eq!(attempts_until_ban(&mut judge, "192.0.2.8", "oracle", Class::UnknownUser), 1);
+    assert!(judge.trust.is_owner("2001:db8:1:2::ffff".parse().unwrap(), Some("alice"), at(9)));
+}
+
+#[test]
 fn bans_climb_the_ladder() {
     let mut judge = judge(Policy::default());
     let mut days = Vec::new();

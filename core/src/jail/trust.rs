@@ -1,6 +1,7 @@
 //! Trust: places from which somebody logged in lately.
 //!
-//! A known place is judged mildly: each failure counts one point at most, and its first ban is short.
+//! A known place is judged mildly: each failure counts one point at most, and its first ban is short. A place is an
+//! IPv4 address or an IPv6 /64, within which hosts change their addresses daily.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -38,15 +39,25 @@ impl Trust {
         }
     }
 
-    /// True if somebody logged in from `addr` within [`MEMORY`] before `now`.
+    /// True if somebody logged in from the place of `addr` within [`MEMORY`] before `now`.
     pub fn is_known_place(&self, addr: IpAddr, now: Timestamp) -> bool {
-        self.places.get(&addr).is_some_and(|(time, _)| now.since(*time) < MEMORY)
+        self.logins_near(addr, now).next().is_some()
     }
 
-    /// True if `user` is the last who logged in from `addr`, within [`MEMORY`] before `now`.
+    /// The last logins of each address of the place of `addr`, within [`MEMORY`] before `now`.
+    fn logins_near(&self, addr: IpAddr, now: Timestamp) -> impl Iterator<Item = Option<&str>> {
+        let place = match addr {
+            IpAddr::V4(_) => Prefix::host(addr),
+            IpAddr::V6(_) => Prefix::host(addr).widened(64),
+        };
+        let near = self.sorted.range(place.addr()..=place.last_addr());
+        let logins = near.filter_map(|addr| self.places.get(addr));
+        logins.filter(move |(time, _)| now.since(*time) < MEMORY).map(|(_, user)| user.as_deref())
+    }
+
+    /// True if `user` is the last who logged in from an address of the place of `addr`, within [`MEMORY`] before `now`.
     pub fn is_owner(&self, addr: IpAddr, user: Option<&str>, now: Timestamp) -> bool {
-        let last = self.places.get(&addr).filter(|(time, _)| now.since(*time) < MEMORY);
-        user.is_some() && last.is_some_and(|(_, last)| last.as_deref() == user)
+        user.is_some() && self.logins_near(addr, now).any(|last| last == user)
     }
 
     /// The last good login from `addr`: when and who.
@@ -62,7 +73,8 @@ impl Trust {
     /// Known places inside `prefix`, in order.
     pub fn known_inside(&self, prefix: Prefix, now: Timestamp) -> impl Iterator<Item = IpAddr> {
         let inside = self.sorted.range(prefix.addr()..=prefix.last_addr()).copied();
-        inside.filter(move |addr| self.is_known_place(*addr, now))
+        let is_recent = move |(time, _): &(Timestamp, Option<String>)| now.since(*time) < MEMORY;
+        inside.filter(move |addr| self.places.get(addr).is_some_and(is_recent))
     }
 
     /// Forgets what is too old.

@@ -217,7 +217,7 @@ pub(crate) fn alarm_words(alarm: &Alarm) -> String {
             format!("jail {jail}: accounts in use are no longer guessed at")
         }
         Alarm::Campaign(campaign::Change::Began { jail, members, since, names }) => format!(
-            "jail {jail}: a campaign is on: {members} addresses since {since} try the same names ({}), a few times each; while it lasts their failures count more, and nothing need be done",
+            "jail {jail}: a campaign is on: {members} addresses since {since} try the same names ({}), a few times each; while it lasts such a name bans at the first try if it does not exist here, and nothing need be done",
             listed(names)
         ),
         Alarm::Campaign(campaign::Change::Ended(jail)) => format!("jail {jail}: the campaign is over"),

@@ -32,9 +32,15 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    /// Somebody logged in, whoever it was.
-    pub(super) fn good_login(&mut self, jail: &JailName, addr: IpAddr, when: Timestamp) -> Option<Alarm> {
-        self.outages.good_login(jail, addr, when).map(Alarm::Outage)
+    /// Somebody logged in. `named`: it is known who.
+    pub(super) fn good_login(
+        &mut self,
+        jail: &JailName,
+        addr: IpAddr,
+        named: bool,
+        when: Timestamp,
+    ) -> Option<Alarm> {
+        self.outages.good_login(jail, addr, named, when).map(Alarm::Outage)
     }
 
     /// A user logged in. `is_known`: somebody did from there lately.
@@ -62,6 +68,10 @@ impl Alarms {
         if names.is_in_use(user) {
             let raises = mode != Mode::Learn;
             alarms.extend(self.stealth.failure(jail, place, user, when, raises).map(Alarm::Stealth));
+        }
+        // What was written before the first start may be over long since.
+        if mode == Mode::Learn {
+            return (false, alarms);
         }
         let (is_member, change) = self.campaigns.failure(jail, place, user, when);
         alarms.extend(change.map(Alarm::Campaign));

@@ -1,9 +1,9 @@
 //! Campaigns: many addresses with one list of names, each with a few tries. Counting by address lets them all through.
 //!
 //! A name is on the list if [`LISTED`] places tried it within a day, and who tries it then is a member. From
-//! [`BEGINS`] members within a day on a campaign is on, until they are fewer than [`ENDS`]. While it is on, a member's
-//! failure counts more: a name that does not exist here bans at once, any other counts twice. Places from which
-//! somebody logged in lately are never members.
+//! [`BEGINS`] members within a day on a campaign is on, until they are fewer than [`ENDS`]. While it is on, a listed name
+//! that does not exist here bans a member at once, for as long as a second ban lasts. Names that exist cost what they
+//! always cost, for an owner's own is on every list. Places from which somebody logged in lately are never members.
 
 use std::collections::VecDeque;
 
@@ -23,9 +23,6 @@ pub const BEGINS: usize = 50;
 
 /// It ends with fewer.
 pub const ENDS: usize = 25;
-
-/// Other names than those that do not exist count so many times.
-pub const WEIGHT: u32 = 2;
 
 const DAY: Span = Span::from_secs(86_400);
 

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use super::growth::Growth;
 use super::proxies::Known;
 use super::window::{Failure, evidence};
-use super::{FIRST_BAN_OF_KNOWN_PLACE, Failed, Jail, JailIndex, Judge, Judgement, Mode, campaign, names};
+use super::{FIRST_BAN_OF_KNOWN_PLACE, Failed, Jail, JailIndex, Judge, Judgement, Mode, names};
 
 /// Whether failures of a source count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ enum Standing {
     Stranger,
     /// Somebody logged in from there lately.
     KnownPlace,
-    /// It takes part in a campaign that is on.
+    /// It takes part in a campaign that is on, with a name that does not exist here.
     Member,
 }
 
@@ -56,9 +56,13 @@ impl Judge {
             true => self.alarms.stranger(&self.names, &jail.name, subject, try_.user, (when, mode)),
             false => (false, Vec::new()),
         };
+        // Who tries a name that exists is judged as always: somebody's own is on every list, root's above all. Decoys
+        // are judged like those.
+        let names_nobody =
+            matches!(class, Class::BadUser | Class::UnknownUser) && !self.is_decoy(class, try_.user);
         let standing = match (known_place, is_member) {
             (true, _) => Standing::KnownPlace,
-            (false, true) if !jail.policy.points.is_plain() => Standing::Member,
+            (false, true) if names_nobody && !jail.policy.points.is_plain() => Standing::Member,
             _ => Standing::Stranger,
         };
         let points = self.price(jail, subject, try_, standing).times(failed.tries);
@@ -121,10 +125,8 @@ impl Judge {
             points if is_decoy => points.min(of(Class::KnownUser)),
             points => points,
         };
-        let is_unknown = matches!(try_.class, Class::BadUser | Class::UnknownUser) && !is_decoy;
         let each = match standing {
-            Standing::Member if is_unknown => each.max(of(Class::BadUser)),
-            Standing::Member => each.times(campaign::WEIGHT),
+            Standing::Member => each.max(of(Class::BadUser)),
             _ => each,
         };
         each.times(self.weight(jail, subject))
@@ -152,8 +154,11 @@ impl Judge {
 
     /// The points that ban `subject` in this jail; another number after each ban if the jail's threshold jitters.
     fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
-        let key = (subject, jail.name.as_str(), self.past.count(subject));
-        let shift = self.secret.as_ref().map_or(0, |secret| secret.shift(key, jail.policy.jitter));
+        let jitters = self.secret.as_ref().filter(|_| jail.policy.jitter.0 > 0);
+        let shift = jitters.map_or(0, |secret| {
+            let key = format!("{subject} {} {}", jail.name, self.past.count(subject));
+            secret.shift(&key, jail.policy.jitter)
+        });
         jail.policy.threshold(shift)
     }
 

@@ -335,7 +335,7 @@ impl Judge {
             tries: 1,
             connection: None,
         };
-        alarms.extend(self.alarms.good_login(&attempt.jail, addr, when));
+        alarms.extend(self.alarms.good_login(&attempt.jail, addr, attempt.user.is_some(), when));
         Judgement { attempt: Some(attempt), alarms, ..Judgement::default() }
     }
 

@@ -31,6 +31,12 @@ struct Regular {
     last: Timestamp,
 }
 
+impl Regular {
+    fn is_regular(&self, now: Timestamp) -> bool {
+        now.since(self.last) < trust::MEMORY && self.last.since(self.first) >= APART
+    }
+}
+
 /// What is known of one jail's logins.
 #[derive(Debug, Default)]
 struct Logins {
@@ -57,15 +63,27 @@ pub struct Guard {
 
 impl Guard {
     /// Notes a good login. Tells if an outage ended by it.
-    pub fn good_login(&mut self, jail: &JailName, addr: IpAddr, when: Timestamp) -> Option<Change> {
+    ///
+    /// `named`: it is known who logged in. A login that names nobody can be forged, so it shows that people can log in
+    /// only if it comes from a regular place.
+    pub fn good_login(
+        &mut self,
+        jail: &JailName,
+        addr: IpAddr,
+        named: bool,
+        when: Timestamp,
+    ) -> Option<Change> {
         let logins = self.jails.entry(jail.clone()).or_default();
-        logins.last = logins.last.max(Some(when));
         if logins.places.len() >= MAX_PLACES && !logins.places.contains_key(&addr) {
             let oldest = logins.places.iter().min_by_key(|(_, place)| place.last).map(|(addr, _)| *addr);
             oldest.and_then(|addr| logins.places.remove(&addr));
         }
         let place = logins.places.entry(addr).or_insert(Regular { first: when, last: when });
         (place.first, place.last) = (place.first.min(when), place.last.max(when));
+        if !named && !place.is_regular(when) {
+            return None;
+        }
+        logins.last = logins.last.max(Some(when));
         logins.since.take().map(|_| Change::Ended(jail.clone()))
     }
 
@@ -82,9 +100,7 @@ impl Guard {
         now: Timestamp,
     ) -> (bool, Option<Change>) {
         let Some(logins) = self.jails.get_mut(jail) else { return (false, None) };
-        let is_regular =
-            |place: &Regular| now.since(place.last) < trust::MEMORY && place.last.since(place.first) >= APART;
-        let comes = is_owner || logins.places.get(&addr).is_some_and(is_regular);
+        let comes = is_owner || logins.places.get(&addr).is_some_and(|place| place.is_regular(now));
         let is_silent = logins.last.is_some_and(|last| now.since(last) >= SILENCE);
         if !comes || !is_silent || points >= threshold.times(ROPE) {
             return (false, None);
@@ -128,9 +144,9 @@ mod tests {
     /// A jail whose owner logged in on two days.
     fn guard() -> Guard {
         let mut guard = Guard::default();
-        guard.good_login(&jail(), addr("192.0.2.7"), at(0));
-        guard.good_login(&jail(), addr("192.0.2.7"), at(DAY));
-        guard.good_login(&jail(), addr("192.0.2.8"), at(DAY));
+        guard.good_login(&jail(), addr("192.0.2.7"), false, at(0));
+        guard.good_login(&jail(), addr("192.0.2.7"), false, at(DAY));
+        guard.good_login(&jail(), addr("192.0.2.8"), false, at(DAY));
         guard
     }
 
@@ -167,10 +183,20 @@ mod tests {
         assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, DAY + 60), (false, false));
         assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY), (true, true));
         assert_eq!(
-            guard.good_login(&jail(), addr("192.0.2.9"), at(3 * DAY + 60)),
+            guard.good_login(&jail(), addr("192.0.2.9"), true, at(3 * DAY + 60)),
             Some(Change::Ended(jail()))
         );
         assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY + 90), (false, false));
+    }
+
+    #[test]
+    fn a_login_of_a_stranger_that_names_nobody_ends_no_outage() {
+        let mut guard = guard();
+        assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY), (true, true));
+        assert_eq!(guard.good_login(&jail(), addr("198.51.100.9"), false, at(3 * DAY + 60)), None);
+        assert_eq!(asks(&mut guard, "192.0.2.7", 6, false, 3 * DAY + 90), (true, false));
+        let ended = guard.good_login(&jail(), addr("192.0.2.7"), false, at(3 * DAY + 120));
+        assert_eq!(ended, Some(Change::Ended(jail())));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Judge {
 
     /// A good login clears what its source had counted for that user, as it did when it was seen.
     fn remember_login(&mut self, attempt: &Attempt) {
-        let _ = self.alarms.good_login(&attempt.jail, attempt.addr, attempt.time);
+        let _ = self.alarms.good_login(&attempt.jail, attempt.addr, attempt.user.is_some(), attempt.time);
         let Some(user) = &attempt.user else { return };
         if let Some(index) = self.index_of(&attempt.jail) {
             self.windows.forget_user(index, self.subject(attempt.addr), names::hash(user));

@@ -4,7 +4,8 @@
 //! not be: which names exist here ([`Secret::is_decoy`]) and where exactly the threshold lies ([`Secret::shift`]).
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::sha256;
 
 /// A share of one, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -46,18 +47,18 @@ impl Secret {
     }
 
     /// A number from -`most` to +`most` hundredths for a source at its n-th ban.
-    pub fn shift(&self, source: impl Hash, most: Percent) -> i64 {
+    pub fn shift(&self, source: &str, most: Percent) -> i64 {
         let width = i64::from(most.0) * 2 + 1;
         let drawn = self.number("threshold", source) % width.unsigned_abs();
         // Invariant: drawn < width <= 511.
         drawn as i64 - i64::from(most.0)
     }
 
-    /// SipHash of the secret and what is asked. One bit of it shows at most, and only by being banned.
-    fn number(&self, what: &str, of: impl Hash) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.0, what, of).hash(&mut hasher);
-        hasher.finish()
+    /// From the SHA-256 of the secret and what is asked: the same in every version.
+    fn number(&self, what: &str, of: &str) -> u64 {
+        let asked = [self.0.as_slice(), what.as_bytes(), b"\0", of.as_bytes()].concat();
+        let digest = sha256::digest(&asked);
+        digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 
@@ -93,9 +94,10 @@ mod tests {
     #[test]
     fn shifts_fill_their_range_and_no_more() {
         let secret = Secret::new([7; 16]);
-        let drawn: Vec<i64> = (0..5_000).map(|source| secret.shift(source, Percent(30))).collect();
+        let drawn: Vec<i64> =
+            (0..5_000).map(|source| secret.shift(&source.to_string(), Percent(30))).collect();
         assert_eq!((drawn.iter().min(), drawn.iter().max()), (Some(&-30), Some(&30)));
         assert!(drawn.iter().sum::<i64>().abs() < 5_000 * 2);
-        assert_eq!(secret.shift(1, Percent(0)), 0);
+        assert_eq!(secret.shift("1", Percent(0)), 0);
     }
 }

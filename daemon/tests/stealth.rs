@@ -53,6 +53,8 @@ fn a_campaign_with_one_list_of_names_bans_its_members_at_their_first_try() {
         let warnings = daemon.status()["warnings"].to_string();
         warnings.contains("a campaign is on: 50 addresses").then_some(())
     });
+    let campaign = daemon.status()["jails"][0]["campaign"].clone();
+    assert!(campaign["members"] == 50 && campaign["since"].is_string(), "{campaign}");
     let before = daemon.list().len();
     assert!(before <= 1, "only the one that made it a campaign: {:?}", daemon.list());
     let member = try_once(55);

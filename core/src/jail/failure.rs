@@ -31,13 +31,6 @@ enum Standing {
     Member,
 }
 
-/// What a try is priced by.
-#[derive(Debug, Clone, Copy)]
-struct Try<'a> {
-    class: Class,
-    user: Option<&'a str>,
-}
-
 impl Judge {
     pub(super) fn failed_login(
         &mut self,
@@ -50,22 +43,24 @@ impl Judge {
         let class = self.names.refine(failed.class, failed.user.as_deref());
         let known_place = self.trust.is_known_place(addr, when);
         let subject = self.subject(addr);
-        let try_ = Try { class, user: failed.user.as_deref() };
+        let is_decoy = self.is_decoy(class, failed.user.as_deref());
         let counts = self.counts(jail, addr, class, when);
         let (is_member, mut alarms) = match counts == Counts::Yes && !known_place {
-            true => self.alarms.stranger(&self.names, &jail.name, subject, try_.user, (when, mode)),
+            true => {
+                let user = failed.user.as_deref();
+                self.alarms.stranger(&self.names, &jail.name, subject, user, (when, mode))
+            }
             false => (false, Vec::new()),
         };
         // Who tries a name that exists is judged as always: somebody's own is on every list, root's above all. Decoys
         // are judged like those.
-        let names_nobody =
-            matches!(class, Class::BadUser | Class::UnknownUser) && !self.is_decoy(class, try_.user);
+        let names_nobody = matches!(class, Class::BadUser | Class::UnknownUser) && !is_decoy;
         let standing = match (known_place, is_member) {
             (true, _) => Standing::KnownPlace,
             (false, true) if names_nobody && !jail.policy.points.is_plain() => Standing::Member,
             _ => Standing::Stranger,
         };
-        let points = self.price(jail, subject, try_, standing).times(failed.tries);
+        let points = self.price(jail, subject, (class, is_decoy), standing).times(failed.tries);
         let user = failed.user.as_deref().map_or(0, |user| match known_place {
             true => self.names.meant(class, user),
             false => names::hash(user),
@@ -117,17 +112,19 @@ impl Judge {
     }
 
     /// What one try costs.
-    fn price(&self, jail: &Jail, subject: Prefix, try_: Try<'_>, standing: Standing) -> Points {
+    fn price(
+        &self,
+        jail: &Jail,
+        subject: Prefix,
+        (class, is_decoy): (Class, bool),
+        standing: Standing,
+    ) -> Points {
         let of = |class| jail.policy.points.of(class);
-        let is_decoy = self.is_decoy(try_.class, try_.user);
-        let each = match of(try_.class) {
-            points if standing == Standing::KnownPlace => return points.min(of(Class::KnownUser)),
-            points if is_decoy => points.min(of(Class::KnownUser)),
-            points => points,
-        };
         let each = match standing {
-            Standing::Member => each.max(of(Class::BadUser)),
-            _ => each,
+            Standing::KnownPlace => return of(class).min(of(Class::KnownUser)),
+            Standing::Member => of(class).max(of(Class::BadUser)),
+            Standing::Stranger if is_decoy => of(class).min(of(Class::KnownUser)),
+            Standing::Stranger => of(class),
         };
         each.times(self.weight(jail, subject))
     }

@@ -167,6 +167,9 @@ impl Engine {
                 "bans_total": counters.bans,
                 "identities": self.identities_of(&jail.name),
                 "widened": self.machine.widened(&jail.name),
+                "campaign": self.machine.judge.alarms.campaigns.on(&jail.name).map(|(since, members)| {
+                    json!({"since": stamp(since), "members": members})
+                }),
             })
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();

@@ -31,6 +31,7 @@ use crate::engine::jails::Facts;
 use crate::kernelfacts::{Connections, FactsWatch, HostFacts, Peer, resolvers};
 use crate::names::Follower;
 use crate::netlink::KernelWatch;
+use crate::netlink::route::OwnAddress;
 use crate::netlink::sockdiag::SockDiag;
 use crate::wake::Wake;
 
@@ -101,7 +102,7 @@ impl Asker {
 /// The last good answer to each question: who is never banned must not hang on a moment's trouble.
 #[derive(Debug, Default)]
 struct LastGood {
-    addresses: Vec<IpAddr>,
+    addresses: Vec<OwnAddress>,
     gateways: Vec<IpAddr>,
     resolvers: Vec<IpAddr>,
     connections: Connections,
@@ -169,13 +170,14 @@ impl Reader {
         let mut never = Vec::new();
         self.ask_kernel();
         let host = |why: Why| move |addr: &IpAddr| (Prefix::host(*addr), why);
-        never.extend(self.last.addresses.iter().map(host(Why::Own)));
+        never.extend(self.last.addresses.iter().map(|own| (Prefix::host(own.addr), Why::Own)));
+        let networks = self.last.addresses.iter().map(|own| own.network).collect();
         never.extend(self.last.gateways.iter().map(host(Why::Gateway)));
         never.extend(self.last.resolvers.iter().map(host(Why::Resolver)));
         let inbound = self.last.connections.inbound.clone();
         never.extend(self.sessions(&inbound).iter().map(host(Why::Session)));
         let talks_to = self.last.connections.outbound.iter().map(|peer| peer.addr).collect();
-        Facts { never, talks_to, accounts: self.new_accounts(), named, unresolved }
+        Facts { never, networks, talks_to, accounts: self.new_accounts(), named, unresolved }
     }
 
     fn ask_kernel(&mut self) {

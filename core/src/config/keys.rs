@@ -165,7 +165,7 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
     },
     Key {
         name: "widen",
-        doc: "whether neighbours are banned as a network, or how many innocent addresses that may hit at once",
+        doc: "whether neighbours are banned as a network, or how many innocent addresses (IPv6: /64s) that may hit at once",
         set: |draft, value| {
             draft.widen = Some(match (boolean(value), value) {
                 (Ok(true), _) => widen::BUDGET,

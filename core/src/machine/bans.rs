@@ -135,6 +135,10 @@ impl Machine {
         if never == self.judge.never {
             return;
         }
+        let networks = never.networks().iter().filter(|new| !self.judge.never.networks().contains(new));
+        for network in networks.copied().collect::<Vec<_>>() {
+            self.spare_from_nets(network);
+        }
         let old: BTreeSet<Prefix> = self.judge.never.entries().iter().map(|(prefix, _)| *prefix).collect();
         let new: BTreeSet<Prefix> = never.entries().iter().map(|(prefix, _)| *prefix).collect();
         let touches_bans =

@@ -128,6 +128,16 @@ pub enum Notice {
     Fuse(Level),
     /// What no single source shows began, or is over.
     Alarm(Alarm),
+    /// A jail's budget for networks of neighbours does not hold all that would be worth it, of one family; said once
+    /// a day at most.
+    NoRoomToWiden {
+        /// Whose budget.
+        jail: JailName,
+        /// Of which family.
+        ipv4: bool,
+        /// How many innocents it is.
+        budget: u64,
+    },
 }
 
 /// How a jail reads records.

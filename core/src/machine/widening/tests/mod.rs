@@ -112,6 +112,11 @@ impl Host {
         nets.iter().map(ToString::to_string).collect()
     }
 
+    /// Those of one length.
+    fn nets_of(&self, len: u8) -> Vec<String> {
+        self.nets().into_iter().filter(|net| prefix(net).prefix_len() == len).collect()
+    }
+
     /// True if the kernel shuts the address out.
     fn is_shut_out(&self, addr: &str) -> bool {
         let addr: IpAddr = addr.parse().unwrap();

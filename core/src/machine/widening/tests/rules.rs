@@ -203,3 +203,93 @@ fn the_arithmetic_is_told() {
     let told = host.machine.widening(prefix("198.51.100.9"), host.time());
     assert_eq!((told[0].region, told[0].offenders.len()), (prefix("198.51.100.0/24"), 1));
 }
+
+/// So many attackers of one /56 after another: three make a network with 253 innocents.
+fn fill_with_networks_of_ipv6(host: &mut Host, networks: u16) {
+    for net in 0..networks {
+        (0..3).for_each(|at| host.attack(&format!("2001:db8:{net:x}:{at:x}::1")));
+    }
+}
+
+#[test]
+fn networks_of_ipv6_leave_the_budget_of_ipv4_alone() {
+    let mut host = Host::new(300);
+    fill_with_networks_of_ipv6(&mut host, 3);
+    assert_eq!(host.nets_of(56), ["2001:db8::/56"], "one has room");
+    ["185.165.29.69", "185.165.29.130", "185.165.29.200"].iter().for_each(|addr| host.attack(addr));
+    assert_eq!(host.nets_of(24), ["185.165.29.0/24"]);
+    let used = |net: &str| neighbours_of(&host).used(prefix(net));
+    assert_eq!((used("185.165.29.0/24"), used("2001:db8::/56")), (253, 253));
+}
+
+#[test]
+fn where_the_budget_is_short_better_evidence_takes_the_place_of_weaker() {
+    let mut host = Host::new(500);
+    ["198.51.100.1", "198.51.100.90", "198.51.100.170"].iter().for_each(|addr| host.attack(addr));
+    ["203.0.113.1", "203.0.113.90", "203.0.113.170", "203.0.113.250"]
+        .iter()
+        .for_each(|addr| host.attack(addr));
+    // 253 + 252 innocents are too many: three that were first give way to four.
+    assert_eq!(host.nets_of(24), ["203.0.113.0/24"]);
+    let ended = host.out.iter().filter_map(|effect| match effect {
+        Effect::Record(Record::Ended(ban, Ended::Narrowed, _)) => Some(ban.prefix.to_string()),
+        _ => None,
+    });
+    assert!(ended.collect::<Vec<_>>().contains(&"198.51.100.0/24".to_owned()));
+    assert!(host.is_shut_out("198.51.100.90") && !host.is_shut_out("198.51.100.91"), "single bans stay");
+    // Equal evidence takes nobody's place, and two close ones cost so little that they have room.
+    ["192.0.2.1", "192.0.2.90", "192.0.2.170", "192.0.2.250"].iter().for_each(|addr| host.attack(addr));
+    assert_eq!(host.nets_of(24), ["203.0.113.0/24"]);
+    ["192.0.2.2"].iter().for_each(|addr| host.attack(addr));
+    assert_eq!(host.nets_of(24), ["192.0.2.0/24"], "five beat four");
+}
+
+#[test]
+fn a_network_that_gave_way_keeps_its_best_part() {
+    let mut host = Host::new(260);
+    ["198.51.100.1", "198.51.100.2", "198.51.100.170"].iter().for_each(|addr| host.attack(addr));
+    assert_eq!(host.nets(), ["198.51.100.0/24"]);
+    let stronger = ["203.0.113.1", "203.0.113.90", "203.0.113.170", "203.0.113.250"];
+    stronger.iter().for_each(|addr| host.attack(addr));
+    assert_eq!(host.nets(), ["198.51.100.0/29", "203.0.113.0/24"]);
+    assert_eq!(neighbours_of(&host).used(prefix("203.0.113.0/24")), 252 + 6);
+}
+
+#[test]
+fn a_short_budget_is_said_once_a_day_and_family() {
+    let mut host = Host::new(300);
+    fill_with_networks_of_ipv6(&mut host, 4);
+    let said = |host: &Host| {
+        let said = host.out.iter().filter_map(|effect| match effect {
+            Effect::Say(Notice::NoRoomToWiden { ipv4, budget, .. }) => Some((*ipv4, *budget)),
+            _ => None,
+        });
+        said.collect::<Vec<_>>()
+    };
+    assert_eq!(said(&host), [(false, 300)]);
+    let short =
+        |host: &Host| host.machine.short_of_budget(host.time()).iter().map(|told| told.1).collect::<Vec<_>>();
+    assert_eq!(short(&host), [false]);
+    host.wait(DAY);
+    assert_eq!(short(&host), [false; 0]);
+    fill_with_networks_of_ipv6(&mut host, 4);
+    assert_eq!(said(&host), [(false, 300), (false, 300)]);
+    host.machine.set_widening([(sshd(), 100_000)]);
+    assert_eq!(short(&host), [false; 0]);
+}
+
+#[test]
+fn nothing_is_widened_over_a_network_that_this_host_is_in() {
+    let mut host = Host::new(widen::BUDGET);
+    ["43.229.53.13", "43.229.53.14"].iter().for_each(|addr| host.attack(addr));
+    (1..4).for_each(|at| host.attack(&format!("2001:db8:0:{at:x}::1")));
+    assert_eq!(host.nets_of(29).len() + host.nets_of(56).len(), 2);
+    let own = vec![prefix("43.229.53.12/30"), prefix("2001:db8::/48")];
+    host.never = NeverBan::default().with_networks(own);
+    host.machine.set_never(host.never.clone(), &mut host.out);
+    host.wait(0);
+    assert_eq!(host.nets_of(29).len() + host.nets_of(56).len(), 0, "{:?}", host.nets());
+    assert!(host.is_shut_out("43.229.53.13") && host.is_shut_out("2001:db8:0:1::1"), "single bans stay");
+    ["43.229.53.12", "43.229.53.9", "43.229.53.10"].iter().for_each(|addr| host.attack(addr));
+    assert_eq!(host.nets_of(30).len() + host.nets_of(28).len(), 0);
+}

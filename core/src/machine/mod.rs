@@ -302,7 +302,9 @@ impl Machine {
         let names: HashSet<&JailName> = self.judge.jails().iter().map(|jail| &jail.name).collect();
         let orphans =
             self.ledger.iter().filter(|ban| ban.origin == Origin::Local && !names.contains(&ban.jail));
-        let orphans: Vec<(Prefix, JailName)> = orphans.map(|ban| (ban.prefix, ban.jail.clone())).collect();
+        let mut orphans: Vec<(Prefix, JailName)> =
+            orphans.map(|ban| (ban.prefix, ban.jail.clone())).collect();
+        orphans.sort();
         let gone: Vec<Ban> =
             orphans.iter().flat_map(|(prefix, jail)| self.ledger.unban(*prefix, Some(jail))).collect();
         let now = self.now(now);

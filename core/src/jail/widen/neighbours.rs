@@ -233,12 +233,20 @@ impl Neighbours {
         if self.first_end.is_none_or(|first| first > now) {
             return Vec::new();
         }
-        let old = |offence: &Offence| offence.holds_until().is_over(now);
-        let gone = self.offenders.iter().filter(|(_, offence)| old(offence)).map(|(prefix, _)| *prefix);
-        let nets: Vec<Prefix> = gone.flat_map(|prefix| self.nets(prefix)).collect();
-        self.offenders.retain(|_, offence| !old(offence));
-        self.first_end =
-            self.offenders.values().filter_map(|offence| offence.holds_until().timestamp()).min();
+        let mut gone = Vec::new();
+        let mut first_end = None;
+        for (prefix, offence) in &self.offenders {
+            match offence.holds_until() {
+                End::At(at) if at <= now => gone.push(*prefix),
+                End::At(at) => first_end = first_end.into_iter().chain([at]).min(),
+                End::Never => {}
+            }
+        }
+        self.first_end = first_end;
+        let nets: Vec<Prefix> = gone.iter().flat_map(|prefix| self.nets(*prefix)).collect();
+        for prefix in gone {
+            self.offenders.remove(&prefix);
+        }
         nets
     }
 }

@@ -36,6 +36,7 @@ mod rescue;
 mod restart;
 mod restrict;
 mod rotation;
+mod scan;
 mod scope;
 mod sockets;
 mod stealth;

@@ -15,21 +15,16 @@ const DAYS: u64 = 60;
 
 /// From the start of the program to the last line of its report: reading, one policy, and the thirty of the curve.
 pub fn measure(table: &mut Table) {
-    let shapes: [(&str, &dyn Fn(&Path) -> std::io::Result<()>); 2] = [
-        ("1,300 sources", &|log| generate::auth_log_of_days(log, LINES, ATTACKERS, DAYS)),
-        ("one try each", &|log| generate::auth_log_of_single_tries(log, SOURCES, DAYS)),
-    ];
-    for (shape, write) in shapes {
-        let dir = scratch("rehearse");
-        let log = dir.join("auth.log");
-        write(&log).expect("auth.log is written");
-        measure_one(table, shape, &log.display().to_string());
-        std::fs::remove_dir_all(dir).expect("it is given back");
-    }
+    measure_one(table, "1,300 sources", |log| generate::auth_log_of_days(log, LINES, ATTACKERS, DAYS));
+    measure_one(table, "one try each", |log| generate::auth_log_of_single_tries(log, SOURCES, DAYS));
 }
 
-fn measure_one(table: &mut Table, shape: &str, log: &str) {
-    let (wall, cpu, output) = run(&["rehearse", "--json", log]);
+fn measure_one(table: &mut Table, shape: &str, write: impl Fn(&Path) -> std::io::Result<()>) {
+    let dir = scratch("rehearse");
+    let log = dir.join("auth.log");
+    write(&log).expect("auth.log is written");
+    let (wall, cpu, output) = run(&["rehearse", "--json", &log.display().to_string()]);
+    std::fs::remove_dir_all(dir).expect("it is given back");
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let attempts = answer["attempts"].as_u64().unwrap_or(0);
     let name = format!("rehearsal of 60 days with the curve, {shape}: CPU");

@@ -155,6 +155,41 @@ fn a_ban_by_hand_over_the_network_makes_a_widened_one_needless() {
 }
 
 #[test]
+fn a_ban_by_hand_that_comes_later_takes_the_place_of_the_network() {
+    let mut host = Host::new(widen::BUDGET);
+    ["221.194.44.219", "221.194.44.231"].iter().for_each(|addr| host.attack(addr));
+    assert_eq!(host.nets(), ["221.194.44.192/26"]);
+    host.ban_by_hand("221.194.44.0/24", "manual");
+    host.wait(0);
+    assert_eq!(host.nets(), ["221.194.44.0/24"]);
+    let narrowed = |effect: &Effect| match effect {
+        Effect::Record(Record::Ended(ban, Ended::Narrowed, _)) => Some(ban.prefix),
+        _ => None,
+    };
+    assert_eq!(host.out.iter().find_map(narrowed), Some(prefix("221.194.44.192/26")));
+    assert!(host.is_shut_out("221.194.44.1") && host.is_shut_out("221.194.44.219"));
+    assert_eq!(neighbours_of(&host).used(prefix("221.194.44.0/24")), 0);
+    // Who lifts it means all of it; who attacked stays banned.
+    host.unban("221.194.44.0/24");
+    host.attack("221.194.44.220");
+    assert_eq!(host.nets(), [""; 0]);
+    assert!(host.is_shut_out("221.194.44.219") && !host.is_shut_out("221.194.44.1"));
+}
+
+#[test]
+fn a_network_of_ipv6_narrows_when_its_evidence_ages() {
+    let mut host = Host::with_bantime(widen::BUDGET, 2);
+    (0..6).for_each(|at| host.attack(&format!("2001:db8:0:{:x}::1", (at / 3) << 8 | at)));
+    host.wait(6 * DAY);
+    (0..3).for_each(|at| host.attack(&format!("2001:db8:0:{:x}::1", 0x200 | at)));
+    assert_eq!(host.nets_of(48), ["2001:db8::/48"]);
+    host.wait(DAY);
+    assert_eq!((host.nets_of(48).len(), host.nets_of(56)), (0, vec!["2001:db8:0:200::/56".to_owned()]));
+    host.wait(DAY);
+    assert_eq!(host.nets_of(56), [""; 0]);
+}
+
+#[test]
 fn a_ban_by_hand_of_the_same_jail_and_network_stays() {
     let mut host = Host::new(widen::BUDGET);
     ["43.229.53.13", "43.229.53.14"].iter().for_each(|addr| host.attack(addr));

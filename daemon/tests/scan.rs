@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use serde_json::Value;
-
 use crate::lab::Place;
 
 /// What sshd writes of somebody who guesses, and of somebody who mistypes once.

@@ -108,6 +108,27 @@ fn explain_shows_the_arithmetic_of_both_families() {
 }
 
 #[test]
+fn a_budget_that_is_short_is_a_warning_with_its_cure() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "widen = 300\n");
+    for net in ["198.51.100", "10.66.1"] {
+        for (pid, last) in (0..).zip([3, 70, 200]) {
+            server.append(LOG, failed_lines(5000 + pid * 10, 3, "root", &format!("{net}.{last}")));
+        }
+    }
+    let warning = daemon.wait_for(SOON, "the warning", || {
+        let warnings = daemon.status()["warnings"].to_string();
+        warnings.contains("(IPv4) attack than may be banned with 300 innocent addresses").then_some(warnings)
+    });
+    assert!(warning.contains("a larger `widen` bans more of them; last at"), "{warning}");
+    let said = daemon.errors();
+    assert_eq!(said.matches("more networks of neighbours (IPv4) attack").count(), 1, "{said}");
+    assert!(daemon.lists("198.51.100.0/24") && !daemon.lists("10.66.1.0/24"), "{:?}", daemon.list());
+    let told = daemon.ask(&["explain", "10.66.1.9"]).out;
+    assert!(told.contains("that is too few: networks with the fewest innocents"), "{told}");
+}
+
+#[test]
 fn unban_of_a_neighbour_lifts_the_network_and_a_restart_knows_it() {
     let Some(mut scene) = Scene::new("") else { return };
     neighbours_attack(&scene);

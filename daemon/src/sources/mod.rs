@@ -12,6 +12,7 @@ mod file;
 mod follow;
 mod glob;
 mod journal;
+pub(crate) mod past;
 mod read;
 mod watch;
 

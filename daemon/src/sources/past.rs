@@ -1,4 +1,5 @@
-//! Files to scan: what they are by their content, and their bytes in pieces.
+//! Files as they lie there, for whoever reads what was written before: what they are by their content, and their bytes in
+//! pieces, unpacked.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -13,12 +14,13 @@ use pillory_core::filter::btmp::Layout;
 use pillory_core::time::Timestamp;
 
 use crate::clock;
-use crate::sources::MAX_LINE_BYTES;
 use crate::xz::{self, XzReader};
+
+use super::{MAX_LINE_BYTES, Wanted, expand, parts_of};
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// Lines.
     Text,
     /// Login records.
@@ -28,15 +30,15 @@ pub(super) enum Format {
 }
 
 /// A file that was looked at.
-pub(super) struct Opened {
-    pub(super) path: PathBuf,
-    pub(super) format: Format,
+pub(crate) struct Opened {
+    pub(crate) path: PathBuf,
+    pub(crate) format: Format,
     /// Its first bytes, unpacked.
-    pub(super) head: Vec<u8>,
+    pub(crate) head: Vec<u8>,
     /// Its size as it lies on disk.
-    pub(super) size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// When its first record happened; filled in later.
-    pub(super) first: Timestamp,
+    pub(crate) first: Timestamp,
     reader: Box<dyn Read>,
     raw: Rc<Cell<u64>>,
     changed: Option<Timestamp>,
@@ -57,8 +59,22 @@ const PACKED: [(&[u8], &str); 2] = [(b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzi
 /// Pieces are read in this size: a longest line fits, and the processor's cache still holds what was read.
 const PIECE_BYTES: usize = 128 * 1024;
 
+/// Where journald keeps its files.
+const JOURNALS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
+
+/// Every file that holds what is wanted, rotated parts too; directories of journals as they are.
+pub(crate) fn files_of(wanted: &Wanted) -> Vec<PathBuf> {
+    let all = match wanted {
+        Wanted::Lines(pattern) => expand(pattern).paths.iter().flat_map(|path| parts_of(path)).collect(),
+        Wanted::Btmp(path) => parts_of(path),
+        Wanted::Journal { directory: Some(directory), .. } => vec![directory.clone()],
+        Wanted::Journal { directory: None, .. } => JOURNALS.map(PathBuf::from).to_vec(),
+    };
+    all.into_iter().filter(|path: &PathBuf| path.exists()).collect()
+}
+
 /// Opens a file and finds out what it is.
-pub(super) fn open(path: &Path) -> Result<Opened, String> {
+pub(crate) fn open(path: &Path) -> Result<Opened, String> {
     let raw = Rc::new(Cell::new(0));
     if path == Path::new("-") {
         return look(path, Box::new(Counted { inner: io::stdin(), raw: Rc::clone(&raw) }), raw, None);
@@ -157,10 +173,15 @@ fn look(
     })
 }
 
+/// The last part of a path, for comparing with where services log.
+pub(crate) fn base_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// By content; a file whose beginning is damaged, by its name.
 fn login_records(path: &Path, head: &[u8]) -> Option<Layout> {
     let by_name = || {
-        let is_named = super::base_name(path).starts_with("btmp") && head.contains(&0);
+        let is_named = base_name(path).starts_with("btmp") && head.contains(&0);
         is_named.then(|| Layout::detect(head))
     };
     Layout::find(head).or_else(by_name)
@@ -184,13 +205,13 @@ impl Read for Broken {
 
 impl Opened {
     /// What the clock showed when the file was last written: it completes stamps without a year.
-    pub(super) fn clock(&self) -> Timestamp {
+    pub(crate) fn clock(&self) -> Timestamp {
         let now = clock::now();
         self.changed.map_or(now, |changed| changed.min(now))
     }
 
     /// Its bytes from the beginning.
-    pub(super) fn into_pieces(self) -> Pieces {
+    pub(crate) fn into_pieces(self) -> Pieces {
         Pieces {
             reader: Box::new(io::Cursor::new(self.head).chain(self.reader)),
             raw: self.raw,
@@ -206,7 +227,7 @@ impl Opened {
 }
 
 /// A file's bytes, cut where records end.
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     reader: Box<dyn Read>,
     raw: Rc<Cell<u64>>,
     buffer: Vec<u8>,
@@ -223,22 +244,22 @@ pub(super) struct Pieces {
 
 impl Pieces {
     /// Bytes read from disk so far.
-    pub(super) fn raw_bytes(&self) -> u64 {
+    pub(crate) fn raw_bytes(&self) -> u64 {
         self.raw.get()
     }
 
     /// Unpacked bytes read so far.
-    pub(super) fn plain_bytes(&self) -> u64 {
+    pub(crate) fn plain_bytes(&self) -> u64 {
         self.plain
     }
 
     /// Why not all of it could be read; asked when there is nothing more.
-    pub(super) fn trouble(&self) -> Option<&io::Error> {
+    pub(crate) fn trouble(&self) -> Option<&io::Error> {
         self.trouble.as_ref()
     }
 
     /// What is left behind the last whole record.
-    pub(super) fn rest_bytes(&self) -> usize {
+    pub(crate) fn rest_bytes(&self) -> usize {
         self.filled - self.handed
     }
 
@@ -263,7 +284,7 @@ impl Pieces {
     }
 
     /// The next whole records; what is left at the end is no record and dropped.
-    pub(super) fn records(&mut self, record_bytes: usize) -> Option<&[u8]> {
+    pub(crate) fn records(&mut self, record_bytes: usize) -> Option<&[u8]> {
         self.fill();
         let whole = self.filled - self.filled % record_bytes;
         if whole == 0 {
@@ -275,7 +296,7 @@ impl Pieces {
 
     /// The next whole lines with their newlines; at the end a line without one. A line that is longer than
     /// [`MAX_LINE_BYTES`] is cut there and ends its piece.
-    pub(super) fn lines(&mut self) -> Option<&[u8]> {
+    pub(crate) fn lines(&mut self) -> Option<&[u8]> {
         loop {
             self.fill();
             if self.filled == 0 {

@@ -16,7 +16,8 @@ pub(crate) mod past;
 mod read;
 mod watch;
 
-pub(crate) use follow::parts_of;
+pub(crate) use follow::is_named_packed;
+use follow::parts_of;
 pub(crate) use glob::expand;
 pub(crate) use journal::offline;
 

@@ -3,8 +3,8 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileTypeExt;
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -37,6 +37,8 @@ pub(crate) struct Opened {
     pub(crate) head: Vec<u8>,
     /// Its size as it lies on disk.
     pub(crate) size: Option<u64>,
+    /// It begins only somewhere within the file.
+    pub(crate) is_cut: bool,
     /// When its first record happened; filled in later.
     pub(crate) first: Timestamp,
     reader: Box<dyn Read>,
@@ -73,6 +75,51 @@ pub(crate) fn files_of(wanted: &Wanted) -> Vec<PathBuf> {
     all.into_iter().filter(|path: &PathBuf| path.exists()).collect()
 }
 
+/// A log's parts that were written to at `since` or later, the newest first, each with the time of its last change.
+///
+/// Who could not have written the log itself must teach nothing by a file beside it: a part counts if it belongs to
+/// root or to the log's owner, and if others can write to it no more than to the log.
+pub(crate) fn recent_parts(log: &Path, since: Timestamp) -> Vec<(PathBuf, Timestamp)> {
+    let own = std::fs::metadata(log).ok();
+    let is_writable = |of: &std::fs::Metadata| of.mode() & 0o002 != 0;
+    let is_as_good = |of: &std::fs::Metadata| {
+        let owners = [Some(0), own.as_ref().map(std::fs::Metadata::uid)];
+        owners.contains(&Some(of.uid())) && (!is_writable(of) || own.as_ref().is_some_and(is_writable))
+    };
+    let mut parts: Vec<(PathBuf, Timestamp)> = parts_of(log)
+        .into_iter()
+        .filter_map(|path| {
+            let meta = std::fs::metadata(&path).ok().filter(is_as_good)?;
+            let changed = changed(&meta)?;
+            (changed >= since).then_some((path, changed))
+        })
+        .collect();
+    parts.sort_by_key(|(_, changed)| std::cmp::Reverse(*changed));
+    parts
+}
+
+/// As [`open`], but of a log that is not packed the last `most` bytes only: it may begin within a line.
+pub(crate) fn open_last(path: &Path, most: u64) -> Result<Opened, String> {
+    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    let meta = file.metadata().map_err(|error| error.to_string())?;
+    if !meta.is_file() || meta.len() <= most {
+        return open(path);
+    }
+    let mut magic = [0; 6];
+    file.read_exact_at(&mut magic, 0).map_err(|error| error.to_string())?;
+    let is_packed = magic.starts_with(GZIP_MAGIC)
+        || magic.starts_with(xz::MAGIC)
+        || PACKED.iter().any(|(begin, _)| magic.starts_with(begin));
+    if is_packed {
+        return open(path);
+    }
+    let raw = Rc::new(Cell::new(0));
+    file.seek(io::SeekFrom::End(-i64::try_from(most).unwrap_or(i64::MAX)))
+        .map_err(|error| error.to_string())?;
+    let opened = look(path, Box::new(Counted { inner: file, raw: Rc::clone(&raw) }), raw, Some(&meta))?;
+    Ok(Opened { is_cut: true, ..opened })
+}
+
 /// Opens a file and finds out what it is.
 pub(crate) fn open(path: &Path) -> Result<Opened, String> {
     let raw = Rc::new(Cell::new(0));
@@ -107,6 +154,7 @@ fn directory(path: &Path, raw: Rc<Cell<u64>>) -> Result<Opened, String> {
         format: Format::Journal,
         head: Vec::new(),
         size: None,
+        is_cut: false,
         first: Timestamp::default(),
         reader: Box::new(io::empty()),
         raw,
@@ -156,21 +204,25 @@ fn look(
     } else {
         Format::Text
     };
-    let changed = meta.and_then(|meta| meta.modified().ok()).and_then(|at| {
-        let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
-    });
+    let changed = meta.and_then(changed);
     let size = meta.map(std::fs::Metadata::len);
     Ok(Opened {
         path: path.to_owned(),
         format,
         head,
         size,
+        is_cut: false,
         first: Timestamp::default(),
         reader,
         raw,
         changed,
     })
+}
+
+/// When a file was changed last.
+fn changed(meta: &std::fs::Metadata) -> Option<Timestamp> {
+    let since = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
 }
 
 /// The last part of a path, for comparing with where services log.

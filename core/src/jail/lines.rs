@@ -178,7 +178,7 @@ impl Judge {
     fn line_ban(&self, jail: &Jail, rules: &LineRules, prefix: Prefix, tally: Tally) -> Decision {
         let chance = || self.past.chance(prefix, tally.last);
         let bantime = rules.growth.as_ref().map_or(rules.bantime, |growth| {
-            growth.bantime(rules.bantime, self.earlier(jail, prefix), chance())
+            growth.bantime(rules.bantime, self.earlier(jail, prefix, tally.last), chance())
         });
         let plural = if tally.retry == 1 { "failure" } else { "failures" };
         let reason = match tally.last.since(tally.first) {

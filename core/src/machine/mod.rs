@@ -126,6 +126,8 @@ pub enum Notice {
     Spared(Box<Alert>),
     /// The fuse withholds this from now on.
     Fuse(Level),
+    /// So many bans are in force that a new one takes the place of another; said once.
+    Full(usize),
     /// What no single source shows began, or is over.
     Alarm(Alarm),
 }
@@ -182,6 +184,7 @@ pub struct Machine {
     alerts: alerts::Alerts,
     fuse: Fuse,
     withheld: alerts::Withheld,
+    full_said: bool,
     now: Timestamp,
 }
 
@@ -219,6 +222,7 @@ impl Machine {
             alerts: alerts::Alerts::default(),
             fuse: Fuse::default(),
             withheld: alerts::Withheld::new(),
+            full_said: false,
             now: Timestamp::default(),
         }
     }

@@ -212,10 +212,12 @@ impl Engine {
                 logging::spared_words(alert)
             )
         });
+        let ledger = &self.machine.ledger;
+        let full = (ledger.len() >= ledger.most()).then(|| logging::full_words(ledger.most()));
         let fuse = self.machine.fuse();
         let blown = (fuse.level() > Level::Closed)
             .then(|| format!("{}; {} withheld so far", logging::fuse_words(fuse.level()), fuse.withheld()));
-        alerts.chain(blown).collect()
+        alerts.chain(blown).chain(full).collect()
     }
 
     /// Whom the jail's commands have banned who is no address.

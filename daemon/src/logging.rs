@@ -282,6 +282,6 @@ fn append(line: &str) {
     if let Err(error) = written
         && !had_failed
     {
-        warn!(path = %path.display(), %error, "cannot write bans to fail2ban's log; jails that count them see none");
+        warn!(path = %path.display(), %error, "cannot write bans to fail2ban's log; who counts them there sees none");
     }
 }

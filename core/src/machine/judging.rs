@@ -190,10 +190,13 @@ impl Machine {
         }
         let widens = self.offended(&decision);
         if !decision.until.is_over(now) {
-            let (prefix, name) = (decision.prefix, decision.jail.clone());
-            self.ban(decision, out);
+            let (prefix, name, since) = (decision.prefix, decision.jail.clone(), decision.since);
+            let is_made = self.ban(decision, out);
             if widens {
                 self.widen(&name, prefix, now, out);
+            }
+            if is_made {
+                self.recount((prefix, &name), since, now, out);
             }
         }
     }

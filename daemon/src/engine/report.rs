@@ -175,7 +175,7 @@ impl Engine {
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
         warnings.extend(self.readers.warnings.iter().cloned());
         warnings.extend(self.hooks.troubles());
-        warnings.extend(self.facts.unresolved.iter().cloned());
+        warnings.extend(self.facts.troubles.iter().cloned());
         warnings.extend(self.stream_troubles());
         warnings.extend(self.withheld());
         warnings.extend(self.trial_warning());

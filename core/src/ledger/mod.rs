@@ -65,7 +65,7 @@ impl Lengths {
 }
 
 /// So many bans are in force at once, in some 400 MB with all that belongs to them; the kernel's sets have no limit of their own. Beyond it a new ban
-/// takes the place of another, see [`Ledger::weakest`].
+/// takes the place of another, see [`Ledger::weakest`]. A restart takes over what the store holds, even if it is more.
 pub const MOST: usize = 1_000_000;
 
 /// How easily a ban gives way to another: the lower, the sooner.

@@ -142,6 +142,18 @@ impl PastBans {
         }
     }
 
+    /// Takes one ban of `prefix` by `jail` back: it should not have been.
+    pub fn undo(&mut self, prefix: Prefix, jail: &JailName) {
+        let key = self.place_of(jail).map(|at| (at, prefix));
+        if let Some(count) = key.and_then(|key| self.by_jail.get_mut(&key)) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(past) = self.bans.get_mut(&prefix) {
+            past.all = past.all.saturating_sub(1);
+            past.standing = past.standing.saturating_sub(1);
+        }
+    }
+
     fn place_of(&self, jail: &JailName) -> Option<u16> {
         let at = self.jails.iter().position(|known| known == jail)?;
         u16::try_from(at).ok()

@@ -230,8 +230,8 @@ fn the_cover_of_a_million_offenders_keeps_to_its_budget_and_takes_no_more_room_t
     let scattered: Vec<u32> = (0..ROOM).map(|_| anywhere()).collect();
     let mut net = 0;
     let mut eight_a_net = |at: usize| {
-        net = if at % 8 == 0 { anywhere() & 0xffff_ff00 } else { net };
-        net | at as u32 * 37 & 0xff
+        net = if at.is_multiple_of(8) { anywhere() & 0xffff_ff00 } else { net };
+        net | (at as u32 * 37) & 0xff
     };
     let grouped: Vec<u32> = (0..ROOM).map(&mut eight_a_net).collect();
     let dense: Vec<u32> = (0..ROOM as u32).map(|at| 0x0a00_0000 + at * 3).collect();

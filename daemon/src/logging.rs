@@ -127,6 +127,7 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
         }
         Notice::Fuse(Level::Closed) => info!("the fuse is closed again: new bans are made"),
         Notice::Fuse(level) => warn!("{}", fuse_words(*level)),
+        Notice::Full(most) => warn!("{}", full_words(*most)),
         Notice::Alarm(alarm) if is_over(alarm) => info!("{}", alarm_words(alarm)),
         Notice::Alarm(alarm) => warn!("{}", alarm_words(alarm)),
         Notice::NoRoomToWiden { jail, ipv4, budget } => warn!("{}", no_room_words(jail, *ipv4, *budget)),
@@ -184,11 +185,21 @@ pub(crate) fn fuse_words(level: Level) -> &'static str {
     }
 }
 
+/// What becomes of new bans where there are too many.
+pub(crate) fn full_words(most: usize) -> String {
+    format!(
+        "{most} bans are in force, and there is no room for more: a new one takes the place of the jails' ban that ends \
+         first, then of one from a list; `pillory list` shows them, `widen` bans networks in the place of many, and a \
+         shorter bantime makes room"
+    )
+}
+
 fn how_ended(how: Ended) -> &'static str {
     match how {
         Ended::Expired => "bantime is over",
         Ended::Lifted => "by hand",
         Ended::Narrowed => "what is known now asks for another network, or for none",
+        Ended::Displaced => "there was no room for it beside bans that end later",
     }
 }
 
@@ -281,6 +292,6 @@ fn append(line: &str) {
     if let Err(error) = written
         && !had_failed
     {
-        warn!(path = %path.display(), %error, "cannot write bans to fail2ban's log; jails that count them see none");
+        warn!(path = %path.display(), %error, "cannot write bans to fail2ban's log; who counts them there sees none");
     }
 }

@@ -130,10 +130,11 @@ impl Judge {
     }
 
     /// How many bans a source had before, as far as they lengthen those of this jail.
-    pub(super) fn earlier(&self, jail: &Jail, source: Prefix) -> u32 {
+    pub(super) fn earlier(&self, jail: &Jail, source: Prefix, when: Timestamp) -> u32 {
         match jail.growth() {
             Some(growth) if !growth.overalljails => self.past.count_of(source, &jail.name),
-            _ => self.past.count(source),
+            Some(_) => self.past.all(source),
+            None => self.past.standing(source, when),
         }
     }
 
@@ -153,7 +154,7 @@ impl Judge {
     fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
         let jitters = self.secret.as_ref().filter(|_| jail.policy.jitter.0 > 0);
         let shift = jitters.map_or(0, |secret| {
-            let key = format!("{subject} {} {}", jail.name, self.past.count(subject));
+            let key = format!("{subject} {} {}", jail.name, self.past.all(subject));
             secret.shift(&key, jail.policy.jitter)
         });
         jail.policy.threshold(shift)
@@ -171,7 +172,7 @@ impl Judge {
         let (tries, reason) = evidence(&failures, when);
         self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
         // Bots of a campaign come back: their first ban is as long as the second of others.
-        let earlier = self.earlier(jail, subject) + u32::from(standing == Standing::Member);
+        let earlier = self.earlier(jail, subject, when) + u32::from(standing == Standing::Member);
         let bantime = match jail.growth() {
             None => jail.policy.bantime.step(earlier),
             Some(growth) => {

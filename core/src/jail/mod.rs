@@ -17,6 +17,7 @@ pub mod policy;
 pub mod proxies;
 pub mod rate;
 pub mod replay;
+mod room;
 pub mod secret;
 mod spared;
 pub mod stealth;

@@ -10,6 +10,7 @@ use crate::event::{JailName, Points};
 use crate::hash::FastMap;
 use crate::time::{Span, Timestamp};
 
+use super::room::make_room;
 use super::trust;
 
 /// How long nobody may have logged in before failures of regular places look like an outage.
@@ -75,8 +76,7 @@ impl Guard {
     ) -> Option<Change> {
         let logins = self.jails.entry(jail.clone()).or_default();
         if logins.places.len() >= MAX_PLACES && !logins.places.contains_key(&addr) {
-            let oldest = logins.places.iter().min_by_key(|(_, place)| place.last).map(|(addr, _)| *addr);
-            oldest.and_then(|addr| logins.places.remove(&addr));
+            make_room(&mut logins.places, |_, place| place.last);
         }
         let place = logins.places.entry(addr).or_insert(Regular { first: when, last: when });
         (place.first, place.last) = (place.first.min(when), place.last.max(when));

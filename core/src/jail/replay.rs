@@ -78,6 +78,7 @@ impl Judge {
             Turn::Began => {
                 banned.prefixes.insert((past.prefix, &past.jail));
                 banned.lens.insert(past.prefix.prefix_len());
+                self.recount(past, banned);
                 if let Some(index) = self.index_of(&past.jail) {
                     if let Some(rates) = self.rates_of(index) {
                         rates.take(&Subject::Net(past.prefix));
@@ -92,6 +93,17 @@ impl Judge {
             }
             Turn::Expired => {
                 banned.prefixes.remove(&(past.prefix, &past.jail));
+            }
+        }
+    }
+
+    /// A jail that counts bans counts this one, unless it had banned its source itself.
+    fn recount(&mut self, past: &PastBan, banned: &Banned<'_>) {
+        for index in self.counting_bans_of(&past.jail) {
+            let is_banned =
+                self.jails.get(usize::from(index)).is_some_and(|jail| banned.holds(past.prefix, &jail.name));
+            if let Some(rates) = self.rates_of(index).filter(|_| !is_banned) {
+                rates.count(&Subject::Net(past.prefix), past.time);
             }
         }
     }

@@ -3,16 +3,19 @@
 //! A known place is judged mildly: each failure counts one point at most, and its first ban is short. A place is an
 //! IPv4 address or an IPv6 /64, within which hosts change their addresses daily.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use crate::hash::FastMap;
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
+
+use super::room::make_room;
 
 /// Good logins of the last [`MEMORY`].
 #[derive(Debug, Default)]
 pub struct Trust {
-    places: HashMap<IpAddr, (Timestamp, Option<String>)>,
+    places: FastMap<IpAddr, (Timestamp, Option<String>)>,
     /// The same addresses, in order: whose network is asked for.
     sorted: BTreeSet<IpAddr>,
 }
@@ -26,11 +29,8 @@ impl Trust {
     /// Notes a good login.
     pub fn good_login(&mut self, addr: IpAddr, user: Option<&str>, when: Timestamp) {
         if self.places.len() >= MAX_PLACES && !self.places.contains_key(&addr) {
-            let oldest = self.places.iter().min_by_key(|(_, (time, _))| *time).map(|(addr, _)| *addr);
-            if let Some(addr) = oldest {
-                self.places.remove(&addr);
-                self.sorted.remove(&addr);
-            }
+            make_room(&mut self.places, |_, (time, _)| *time);
+            self.sorted.retain(|addr| self.places.contains_key(addr));
         }
         self.sorted.insert(addr);
         let entry = self.places.entry(addr).or_insert((when, None));
@@ -92,5 +92,22 @@ impl Trust {
     pub fn sweep(&mut self, now: Timestamp) {
         self.places.retain(|_, (time, _)| now.since(*time) < MEMORY);
         self.sorted.retain(|addr| self.places.contains_key(addr));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_table_forgets_the_oldest_logins_and_its_order_with_them() {
+        let mut trust = Trust::default();
+        let at = |number: u32| (IpAddr::from(number.to_be_bytes()), Timestamp::from_secs(number.into()));
+        for (addr, when) in (1..=120_000).map(at) {
+            trust.good_login(addr, None, when);
+        }
+        let now = at(120_000).1;
+        assert!(trust.places.len() <= MAX_PLACES && trust.sorted.len() == trust.places.len());
+        assert!(!trust.is_known_place(at(1).0, now) && trust.is_known_place(at(119_999).0, now));
     }
 }

@@ -7,6 +7,7 @@ use crate::time::{Span, Timestamp};
 
 use super::JailIndex;
 use super::policy::Policy;
+use super::room::make_room;
 
 /// One counted failure inside a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +44,12 @@ impl Windows {
     /// Adds a failure and returns the points that stand now. Failures older than `findtime` before it are dropped.
     pub fn add(&mut self, jail: JailIndex, source: Prefix, failure: Failure, policy: &Policy) -> Points {
         if self.sources.len() >= self.max_tracked && !self.sources.contains_key(&(jail, source)) {
-            self.evict();
+            make_room(&mut self.sources, |_, failures| {
+                (sum(failures).0, failures.last().map(|last| last.time))
+            });
         }
-        let failures = self.sources.entry((jail, source)).or_default();
+        // Most sources fail once; a growing vector would begin with room for four.
+        let failures = self.sources.entry((jail, source)).or_insert_with(|| Vec::with_capacity(1));
         // Lines may arrive slightly out of order; the window stays sorted by time.
         let at = failures.partition_point(|known| known.time <= failure.time);
         failures.insert(at, failure);
@@ -131,18 +135,6 @@ impl Windows {
                 Some(((new, source), failures))
             })
             .collect();
-    }
-
-    /// Makes room: drops the sixteenth of all sources that matters least.
-    fn evict(&mut self) {
-        let rank = |failures: &[Failure]| (sum(failures).0, failures.last().map(|last| last.time));
-        let mut ranks: Vec<_> = self.sources.iter().map(|(key, failures)| (rank(failures), *key)).collect();
-        let count = ranks.len() / 16 + 1;
-        let at = count.min(ranks.len().saturating_sub(1));
-        ranks.select_nth_unstable(at);
-        for (_, key) in ranks.into_iter().take(count) {
-            self.sources.remove(&key);
-        }
     }
 }
 

@@ -130,6 +130,8 @@ pub enum Notice {
     Spared(Box<Alert>),
     /// The fuse withholds this from now on.
     Fuse(Level),
+    /// So many bans are in force that a new one takes the place of another; said once.
+    Full(usize),
     /// What no single source shows began, or is over.
     Alarm(Alarm),
     /// A jail's budget for networks of neighbours does not hold all that would be worth it, of one family; said once
@@ -196,6 +198,7 @@ pub struct Machine {
     alerts: alerts::Alerts,
     fuse: Fuse,
     withheld: alerts::Withheld,
+    full_said: bool,
     now: Timestamp,
 }
 
@@ -233,6 +236,7 @@ impl Machine {
             alerts: alerts::Alerts::default(),
             fuse: Fuse::default(),
             withheld: alerts::Withheld::new(),
+            full_said: false,
             now: Timestamp::default(),
         }
     }

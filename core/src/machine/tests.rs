@@ -1,10 +1,10 @@
 use super::*;
-use crate::event::Scope;
+use crate::event::{Origin, Scope};
 use crate::jail::names::Names;
 use crate::jail::never::{NeverBan, Why};
 use crate::ledger::{Element, Installed};
 use crate::net::PrefixSet;
-use crate::time::End;
+use crate::time::{End, Span};
 
 fn machine() -> Machine {
     let names = Names::new(HashSet::new(), HashSet::new(), false);
@@ -41,4 +41,77 @@ fn what_is_in_the_kernel_becomes_bans_but_for_who_is_never_banned() {
     assert_eq!(gone(&mut machine, 2_000), 1);
     assert_eq!(gone(&mut machine, 1_000 + 86_400), 1);
     assert_eq!(machine.ledger.len(), 1);
+}
+
+fn ban(number: u8, origin: Origin, secs: u64) -> Ban {
+    let prefix = Prefix::host(IpAddr::from([192, 0, 2, number]));
+    let now = Timestamp::from_secs(1_000);
+    let until = End::At(now + Span::from_secs(secs));
+    let jail = JailName::new(if origin == Origin::Manual { "manual" } else { "sshd" }).unwrap();
+    Machine::manual_ban(prefix, jail, now, until, (String::new(), origin))
+}
+
+/// A machine with room for three bans, which jails made: of .1 for 100 s, of .2 for 200 s, of .3 for 300 s.
+fn full() -> Machine {
+    let mut machine = machine();
+    machine.ledger.set_most(3);
+    let bans = (1..=3).map(|number| ban(number, Origin::Local, u64::from(number) * 100)).collect();
+    assert_eq!(machine.ban_all(bans, &mut Vec::new()), 3);
+    machine
+}
+
+fn gone(out: &[Effect]) -> Vec<(String, Ended)> {
+    let ended = out.iter().filter_map(|effect| match effect {
+        Effect::Record(Record::Ended(ban, how, _)) => Some((ban.prefix.short(), *how)),
+        _ => None,
+    });
+    ended.collect()
+}
+
+fn says_full(out: &[Effect]) -> usize {
+    out.iter().filter(|effect| matches!(effect, Effect::Say(Notice::Full(3)))).count()
+}
+
+#[test]
+fn without_room_a_new_ban_takes_the_place_of_the_one_that_ends_first_and_that_is_said_once() {
+    let mut machine = full();
+    let mut out = Vec::new();
+    assert!(machine.ban(ban(4, Origin::Local, 50), &mut out));
+    assert!(machine.ban(ban(5, Origin::Manual, 50), &mut out));
+    let displaced = |addr: &str| (addr.to_owned(), Ended::Displaced);
+    assert_eq!(gone(&out), [displaced("192.0.2.1"), displaced("192.0.2.4")]);
+    assert_eq!((machine.ledger.len(), says_full(&out)), (3, 1));
+    let kernel: BTreeSet<String> =
+        machine.projection().elements().map(|(element, _)| element.prefix.short()).collect();
+    assert_eq!(kernel, ["192.0.2.2", "192.0.2.3", "192.0.2.5"].map(str::to_owned).into());
+}
+
+#[test]
+fn without_room_a_list_displaces_nobody_and_nothing_displaces_a_ban_by_hand() {
+    let mut machine = full();
+    let mut out = Vec::new();
+    assert!(!machine.ban(ban(4, Origin::Import, 9_000), &mut out));
+    machine.unban(None, None, Timestamp::from_secs(1_000), &mut Vec::new());
+    machine.ban_all((1..=3).map(|number| ban(number, Origin::Manual, 100)).collect(), &mut out);
+    assert!(!machine.ban(ban(5, Origin::Local, 100), &mut out));
+    assert_eq!((gone(&out), machine.ledger.len()), (Vec::new(), 3));
+}
+
+#[test]
+fn a_ban_that_changes_nothing_or_lengthens_its_like_needs_no_room() {
+    let mut machine = full();
+    let mut out = Vec::new();
+    assert!(!machine.ban(ban(2, Origin::Local, 150), &mut out));
+    assert!(machine.ban(ban(2, Origin::Local, 250), &mut out));
+    assert_eq!((gone(&out), says_full(&out)), (Vec::new(), 0));
+}
+
+#[test]
+fn it_is_said_again_after_there_was_room() {
+    let mut machine = full();
+    let mut out = Vec::new();
+    machine.ban(ban(4, Origin::Local, 500), &mut out);
+    machine.tick(Timestamp::from_secs(1_300), &mut Vec::new());
+    machine.ban_all((5..=9).map(|number| ban(number, Origin::Local, 500)).collect(), &mut out);
+    assert_eq!(says_full(&out), 2);
 }

@@ -227,6 +227,9 @@ impl Machine {
         }
         for ban in wanted {
             let net = ban.prefix;
+            if self.until_of(net, jail).is_none() && !self.admits(&ban, out) {
+                continue;
+            }
             if let Some(ban) = self.ledger.ban(ban) {
                 dirty.insert(net);
                 self.count_net(&ban);

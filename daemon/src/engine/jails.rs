@@ -34,8 +34,8 @@ pub(crate) struct Facts {
     pub(crate) accounts: Option<HashSet<String>>,
     /// Every name that is followed, with the addresses that it is known to have.
     pub(crate) named: Vec<(String, IpAddr)>,
-    /// What is wrong with those names, in words.
-    pub(crate) unresolved: Vec<String>,
+    /// What is wrong with those names, or left out of the rest, in words.
+    pub(crate) troubles: Vec<String>,
 }
 
 /// A jail with one of its readers.

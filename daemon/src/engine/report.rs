@@ -177,7 +177,7 @@ impl Engine {
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
         warnings.extend(self.readers.warnings.iter().cloned());
         warnings.extend(self.hooks.troubles());
-        warnings.extend(self.facts.unresolved.iter().cloned());
+        warnings.extend(self.facts.troubles.iter().cloned());
         warnings.extend(self.stream_troubles());
         warnings.extend(self.withheld());
         warnings.extend(self.trial_warning());
@@ -220,10 +220,12 @@ impl Engine {
                 logging::spared_words(alert)
             )
         });
+        let ledger = &self.machine.ledger;
+        let full = (ledger.len() >= ledger.most()).then(|| logging::full_words(ledger.most()));
         let fuse = self.machine.fuse();
         let blown = (fuse.level() > Level::Closed)
             .then(|| format!("{}; {} withheld so far", logging::fuse_words(fuse.level()), fuse.withheld()));
-        alerts.chain(blown).collect()
+        alerts.chain(blown).chain(full).collect()
     }
 
     /// Whom the jail's commands have banned who is no address.
@@ -278,7 +280,8 @@ impl Engine {
             "points": points.collect::<Vec<_>>(),
             "never_banned": never,
             "widening": self.machine.widening(prefix, now).iter().map(widening).collect::<Vec<_>>(),
-            "earlier_bans": judge.past.count(subject),
+            "earlier_bans": judge.past.all(subject),
+            "standing_bans": judge.past.standing(subject, now),
             "findtime_s": by_jail(judge, |jail| json!(jail.policy.findtime.secs())),
             "maxretry": by_jail(judge, |jail| json!(f64::from(jail.policy.maxretry.0) / 100.0)),
             "last_good_login": login.map(|(at, user)| json!({"time": stamp(at), "user": user})),

@@ -73,7 +73,7 @@ pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restore
 /// What became of bans since `since`, and the bans that lasted longer.
 fn turns(db: &Connection, since: Timestamp) -> rusqlite::Result<Vec<PastBan>> {
     let mut jails = JailNames::default();
-    let from = "FROM history WHERE (what IN ('unban', 'expire', 'narrow') AND time > ?1)
+    let from = "FROM history WHERE (what IN ('unban', 'expire', 'narrow', 'displace') AND time > ?1)
         OR (what = 'ban' AND origin = 'local' AND (until IS NULL OR until > ?1)) ORDER BY time, id";
     all(db, "time, prefix, jail, what", from, &[since.millis()], |row| {
         let (prefix, jail, what): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
@@ -171,7 +171,8 @@ pub(crate) struct Wanted {
 pub(crate) struct HistoryRow {
     /// When.
     pub(crate) time: Timestamp,
-    /// `ban`, `unban` (by hand), `expire`, or `narrow` (a network of neighbours gave way to another one or to none).
+    /// `ban`, `unban` (by hand), `expire`, `narrow` (a network of neighbours gave way to another one or to none), or
+    /// `displace` (there was no room for it).
     pub(crate) what: String,
     /// Whom.
     pub(crate) prefix: Prefix,
@@ -312,7 +313,7 @@ pub(crate) fn began(
     let since: Option<i64> = rows.query_map([prefix.as_str(), jail], |row| row.get(0))?.next().transpose()?;
     let Some(since) = since else { return Ok(None) };
     let sql = "SELECT max(time) FROM history
-        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire', 'narrow') AND time <= ?3";
+        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire', 'narrow', 'displace') AND time <= ?3";
     let before: Option<i64> = db.query_row(sql, (prefix, jail, since), |row| row.get(0))?;
     Ok(Some((Timestamp::from_millis(since), before.map(Timestamp::from_millis))))
 }

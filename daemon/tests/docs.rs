@@ -93,7 +93,8 @@ fn drills() -> Vec<&'static str> {
 #[test]
 fn every_drill_names_a_test_that_there_is() {
     let own = std::env::current_exe().expect("this program has a path");
-    let listed = Command::new(own).args(["--list", "--format", "terse"]).output().expect("it lists its tests");
+    let listed =
+        Command::new(own).args(["--list", "--format", "terse"]).output().expect("it lists its tests");
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let there: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     let drills = drills();

@@ -20,6 +20,8 @@ pub mod replay;
 pub mod secret;
 mod spared;
 pub mod stealth;
+#[cfg(test)]
+mod testing;
 pub mod trust;
 pub mod widen;
 pub mod window;

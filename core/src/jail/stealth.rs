@@ -4,7 +4,8 @@
 //! day are the rarest and gravest sign: somebody knows the names. A `Watch` sums up strangers above what is usual
 //! (CUSUM; sequential change detection on failures of valid users after Javed and Paxson, CCS 2013) and raises an
 //! alarm at [`ALARM`]. A stranger who then gets in was a person who mistypes, and is taken back; if that happens
-//! while an alarm is on, a password may have been guessed, and people are told of that too.
+//! while an alarm is on, a password may have been guessed, and people are told of that too, also if it was before the attack was
+//! noticed.
 //!
 //! What is usual is learnt from strangers who never got in, while no alarm is on, and never beyond [`CEILING`] and as
 //! many as did get in: those are people, and only people's number makes room for more. So nobody who fails patiently
@@ -55,6 +56,9 @@ const GROWN: usize = 7;
 /// So many strangers are kept a jail; the oldest are forgotten first.
 const MAX_STRANGERS: usize = 4_096;
 
+/// So many logins from new places are remembered, for an attack that has not been noticed yet.
+const MAX_LOGINS: usize = 64;
+
 /// So many accounts are named.
 const MAX_NAMED: usize = 5;
 
@@ -76,7 +80,7 @@ pub enum Change {
     Began(JailName, Attack),
     /// They still are, from twice as many places as when it was told last.
     Grew(JailName, Attack),
-    /// Somebody logged in, during an alarm or soon after, from where nobody did before, to an account that was tried.
+    /// Somebody logged in, during an attack or soon after, from where nobody did before, to an account that was tried.
     GotIn {
         /// Where.
         jail: JailName,
@@ -89,7 +93,7 @@ pub enum Change {
     Ended(JailName),
 }
 
-/// A place that failed at an account in use.
+/// A place that failed at an account in use, or from where somebody got in for the first time.
 #[derive(Debug, Clone)]
 struct Stranger {
     when: Timestamp,
@@ -123,6 +127,8 @@ struct Watch {
     strangers: VecDeque<Stranger>,
     /// The places of the strangers.
     places: FastSet<Prefix>,
+    /// Logins from new places.
+    logins: VecDeque<Stranger>,
     /// The last stranger who came during an alarm or brought it about.
     suspect: Option<Timestamp>,
     alarm: Option<Alarm>,
@@ -158,9 +164,7 @@ impl Stealth {
         if !raises {
             watch.score = 0.0;
         } else if watch.alarm.is_none() && watch.score >= ALARM {
-            let fewest = watch.strangers.len();
-            watch.alarm = Some(Alarm { since: watch.rising, told: when, fewest });
-            changes.extend(watch.attack().map(|attack| Change::Began(jail.clone(), attack)));
+            changes.extend(watch.begin(jail, when));
         }
         changes.extend(watch.grew(when).map(|attack| Change::Grew(jail.clone(), attack)));
         if watch.alarm.is_some() {
@@ -183,13 +187,20 @@ impl Stealth {
         if watch.pass(when) {
             changes.push(Change::Ended(jail.clone()));
         }
+        let login = Stranger { when, place, user: user.into() };
         let is_suspicious = !is_known && watch.suspect.is_some_and(|last| when.since(last) < DAY);
-        if is_suspicious && watch.strangers.iter().any(|stranger| stranger.user == user) {
-            changes.push(Change::GotIn { jail: jail.clone(), place, user: user.into() });
-        } else if watch.places.remove(&place) {
+        if is_suspicious && watch.is_tried(user) {
+            changes.push(login.got_in(jail));
+            return changes;
+        }
+        if watch.places.remove(&place) {
             watch.strangers.retain(|stranger| stranger.place != place);
             watch.score = (watch.score - 1.0).max(0.0);
             watch.back += 1.0;
+        }
+        if !is_known {
+            watch.logins.truncate(MAX_LOGINS - 1);
+            watch.logins.push_front(login);
         }
         changes
     }
@@ -206,6 +217,12 @@ impl Stealth {
             false => watch.grew(now).map(|attack| Change::Grew(jail.clone(), attack)),
         };
         self.jails.iter_mut().filter_map(change).collect()
+    }
+}
+
+impl Stranger {
+    fn got_in(self, jail: &JailName) -> Change {
+        Change::GotIn { jail: jail.clone(), place: self.place, user: self.user }
     }
 }
 
@@ -247,6 +264,10 @@ impl Watch {
         }
     }
 
+    fn is_tried(&self, user: &str) -> bool {
+        self.strangers.iter().any(|stranger| stranger.user == user)
+    }
+
     fn came(&mut self, stranger: Stranger) {
         if self.strangers.len() >= MAX_STRANGERS {
             self.drop_oldest();
@@ -257,6 +278,15 @@ impl Watch {
         self.places.insert(stranger.place);
         self.strangers.push_back(stranger);
         self.score = (self.score + 1.0).min(ALARM);
+    }
+
+    /// Raises the alarm; tells of it, and of who got in before it was noticed.
+    fn begin(&mut self, jail: &JailName, now: Timestamp) -> Vec<Change> {
+        self.alarm = Some(Alarm { since: self.rising, told: now, fewest: self.strangers.len() });
+        let began = self.attack().map(|attack| Change::Began(jail.clone(), attack));
+        let logins = std::mem::take(&mut self.logins).into_iter();
+        let early = logins.filter(|login| login.when >= self.rising && self.is_tried(&login.user));
+        began.into_iter().chain(early.map(|login| login.got_in(jail))).collect()
     }
 
     /// The attack that is on, if it has grown enough to be told again; then it counts as told.

@@ -86,6 +86,34 @@ fn a_stranger_who_gets_in_during_an_alarm_is_told_of_and_one_who_is_known_is_not
 }
 
 #[test]
+fn who_got_in_before_the_attack_was_noticed_is_told_of_when_it_is() {
+    let mut stealth = Stealth::default();
+    let told = attack(&mut stealth, (0, 4), 0, 600);
+    assert_eq!(told, []);
+    let got_in = [("alice", 50), ("bob", 51)];
+    for (user, number) in got_in {
+        assert_eq!(stealth.good_login(&jail(), place(number), user, false, at(3_000)), []);
+    }
+    assert_eq!(stealth.good_login(&jail(), place(52), "alice", true, at(3_000)), [], "her own place");
+    let told: Vec<Change> =
+        attack(&mut stealth, (10, 4), 4_000, 600).into_iter().map(|(_, change)| change).collect();
+    let got_in = Change::GotIn { jail: jail(), place: place(50), user: "alice".into() };
+    assert_eq!(told, [Change::Began(jail(), of_alice(0, 7)), got_in]);
+}
+
+#[test]
+fn logins_of_before_an_attack_are_no_part_of_it() {
+    let mut stealth = Stealth::default();
+    attack(&mut stealth, (0, 1), 0, 1);
+    for number in 100..300 {
+        stealth.good_login(&jail(), place(number), "alice", false, at(HOUR));
+    }
+    assert_eq!(stealth.jails[&jail()].logins.len(), MAX_LOGINS);
+    let told = attack(&mut stealth, (10, 9), 5 * DAY, 60);
+    assert!(matches!(told[..], [(6, Change::Began(..))]), "{told:?}");
+}
+
+#[test]
 fn an_alarm_is_over_after_a_day_of_silence_and_one_place_is_no_attack() {
     let mut stealth = under_attack();
     assert_eq!(stealth.sweep(at(HOUR)), []);

@@ -225,9 +225,16 @@ pub(crate) fn alarm_words(alarm: &Alarm) -> String {
             "jail {jail}: {addr} fails again and again though logins from there used to succeed, and nobody has logged in for a quarter of an hour: is the service's password database down, or a disk full? It is not banned until it has four times the points; strangers are"
         ),
         Alarm::Outage(outage::Change::Ended(jail)) => format!("jail {jail}: the outage is over"),
-        Alarm::Stealth(stealth::Change::Began { jail, places, since, users }) => format!(
-            "jail {jail}: accounts in use are guessed at from {places} places since {since}, each too rarely to be banned for it: {}; see `pillory attempts`, and have their owners use keys",
-            listed(users)
+        Alarm::Stealth(stealth::Change::Began(jail, attack)) => format!(
+            "jail {jail}: accounts in use are guessed at since {}, from {} places within a day, each too rarely to be banned for it: {}; see `pillory attempts`, and have their owners use keys",
+            attack.since,
+            attack.places,
+            listed(&attack.users)
+        ),
+        Alarm::Stealth(stealth::Change::Grew(jail, attack)) => format!(
+            "jail {jail}: accounts in use are still guessed at, by now from {} places within a day: {}",
+            attack.places,
+            listed(&attack.users)
         ),
         Alarm::Stealth(stealth::Change::GotIn { jail, place, user }) => format!(
             "jail {jail}: {} logged in from {}, where nobody did before, while that account is guessed at: if it was not its owner, the password is known",

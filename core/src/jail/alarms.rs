@@ -26,7 +26,8 @@ pub enum Alarm {
 #[derive(Debug, Default)]
 pub struct Alarms {
     outages: outage::Guard,
-    stealth: Stealth,
+    /// Guessing at accounts in use.
+    pub stealth: Stealth,
     /// Campaigns against the jails.
     pub campaigns: Campaigns,
 }
@@ -55,8 +56,9 @@ impl Alarms {
         place: Prefix,
         (user, is_known): (&str, bool),
         when: Timestamp,
-    ) -> Option<Alarm> {
-        self.stealth.good_login(jail, place, user, is_known, when).map(Alarm::Stealth)
+    ) -> impl Iterator<Item = Alarm> + use<> {
+        let changes = self.stealth.good_login(jail, place, user, is_known, when);
+        changes.into_iter().map(Alarm::Stealth)
     }
 
     /// A place from which nobody logged in lately failed at a name. True if it takes part in a campaign that is on.
@@ -72,7 +74,8 @@ impl Alarms {
         let mut alarms = Vec::new();
         if names.is_in_use(user) {
             let raises = mode != Mode::Learn;
-            alarms.extend(self.stealth.failure(jail, place, user, when, raises).map(Alarm::Stealth));
+            let changes = self.stealth.failure(jail, place, user, when, raises);
+            alarms.extend(changes.into_iter().map(Alarm::Stealth));
         }
         // What was written before the first start may be over long since.
         if mode == Mode::Learn {

@@ -21,6 +21,8 @@ mod room;
 pub mod secret;
 mod spared;
 pub mod stealth;
+#[cfg(test)]
+mod testing;
 pub mod trust;
 pub mod widen;
 pub mod window;

@@ -153,9 +153,12 @@ impl Names {
         self.accounts.contains(user) || self.logged_in.iter().any(|known| known == user)
     }
 
-    /// True if people use this account: it has logged in here. Not root, which everybody guesses at everywhere.
+    /// True if people use this account: it has logged in here. Not root, nor a name that guessing programs try on every
+    /// host: that somebody tries those says nothing.
     pub fn is_in_use(&self, user: &str) -> bool {
-        user != "root" && self.logged_in.iter().any(|known| known == user)
+        let is_usual =
+            user == "root" || NOTORIOUS.binary_search(&user).is_ok() || CLOUD_LOGINS.contains(&user);
+        !is_usual && self.logged_in.iter().any(|known| known == user)
     }
 
     /// Notes that an account logged in: it exists (LDAP users are in no file), and names close to it are typing errors.
@@ -303,6 +306,17 @@ mod tests {
         assert_eq!(names.refine(Class::UnknownUser, Some("weird77")), Class::UnknownUser);
         names.banned_source_tried([hash("weird77")].into_iter());
         assert_eq!(names.refine(Class::UnknownUser, Some("weird77")), Class::BadUser);
+    }
+
+    #[test]
+    fn who_logged_in_is_in_use_unless_everybody_guesses_that_name() {
+        let mut names = names();
+        ["root", "ubuntu", "admin"].iter().for_each(|user| names.logged_in(user));
+        let used: Vec<&str> = ["alice", "jonathan", "root", "ubuntu", "admin", "www-data"]
+            .into_iter()
+            .filter(|user| names.is_in_use(user))
+            .collect();
+        assert_eq!(used, ["alice", "jonathan"]);
     }
 
     #[test]

@@ -329,7 +329,7 @@ impl Machine {
         for ban in bans {
             self.ledger.ban(ban);
         }
-        self.judge.replay(attempts, past);
+        self.judge.replay(attempts, past, last_write);
         self.restore_neighbours(past);
         self.projection = Projection::of(&self.ledger, &self.judge.never);
     }

@@ -1,7 +1,9 @@
 use super::*;
-use crate::event::{Origin, Scope};
+use crate::event::{Class, Event, Origin, Outcome, Scope};
 use crate::jail::names::Names;
 use crate::jail::never::{NeverBan, Why};
+use crate::jail::policy::Policy;
+use crate::jail::{Jail, stealth};
 use crate::ledger::{Element, Installed};
 use crate::net::PrefixSet;
 use crate::time::{End, Span};
@@ -114,4 +116,73 @@ fn it_is_said_again_after_there_was_room() {
     machine.tick(Timestamp::from_secs(1_300), &mut Vec::new());
     machine.ban_all((5..=9).map(|number| ban(number, Origin::Local, 500)).collect(), &mut out);
     assert_eq!(says_full(&out), 2);
+}
+
+fn sshd_machine() -> Machine {
+    let names = Names::new(["alice".to_owned()].into(), HashSet::new(), false);
+    let jail = Jail { name: JailName::new("sshd").unwrap(), policy: Policy::default(), lines: None };
+    Machine::new(Judge::new(vec![jail], names, PrefixSet::default(), 1_000), Vec::new(), ScopeRule::All)
+}
+
+/// Somebody logs in or fails, once from each address.
+fn seen(machine: &mut Machine, addr: &str, user: &str, outcome: Outcome, secs: i64) -> Vec<Effect> {
+    let (time, mut out) = (Timestamp::from_secs(secs), Vec::new());
+    let event = Event {
+        stamp: Some(time),
+        addr: addr.parse().unwrap(),
+        user: Some(user.into()),
+        outcome,
+        connection: None,
+        forwarded: Vec::new(),
+    };
+    machine.event(0, &event, Phase::Live, time, &mut out);
+    out
+}
+
+fn alarms(effects: &[Effect]) -> Vec<&Alarm> {
+    let told = effects.iter().filter_map(|effect| match effect {
+        Effect::Say(Notice::Alarm(alarm)) => Some(alarm),
+        _ => None,
+    });
+    told.collect()
+}
+
+const fn fails(class: Class) -> Outcome {
+    Outcome::Failure { class, kind: 0, attempts: 1 }
+}
+
+#[test]
+fn what_was_on_is_on_after_a_restart_and_not_told_again() {
+    let mut before = sshd_machine();
+    let mut out = seen(&mut before, "192.0.2.7", "alice", Outcome::Success, 0);
+    for number in 0..60 {
+        let time = 100 + i64::from(number) * 60;
+        let (sven, alice) = (format!("198.51.100.{number}"), format!("203.0.113.{number}"));
+        out.extend(seen(&mut before, &sven, "sven", fails(Class::UnknownUser), time));
+        out.extend(seen(&mut before, &alice, "alice", fails(Class::KnownUser), time));
+    }
+    assert_eq!(alarms(&out).len(), 2, "an attack on alice and a campaign: {:?}", alarms(&out));
+    let attempts: Vec<Attempt> = out
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Record(Record::Attempt(attempt)) => Some(attempt),
+            _ => None,
+        })
+        .collect();
+    let mut after = sshd_machine();
+    after.restore(before.ledger.iter().cloned().collect(), &attempts, &[], attempts[120].time);
+    let jail = JailName::new("sshd").unwrap();
+    let attack = after.judge.alarms.stealth.on(&jail);
+    assert_eq!(attack, before.judge.alarms.stealth.on(&jail));
+    assert_eq!(attack.map(|attack| attack.places), Some(60));
+    // The next of both is told by neither; of the campaign it is banned at its first try.
+    for machine in [&mut before, &mut after] {
+        let alice = seen(machine, "203.0.113.99", "alice", fails(Class::KnownUser), 4_000);
+        let sven = seen(machine, "198.51.100.99", "sven", fails(Class::UnknownUser), 4_001);
+        assert_eq!((alarms(&alice), alarms(&sven)), (vec![], vec![]));
+        assert!(machine.ledger.is_banned("198.51.100.99".parse().unwrap(), &jail));
+        // A stranger who gets in meanwhile is.
+        let got_in = seen(machine, "198.51.100.150", "alice", Outcome::Success, 4_002);
+        assert!(matches!(alarms(&got_in)[..], [Alarm::Stealth(stealth::Change::GotIn { .. })]), "{got_in:?}");
+    }
 }

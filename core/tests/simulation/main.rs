@@ -8,6 +8,7 @@
 
 mod random;
 mod scenes;
+mod stealth;
 mod users;
 
 use std::collections::{HashMap, HashSet};

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use pillory_core::config::OnStop;
 use pillory_core::event::JailName;
+use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::never::Why;
 use pillory_core::jail::widen::EVIDENCE;
-use pillory_core::jail::{Jail, Judge};
+use pillory_core::jail::{Jail, Judge, stealth};
 use pillory_core::ledger::Ban;
 use pillory_core::machine::{IdentityBan, Level, Machine, Widening};
 use pillory_core::net::Prefix;
@@ -172,6 +173,10 @@ impl Engine {
                 "campaign": self.machine.judge.alarms.campaigns.on(&jail.name).map(|(since, members)| {
                     json!({"since": stamp(since), "members": members})
                 }),
+                "stealth": self.machine.judge.alarms.stealth.on(&jail.name).map(|attack| {
+                    let users: Vec<String> = attack.users.iter().map(|user| logging::escape(user)).collect();
+                    json!({"since": stamp(attack.since), "places": attack.places, "users": users})
+                }),
             })
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
@@ -180,6 +185,7 @@ impl Engine {
         warnings.extend(self.facts.troubles.iter().cloned());
         warnings.extend(self.stream_troubles());
         warnings.extend(self.withheld());
+        warnings.extend(self.stealth_warnings());
         warnings.extend(self.trial_warning());
         let short = self.machine.short_of_budget(clock::now());
         let short = short.iter().map(|(jail, ipv4, last, budget)| {
@@ -204,6 +210,16 @@ impl Engine {
             "restricted": self.restrictions(),
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
+        })
+    }
+
+    /// The attacks on accounts in use, also those that were on before a restart.
+    fn stealth_warnings(&self) -> impl Iterator<Item = String> {
+        let stealth = &self.machine.judge.alarms.stealth;
+        let jails = self.machine.judge.jails().iter().map(|jail| &jail.name);
+        jails.filter_map(|jail| {
+            let change = stealth::Change::Began(jail.clone(), stealth.on(jail)?);
+            Some(logging::alarm_words(&Alarm::Stealth(change)))
         })
     }
 

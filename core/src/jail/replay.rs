@@ -103,10 +103,11 @@ impl Judge {
 
     /// A good login clears what its source had counted for that user, as it did when it was seen.
     fn remember_login(&mut self, attempt: &Attempt) {
-        let _ = self.alarms.good_login(&attempt.jail, attempt.addr, attempt.user.is_some(), attempt.time);
+        let account = attempt.user.as_deref().map(names::hash);
+        let _ = self.alarms.good_login(&attempt.jail, attempt.addr, account, attempt.time);
         let Some(user) = &attempt.user else { return };
         if let Some(index) = self.index_of(&attempt.jail) {
-            self.windows.forget_user(index, self.subject(attempt.addr), names::hash(user));
+            self.windows.forget_owner(index, self.subject(attempt.addr), user);
         }
         self.names.logged_in(user);
         self.trust.good_login(attempt.addr, Some(user), attempt.time);
@@ -126,10 +127,10 @@ impl Judge {
             points: attempt.points,
             tries: attempt.tries,
             user: attempt.user.as_deref().map_or(0, |user| {
-                match self.trust.is_known_place(attempt.addr, attempt.time) {
-                    true => self.names.meant(class, user),
-                    false => names::hash(user),
-                }
+                let near = self.trust.neighbour(attempt.addr, user, attempt.tries, attempt.time);
+                let comes = self.trust.is_known_place(attempt.addr, attempt.time);
+                let meant = || self.names.meant(class, user, comes);
+                near.filter(|_| !comes).map_or_else(meant, |near| near.account)
             }),
             connection: attempt.connection.map_or(0, |shown| shown.connection),
         };

@@ -24,7 +24,7 @@ use crate::filter::{Filter, btmp};
 use crate::jail::alarms::Alarm;
 use crate::jail::replay::PastBan;
 use crate::jail::widen::neighbours::Neighbours;
-use crate::jail::{JailIndex, Judge, proxies};
+use crate::jail::{JailIndex, Judge, Soon, proxies};
 use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
 use crate::time::Timestamp;
@@ -124,6 +124,8 @@ pub enum Notice {
     Proxy(proxies::Change),
     /// A ban was earned and not made.
     Spared(Box<Alert>),
+    /// Somebody who belongs here, it seems, is soon banned.
+    Soon(Box<Soon>),
     /// The fuse withholds this from now on.
     Fuse(Level),
     /// What no single source shows began, or is over.
@@ -180,6 +182,7 @@ pub struct Machine {
     /// Networks of neighbours to be looked at again.
     stale: BTreeSet<(JailName, Prefix)>,
     alerts: alerts::Alerts,
+    warned: alerts::soon::Warned,
     fuse: Fuse,
     withheld: alerts::Withheld,
     now: Timestamp,
@@ -217,6 +220,7 @@ impl Machine {
             neighbours: BTreeMap::new(),
             stale: BTreeSet::new(),
             alerts: alerts::Alerts::default(),
+            warned: alerts::soon::Warned::default(),
             fuse: Fuse::default(),
             withheld: alerts::Withheld::new(),
             now: Timestamp::default(),

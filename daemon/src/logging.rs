@@ -133,6 +133,7 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
         Notice::Fuse(level) => warn!("{}", fuse_words(*level)),
         Notice::Alarm(alarm) if is_over(alarm) => info!("{}", alarm_words(alarm)),
         Notice::Alarm(alarm) => warn!("{}", alarm_words(alarm)),
+        Notice::NoRoomToWiden { jail, ipv4, budget } => warn!("{}", no_room_words(jail, *ipv4, *budget)),
         Notice::Proxy((jail, addr, standing, share_percent)) => match standing {
             Standing::Visitor => {
                 info!(jail = %jail, ip = %addr, share_percent, "no longer taken for a proxy")
@@ -140,6 +141,15 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
             _ => warn!(jail = %jail, ip = %addr, share_percent, "{}", proxy_words(*standing)),
         },
     }
+}
+
+/// The budget for networks of neighbours is used up, and what to do.
+pub(crate) fn no_room_words(jail: &JailName, ipv4: bool, budget: u64) -> String {
+    let (family, innocents) = if ipv4 { ("IPv4", "addresses") } else { ("IPv6", "networks") };
+    format!(
+        "jail {jail}: more networks of neighbours ({family}) attack than may be banned with {budget} innocent \
+         {innocents} in them: the best proven are, of the others only who attacks; a larger `widen` bans more of them"
+    )
 }
 
 /// Why a ban was not made, and what to do.

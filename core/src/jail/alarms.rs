@@ -48,6 +48,11 @@ impl Alarms {
         self.outages.owner_failed(jail, addr, account, when);
     }
 
+    /// Somebody logged in before the first start. `named`: it is known who.
+    pub(crate) fn learn(&mut self, jail: &JailName, addr: IpAddr, named: bool, when: Timestamp) {
+        self.outages.learn(jail, addr, named, when);
+    }
+
     /// A user logged in. `is_known`: somebody did from there lately.
     pub(super) fn good_user(
         &mut self,

@@ -1,19 +1,20 @@
 //! Memory of past bans: how far up the ladder a prefix has climbed.
 
-use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 
 use crate::event::JailName;
-use crate::hash::FastState;
+use crate::hash::{FastMap, FastState};
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
 /// How often each prefix was banned, as far as remembered.
 #[derive(Debug)]
 pub struct PastBans {
-    bans: HashMap<Prefix, (u32, Timestamp)>,
+    bans: FastMap<Prefix, (u32, Timestamp)>,
     /// The same for single jails, of those that ask for it.
-    by_jail: HashMap<JailName, HashMap<Prefix, u32>>,
+    by_jail: FastMap<JailName, FastMap<Prefix, u32>>,
+    /// No ban of `bans` began before.
+    oldest: Timestamp,
     memory: Span,
     seed: FastState,
 }
@@ -21,8 +22,9 @@ pub struct PastBans {
 impl Default for PastBans {
     fn default() -> PastBans {
         PastBans {
-            bans: HashMap::new(),
-            by_jail: HashMap::new(),
+            bans: FastMap::default(),
+            by_jail: FastMap::default(),
+            oldest: Timestamp::from_millis(i64::MAX),
             memory: Span::from_secs(90 * 86_400),
             seed: FastState::default(),
         }
@@ -76,6 +78,17 @@ impl PastBans {
         let entry = self.bans.entry(prefix).or_insert((0, when));
         entry.0 = entry.0.saturating_add(1);
         entry.1 = entry.1.max(when);
+        self.oldest = self.oldest.min(when);
+    }
+
+    /// Forgets one ban of `prefix` by `jail`: it should not have been.
+    pub fn undo(&mut self, prefix: Prefix, jail: &JailName) {
+        if let Some(count) = self.by_jail.get_mut(jail).and_then(|bans| bans.get_mut(&prefix)) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some((count, _)) = self.bans.get_mut(&prefix) {
+            *count = count.saturating_sub(1);
+        }
     }
 
     /// Takes a prefix's past back to nothing.
@@ -94,7 +107,13 @@ impl PastBans {
     /// Forgets prefixes whose last ban began too long ago.
     pub fn sweep(&mut self, now: Timestamp) {
         let memory = self.memory;
+        // Ninety days long there is nothing to forget, and most of the time nothing new after that.
+        if self.bans.is_empty() || now.since(self.oldest) < memory {
+            return;
+        }
         self.bans.retain(|_, (_, last)| now.since(*last) < memory);
+        let all = self.bans.values().map(|(_, last)| *last);
+        self.oldest = all.min().unwrap_or(Timestamp::from_millis(i64::MAX));
         for bans in self.by_jail.values_mut() {
             bans.retain(|prefix, _| self.bans.contains_key(prefix));
         }

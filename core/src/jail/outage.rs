@@ -153,6 +153,20 @@ impl Guard {
         }
     }
 
+    /// Notes a good login of before, in any order: it says from where people come, and nothing of an outage that is on.
+    pub fn learn(&mut self, jail: &JailName, addr: IpAddr, named: bool, when: Timestamp) {
+        let logins = self.jails.entry(jail.clone()).or_default();
+        let place = trust::place(addr).addr();
+        if logins.places.len() >= MAX_PLACES && !logins.places.contains_key(&place) {
+            return;
+        }
+        let regular = logins.places.entry(place).or_insert(Regular { first: when, last: when });
+        (regular.first, regular.last) = (regular.first.min(when), regular.last.max(when));
+        if named || regular.is_regular(when) {
+            logins.last = logins.last.max(Some(when));
+        }
+    }
+
     /// Whether a ban of `addr` is to be held back: it is a regular place, it looks like an outage, and its rope is not
     /// used up. Tells people once an outage.
     ///

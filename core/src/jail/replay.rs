@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::event::{Attempt, JailName};
+use crate::event::{Attempt, Class, JailName};
 use crate::filter::fail2ban::Subject;
 use crate::net::Prefix;
 use crate::time::Timestamp;
@@ -122,15 +122,20 @@ impl Judge {
         if !counts || self.never.contains_addr(attempt.addr) {
             return;
         }
+        let is_known = self.trust.is_known_place(attempt.addr, attempt.time);
+        let most = self.jails.get(usize::from(index)).map(|jail| jail.policy.points.of(Class::KnownUser));
         let failure = Failure {
             time: attempt.time,
-            points: attempt.points,
+            // It may have become known only later that its place was known then.
+            points: match most.filter(|_| is_known) {
+                Some(most) => attempt.points.min(most.times(attempt.tries)),
+                None => attempt.points,
+            },
             tries: attempt.tries,
             user: attempt.user.as_deref().map_or(0, |user| {
                 let near = self.trust.neighbour(attempt.addr, user, attempt.tries, attempt.time);
-                let comes = self.trust.is_known_place(attempt.addr, attempt.time);
-                let meant = || self.names.meant(class, user, comes);
-                near.filter(|_| !comes).map_or_else(meant, |near| near.account)
+                let meant = || self.names.meant(class, user, is_known);
+                near.filter(|_| !is_known).map_or_else(meant, |near| near.account)
             }),
             connection: attempt.connection.map_or(0, |shown| shown.connection),
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::event::{JailName, Origin, Scope};
 use crate::filter::fail2ban::Subject;
 use crate::jail::never::NeverBan;
-use crate::ledger::{Ban, Change, Ended, Installed};
+use crate::ledger::{Ban, Change, Element, Ended, Installed};
 use crate::net::Prefix;
 use crate::time::{End, Span, Timestamp};
 
@@ -135,6 +135,10 @@ impl Machine {
         if never == self.judge.never {
             return;
         }
+        let networks = never.networks().iter().filter(|new| !self.judge.never.networks().contains(new));
+        for network in networks.copied().collect::<Vec<_>>() {
+            self.spare_from_nets(network);
+        }
         let old: BTreeSet<Prefix> = self.judge.never.entries().iter().map(|(prefix, _)| *prefix).collect();
         let new: BTreeSet<Prefix> = never.entries().iter().map(|(prefix, _)| *prefix).collect();
         let touches_bans =
@@ -156,7 +160,9 @@ impl Machine {
         let now = self.now(now);
         self.enforcing = enforcing;
         let live = self.projection.elements().filter(|(_, end)| !end.is_over(now));
-        out.extend(live.map(|(element, end)| {
+        let mut live: Vec<(&Element, End)> = live.collect();
+        live.sort();
+        out.extend(live.into_iter().map(|(element, end)| {
             Effect::Kernel(match enforcing {
                 true => Change::Set(element.clone(), end),
                 false => Change::Remove(element.clone()),

@@ -8,6 +8,7 @@ mod bans;
 mod fuse;
 mod identities;
 mod judging;
+mod learning;
 mod lines;
 mod widening;
 
@@ -32,6 +33,7 @@ use crate::time::Timestamp;
 pub use alerts::{Alert, Reason};
 pub use fuse::{Fuse, Level};
 pub use identities::{Identities, IdentityBan};
+pub use learning::Learnt;
 pub use widening::{Spared, Widening};
 
 /// How a line relates to the daemon's life; decides by which clock it is judged.
@@ -69,6 +71,8 @@ pub enum Effect {
 pub enum Record {
     /// A counted attempt or a good login.
     Attempt(Attempt),
+    /// A good login of before the first start; several sources may tell of it, and it is kept once.
+    Learnt(Attempt),
     /// A ban began, or its end changed.
     Banned(Ban),
     /// A ban ended.
@@ -130,6 +134,16 @@ pub enum Notice {
     Fuse(Level),
     /// What no single source shows began, or is over.
     Alarm(Alarm),
+    /// A jail's budget for networks of neighbours does not hold all that would be worth it, of one family; said once
+    /// a day at most.
+    NoRoomToWiden {
+        /// Whose budget.
+        jail: JailName,
+        /// Of which family.
+        ipv4: bool,
+        /// How many innocents it is.
+        budget: u64,
+    },
 }
 
 /// How a jail reads records.
@@ -296,7 +310,9 @@ impl Machine {
         let names: HashSet<&JailName> = self.judge.jails().iter().map(|jail| &jail.name).collect();
         let orphans =
             self.ledger.iter().filter(|ban| ban.origin == Origin::Local && !names.contains(&ban.jail));
-        let orphans: Vec<(Prefix, JailName)> = orphans.map(|ban| (ban.prefix, ban.jail.clone())).collect();
+        let mut orphans: Vec<(Prefix, JailName)> =
+            orphans.map(|ban| (ban.prefix, ban.jail.clone())).collect();
+        orphans.sort();
         let gone: Vec<Ban> =
             orphans.iter().flat_map(|(prefix, jail)| self.ledger.unban(*prefix, Some(jail))).collect();
         let now = self.now(now);

@@ -234,6 +234,9 @@ pub(crate) fn sort_orders(
 fn insisted(never: &NeverBan, prefix: Prefix) -> Option<serde_json::Value> {
     let why = refusal(never, prefix, None)?;
     let mut does: Vec<&str> = never.reasons(prefix).iter().map(|(_, why)| why.when_banned()).collect();
+    if does.is_empty() {
+        does.push("this host's neighbours in it are shut out");
+    }
     does.sort_unstable();
     does.dedup();
     Some(json!({"prefix": prefix.to_string(), "why": why, "does": does.join("; ")}))
@@ -248,9 +251,16 @@ fn refusal(never: &NeverBan, prefix: Prefix, caller: Option<IpAddr>) -> Option<S
         return Some("you yourself come from there".to_owned());
     }
     let reasons = never.reasons(prefix);
-    reasons.first().map(|(entry, why)| match (*entry == prefix, entry.contains(prefix)) {
+    let held = reasons.first().map(|(entry, why)| match (*entry == prefix, entry.contains(prefix)) {
         (true, _) => format!("it is {}", why.words()),
         (_, true) => format!("it belongs to {}, {}", entry.short(), why.words()),
         _ => format!("it holds {}, {}", entry.short(), why.words()),
+    });
+    held.or_else(|| {
+        let network = never.own_network(prefix)?;
+        let relation = if network.contains(prefix) { "it is a part of" } else { "it holds" };
+        Some(format!(
+            "{relation} {network}, a network that this host is in, where only single addresses are banned"
+        ))
     })
 }

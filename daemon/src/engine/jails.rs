@@ -26,6 +26,8 @@ use crate::sources::{Feed, FeedId, KINDS, Wanted};
 pub(crate) struct Facts {
     /// Who of the host itself is never banned: own addresses, gateways, name servers, open sessions.
     pub(crate) never: Vec<(Prefix, Why)>,
+    /// The networks that the host is in.
+    pub(crate) networks: Vec<Prefix>,
     /// Addresses that this host itself has connections to.
     pub(crate) talks_to: HashSet<IpAddr>,
     /// Accounts of this host; nothing if they did not change.

@@ -109,6 +109,8 @@ fn widening(found: &Widening) -> Value {
         "innocents_a_ban_saved": found.cover.price,
         "budget": found.budget,
         "budget_used": found.used,
+        "budget_is_short": found.is_short,
+        "gives_way": texts(&mut found.displaced.iter().map(|net| net.prefix)),
         "spared": spared.map(|(prefix, why)| json!({"prefix": prefix.short(), "why": why.words()})).collect::<Vec<_>>(),
         "evidence_s": EVIDENCE.secs(),
     })
@@ -179,6 +181,11 @@ impl Engine {
         warnings.extend(self.stream_troubles());
         warnings.extend(self.withheld());
         warnings.extend(self.trial_warning());
+        let short = self.machine.short_of_budget(clock::now());
+        let short = short.iter().map(|(jail, ipv4, last, budget)| {
+            format!("{}; last at {last}", logging::no_room_words(jail, *ipv4, *budget))
+        });
+        warnings.extend(short);
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
         }
@@ -192,6 +199,7 @@ impl Engine {
             "off_until": self.off_until.map(stamp),
             "trial_until": self.trial_end().map(stamp),
             "banned": self.machine.ledger.len(),
+            "learnt": self.learning.value(clock::now()),
             "allowed": self.allowed.listed(&self.facts.named),
             "restricted": self.restrictions(),
             "warnings": warnings,

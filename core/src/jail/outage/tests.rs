@@ -199,3 +199,16 @@ fn who_fails_is_bounded_and_an_ipv6_network_is_one_place() {
     guard.good_login(&jail(), addr("2001:db8::2"), None, at(DAY));
     assert_eq!(asks(&mut guard, "2001:db8::3", 5, false, 3 * DAY), (true, true));
 }
+
+#[test]
+fn logins_of_before_make_a_place_regular_in_any_order_and_end_no_outage() {
+    let mut guard = Guard::default();
+    for when in [2 * DAY, DAY] {
+        guard.learn(&jail(), addr("192.0.2.7"), true, at(when));
+    }
+    guard.learn(&jail(), addr("192.0.2.8"), true, at(DAY));
+    assert_eq!(asks(&mut guard, "192.0.2.8", 5, false, 3 * DAY), (false, false));
+    assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY), (true, true));
+    guard.learn(&jail(), addr("192.0.2.9"), true, at(2 * DAY));
+    assert_eq!(asks(&mut guard, "192.0.2.7", 6, false, 3 * DAY + 1), (true, false), "it goes on");
+}

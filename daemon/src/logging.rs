@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pillory_core::event::JailName;
 use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::proxies::Standing;
-use pillory_core::jail::{campaign, outage, stealth};
+use pillory_core::jail::{Soon, campaign, outage, stealth};
 use pillory_core::ledger::Ended;
 use pillory_core::machine::{Alert, Level, Notice, Reason};
 use tracing::{error, info, warn};
@@ -125,6 +125,10 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
             let (jail, ip, why) = (&alert.jail, alert.prefix.short(), spared_words(alert));
             warn!(%jail, %ip, evidence = %alert.evidence, why, "a ban was earned and not made");
         }
+        Notice::Soon(soon) => {
+            let (jail, ip) = (&soon.jail, soon.prefix.short());
+            warn!(%jail, %ip, failures_left = soon.left, "{}", soon_words(soon));
+        }
         Notice::Fuse(Level::Closed) => info!("the fuse is closed again: new bans are made"),
         Notice::Fuse(level) => warn!("{}", fuse_words(*level)),
         Notice::Full(most) => warn!("{}", full_words(*most)),
@@ -168,6 +172,20 @@ pub(crate) fn spared_words(alert: &Alert) -> String {
             alert.prefix.short()
         ),
     }
+}
+
+/// Who is soon banned: somebody who belongs here, it seems.
+pub(crate) fn soon_words(soon: &Soon) -> String {
+    let who = soon.user.as_deref().map_or_else(|| "somebody".to_owned(), escape);
+    let failures = match soon.left {
+        1 => "one failure".to_owned(),
+        2 => "two failures".to_owned(),
+        left => format!("{left} failures"),
+    };
+    let from = soon.prefix.short();
+    format!(
+        "{who} from {from} is {failures} from a ban; if that is you or a friend, `pillory allow {from} --for 1h` spares it"
+    )
 }
 
 /// What the fuse does at this level, and what to do.
@@ -221,9 +239,17 @@ pub(crate) fn alarm_words(alarm: &Alarm) -> String {
         names.join(", ")
     };
     match alarm {
-        Alarm::Outage(outage::Change::Began(jail, addr)) => format!(
-            "jail {jail}: {addr} fails again and again though logins from there used to succeed, and nobody has logged in for a quarter of an hour: is the service's password database down, or a disk full? It is not banned until it has four times the points; strangers are"
-        ),
+        Alarm::Outage(outage::Change::Began(jail, addr, sign)) => {
+            let sign = match sign {
+                outage::Sign::Silence => "nobody has logged in for a quarter of an hour".to_owned(),
+                outage::Sign::Owners(places) => {
+                    format!("so do users from {places} places in all, where fewer than that get in")
+                }
+            };
+            format!(
+                "jail {jail}: {addr} fails again and again though logins from there used to succeed, and {sign}: is the service's password database down, or a disk full? It is not banned until it has four times the points; strangers are"
+            )
+        }
         Alarm::Outage(outage::Change::Ended(jail)) => format!("jail {jail}: the outage is over"),
         Alarm::Stealth(stealth::Change::Began(jail, attack)) => format!(
             "jail {jail}: accounts in use are guessed at since {}, from {} places within a day, each too rarely to be banned for it: {}; see `pillory attempts`, and have their owners use keys",

@@ -33,15 +33,20 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    /// Somebody logged in. `named`: it is known who.
+    /// Somebody logged in. `account`: the number of the account, if it is known who.
     pub(super) fn good_login(
         &mut self,
         jail: &JailName,
         addr: IpAddr,
-        named: bool,
+        account: Option<u64>,
         when: Timestamp,
     ) -> Option<Alarm> {
-        self.outages.good_login(jail, addr, named, when).map(Alarm::Outage)
+        self.outages.good_login(jail, addr, account, when).map(Alarm::Outage)
+    }
+
+    /// An account failed from where it logged in lately.
+    pub(super) fn owner_failed(&mut self, jail: &JailName, addr: IpAddr, account: u64, when: Timestamp) {
+        self.outages.owner_failed(jail, addr, account, when);
     }
 
     /// Somebody logged in before the first start. `named`: it is known who.

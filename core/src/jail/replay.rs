@@ -121,11 +121,12 @@ impl Judge {
     /// A good login clears what its source had counted for that user, as it did when it was seen.
     fn remember_login(&mut self, attempt: &Attempt) {
         let (addr, time) = (attempt.addr, attempt.time);
-        let _ = self.alarms.good_login(&attempt.jail, addr, attempt.user.is_some(), time);
+        let account = attempt.user.as_deref().map(names::hash);
+        let _ = self.alarms.good_login(&attempt.jail, addr, account, time);
         let Some(user) = &attempt.user else { return };
         let subject = self.subject(addr);
         if let Some(index) = self.index_of(&attempt.jail) {
-            self.windows.forget_user(index, subject, names::hash(user));
+            self.windows.forget_owner(index, subject, user);
         }
         self.names.logged_in(user);
         let is_known = self.trust.is_known_place(addr, time);
@@ -174,9 +175,10 @@ impl Judge {
                 None => attempt.points,
             },
             tries: attempt.tries,
-            user: attempt.user.as_deref().map_or(0, |user| match is_known {
-                true => self.names.meant(class, user),
-                false => names::hash(user),
+            user: attempt.user.as_deref().map_or(0, |user| {
+                let near = self.trust.neighbour(attempt.addr, user, attempt.tries, attempt.time);
+                let meant = || self.names.meant(class, user, is_known);
+                near.filter(|_| !is_known).map_or_else(meant, |near| near.account)
             }),
             connection: attempt.connection.map_or(0, |shown| shown.connection),
         };

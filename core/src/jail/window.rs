@@ -5,9 +5,9 @@ use crate::hash::FastMap;
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
-use super::JailIndex;
 use super::policy::Policy;
 use super::room::make_room;
+use super::{JailIndex, names};
 
 /// One counted failure inside a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,14 @@ impl Windows {
         self.forget(jail, source, |failure| failure.user == user);
     }
 
+    /// Forgets the failures for one user who logged in from there, and for the names that this one may have mistyped.
+    pub fn forget_owner(&mut self, jail: JailIndex, source: Prefix, user: &str) {
+        if self.sources.contains_key(&(jail, source)) {
+            let slips = names::slips_of(user);
+            self.forget(jail, source, |failure| slips.binary_search(&failure.user).is_ok());
+        }
+    }
+
     /// Lowers what a source's failures cost to at most so many points a try.
     pub fn soften(&mut self, jail: JailIndex, source: Prefix, each: Points) {
         for failure in self.sources.get_mut(&(jail, source)).into_iter().flatten() {
@@ -97,9 +105,14 @@ impl Windows {
 
     /// Points and tries of a source within `findtime` before `now`.
     pub fn sum(&self, jail: JailIndex, source: Prefix, now: Timestamp, findtime: Span) -> (Points, u32) {
+        sum(self.failures(jail, source, now, findtime))
+    }
+
+    /// The failures of a source within `findtime` before `now`.
+    pub fn failures(&self, jail: JailIndex, source: Prefix, now: Timestamp, findtime: Span) -> &[Failure] {
         let start = now - findtime;
         let failures = self.sources.get(&(jail, source)).map_or(&[][..], Vec::as_slice);
-        sum(&failures[failures.partition_point(|failure| failure.time <= start)..])
+        &failures[failures.partition_point(|failure| failure.time <= start)..]
     }
 
     /// Sources of a jail with at least these points, sorted.

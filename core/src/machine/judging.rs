@@ -110,6 +110,9 @@ impl Machine {
         if let Some(spared) = judgement.spared {
             self.spare(spared, now, out);
         }
+        if let Some(soon) = judgement.soon {
+            self.tell_soon(soon, now, out);
+        }
         if let Some(decision) = judgement.decision {
             self.ban_by_jail(jail, decision, now, out);
         }

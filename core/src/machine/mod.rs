@@ -25,7 +25,7 @@ use crate::filter::{Filter, btmp};
 use crate::jail::alarms::Alarm;
 use crate::jail::replay::PastBan;
 use crate::jail::widen::neighbours::Neighbours;
-use crate::jail::{JailIndex, Judge, proxies};
+use crate::jail::{JailIndex, Judge, Soon, proxies};
 use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
 use crate::time::Timestamp;
@@ -128,6 +128,8 @@ pub enum Notice {
     Proxy(proxies::Change),
     /// A ban was earned and not made.
     Spared(Box<Alert>),
+    /// Somebody who belongs here, it seems, is soon banned.
+    Soon(Box<Soon>),
     /// The fuse withholds this from now on.
     Fuse(Level),
     /// So many bans are in force that a new one takes the place of another; said once.
@@ -196,6 +198,7 @@ pub struct Machine {
     /// Networks of neighbours to be looked at again.
     stale: BTreeSet<(JailName, Prefix)>,
     alerts: alerts::Alerts,
+    warned: alerts::soon::Warned,
     fuse: Fuse,
     withheld: alerts::Withheld,
     full_said: bool,
@@ -234,6 +237,7 @@ impl Machine {
             neighbours: BTreeMap::new(),
             stale: BTreeSet::new(),
             alerts: alerts::Alerts::default(),
+            warned: alerts::soon::Warned::default(),
             fuse: Fuse::default(),
             withheld: alerts::Withheld::new(),
             full_said: false,

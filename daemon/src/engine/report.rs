@@ -223,7 +223,7 @@ impl Engine {
         })
     }
 
-    /// What was not banned and why, and what the fuse does.
+    /// What was not banned and why, who is soon banned, and what the fuse does.
     fn withheld(&self) -> Vec<String> {
         let alerts = self.machine.alerts(clock::now()).map(|alert| {
             let times = if alert.times > 1 { format!(" {} times", alert.times) } else { String::new() };
@@ -236,12 +236,14 @@ impl Engine {
                 logging::spared_words(alert)
             )
         });
+        let soon = self.machine.soon_banned(clock::now());
+        let soon = soon.map(|soon| format!("jail {}: {}", soon.jail, logging::soon_words(soon)));
         let ledger = &self.machine.ledger;
         let full = (ledger.len() >= ledger.most()).then(|| logging::full_words(ledger.most()));
         let fuse = self.machine.fuse();
         let blown = (fuse.level() > Level::Closed)
             .then(|| format!("{}; {} withheld so far", logging::fuse_words(fuse.level()), fuse.withheld()));
-        alerts.chain(blown).chain(full).collect()
+        alerts.chain(soon).chain(blown).chain(full).collect()
     }
 
     /// Whom the jail's commands have banned who is no address.

@@ -6,7 +6,10 @@ use crate::event::{Attempt, Class, Decision, Origin, Points, Scope};
 use crate::net::Prefix;
 use crate::time::Timestamp;
 
+use super::alarms::Alarm;
+use super::campaign::{Evidence, Target};
 use super::growth::Growth;
+use super::never::Why;
 use super::proxies::Known;
 use super::window::{Failure, evidence};
 use super::{FIRST_BAN_OF_KNOWN_PLACE, Failed, Jail, JailIndex, Judge, Judgement, Mode, names};
@@ -24,11 +27,23 @@ enum Counts {
 /// What is known of a source besides its failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    Stranger,
+    /// Nobody did; what others try tells this of it.
+    Stranger(Evidence),
     /// Somebody logged in from there lately.
     KnownPlace,
-    /// It takes part in a campaign that is on, with a name that does not exist here.
-    Member,
+}
+
+impl Standing {
+    /// Why a try costs more than its class says, for people.
+    fn why(self) -> &'static str {
+        match self {
+            Standing::Stranger(Evidence::Listed | Evidence::Hunted) => ", a name that many try",
+            Standing::Stranger(Evidence::Member) => ", a campaign",
+            Standing::Stranger(Evidence::Accounts(_)) => ", several accounts",
+            Standing::Stranger(Evidence::Spray) => ", several accounts while many try accounts",
+            Standing::Stranger(Evidence::None) | Standing::KnownPlace => "",
+        }
+    }
 }
 
 impl Judge {
@@ -45,20 +60,15 @@ impl Judge {
         let subject = self.subject(addr);
         let is_decoy = self.is_decoy(class, failed.user.as_deref());
         let counts = self.counts(jail, addr, class, when);
-        let (is_member, mut alarms) = match counts == Counts::Yes && !known_place {
-            true => {
-                let user = failed.user.as_deref();
-                self.alarms.stranger(&self.names, &jail.name, subject, user, (when, mode))
+        let user = failed.user.as_deref();
+        let (standing, mut alarms) = match known_place {
+            true => (Standing::KnownPlace, Vec::new()),
+            false if counts == Counts::Yes => {
+                let (evidence, alarms) =
+                    self.stranger(jail, (addr, subject), user, (class, is_decoy), (when, mode));
+                (Standing::Stranger(evidence), alarms)
             }
-            false => (false, Vec::new()),
-        };
-        // Who tries a name that exists is judged as always: somebody's own is on every list, root's above all. Decoys
-        // are judged like those.
-        let names_nobody = matches!(class, Class::BadUser | Class::UnknownUser) && !is_decoy;
-        let standing = match (known_place, is_member) {
-            (true, _) => Standing::KnownPlace,
-            (false, true) if names_nobody && !jail.policy.points.is_plain() => Standing::Member,
-            _ => Standing::Stranger,
+            false => (Standing::Stranger(Evidence::None), Vec::new()),
         };
         let points = self.price(jail, subject, (class, is_decoy), standing).times(failed.tries);
         let user = failed.user.as_deref().map_or(0, |user| match known_place {
@@ -99,6 +109,46 @@ impl Judge {
         Judgement { attempt: Some(attempt), decision, spared: None, alarms }
     }
 
+    /// What a failure tells of a place from which nobody logged in lately, by what others try.
+    fn stranger(
+        &mut self,
+        jail: &Jail,
+        (addr, place): (IpAddr, Prefix),
+        user: Option<&str>,
+        (class, is_decoy): (Class, bool),
+        (when, mode): (Timestamp, Mode),
+    ) -> (Evidence, Vec<Alarm>) {
+        let mut alarms: Vec<Alarm> =
+            self.alarms.stranger(&self.names, &jail.name, place, user, (when, mode)).into_iter().collect();
+        // Owners try root and the logins of cloud images beside their own.
+        let Some(user) = user.filter(|user| !names::is_cloud_login(user)) else {
+            return (Evidence::None, alarms);
+        };
+        let target = match class {
+            Class::BadUser | Class::UnknownUser if !is_decoy => Target::Nobody(user),
+            Class::BadUser | Class::UnknownUser | Class::KnownUser | Class::GoodUser
+                if jail.policy.one_account =>
+            {
+                Target::Account(user)
+            }
+            _ => return (Evidence::None, alarms),
+        };
+        // What was written before the first start may be over long since.
+        if mode == Mode::Learn {
+            return (Evidence::None, alarms);
+        }
+        let asn = self.asn(addr);
+        let (trust, never, networks) = (&self.trust, &self.never, &self.networks);
+        let mut is_home = |number| {
+            let belongs = |addr| networks.as_ref().and_then(|networks| networks.asn(addr)) == Some(number);
+            let mut ours = never.entries().iter().filter(|(_, why)| *why != Why::Reserved);
+            trust.places().any(|(addr, _)| belongs(addr)) || ours.any(|(prefix, _)| belongs(prefix.addr()))
+        };
+        let (evidence, more) = self.alarms.campaign(&jail.name, (place, target, asn), when, &mut is_home);
+        alarms.extend(more);
+        (evidence, alarms)
+    }
+
     /// Whether failures of an address count in a jail.
     fn counts(&self, jail: &Jail, addr: IpAddr, class: Class, when: Timestamp) -> Counts {
         let known = Known { never: &self.never, trust: &self.trust };
@@ -120,11 +170,23 @@ impl Judge {
         standing: Standing,
     ) -> Points {
         let of = |class| jail.policy.points.of(class);
-        let each = match standing {
+        let evidence = match standing {
             Standing::KnownPlace => return of(class).min(of(Class::KnownUser)),
-            Standing::Member => of(class).max(of(Class::BadUser)),
-            Standing::Stranger if is_decoy => of(class).min(of(Class::KnownUser)),
-            Standing::Stranger => of(class),
+            // Where all classes cost the same nothing is asked but the number of failures.
+            Standing::Stranger(_) if jail.policy.points.is_plain() => Evidence::None,
+            Standing::Stranger(evidence) => evidence,
+        };
+        let usual = if is_decoy { of(class).min(of(Class::KnownUser)) } else { of(class) };
+        let bans = self.threshold(jail, subject);
+        let each = match evidence {
+            Evidence::None => usual,
+            Evidence::Listed => usual.max(Points(usual.plus(bans).0 / 2)),
+            Evidence::Hunted | Evidence::Member | Evidence::Spray => usual.max(bans),
+            // Never more than for a name that does not exist, or bans would tell which do.
+            Evidence::Accounts(count) => {
+                let more = of(Class::KnownUser).times(count.saturating_sub(1));
+                usual.plus(more).min(of(Class::UnknownUser)).max(usual)
+            }
         };
         each.times(self.weight(jail, subject))
     }
@@ -170,8 +232,10 @@ impl Judge {
         let failures = self.windows.take(index, subject);
         let (tries, reason) = evidence(&failures, when);
         self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
+        let reason = if jail.policy.points.is_plain() { reason } else { reason + standing.why() };
         // Bots of a campaign come back: their first ban is as long as the second of others.
-        let earlier = self.earlier(jail, subject) + u32::from(standing == Standing::Member);
+        let is_member = standing == Standing::Stranger(Evidence::Member) && !jail.policy.points.is_plain();
+        let earlier = self.earlier(jail, subject) + u32::from(is_member);
         let bantime = match jail.growth() {
             None => jail.policy.bantime.step(earlier),
             Some(growth) => {
@@ -195,3 +259,6 @@ impl Judge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use tracing::{error, warn};
 
 use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::proxies::Standing;
-use pillory_core::jail::{campaign, outage, stealth};
+use pillory_core::jail::{outage, stealth};
 use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
@@ -183,8 +183,8 @@ impl Engine {
                 (format!("got in {jail} {user}"), true)
             }
             Alarm::Stealth(stealth::Change::Ended(jail)) => (format!("stealth {jail}"), false),
-            Alarm::Campaign(campaign::Change::Began { jail, .. }) => (format!("campaign {jail}"), true),
-            Alarm::Campaign(campaign::Change::Ended(jail)) => (format!("campaign {jail}"), false),
+            // `status` tells how large it is when it is asked.
+            Alarm::Campaign(_) => return,
         };
         match is_on {
             true => drop(self.warnings.insert(key, logging::alarm_words(alarm))),

@@ -167,9 +167,7 @@ impl Engine {
                 "bans_total": counters.bans,
                 "identities": self.identities_of(&jail.name),
                 "widened": self.machine.widened(&jail.name),
-                "campaign": self.machine.judge.alarms.campaigns.on(&jail.name).map(|(since, members)| {
-                    json!({"since": stamp(since), "members": members})
-                }),
+                "campaign": self.campaign_of(&jail.name),
             })
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
@@ -179,6 +177,7 @@ impl Engine {
         warnings.extend(self.stream_troubles());
         warnings.extend(self.withheld());
         warnings.extend(self.trial_warning());
+        warnings.extend(self.campaigns());
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
         }
@@ -197,6 +196,41 @@ impl Engine {
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
         })
+    }
+
+    /// Who works together against a jail, as `status --json` shows it; nothing if nobody does.
+    fn campaign_of(&self, jail: &JailName) -> Option<Value> {
+        let campaigns = &self.machine.judge.alarms.campaigns;
+        let (campaign, systems) = (campaigns.on(jail, clock::now()), campaigns.systems(jail));
+        let first = campaign
+            .iter()
+            .map(|campaign| campaign.since)
+            .chain(systems.iter().map(|system| system.since))
+            .min()?;
+        let networks = systems.iter().map(
+            |system| json!({"asn": system.number, "since": stamp(system.since), "networks": system.networks}),
+        );
+        let names = campaign.iter().flat_map(|campaign| &campaign.names).map(|name| name.as_str());
+        Some(json!({
+            "since": stamp(first),
+            "members": campaigns.members(jail),
+            "names": names.collect::<Vec<_>>(),
+            "systems": networks.collect::<Vec<_>>(),
+        }))
+    }
+
+    /// The same as warnings, with what is known now.
+    fn campaigns(&self) -> Vec<String> {
+        let judge = &self.machine.judge;
+        let campaigns = &judge.alarms.campaigns;
+        let mut said = Vec::new();
+        for jail in judge.jails() {
+            let on = campaigns.on(&jail.name, clock::now());
+            said.extend(on.map(|campaign| logging::campaign_words(&jail.name, &campaign)));
+            let systems = campaigns.systems(&jail.name);
+            said.extend(systems.iter().map(|system| logging::system_words(&jail.name, system)));
+        }
+        said
     }
 
     /// What was not banned and why, and what the fuse does.
@@ -260,6 +294,10 @@ impl Engine {
             .iter()
             .map(|(entry, why)| json!({"prefix": entry.to_string(), "why": why.words()}))
             .collect();
+        let network = judge.asn(prefix.addr()).map(|number| {
+            let operator = judge.networks.as_ref().and_then(|networks| networks.operator(prefix.addr()));
+            json!({"asn": number, "operator": operator})
+        });
         let login: Option<(Timestamp, Option<&str>)> = judge.trust.last_login(prefix.addr());
         let value = json!({
             "prefix": prefix.to_string(),
@@ -270,6 +308,7 @@ impl Engine {
             "points": points.collect::<Vec<_>>(),
             "never_banned": never,
             "widening": self.machine.widening(prefix, now).iter().map(widening).collect::<Vec<_>>(),
+            "network": network,
             "earlier_bans": judge.past.count(subject),
             "findtime_s": by_jail(judge, |jail| json!(jail.policy.findtime.secs())),
             "maxretry": by_jail(judge, |jail| json!(f64::from(jail.policy.maxretry.0) / 100.0)),

@@ -21,6 +21,7 @@ use crate::engine::restrict;
 use crate::engine::trial::{Found, META_TRIAL};
 use crate::engine::{Engine, Input, Outlets, Read};
 use crate::guard::{self, Claim};
+use crate::learn::{self, Learner};
 use crate::netlink::{KernelWatch, Seen};
 use crate::store::keeper::{self, Started};
 use crate::store::writer;
@@ -136,7 +137,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     machine.set_never(allowed::never(&config, &allowed, &first_facts), &mut Vec::new());
     // Who is never banned comes first: nothing is counted for them.
     let restored = restore(&mut store, &config, &mut machine)?;
-    learn_from_wtmp(&mut machine);
+    let wtmp = learn_from_wtmp(&mut machine);
     ports::add_left_over(&mut readers.ports, &machine.ledger);
     let lost = begin::lost(&store, restored.anew);
     let restricted = match machine.is_enforcing() {
@@ -149,6 +150,12 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
     let server = Server::bind(&arguments.control, &state_dir)
         .map_err(|error| cannot_listen(&arguments.control, &error))?;
+    let learner = (!restored.learning.is_done).then_some(Learner {
+        jails: active.0,
+        wtmp,
+        before: restored.learning.before,
+        bounds: learn::BOUNDS,
+    });
     let threads = Threads {
         server,
         store,
@@ -156,6 +163,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         control: arguments.control.clone(),
         facts: (reader, asker),
         known: (allowed, first_facts, restricted),
+        learner,
     };
     let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off() };
     threads.run(machine, readers, setup, (restored, lost, trial))
@@ -246,6 +254,8 @@ struct Threads {
     control: PathBuf,
     facts: (facts::Reader, facts::Asker),
     known: (Allowed, Facts, Vec<Restriction>),
+    /// Only at a first start.
+    learner: Option<Learner>,
 }
 
 impl Threads {
@@ -257,7 +267,7 @@ impl Threads {
         setup: Setup,
         (restored, lost, trial): (Restored, Option<String>, Found),
     ) -> Outcome {
-        let Threads { server, store, action, control, facts: (facts_reader, asker), known } = self;
+        let Threads { server, store, action, control, facts: (facts_reader, asker), known, learner } = self;
         let (reads_in, reads) = bounded::<Read>(16);
         let (inputs_in, inputs) = unbounded::<Input>();
         let (jobs_in, jobs) = unbounded();
@@ -279,6 +289,7 @@ impl Threads {
         engine.begin_dry(begin::left_in_kernel(name));
         engine.begin_trial(trial);
         let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
+        let go = engine.begin_learning(restored.learning);
         engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
         let lacks = store.unread.is_some();
         if let Some(trouble) = &store.trouble {
@@ -318,6 +329,9 @@ impl Threads {
             let (names, asks) = desks.split(&inputs_in);
             scope.spawn(names);
             scope.spawn(asks);
+            if let Some(learner) = learner {
+                scope.spawn(|| learner.run(&go, &inputs_in, &wake));
+            }
             engine.run(&reads, &inputs);
             stop.store(true, Ordering::SeqCst);
             wake.raise();

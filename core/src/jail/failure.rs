@@ -27,7 +27,7 @@ enum Counts {
 /// What is known of a source besides its failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// Nobody did; what others try tells this of it.
+    /// Nobody logged in from there lately; what others try tells this of it.
     Stranger(Evidence),
     /// Somebody logged in from there lately.
     KnownPlace,

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pillory_core::event::JailName;
 use pillory_core::jail::alarms::Alarm;
+use pillory_core::jail::campaign::{self, Campaign, System};
 use pillory_core::jail::proxies::Standing;
-use pillory_core::jail::{Soon, campaign, outage, stealth};
+use pillory_core::jail::{Soon, outage, stealth};
 use pillory_core::ledger::Ended;
 use pillory_core::machine::{Alert, Level, Notice, Reason};
 use tracing::{error, info, warn};
@@ -227,7 +228,7 @@ fn is_over(alarm: &Alarm) -> bool {
         alarm,
         Alarm::Outage(outage::Change::Ended(_))
             | Alarm::Stealth(stealth::Change::Ended(_))
-            | Alarm::Campaign(campaign::Change::Ended(_))
+            | Alarm::Campaign(campaign::Change::Ended(_) | campaign::Change::SystemEnded(..))
     )
 }
 
@@ -270,12 +271,31 @@ pub(crate) fn alarm_words(alarm: &Alarm) -> String {
         Alarm::Stealth(stealth::Change::Ended(jail)) => {
             format!("jail {jail}: accounts in use are no longer guessed at")
         }
-        Alarm::Campaign(campaign::Change::Began { jail, members, since, names }) => format!(
-            "jail {jail}: a campaign is on: {members} addresses since {since} try the same names ({}), a few times each; while it lasts such a name bans at the first try if it does not exist here, and nothing need be done",
-            listed(names)
-        ),
+        Alarm::Campaign(campaign::Change::Began { jail, campaign }) => campaign_words(jail, campaign),
         Alarm::Campaign(campaign::Change::Ended(jail)) => format!("jail {jail}: the campaign is over"),
+        Alarm::Campaign(campaign::Change::SystemBegan { jail, system }) => system_words(jail, system),
+        Alarm::Campaign(campaign::Change::SystemEnded(jail, number)) => {
+            format!("jail {jail}: the networks of AS{number} no longer attack together")
+        }
     }
+}
+
+/// What is said of a campaign that is on; its names were each tried by several.
+pub(crate) fn campaign_words(jail: &JailName, campaign: &Campaign) -> String {
+    let Campaign { since, members, names } = campaign;
+    let names: Vec<String> = names.iter().map(|name| escape(name)).collect();
+    format!(
+        "jail {jail}: a campaign is on since {since}: {members} addresses within a day try the same names ({}), a few times each; while it lasts such a name bans at the first try if it does not exist here, and nothing need be done",
+        names.join(", ")
+    )
+}
+
+/// What is said of an operator whose networks attack together.
+pub(crate) fn system_words(jail: &JailName, system: &System) -> String {
+    let System { number, since, networks } = system;
+    format!(
+        "jail {jail}: {networks} networks of AS{number} attack together since {since}; while they do, a name that does not exist here bans at the first try from there, and nothing need be done"
+    )
 }
 
 /// What is said of an address that carries most of a web log's good traffic.

@@ -11,6 +11,7 @@ mod discover;
 mod engine;
 mod errands;
 mod facts;
+mod geo;
 mod guard;
 mod kernel;
 mod kernelfacts;

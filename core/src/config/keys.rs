@@ -63,6 +63,7 @@ pub struct TopDraft {
     pub(super) fuse: u32,
     pub(super) restrict: Vec<Restriction>,
     pub(super) rescue: Option<u16>,
+    pub(super) geo_asn: Option<std::path::PathBuf>,
 }
 
 /// Why a value does not fit its key, and the cure.
@@ -310,6 +311,30 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         doc: "a fail2ban directory whose jails run in the place of all others, such as \"/etc/fail2ban\"",
         set: |draft, value| {
             draft.fail2ban = Some(text(value)?.into());
+            Ok(())
+        },
+    },
+    Key {
+        name: "geo",
+        doc: "[geo] with asn: a database (.mmdb) of which operator an address belongs to; unset: none",
+        set: |draft, value| {
+            let Value::Table(rows) = value else {
+                return Err(Misfit(
+                    "is no table".into(),
+                    "write [geo] and asn = \"/path/asn.mmdb\" below it",
+                )
+                .into());
+            };
+            for (name, value) in rows {
+                if name != "asn" {
+                    return Err(Misfit(format!("there is no key {name:?}"), "use asn").into());
+                }
+                let path = text(value)?;
+                if !path.starts_with('/') {
+                    return Err(Misfit(format!("asn {path:?} is no absolute path"), "begin it with /").into());
+                }
+                draft.geo_asn = Some(path.into());
+            }
             Ok(())
         },
     },

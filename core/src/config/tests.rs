@@ -166,6 +166,22 @@ fn a_jails_own_filter_takes_all_of_fail2bans_language() {
 }
 
 #[test]
+fn people_have_one_account_where_they_log_in_and_several_mailboxes() {
+    let config = config("[jail.own]\nlogpath = \"/log\"\nfailregex = '^no <HOST>$'\n").unwrap();
+    let of = ["sshd", "dropbear", "postfix-sasl", "wordpress", "own"];
+    assert_eq!(of.map(|name| jail(&config, name).policy.one_account), [true, true, false, false, false]);
+}
+
+#[test]
+fn a_database_of_networks_has_an_absolute_path_and_no_other_key() {
+    let found = config("[geo]\nasn = \"/var/lib/asn.mmdb\"\n").unwrap();
+    assert_eq!(found.geo_asn.as_deref(), Some(std::path::Path::new("/var/lib/asn.mmdb")));
+    for wrong in ["[geo]\nasn = \"asn.mmdb\"\n", "[geo]\ncity = \"/x\"\n", "geo = true\n"] {
+        assert_eq!(config(wrong).unwrap_err().len(), 1, "{wrong}");
+    }
+}
+
+#[test]
 fn every_jail_widens_unless_it_or_the_top_says_otherwise() {
     let budgets = |text: &str| {
         let widen = config(text).unwrap().widen;

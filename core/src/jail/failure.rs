@@ -7,6 +7,7 @@ use crate::net::Prefix;
 use crate::time::Timestamp;
 
 use super::alarms::Alarm;
+use super::campaign::Evidence;
 use super::growth::Growth;
 use super::proxies::Known;
 use super::soon::{Soon, failures_left};
@@ -130,14 +131,11 @@ impl Judge {
         if is_owner && mode == Mode::Judge {
             self.alarms.owner_failed(&jail.name, addr, account, when);
         }
-        let (is_member, alarms) = match counts == Counts::Yes && !comes {
-            true => self.alarms.stranger(&self.names, &jail.name, subject, user, (when, mode)),
-            false => (false, Vec::new()),
-        };
         let is_decoy = self.is_decoy(class, user);
-        // Who tries a name that exists is judged as always: somebody's own is on every list, root's above all. Decoys
-        // are judged like those.
-        let names_nobody = matches!(class, Class::BadUser | Class::UnknownUser) && !is_decoy;
+        let (evidence, alarms) = match counts == Counts::Yes && !comes {
+            true => self.stranger(jail, (addr, subject), user, (class, is_decoy), (when, mode)),
+            false => (Evidence::None, Vec::new()),
+        };
         let neighbour = match user.filter(|_| !comes) {
             Some(user) => self.trust.neighbour(addr, user, failed.tries, when),
             None => None,
@@ -148,8 +146,7 @@ impl Judge {
         let standing = match (comes, has_rope) {
             (true, _) => Standing::KnownPlace,
             (false, true) => Standing::Neighbour,
-            (false, false) if is_member && names_nobody && !jail.policy.points.is_plain() => Standing::Member,
-            (false, false) => Standing::Stranger,
+            (false, false) => Standing::Stranger(evidence),
         };
         let priced = self.priced_as((index, jail), (class, user), (subject, comes), when);
         let each = self.price(jail, subject, (priced, is_decoy), standing);
@@ -184,14 +181,14 @@ impl Judge {
     }
 
     /// True for a name without an account that is judged as if it had one, so that bans do not tell which exist.
-    fn is_decoy(&self, class: Class, user: Option<&str>) -> bool {
+    pub(super) fn is_decoy(&self, class: Class, user: Option<&str>) -> bool {
         let (Some(secret), Some(user)) = (&self.secret, user) else { return false };
         matches!(class, Class::BadUser | Class::UnknownUser)
             && secret.is_decoy(&names::alike(user), self.decoys)
     }
 
     /// The points that ban `subject` in this jail; another number after each ban if the jail's threshold jitters.
-    fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
+    pub(super) fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
         let jitters = self.secret.as_ref().filter(|_| jail.policy.jitter.0 > 0);
         let shift = jitters.map_or(0, |secret| {
             let key = format!("{subject} {} {}", jail.name, self.past.all(subject));
@@ -209,8 +206,10 @@ impl Judge {
         let failures = self.windows.take(index, subject);
         let (tries, reason) = evidence(&failures, when);
         self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
+        let reason = if jail.policy.points.is_plain() { reason } else { reason + standing.why() };
         // Bots of a campaign come back: their first ban is as long as the second of others.
-        let earlier = self.earlier(jail, subject, when) + u32::from(standing == Standing::Member);
+        let is_member = standing == Standing::Stranger(Evidence::Member) && !jail.policy.points.is_plain();
+        let earlier = self.earlier(jail, subject, when) + u32::from(is_member);
         let bantime = match jail.growth() {
             None => jail.policy.bantime.step(earlier),
             Some(growth) => {
@@ -232,3 +231,6 @@ impl Judge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

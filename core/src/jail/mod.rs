@@ -11,6 +11,7 @@ mod failure;
 pub mod growth;
 pub mod lines;
 pub mod names;
+pub mod networks;
 pub mod never;
 pub mod outage;
 pub mod policy;
@@ -30,6 +31,7 @@ pub mod widen;
 pub mod window;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::event::{Attempt, Class, Decision, Event, JailName, Outcome, Points};
 use crate::filter::Verdict;
@@ -44,6 +46,7 @@ use failure::Failed;
 use growth::Growth;
 use lines::LineRules;
 use names::Names;
+use networks::Networks;
 use never::NeverBan;
 use policy::Policy;
 use proxies::{Known, Proxies};
@@ -127,6 +130,8 @@ pub struct Judge {
     pub proxies: Proxies,
     /// What no single source shows.
     pub alarms: Alarms,
+    /// Whose network an address belongs to, if there is a database.
+    pub networks: Option<Arc<dyn Networks>>,
     /// What nobody outside knows; without it there are neither decoys nor shifted thresholds.
     pub secret: Option<Secret>,
     /// The share of names without an account that are judged as if they had one.
@@ -152,6 +157,7 @@ impl Judge {
             past,
             proxies: Proxies::default(),
             alarms: Alarms::default(),
+            networks: None,
             secret: None,
             decoys: Percent(0),
             trusted_proxies,
@@ -183,6 +189,7 @@ impl Judge {
         self.jails = new.jails;
         self.trusted_proxies = new.trusted_proxies;
         self.decoys = new.decoys;
+        self.networks = new.networks;
         self.names.adopt(new.names);
         self.past.set_memory(new.past.memory());
         self.past.set_jails(new.past.jails());
@@ -228,6 +235,11 @@ impl Judge {
     pub fn presumes_proxy(&self, addr: IpAddr, now: Timestamp) -> bool {
         let known = Known { never: &self.never, trust: &self.trust };
         self.jails.iter().any(|jail| self.proxies.spares(&jail.name, addr, now, known))
+    }
+
+    /// The number of the AS that an address belongs to, if there is a database.
+    pub fn asn(&self, addr: IpAddr) -> Option<u32> {
+        self.networks.as_ref()?.asn(addr)
     }
 
     /// Judges one event of a jail. `when`: the time it is judged by; `mode`: see [`Mode`].
@@ -320,7 +332,8 @@ impl Judge {
             self.spared.forget_user(index, Prefix::host(addr), names::hash(user));
             self.names.logged_in(user);
             let is_known = self.trust.is_known_place(addr, when);
-            alarms.extend(self.alarms.good_user(&jail, subject, (user, is_known), when));
+            let place = (subject, self.asn(addr));
+            alarms.extend(self.alarms.good_user(&jail, place, (user, is_known), when));
             self.trust.good_login(addr, Some(user), when);
         }
         let attempt = Attempt {

@@ -124,6 +124,11 @@ const MAX_LETTERS: usize = 64;
 const MAX_TRIED: usize = 100_000;
 const MAX_LOGGED_IN: usize = 1_000;
 
+/// True for a login that the makers of cloud images ship.
+pub fn is_cloud_login(user: &str) -> bool {
+    CLOUD_LOGINS.contains(&user)
+}
+
 /// A user name as a number; never 0.
 pub fn hash(user: &str) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
@@ -295,7 +300,7 @@ impl Names {
             }
             Class::KnownUser if user == "root" => Class::Root,
             Class::UnknownUser if self.is_like_account(user) || self.is_account(user) => Class::KnownUser,
-            Class::UnknownUser if CLOUD_LOGINS.contains(&user) => Class::UnknownUser,
+            Class::UnknownUser if is_cloud_login(user) => Class::UnknownUser,
             Class::UnknownUser if self.is_bad(user) => Class::BadUser,
             other => other,
         }

@@ -9,7 +9,7 @@ use crate::net::Prefix;
 use crate::time::Timestamp;
 
 use super::window::Failure;
-use super::{JailIndex, Judge, Mode, names};
+use super::{Jail, JailIndex, Judge, Mode, names};
 
 /// What became of a ban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,27 +130,30 @@ impl Judge {
         }
         self.names.logged_in(user);
         let is_known = self.trust.is_known_place(addr, time);
-        drop(self.alarms.good_user(&attempt.jail, subject, (user, is_known), time));
+        drop(self.alarms.good_user(&attempt.jail, (subject, self.asn(addr)), (user, is_known), time));
         self.trust.good_login(addr, Some(user), time);
     }
 
     /// Shows the alarms an attempt, as they saw it.
-    fn show_alarms(&mut self, attempt: &Attempt, class: Class) {
+    fn show_alarms(&mut self, jail: &Jail, attempt: &Attempt, class: Class) {
         let passes = class == Class::GoodUser && self.names.good_users_are_never_banned();
         if passes || self.trust.is_known_place(attempt.addr, attempt.time) {
             return;
         }
         let (subject, user) = (self.subject(attempt.addr), attempt.user.as_deref());
-        drop(self.alarms.stranger(&self.names, &attempt.jail, subject, user, (attempt.time, Mode::Judge)));
+        let is_decoy = self.is_decoy(class, user);
+        let source = (attempt.addr, subject);
+        drop(self.stranger(jail, source, user, (class, is_decoy), (attempt.time, Mode::Judge)));
     }
 
     /// Puts an attempt back into its window, as it was counted, unless its source was banned then or it is too old.
     fn remember(&mut self, attempt: &Attempt, class: Class, (counts, is_old): (bool, bool)) {
         let Some(index) = self.index_of(&attempt.jail) else { return };
+        let Some(jail) = self.jails.get(usize::from(index)).cloned() else { return };
         let is_never_banned = self.never.contains_addr(attempt.addr);
         let counts_lines = self.rates_of(index).is_some();
         if !is_never_banned && !counts_lines {
-            self.show_alarms(attempt, class);
+            self.show_alarms(&jail, attempt, class);
         }
         if is_old {
             return;

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use crate::hash::FastMap;
 
 /// Drops the eighth with the lowest ranks; of equal ranks the lower keys, so that the same input leaves the same.
-pub fn make_room<K: Copy + Ord + Hash, V, R: Copy + Ord>(
+pub fn make_room<K: Clone + Ord + Hash, V, R: Copy + Ord>(
     map: &mut FastMap<K, V>,
     rank: impl Fn(&K, &V) -> R,
 ) {
@@ -17,7 +17,7 @@ pub fn make_room<K: Copy + Ord + Hash, V, R: Copy + Ord>(
     let lower = lower.iter().filter(|rank| **rank < limit).count();
     drop(ranks);
     let of_limit = map.iter().filter(|(key, value)| rank(key, value) == limit);
-    let mut gone: Vec<K> = of_limit.map(|(key, _)| *key).collect();
+    let mut gone: Vec<K> = of_limit.map(|(key, _)| key.clone()).collect();
     gone.sort_unstable();
     gone.truncate(quota - lower);
     map.retain(|key, value| match rank(key, value) {

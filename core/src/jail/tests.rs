@@ -6,14 +6,14 @@ use crate::event::Connection;
 use crate::jail::policy::PointTable;
 use crate::time::{BanTime, End};
 
-fn judge(policy: Policy) -> Judge {
+pub(super) fn judge(policy: Policy) -> Judge {
     let accounts = ["root", "alice"].map(str::to_owned).into_iter().collect();
     let names = Names::new(accounts, ["drjohn1".to_owned()].into_iter().collect(), false);
     let jail = Jail { name: JailName::new("sshd").unwrap(), policy, lines: None };
     Judge::new(vec![jail], names, PrefixSet::default(), 1000)
 }
 
-fn failure(addr: &str, user: &str, class: Class, pid: u32) -> Event {
+pub(super) fn failure(addr: &str, user: &str, class: Class, pid: u32) -> Event {
     Event {
         stamp: None,
         addr: addr.parse().unwrap(),
@@ -24,11 +24,11 @@ fn failure(addr: &str, user: &str, class: Class, pid: u32) -> Event {
     }
 }
 
-fn good(addr: &str, user: &str, pid: u32) -> Event {
+pub(super) fn good(addr: &str, user: &str, pid: u32) -> Event {
     Event { outcome: Outcome::Success, ..failure(addr, user, Class::KnownUser, pid) }
 }
 
-fn at(secs: i64) -> Timestamp {
+pub(super) fn at(secs: i64) -> Timestamp {
     Timestamp::from_secs(secs)
 }
 

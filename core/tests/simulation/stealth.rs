@@ -127,7 +127,7 @@ struct Watched {
 impl Watched {
     fn new() -> Watched {
         Watched {
-            machine: machine(None),
+            machine: machine(&super::By::Pillory),
             swept: Timestamp::default(),
             effects: Vec::new(),
             attempts: Vec::new(),

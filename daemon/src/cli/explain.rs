@@ -44,6 +44,7 @@ fn story(prefix: Prefix, value: &Value) -> String {
         earlier(value),
         seen(value),
         counted_as(prefix, value),
+        network(value),
         known_place(value),
         never_banned(value),
     ];
@@ -149,6 +150,18 @@ fn counted_as(prefix: Prefix, value: &Value) -> String {
     match value["counted_as"].as_str().and_then(|text| text.parse::<Prefix>().ok()) {
         Some(subject) if subject != prefix => format!("It is counted, and banned, as {subject}."),
         _ => String::new(),
+    }
+}
+
+/// Whose network it is in, if there is a database that says it.
+fn network(value: &Value) -> String {
+    let network = &value["network"];
+    match (network["asn"].as_u64(), network["operator"].as_str()) {
+        (None, _) => String::new(),
+        (Some(number), None) => format!("Its network belongs to AS{number}."),
+        (Some(number), Some(operator)) => {
+            format!("Its network belongs to AS{number}, {}.", word(&operator.into()))
+        }
     }
 }
 

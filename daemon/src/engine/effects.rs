@@ -6,7 +6,7 @@ use tracing::{error, warn};
 
 use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::proxies::Standing;
-use pillory_core::jail::{campaign, outage, stealth};
+use pillory_core::jail::{outage, stealth};
 use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
@@ -181,10 +181,8 @@ impl Engine {
             Alarm::Stealth(stealth::Change::GotIn { jail, user, .. }) => {
                 (format!("got in {jail} {user}"), true)
             }
-            // What is on is read off the judge, see `stealth_warnings`.
-            Alarm::Stealth(_) => return,
-            Alarm::Campaign(campaign::Change::Began { jail, .. }) => (format!("campaign {jail}"), true),
-            Alarm::Campaign(campaign::Change::Ended(jail)) => (format!("campaign {jail}"), false),
+            // What is on is read off the judge when `status` asks.
+            Alarm::Stealth(_) | Alarm::Campaign(_) => return,
         };
         match is_on {
             true => drop(self.warnings.insert(key, logging::alarm_words(alarm))),

@@ -17,6 +17,7 @@ use pillory_core::net::Prefix;
 
 use crate::cli::fail2ban;
 use crate::discover::ActiveJail;
+use crate::geo;
 use crate::kernel::JailPorts;
 use crate::ports;
 use crate::sources::{Feed, FeedId, KINDS, Wanted};
@@ -117,7 +118,8 @@ pub(crate) fn build(
     readers.kinds = takers.map(|kind| kind.name).collect();
     let (ports, unknown) = ports::of_jails(active);
     readers.ports = ports;
-    readers.warnings = idle.iter().cloned().chain(unknown).collect();
+    let networks = config.geo_asn.as_deref().map(geo::open).transpose();
+    readers.warnings = idle.iter().cloned().chain(unknown).chain(networks.as_ref().err().cloned()).collect();
     for reason in &readers.warnings {
         warn!(%reason, "not as configured");
     }
@@ -126,6 +128,7 @@ pub(crate) fn build(
     let names = Names::new(accounts, good_users, config.goodusers_never_ban);
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
     judge.decoys = config.decoys;
+    judge.networks = networks.ok().flatten();
     judge.past.set_memory(config.retention);
     let mut machine = Machine::new(judge, extractors, config.scope);
     machine.set_widening(config.widen.clone());

@@ -170,9 +170,7 @@ impl Engine {
                 "bans_total": counters.bans,
                 "identities": self.identities_of(&jail.name),
                 "widened": self.machine.widened(&jail.name),
-                "campaign": self.machine.judge.alarms.campaigns.on(&jail.name).map(|(since, members)| {
-                    json!({"since": stamp(since), "members": members})
-                }),
+                "campaign": self.campaign_of(&jail.name),
                 "stealth": self.machine.judge.alarms.stealth.on(&jail.name).map(|attack| {
                     let users: Vec<String> = attack.users.iter().map(|user| logging::escape(user)).collect();
                     json!({"since": stamp(attack.since), "places": attack.places, "users": users})
@@ -192,6 +190,7 @@ impl Engine {
             format!("{}; last at {last}", logging::no_room_words(jail, *ipv4, *budget))
         });
         warnings.extend(short);
+        warnings.extend(self.campaigns());
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
         }
@@ -221,6 +220,41 @@ impl Engine {
             let change = stealth::Change::Began(jail.clone(), stealth.on(jail)?);
             Some(logging::alarm_words(&Alarm::Stealth(change)))
         })
+    }
+
+    /// Who works together against a jail, as `status --json` shows it; nothing if nobody does.
+    fn campaign_of(&self, jail: &JailName) -> Option<Value> {
+        let campaigns = &self.machine.judge.alarms.campaigns;
+        let (campaign, systems) = (campaigns.on(jail, clock::now()), campaigns.systems(jail));
+        let first = campaign
+            .iter()
+            .map(|campaign| campaign.since)
+            .chain(systems.iter().map(|system| system.since))
+            .min()?;
+        let networks = systems.iter().map(
+            |system| json!({"asn": system.number, "since": stamp(system.since), "networks": system.networks}),
+        );
+        let names = campaign.iter().flat_map(|campaign| &campaign.names).map(|name| name.as_str());
+        Some(json!({
+            "since": stamp(first),
+            "members": campaigns.members(jail),
+            "names": names.collect::<Vec<_>>(),
+            "systems": networks.collect::<Vec<_>>(),
+        }))
+    }
+
+    /// The same as warnings, with what is known now.
+    fn campaigns(&self) -> Vec<String> {
+        let judge = &self.machine.judge;
+        let campaigns = &judge.alarms.campaigns;
+        let mut said = Vec::new();
+        for jail in judge.jails() {
+            let on = campaigns.on(&jail.name, clock::now());
+            said.extend(on.map(|campaign| logging::campaign_words(&jail.name, &campaign)));
+            let systems = campaigns.systems(&jail.name);
+            said.extend(systems.iter().map(|system| logging::system_words(&jail.name, system)));
+        }
+        said
     }
 
     /// What was not banned and why, who is soon banned, and what the fuse does.
@@ -288,6 +322,10 @@ impl Engine {
             .iter()
             .map(|(entry, why)| json!({"prefix": entry.to_string(), "why": why.words()}))
             .collect();
+        let network = judge.asn(prefix.addr()).map(|number| {
+            let operator = judge.networks.as_ref().and_then(|networks| networks.operator(prefix.addr()));
+            json!({"asn": number, "operator": operator})
+        });
         let login: Option<(Timestamp, Option<&str>)> = judge.trust.last_login(prefix.addr());
         let value = json!({
             "prefix": prefix.to_string(),
@@ -300,6 +338,7 @@ impl Engine {
             "widening": self.machine.widening(prefix, now).iter().map(widening).collect::<Vec<_>>(),
             "earlier_bans": judge.past.all(subject),
             "standing_bans": judge.past.standing(subject, now),
+            "network": network,
             "findtime_s": by_jail(judge, |jail| json!(jail.policy.findtime.secs())),
             "maxretry": by_jail(judge, |jail| json!(f64::from(jail.policy.maxretry.0) / 100.0)),
             "last_good_login": login.map(|(at, user)| json!({"time": stamp(at), "user": user})),

@@ -159,6 +159,7 @@ impl F2bJail {
             growth: None,
             points: PointTable::plain(),
             jitter: Percent(0),
+            one_account: false,
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct Config {
     pub fuse: u32,
     /// Where whoever is banned may call with a code; nothing for nowhere.
     pub rescue: Option<u16>,
+    /// Whether the daemon gives up every right that it does not need, once it has started.
+    pub sandbox: bool,
     /// Ports that only some may connect to.
     pub restrict: Vec<Restriction>,
     /// Jails that ban networks of neighbours, each with the innocent addresses that all of these may hit at once.

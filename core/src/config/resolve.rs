@@ -100,6 +100,7 @@ fn config(top: TopDraft, jails: Vec<JailConfig>, widen: BTreeMap<JailName, u64>)
         fuse: top.fuse,
         restrict: top.restrict,
         rescue: top.rescue,
+        sandbox: top.sandbox.unwrap_or(true),
         fail2ban: top.fail2ban,
         ban_log: None,
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),

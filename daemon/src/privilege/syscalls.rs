@@ -196,8 +196,8 @@ fn rules(resolves: bool) -> Result<Rules, seccompiler::BackendError> {
     Ok(rules)
 }
 
-/// Names of threads and of memory.
-const PRCTL: [libc::c_int; 3] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
+/// Names of threads and of memory; and `PR_GET_AUXV`, to learn where the kernel's own clock is.
+const PRCTL: [libc::c_int; 4] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA, 0x4155_5856];
 
 /// `TCGETS`, `TCGETS2` and `TIOCGWINSZ` (is it a terminal, and how wide), `FIONREAD`, `FIONBIO`, `FIOCLEX`, as both machines
 /// have them (asm-generic/ioctls.h); C libraries differ in the type.

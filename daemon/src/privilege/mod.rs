@@ -130,6 +130,21 @@ impl Default for Sandbox {
     }
 }
 
+/// What [`Sandbox::value`] says, in words.
+pub(crate) fn words(value: &Value) -> String {
+    let why = value["why"].as_str().map_or_else(String::new, |why| format!(" ({why})"));
+    match (value["landlock"].as_u64(), value["seccomp"] == true) {
+        (Some(version), true) => {
+            format!("the daemon is sandboxed by Landlock (version {version}) and seccomp")
+        }
+        (Some(version), false) => {
+            format!("the daemon is sandboxed by Landlock (version {version}) only{why}")
+        }
+        (None, true) => format!("the daemon is sandboxed by seccomp only{why}"),
+        (None, false) => format!("the daemon is not sandboxed{why}"),
+    }
+}
+
 /// What to do if there can be no sockets of the Internet, because the unit forbids them.
 pub(crate) fn network_cure(error: &std::io::Error) -> Option<&'static str> {
     let is_forbidden = rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::AFNOSUPPORT);

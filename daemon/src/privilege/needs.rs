@@ -55,7 +55,8 @@ impl Needs {
 
     /// With the directories that the daemon writes in.
     pub(crate) fn writing(self, directories: [Option<&Path>; 2]) -> Needs {
-        let writes = directories.into_iter().flatten().map(Path::to_owned).collect();
+        let named = |path: &Path| if path == Path::new("") { PathBuf::from(".") } else { path.to_owned() };
+        let writes = directories.into_iter().flatten().map(named).collect();
         Needs { writes, ..self }
     }
 

@@ -88,7 +88,6 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_read,
     libc::SYS_readlinkat,
     libc::SYS_readv,
-    libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_statfs,
     libc::SYS_statx,
@@ -119,7 +118,7 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_shutdown,
 ];
 
-/// The older calls that only this machine has.
+/// The older calls of this machine.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] = &[
     libc::SYS_access,
@@ -133,12 +132,14 @@ const OLDER: &[c_long] = &[
     libc::SYS_poll,
     libc::SYS_readlink,
     libc::SYS_rename,
+    libc::SYS_renameat,
     libc::SYS_stat,
     libc::SYS_time,
     libc::SYS_unlink,
 ];
-#[cfg(not(target_arch = "x86_64"))]
-const OLDER: &[c_long] = &[];
+/// `renameat`, for which the libc crate has no name here (asm-generic/unistd.h).
+#[cfg(target_arch = "aarch64")]
+const OLDER: &[c_long] = &[38];
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use serde_json::Value;
 
 use crate::actions::dryrun;
+use crate::privilege;
 
 use super::{Finding, Host, Report};
 
@@ -34,22 +35,7 @@ pub(super) fn look(host: &Host, status: &Value, report: &mut Report) {
     if let Some(thread) = threads.first().filter(|_| !may(DAC)) {
         closed_logs(host, status, thread, report);
     }
-    report.note("sandbox", sandbox(&status["sandbox"]));
-}
-
-/// What the daemon gave up, in words.
-fn sandbox(value: &Value) -> String {
-    let why = value["why"].as_str().map_or_else(String::new, |why| format!(" ({why})"));
-    match (value["landlock"].as_u64(), value["seccomp"] == true) {
-        (Some(version), true) => {
-            format!("the daemon is sandboxed by Landlock (version {version}) and seccomp")
-        }
-        (Some(version), false) => {
-            format!("the daemon is sandboxed by Landlock (version {version}) only{why}")
-        }
-        (None, true) => format!("the daemon is sandboxed by seccomp only{why}"),
-        (None, false) => format!("the daemon is not sandboxed{why}"),
-    }
+    report.note("sandbox", privilege::words(&status["sandbox"]));
 }
 
 /// What proc_pid_status(5) says of a thread, in the lines `Uid:`, `Gid:`, `Groups:` and `CapEff:`.

@@ -6,6 +6,7 @@ use std::path::Path;
 use tracing::{info, warn};
 
 use pillory_core::config::Config;
+use pillory_core::event::Event;
 use pillory_core::jail::secret::Secret;
 use pillory_core::jail::{trust, widen};
 use pillory_core::machine::Machine;
@@ -13,6 +14,7 @@ use pillory_core::time::{Span, Timestamp};
 
 use crate::actions::{self, Action, ActionError, Restriction, dryrun};
 use crate::engine::jails::Readers;
+use crate::engine::learning::{Learning, META_LEARNT};
 use crate::engine::{META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
 use crate::sources::Position;
 use crate::store::META_ANEW;
@@ -31,6 +33,8 @@ pub(super) struct Restored {
     pub(super) off: Option<Option<Timestamp>>,
     /// The store has just begun.
     pub(super) anew: bool,
+    /// What a first start has learnt.
+    pub(super) learning: Learning,
 }
 
 /// Takes over what the store kept.
@@ -79,7 +83,9 @@ pub(super) fn restore(
     }
     let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
     let anew = restored.meta.get(META_ANEW).is_some_and(|mark| !mark.is_empty());
-    Ok(Restored { positions, off, anew })
+    let kept = restored.meta.get(META_LEARNT).map(String::as_str);
+    let learning = Learning::restored(kept, anew || store.broken.is_some(), now);
+    Ok(Restored { positions, off, anew, learning })
 }
 
 /// The host's secret as it was kept, or a new one.
@@ -101,16 +107,17 @@ fn secret(kept: Option<&String>) -> Option<Secret> {
     old.or_else(new)
 }
 
-/// Learns places and accounts with good logins, before anything is judged.
-pub(super) fn learn_from_wtmp(machine: &mut Machine) {
+/// Learns places and accounts with good logins from wtmp and its rotated parts, before anything is judged. At every
+/// start, for it is read in no time; returns these logins.
+pub(super) fn learn_from_wtmp(machine: &mut Machine) -> Vec<Event> {
     let now = clock::now();
-    let logins = facts::good_logins(Path::new("/var/log/wtmp"));
-    for (addr, user, when) in logins.iter().filter(|(_, _, when)| now.since(*when) < trust::MEMORY) {
-        machine.judge.trust.good_login(*addr, user.as_deref(), (*when).min(now));
-        if let Some(user) = user {
-            machine.judge.names.logged_in(user);
-        }
+    let logins = facts::good_logins(Path::new("/var/log/wtmp"), now - trust::MEMORY, now);
+    for login in &logins {
+        let (Some(when), user) = (login.stamp, login.user.as_deref()) else { continue };
+        machine.judge.trust.learn(login.addr, user, when, now);
+        user.into_iter().for_each(|user| machine.judge.names.learn(user));
     }
+    logins
 }
 
 /// Brings the kernel to the ledger: reads, compares, changes the difference in one go.

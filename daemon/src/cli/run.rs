@@ -14,6 +14,7 @@ use crate::engine::jails;
 use crate::engine::restrict;
 use crate::engine::trial::{Found, META_TRIAL};
 use crate::guard::{self, Claim, Held};
+use crate::learn::{self, Learner};
 use crate::store::keeper;
 use crate::{clock, facts, logging, ports};
 
@@ -124,7 +125,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     machine.set_never(allowed::never(&config, &allowed, &first_facts), &mut Vec::new());
     // Who is never banned comes first: nothing is counted for them.
     let restored = restore(&mut store, &config, &mut machine)?;
-    learn_from_wtmp(&mut machine);
+    let wtmp = learn_from_wtmp(&mut machine);
     ports::add_left_over(&mut readers.ports, &machine.ledger);
     let lost = begin::lost(&store, restored.anew);
     let restricted = match machine.is_enforcing() {
@@ -137,6 +138,12 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
     let server = Server::bind(&arguments.control, &state_dir)
         .map_err(|error| cannot_listen(&arguments.control, &error))?;
+    let learner = (!restored.learning.is_done).then_some(Learner {
+        jails: active.0,
+        wtmp,
+        before: restored.learning.before,
+        bounds: learn::BOUNDS,
+    });
     let threads = Threads {
         server,
         store,
@@ -146,6 +153,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         guard,
         facts: (reader, asker),
         known: (allowed, first_facts, restricted),
+        learner,
     };
     let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off() };
     threads.run(machine, readers, setup, (restored, lost, trial))

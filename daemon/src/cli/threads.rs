@@ -22,6 +22,7 @@ use crate::engine::rescue::META_RESCUE;
 use crate::engine::trial::Found;
 use crate::engine::{Engine, Input, Outlets, Read};
 use crate::guard::Held;
+use crate::learn::Learner;
 use crate::netlink::{KernelWatch, Seen};
 use crate::privilege::{Needs, Sandbox, shed};
 use crate::store::keeper::Started;
@@ -47,6 +48,8 @@ pub(super) struct Threads {
     pub(super) facts: (facts::Reader, facts::Asker),
     /// Who was allowed, what the host knows, and who may connect where.
     pub(super) known: (Allowed, Facts, Vec<Restriction>),
+    /// Only at a first start.
+    pub(super) learner: Option<Learner>,
 }
 
 impl Threads {
@@ -58,8 +61,17 @@ impl Threads {
         setup: Setup,
         (restored, lost, trial): (Restored, Option<String>, Found),
     ) -> Outcome {
-        let Threads { server, store, action, control, state_dir, guard, facts: (facts_reader, asker), known } =
-            self;
+        let Threads {
+            server,
+            store,
+            action,
+            control,
+            state_dir,
+            guard,
+            facts: (facts_reader, asker),
+            known,
+            learner,
+        } = self;
         let (reads_in, reads) = bounded::<Read>(16);
         let (inputs_in, inputs) = unbounded::<Input>();
         let (jobs_in, jobs) = unbounded();
@@ -84,6 +96,7 @@ impl Threads {
         engine.begin_dry(begin::left_in_kernel(name));
         engine.begin_trial(trial);
         let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
+        let go = engine.begin_learning(restored.learning);
         engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
         let lacks = store.unread.is_some();
         if let Some(trouble) = &store.trouble {
@@ -130,6 +143,9 @@ impl Threads {
             let (names, asks) = desks.split(&inputs_in);
             scope.spawn(shedding(names));
             scope.spawn(asks);
+            if let Some(learner) = learner {
+                scope.spawn(shedding(|| learner.run(&go, &inputs_in, &wake)));
+            }
             engine.run(&reads, &inputs);
             stop.store(true, Ordering::SeqCst);
             wake.raise();

@@ -74,7 +74,9 @@ fn directories(what: &Wanted) -> Vec<PathBuf> {
     match what {
         Wanted::Journal { directory: Some(directory), .. } => vec![directory.clone()],
         // It may come later, on a host where not even its directory is there yet.
-        Wanted::Journal { directory: None, .. } => nearest(Path::new("/run/log/journal")).into_iter().collect(),
+        Wanted::Journal { directory: None, .. } => {
+            nearest(Path::new("/run/log/journal")).into_iter().collect()
+        }
         Wanted::Btmp(path) => [nearest(path), nearest_of_parent(path)].into_iter().flatten().collect(),
         Wanted::Lines(pattern) => {
             let found = sources::expand(pattern);

@@ -191,6 +191,9 @@ fn rules(resolves: bool) -> Result<Rules, seccompiler::BackendError> {
         };
         rules.insert(call, values.into_iter().map(condition).collect::<Result<Vec<_>, _>>()?);
     }
+    // A thread that learns from the past makes way for the others.
+    let own_priority = [SeccompCondition::new(0, Dword, Eq, 0)?, SeccompCondition::new(1, Dword, Eq, 0)?];
+    rules.insert(libc::SYS_setpriority, vec![SeccompRule::new(own_priority.to_vec())?]);
     // To be asked for a limit of its own, not to change one.
     let read_only = [SeccompCondition::new(0, Dword, Eq, 0)?, SeccompCondition::new(2, Qword, Eq, 0)?];
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(read_only.to_vec())?]);

@@ -165,6 +165,10 @@ fn the_sandbox_can_be_switched_off() {
     server.write("/run/app/app.log", "");
     server.write(CONFIG, format!("sandbox = false\n{APP}"));
     assert_eq!(daemon.ask(&["reload"]).code, Some(0));
+    // What is there before it is first looked at bans nobody.
+    daemon.wait_for(SOON, "the log to be watched", || {
+        daemon.status()["jails"].to_string().contains("/run/app/app.log").then_some(())
+    });
     server.append("/run/app/app.log", failed_lines(100, 3, "root", "198.51.100.7"));
     daemon.wait_for(SOON, "the ban", || {
         world.kernel().is_banned("198.51.100.7".parse().unwrap()).then_some(())

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 use tracing::{info, warn};
 
 use pillory_core::config::OnStop;
@@ -61,24 +61,15 @@ impl Threads {
         setup: Setup,
         (restored, lost, trial): (Restored, Option<String>, Found),
     ) -> Outcome {
-        let Threads {
-            server,
-            store,
-            action,
-            control,
-            state_dir,
-            guard,
-            facts: (facts_reader, asker),
-            known,
-            learner,
-        } = self;
+        let Threads { server, store, action, control, known, .. } = self;
+        let (facts_reader, asker) = self.facts;
         let (reads_in, reads) = bounded::<Read>(16);
         let (inputs_in, inputs) = unbounded::<Input>();
         let (jobs_in, jobs) = unbounded();
         let (writes_in, writes) = unbounded();
         let stop = Arc::new(AtomicBool::new(false));
-        let wake = Wake::new()
-            .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
+        let no_wake = |error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}"));
+        let wake = Wake::new().map_err(no_wake)?;
         let start = SourceOrder::Start(readers.feeds.clone(), restored.positions.clone());
         let (sources_in, source_orders) = unbounded();
         let frame = (readers.ports.clone(), known.2.clone());
@@ -89,7 +80,7 @@ impl Threads {
         let outlets =
             Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
         let needs = Needs::of(&setup.config, &setup.place, &readers.feeds, &known.0)
-            .writing([Some(&state_dir), control.parent()]);
+            .writing([Some(&self.state_dir), control.parent()]);
         let wanted = setup.config.sandbox;
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume(restored.off, restored.positions, start, known);
@@ -98,17 +89,13 @@ impl Threads {
         let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
         let go = engine.begin_learning(restored.learning);
         engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
+        say_unwritten(&mut engine, &store);
         let lacks = store.unread.is_some();
-        if let Some(trouble) = &store.trouble {
-            // If that takes nothing either, the next write will tell.
-            let means = format!("kept in {} until the disk takes it", store.store.spill_path().display());
-            engine.unwritten(trouble, &format!("{means}; a reboot before that loses it"));
-        }
         let (store, spilled) = (store.store, store.spilled);
         // Everything is open. But for those that run commands, all threads are yet to be started.
         engine.sandbox = Sandbox::enter(wanted, &needs);
         std::thread::scope(|scope| {
-            let (answers, answered) = unbounded();
+            let (answers, forward_answers) = forwarding(&inputs_in, Input::Kernel);
             // It alone keeps the right to change the network, and is the first to start.
             scope.spawn(move || {
                 let action = kernel::run(action, frame, &jobs, &answers);
@@ -120,16 +107,13 @@ impl Threads {
             if !needs.executes {
                 shed();
             }
-            answer_outside(guard, &inputs_in)?;
-            let back = inputs_in.clone();
-            scope.spawn(shedding(move || forward(&answered, &back, Input::Kernel)));
-            let (stored_in, stored) = unbounded();
-            let back = inputs_in.clone();
-            scope.spawn(shedding(move || forward(&stored, &back, Input::Store)));
+            answer_outside(self.guard, &inputs_in)?;
+            scope.spawn(shedding(forward_answers));
+            let (stored_in, forward_stored) = forwarding(&inputs_in, Input::Store);
+            scope.spawn(shedding(forward_stored));
             scope.spawn(shedding(move || writer::run(store, spilled, lacks, &writes, &stored_in)));
-            let (orders_in, orders) = unbounded();
-            let back = inputs_in.clone();
-            scope.spawn(shedding(move || forward(&orders, &back, Input::Order)));
+            let (orders_in, forward_orders) = forwarding(&inputs_in, Input::Order);
+            scope.spawn(shedding(forward_orders));
             let stop_serving = Arc::clone(&stop);
             scope.spawn(shedding(move || server.run(&orders_in, &asked, &stop_serving)));
             scope.spawn(shedding(|| facts_reader.watch(&inputs_in, &wake)));
@@ -143,7 +127,7 @@ impl Threads {
             let (names, asks) = desks.split(&inputs_in);
             scope.spawn(shedding(names));
             scope.spawn(asks);
-            if let Some(learner) = learner {
+            if let Some(learner) = self.learner {
                 scope.spawn(shedding(|| learner.run(&go, &inputs_in, &wake)));
             }
             engine.run(&reads, &inputs);
@@ -155,6 +139,15 @@ impl Threads {
             drop(std::os::unix::net::UnixStream::connect(&control));
             Ok(0)
         })
+    }
+}
+
+/// Says that the disk takes nothing, if it does not.
+fn say_unwritten(engine: &mut Engine, store: &Started) {
+    if let Some(trouble) = &store.trouble {
+        // If that takes nothing either, the next write will tell.
+        let means = format!("kept in {} until the disk takes it", store.store.spill_path().display());
+        engine.unwritten(trouble, &format!("{means}; a reboot before that loses it"));
     }
 }
 
@@ -181,12 +174,18 @@ fn remove_all(mut action: Box<dyn Action>) {
     }
 }
 
-fn forward<T>(from: &Receiver<T>, to: &Sender<Input>, wrap: fn(T) -> Input) {
-    for value in from {
-        if to.send(wrap(value)).is_err() {
-            return;
+/// A channel, and the work of bringing what is sent there to the engine.
+fn forwarding<T: Send>(to: &Sender<Input>, wrap: fn(T) -> Input) -> (Sender<T>, impl FnOnce() + Send) {
+    let (sender, receiver) = unbounded();
+    let to = to.clone();
+    let forward = move || {
+        for value in receiver {
+            if to.send(wrap(value)).is_err() {
+                return;
+            }
         }
-    }
+    };
+    (sender, forward)
 }
 
 fn catch_signals(inputs: &Sender<Input>) -> Result<(), Failure> {

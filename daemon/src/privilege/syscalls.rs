@@ -66,6 +66,7 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_dup3,
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
+    libc::SYS_fadvise64,
     libc::SYS_fallocate,
     libc::SYS_fchmod,
     libc::SYS_fchown,

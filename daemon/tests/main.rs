@@ -38,6 +38,7 @@ mod rescue;
 mod restart;
 mod restrict;
 mod rotation;
+mod scan;
 mod scope;
 mod sockets;
 mod stealth;

@@ -58,7 +58,7 @@ pub struct Config {
     pub widen: BTreeMap<JailName, u64>,
     /// A fail2ban directory from which the jails come.
     pub fail2ban: Option<std::path::PathBuf>,
-    /// A log that gets a line for each ban and unban as fail2ban writes them, for whoever reads it (`recidive` does).
+    /// A log that gets a line for each ban and unban as fail2ban writes them, for whoever reads it.
     pub ban_log: Option<std::path::PathBuf>,
     /// The jails, sorted by name.
     pub jails: Vec<JailConfig>,

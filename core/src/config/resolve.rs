@@ -255,7 +255,12 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
             problems.push((
                 if draft.filter.is_some() { "filter" } else { "" },
                 format!("there is no built-in filter {wanted:?}"),
-                "give it a failregex, or name a filter that exists",
+                match wanted {
+                    "recidive" => {
+                        "take it out: who is banned again is banned longer as it is, by the steps of bantime"
+                    }
+                    _ => "give it a failregex, or name a filter that exists",
+                },
             ));
             return FilterSpec::default();
         }

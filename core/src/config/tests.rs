@@ -45,6 +45,12 @@ fn every_problem_is_reported_with_its_line() {
 }
 
 #[test]
+fn who_looks_for_recidive_is_told_that_it_is_built_in() {
+    let problems = config("[jail.recidive]\nenabled = true\n").unwrap_err();
+    assert!(problems[0].contains("banned longer as it is, by the steps of bantime"), "{problems:?}");
+}
+
+#[test]
 fn a_text_that_is_no_toml_names_its_line() {
     let problems = config("maxretry = 3\nbantime = = 4\n").unwrap_err();
     assert!(problems[0].starts_with("pillory.toml:2: "), "{problems:?}");

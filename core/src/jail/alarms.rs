@@ -26,21 +26,27 @@ pub enum Alarm {
 #[derive(Debug, Default)]
 pub struct Alarms {
     outages: outage::Guard,
-    stealth: Stealth,
+    /// Guessing at accounts in use.
+    pub stealth: Stealth,
     /// Campaigns against the jails.
     pub campaigns: Campaigns,
 }
 
 impl Alarms {
-    /// Somebody logged in. `named`: it is known who.
+    /// Somebody logged in. `account`: the number of the account, if it is known who.
     pub(super) fn good_login(
         &mut self,
         jail: &JailName,
         addr: IpAddr,
-        named: bool,
+        account: Option<u64>,
         when: Timestamp,
     ) -> Option<Alarm> {
-        self.outages.good_login(jail, addr, named, when).map(Alarm::Outage)
+        self.outages.good_login(jail, addr, account, when).map(Alarm::Outage)
+    }
+
+    /// An account failed from where it logged in lately.
+    pub(super) fn owner_failed(&mut self, jail: &JailName, addr: IpAddr, account: u64, when: Timestamp) {
+        self.outages.owner_failed(jail, addr, account, when);
     }
 
     /// Somebody logged in before the first start. `named`: it is known who.
@@ -55,8 +61,9 @@ impl Alarms {
         place: Prefix,
         (user, is_known): (&str, bool),
         when: Timestamp,
-    ) -> Option<Alarm> {
-        self.stealth.good_login(jail, place, user, is_known, when).map(Alarm::Stealth)
+    ) -> impl Iterator<Item = Alarm> + use<> {
+        let changes = self.stealth.good_login(jail, place, user, is_known, when);
+        changes.into_iter().map(Alarm::Stealth)
     }
 
     /// A place from which nobody logged in lately failed at a name. True if it takes part in a campaign that is on.
@@ -72,7 +79,8 @@ impl Alarms {
         let mut alarms = Vec::new();
         if names.is_in_use(user) {
             let raises = mode != Mode::Learn;
-            alarms.extend(self.stealth.failure(jail, place, user, when, raises).map(Alarm::Stealth));
+            let changes = self.stealth.failure(jail, place, user, when, raises);
+            alarms.extend(changes.into_iter().map(Alarm::Stealth));
         }
         // What was written before the first start may be over long since.
         if mode == Mode::Learn {

@@ -17,24 +17,30 @@ pub mod policy;
 pub mod proxies;
 pub mod rate;
 pub mod replay;
+mod room;
 pub mod secret;
+mod soon;
 mod spared;
+mod standing;
 pub mod stealth;
+#[cfg(test)]
+mod testing;
 pub mod trust;
 pub mod widen;
 pub mod window;
 
 use std::net::IpAddr;
 
-use crate::event::{Attempt, Class, Decision, Event, JailName, Outcome, Points, Shown, UserName};
+use crate::event::{Attempt, Class, Decision, Event, JailName, Outcome, Points};
 use crate::filter::Verdict;
 use crate::filter::fail2ban::Subject;
 use crate::net::{Prefix, PrefixSet};
-use crate::time::{BanTime, Span, Timestamp};
+use crate::time::{Span, Timestamp};
 
 use alarms::{Alarm, Alarms};
 use bantime::PastBans;
 use connections::Connections;
+use failure::Failed;
 use growth::Growth;
 use lines::LineRules;
 use names::Names;
@@ -43,6 +49,7 @@ use policy::Policy;
 use proxies::{Known, Proxies};
 use rate::Rates;
 use secret::{Percent, Secret};
+pub use soon::Soon;
 use spared::MAX_SPARED;
 pub use spared::Spared;
 use trust::Trust;
@@ -81,16 +88,10 @@ pub struct Judgement {
     pub decision: Option<Decision>,
     /// The ban that would be made if its source could be banned at all.
     pub spared: Option<Spared>,
+    /// Somebody who belongs here, it seems, is soon banned.
+    pub soon: Option<Soon>,
     /// What people are told at once.
     pub alarms: Vec<Alarm>,
-}
-
-/// A line that added attempts to its connection.
-struct Failed {
-    tries: u32,
-    class: Class,
-    user: Option<UserName>,
-    shown: Option<Shown>,
 }
 
 /// What happens to the count when the event's source is banned already, or only history is being read.
@@ -132,9 +133,6 @@ pub struct Judge {
     pub decoys: Percent,
     trusted_proxies: PrefixSet,
 }
-
-/// How long a known place stays banned the first time. Source: design, "Recent good logins".
-const FIRST_BAN_OF_KNOWN_PLACE: BanTime = BanTime::For(Span::from_secs(600));
 
 impl Judge {
     /// A judge with empty windows.
@@ -318,7 +316,7 @@ impl Judge {
                 self.windows.forget_connection(index, subject, connection);
                 self.connections.forget(index, connection);
             }
-            self.windows.forget_user(index, subject, names::hash(user));
+            self.windows.forget_owner(index, subject, user);
             self.spared.forget_user(index, Prefix::host(addr), names::hash(user));
             self.names.logged_in(user);
             let is_known = self.trust.is_known_place(addr, when);
@@ -335,7 +333,8 @@ impl Judge {
             tries: 1,
             connection: None,
         };
-        alarms.extend(self.alarms.good_login(&attempt.jail, addr, attempt.user.is_some(), when));
+        let account = attempt.user.as_deref().map(names::hash);
+        alarms.extend(self.alarms.good_login(&attempt.jail, addr, account, when));
         Judgement { attempt: Some(attempt), alarms, ..Judgement::default() }
     }
 

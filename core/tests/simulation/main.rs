@@ -8,6 +8,7 @@
 
 mod random;
 mod scenes;
+mod stealth;
 mod users;
 
 use std::collections::{HashMap, HashSet};
@@ -15,9 +16,9 @@ use std::net::IpAddr;
 
 use pillory_core::config::resolve;
 use pillory_core::event::Points;
-use pillory_core::jail::names::Names;
+use pillory_core::jail::names::{Names, alike};
 use pillory_core::jail::policy::{Ladder, PointTable, Policy};
-use pillory_core::jail::secret::Secret;
+use pillory_core::jail::secret::{Percent, Secret};
 use pillory_core::jail::{Jail, Judge};
 use pillory_core::machine::{Machine, ScopeRule};
 use pillory_core::net::{Prefix, PrefixSet};
@@ -39,12 +40,21 @@ fn machine(policy: Option<Policy>) -> Machine {
     let names = Names::new(accounts, HashSet::new(), false);
     let jail = Jail { name: sshd.name.clone(), policy, lines: None };
     let mut judge = Judge::new(vec![jail], names, PrefixSet::default(), 1_000_000);
-    (judge.secret, judge.decoys) =
-        (Some(Secret::new(SEED.to_be_bytes().repeat(2).try_into().unwrap())), config.decoys);
+    (judge.secret, judge.decoys) = (Some(secret(config.decoys)), config.decoys);
     let mut machine = Machine::new(judge, Vec::new(), ScopeRule::Auto);
     // Plain counting knows single addresses only.
     machine.set_widening(config.widen.clone().into_iter().filter(|_| widens));
     machine
+}
+
+/// A secret that makes decoys of as many guessed names as is to be expected: the table shows the policy and not the
+/// luck of a draw, which alone is worth a third more or less let through.
+fn secret(decoys: Percent) -> Secret {
+    let of = |number: u64| Secret::new(number.to_be_bytes().repeat(2).try_into().unwrap());
+    let drawn =
+        |secret: &Secret| scenes::GUESSED.iter().filter(|name| secret.is_decoy(&alike(name), decoys)).count();
+    let expected = scenes::GUESSED.len() * usize::from(decoys.0) / 100;
+    (SEED..).map(of).find(|secret| drawn(secret) == expected).unwrap()
 }
 
 /// Five failures within ten minutes, banned for ten minutes.

@@ -46,7 +46,7 @@ impl Scene {
 }
 
 /// What guessing programs try, the frequent ones first; about a third of all tries are for root.
-const GUESSED: [&str; 30] = [
+pub const GUESSED: [&str; 30] = [
     "admin",
     "test",
     "user",

@@ -84,14 +84,15 @@ fn sitting(scenes: &mut Scenes, random: &mut Random, (user, at): (&str, IpAddr),
     }
 }
 
-/// Two neighbouring letters swapped, or one doubled.
+/// One edit off: two neighbouring letters swapped, one doubled, one left out, or a wrong one, each as often.
 fn mistyped(random: &mut Random, user: &str) -> String {
     let mut letters: Vec<char> = user.chars().collect();
     let at = random.between(0, letters.len() as i64 - 1) as usize;
-    if letters[at] == letters[at + 1] || random.chance(500) {
-        letters.insert(at, letters[at]);
-    } else {
-        letters.swap(at, at + 1);
+    match random.between(0, 4) {
+        0 if letters[at] != letters[at + 1] => letters.swap(at, at + 1),
+        0 | 1 => letters.insert(at, letters[at]),
+        2 => drop(letters.remove(at)),
+        _ => letters[at] = if letters[at] == 'z' { 'a' } else { char::from(letters[at] as u8 + 1) },
     }
     letters.into_iter().collect()
 }

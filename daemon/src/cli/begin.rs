@@ -46,7 +46,12 @@ pub(super) fn restore(
     let now = clock::now();
     let longest =
         config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
-    let since = Since { failures: now - longest, logins: now - trust::MEMORY, bans: now - widen::EVIDENCE };
+    let since = Since {
+        failures: now - longest,
+        strangers: now - Span::from_secs(86_400),
+        logins: now - trust::MEMORY,
+        bans: now - widen::EVIDENCE,
+    };
     let restored = store.restore(since).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
     for (prefix, jail, when) in &restored.past_bans {
         machine.judge.past.began(*prefix, jail, *when);

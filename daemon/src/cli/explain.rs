@@ -109,8 +109,16 @@ fn not_enforced(value: &Value) -> String {
 fn earlier(value: &Value) -> String {
     match value["earlier_bans"].as_u64() {
         None | Some(0) => String::new(),
-        Some(1) => "Jails have banned it once so far.".to_owned(),
-        Some(times) => format!("Jails have banned it {times} times so far."),
+        Some(times) => {
+            let often = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+            let forgiven = match value["standing_bans"].as_u64() {
+                Some(standing) if standing < times => {
+                    format!(", and {standing} of these are not forgiven yet")
+                }
+                _ => String::new(),
+            };
+            format!("Jails have banned it {often} so far{forgiven}.")
+        }
     }
 }
 
@@ -357,6 +365,18 @@ mod tests {
             .filter_map(|line| line.split_whitespace().rev().nth(1))
             .collect();
         assert_eq!(sums, ["1", "3", "5"], "{text}");
+    }
+
+    #[test]
+    fn of_earlier_bans_those_that_are_forgiven_are_told_apart() {
+        let mut value = told();
+        for (standing, told) in
+            [(2, "banned it 2 times so far."), (1, "so far, and 1 of these are not forgiven yet.")]
+        {
+            value["standing_bans"] = json!(standing);
+            let text = story_of(&value).replace('\n', " ");
+            assert!(text.contains(told), "{text}");
+        }
     }
 
     #[test]

@@ -176,13 +176,13 @@ impl Engine {
     /// A warning as long as an alarm lasts; of a stranger who got in until the next start.
     fn warn_of(&mut self, alarm: &Alarm) {
         let (key, is_on) = match alarm {
-            Alarm::Outage(outage::Change::Began(jail, _)) => (format!("outage {jail}"), true),
+            Alarm::Outage(outage::Change::Began(jail, ..)) => (format!("outage {jail}"), true),
             Alarm::Outage(outage::Change::Ended(jail)) => (format!("outage {jail}"), false),
-            Alarm::Stealth(stealth::Change::Began { jail, .. }) => (format!("stealth {jail}"), true),
             Alarm::Stealth(stealth::Change::GotIn { jail, user, .. }) => {
                 (format!("got in {jail} {user}"), true)
             }
-            Alarm::Stealth(stealth::Change::Ended(jail)) => (format!("stealth {jail}"), false),
+            // What is on is read off the judge, see `stealth_warnings`.
+            Alarm::Stealth(_) => return,
             Alarm::Campaign(campaign::Change::Began { jail, .. }) => (format!("campaign {jail}"), true),
             Alarm::Campaign(campaign::Change::Ended(jail)) => (format!("campaign {jail}"), false),
         };

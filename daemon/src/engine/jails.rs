@@ -26,14 +26,16 @@ use crate::sources::{Feed, FeedId, KINDS, Wanted};
 pub(crate) struct Facts {
     /// Who of the host itself is never banned: own addresses, gateways, name servers, open sessions.
     pub(crate) never: Vec<(Prefix, Why)>,
+    /// The networks that the host is in.
+    pub(crate) networks: Vec<Prefix>,
     /// Addresses that this host itself has connections to.
     pub(crate) talks_to: HashSet<IpAddr>,
     /// Accounts of this host; nothing if they did not change.
     pub(crate) accounts: Option<HashSet<String>>,
     /// Every name that is followed, with the addresses that it is known to have.
     pub(crate) named: Vec<(String, IpAddr)>,
-    /// What is wrong with those names, in words.
-    pub(crate) unresolved: Vec<String>,
+    /// What is wrong with those names, or left out of the rest, in words.
+    pub(crate) troubles: Vec<String>,
 }
 
 /// A jail with one of its readers.

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use pillory_core::config::OnStop;
 use pillory_core::event::JailName;
+use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::never::Why;
 use pillory_core::jail::widen::EVIDENCE;
-use pillory_core::jail::{Jail, Judge};
+use pillory_core::jail::{Jail, Judge, stealth};
 use pillory_core::ledger::Ban;
 use pillory_core::machine::{IdentityBan, Level, Machine, Widening};
 use pillory_core::net::Prefix;
@@ -108,6 +109,8 @@ fn widening(found: &Widening) -> Value {
         "innocents_a_ban_saved": found.cover.price,
         "budget": found.budget,
         "budget_used": found.used,
+        "budget_is_short": found.is_short,
+        "gives_way": texts(&mut found.displaced.iter().map(|net| net.prefix)),
         "spared": spared.map(|(prefix, why)| json!({"prefix": prefix.short(), "why": why.words()})).collect::<Vec<_>>(),
         "evidence_s": EVIDENCE.secs(),
     })
@@ -169,15 +172,25 @@ impl Engine {
                 "campaign": self.machine.judge.alarms.campaigns.on(&jail.name).map(|(since, members)| {
                     json!({"since": stamp(since), "members": members})
                 }),
+                "stealth": self.machine.judge.alarms.stealth.on(&jail.name).map(|attack| {
+                    let users: Vec<String> = attack.users.iter().map(|user| logging::escape(user)).collect();
+                    json!({"since": stamp(attack.since), "places": attack.places, "users": users})
+                }),
             })
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
         warnings.extend(self.readers.warnings.iter().cloned());
         warnings.extend(self.hooks.troubles());
-        warnings.extend(self.facts.unresolved.iter().cloned());
+        warnings.extend(self.facts.troubles.iter().cloned());
         warnings.extend(self.stream_troubles());
         warnings.extend(self.withheld());
+        warnings.extend(self.stealth_warnings());
         warnings.extend(self.trial_warning());
+        let short = self.machine.short_of_budget(clock::now());
+        let short = short.iter().map(|(jail, ipv4, last, budget)| {
+            format!("{}; last at {last}", logging::no_room_words(jail, *ipv4, *budget))
+        });
+        warnings.extend(short);
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
         }
@@ -200,7 +213,17 @@ impl Engine {
         })
     }
 
-    /// What was not banned and why, and what the fuse does.
+    /// The attacks on accounts in use, also those that were on before a restart.
+    fn stealth_warnings(&self) -> impl Iterator<Item = String> {
+        let stealth = &self.machine.judge.alarms.stealth;
+        let jails = self.machine.judge.jails().iter().map(|jail| &jail.name);
+        jails.filter_map(|jail| {
+            let change = stealth::Change::Began(jail.clone(), stealth.on(jail)?);
+            Some(logging::alarm_words(&Alarm::Stealth(change)))
+        })
+    }
+
+    /// What was not banned and why, who is soon banned, and what the fuse does.
     fn withheld(&self) -> Vec<String> {
         let alerts = self.machine.alerts(clock::now()).map(|alert| {
             let times = if alert.times > 1 { format!(" {} times", alert.times) } else { String::new() };
@@ -213,10 +236,14 @@ impl Engine {
                 logging::spared_words(alert)
             )
         });
+        let soon = self.machine.soon_banned(clock::now());
+        let soon = soon.map(|soon| format!("jail {}: {}", soon.jail, logging::soon_words(soon)));
+        let ledger = &self.machine.ledger;
+        let full = (ledger.len() >= ledger.most()).then(|| logging::full_words(ledger.most()));
         let fuse = self.machine.fuse();
         let blown = (fuse.level() > Level::Closed)
             .then(|| format!("{}; {} withheld so far", logging::fuse_words(fuse.level()), fuse.withheld()));
-        alerts.chain(blown).collect()
+        alerts.chain(soon).chain(blown).chain(full).collect()
     }
 
     /// Whom the jail's commands have banned who is no address.
@@ -271,7 +298,8 @@ impl Engine {
             "points": points.collect::<Vec<_>>(),
             "never_banned": never,
             "widening": self.machine.widening(prefix, now).iter().map(widening).collect::<Vec<_>>(),
-            "earlier_bans": judge.past.count(subject),
+            "earlier_bans": judge.past.all(subject),
+            "standing_bans": judge.past.standing(subject, now),
             "findtime_s": by_jail(judge, |jail| json!(jail.policy.findtime.secs())),
             "maxretry": by_jail(judge, |jail| json!(f64::from(jail.policy.maxretry.0) / 100.0)),
             "last_good_login": login.map(|(at, user)| json!({"time": stamp(at), "user": user})),

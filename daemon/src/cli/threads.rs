@@ -81,7 +81,7 @@ impl Threads {
             Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
         let needs = Needs::of(&setup.config, &setup.place, &readers.feeds, &known.0)
             .writing([Some(&self.state_dir), control.parent()]);
-        let wanted = setup.config.sandbox;
+        let (wanted, on_trial) = (setup.config.sandbox, matches!(trial, Found::GoesOn(_)));
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume(restored.off, restored.positions, start, known);
         engine.begin_dry(begin::left_in_kernel(name));
@@ -93,7 +93,7 @@ impl Threads {
         let lacks = store.unread.is_some();
         let (store, spilled) = (store.store, store.spilled);
         // Everything is open. But for those that run commands, all threads are yet to be started.
-        engine.sandbox = Sandbox::enter(wanted, &needs);
+        engine.sandbox = Sandbox::enter(wanted, on_trial, &needs);
         std::thread::scope(|scope| {
             let (answers, forward_answers) = forwarding(&inputs_in, Input::Kernel);
             // It alone keeps the right to change the network, and is the first to start.

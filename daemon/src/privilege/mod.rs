@@ -42,9 +42,14 @@ enum State {
 
 impl Sandbox {
     /// Gives up what is not needed. What this kernel does not offer is warned about in one line, and kept.
-    pub(crate) fn enter(wanted: bool, needs: &Needs) -> Sandbox {
+    ///
+    /// `on_trial`: the policy may be taken back, and what the one before needs is not known here.
+    pub(crate) fn enter(wanted: bool, on_trial: bool, needs: &Needs) -> Sandbox {
         let off = match () {
             () if !wanted => Some("sandbox = false"),
+            () if on_trial => {
+                Some("a policy was on trial at the start, and the one before must be able to come back")
+            }
             () if needs.executes => Some("jails run commands, which would inherit it"),
             () => None,
         };

@@ -1,5 +1,5 @@
 //! Pillory: watches failed logins and shuts attackers out in the kernel. Arguments and exit codes, nothing else.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod actions;
 mod allowed;
@@ -20,8 +20,10 @@ mod logging;
 mod names;
 mod netlink;
 mod ports;
+mod privilege;
 mod rescue;
 mod seat;
+mod service;
 mod sources;
 mod store;
 mod supervisor;

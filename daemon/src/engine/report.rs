@@ -19,6 +19,7 @@ use crate::actions::{self, dryrun};
 use crate::clock;
 use crate::control::{Reply, stamp};
 use crate::logging;
+use crate::service;
 use crate::sources::StreamStatus;
 
 use super::Engine;
@@ -33,14 +34,12 @@ pub(super) fn ready(engine: &Engine) {
     };
     // Nobody may be there to read it; the daemon works all the same.
     let _ = std::io::stderr().write_all(format!("ready: {state}\n").as_bytes());
-    // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    service::ready();
 }
 
 /// The last line.
 pub(super) fn stopping(engine: &Engine) {
     logging::last(&format!("stopped: {}\n", what_stays(engine)));
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 
 /// What becomes of the bans when the daemon ends.
@@ -207,6 +206,7 @@ impl Engine {
             "learnt": self.learning.value(clock::now()),
             "allowed": self.allowed.listed(&self.facts.named),
             "restricted": self.restrictions(),
+            "sandbox": self.sandbox.value(),
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
         })

@@ -136,6 +136,10 @@ impl Judge {
             true => self.stranger(jail, (addr, subject), user, (class, is_decoy), (when, mode)),
             false => (Evidence::None, Vec::new()),
         };
+        let evidence = match evidence {
+            Evidence::None if !comes && self.comes_back((index, jail), subject, when) => Evidence::Returned,
+            evidence => evidence,
+        };
         let neighbour = match user.filter(|_| !comes) {
             Some(user) => self.trust.neighbour(addr, user, failed.tries, when),
             None => None,

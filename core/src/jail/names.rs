@@ -129,6 +129,10 @@ pub fn is_cloud_login(user: &str) -> bool {
     CLOUD_LOGINS.contains(&user)
 }
 
+/// The number of all names together that no account has, tried from where people log in (those of their own machines,
+/// of other hosts). Guessing at them leads nowhere, so each good login from there clears them.
+pub const NOBODY: u64 = u64::MAX;
+
 /// A user name as a number; never 0.
 pub fn hash(user: &str) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
@@ -279,7 +283,7 @@ impl Names {
 
     /// Notes the names (hashes) that a source tried which is now banned.
     pub fn banned_source_tried(&mut self, users: impl Iterator<Item = u64>) {
-        for user in users.filter(|user| *user != 0) {
+        for user in users.filter(|user| ![0, NOBODY].contains(user)) {
             if self.tried_by_banned.insert(user) {
                 self.tried_order.push_back(user);
             }
@@ -311,18 +315,21 @@ impl Names {
     }
 
     /// The number of the account that a failure is for; of a mistyped name the one that was meant, so that its owner's
-    /// login clears it too.
+    /// login clears it too, and [`NOBODY`] of a name that cannot be one.
     ///
     /// `comes`: it is from a place from which somebody logs in; only there whatever is close to an account is looked
-    /// for, which is some work.
+    /// for, which is some work, and only there a name that nobody has is no sign of guessing.
     pub fn meant(&self, class: Class, user: &str, comes: bool) -> u64 {
         let is_slip = match class {
             Class::KnownUser => !self.is_account(user) && (comes || self.is_like_account(user)),
             Class::UnknownUser | Class::BadUser => comes,
             _ => false,
         };
-        let account = is_slip.then(|| self.near_miss_of(user)).flatten();
-        hash(account.unwrap_or(user))
+        match is_slip.then(|| self.near_miss_of(user)).flatten() {
+            Some(account) => hash(account),
+            None if comes && matches!(class, Class::UnknownUser | Class::BadUser) => NOBODY,
+            None => hash(user),
+        }
     }
 
     /// The account that the name is close to, if it is.

@@ -11,7 +11,7 @@ use super::campaign::{Evidence, Target};
 use super::never::Why;
 use super::trust::Neighbour;
 use super::window::Failure;
-use super::{Jail, JailIndex, Judge, Mode, names};
+use super::{Jail, JailIndex, Judge, Mode, campaign, names};
 
 /// How long who is likely a person who mistypes stays banned the first time. Source: design, "Recent good logins".
 pub(super) const SHORT_BAN: BanTime = BanTime::For(Span::from_secs(600));
@@ -35,6 +35,7 @@ impl Standing {
             Standing::Stranger(Evidence::Member) => ", a campaign",
             Standing::Stranger(Evidence::Accounts(_)) => ", several accounts",
             Standing::Stranger(Evidence::Spray) => ", several accounts while many try accounts",
+            Standing::Stranger(Evidence::Returned) => ", again during a campaign",
             Standing::Stranger(Evidence::None) | Standing::Neighbour | Standing::KnownPlace => "",
         }
     }
@@ -63,6 +64,7 @@ impl Judge {
         let bans = self.threshold(jail, subject);
         let each = match evidence {
             Evidence::None => usual,
+            Evidence::Returned => usual.times(2),
             Evidence::Listed => usual.max(Points(usual.plus(bans).0 / 2)),
             Evidence::Hunted | Evidence::Member | Evidence::Spray => usual.max(bans),
             // Never more than for a name that does not exist, or bans would tell which do.
@@ -143,6 +145,18 @@ impl Judge {
     ) -> bool {
         let near = self.trust.accounts_near(addr, when);
         neighbour.has_rope && self.tried_only((index, jail), subject, when, |account| near.contains(&account))
+    }
+
+    /// True if a stranger fails again after [`campaign::PAUSE`] while a campaign is on.
+    pub(super) fn comes_back(
+        &self,
+        (index, jail): (JailIndex, &Jail),
+        subject: Prefix,
+        when: Timestamp,
+    ) -> bool {
+        let tried = self.windows.failures(index, subject, when, jail.policy.findtime);
+        let first = tried.first().filter(|first| when.since(first.time) >= campaign::PAUSE);
+        first.is_some() && self.alarms.campaigns.is_on(&jail.name)
     }
 
     fn tried_only(

@@ -93,16 +93,17 @@ fn a_slow_attacker_is_remembered_for_a_day_but_not_longer() {
 }
 
 #[test]
-fn a_good_login_clears_what_its_name_mistyped_had_counted() {
+fn a_good_login_clears_what_its_name_mistyped_had_counted_and_names_of_nobody_and_no_other_account() {
     let mut judge = judge(Policy::default());
     judge.observe(0, &good("192.0.2.1", "alice", 1), at(1), Mode::Judge);
-    for (pid, name) in [(2, "alcie"), (3, "alic"), (4, "bob")] {
-        judge.observe(0, &failure("192.0.2.1", name, Class::UnknownUser, pid), at(2), Mode::Judge);
+    let (unknown, known) = (Class::UnknownUser, Class::KnownUser);
+    for (pid, name, class) in [(2, "alcie", unknown), (3, "laptop", unknown), (4, "bob", known)] {
+        judge.observe(0, &failure("192.0.2.1", name, class, pid), at(2), Mode::Judge);
     }
     let points = |judge: &Judge| judge.counted("192.0.2.1".parse().unwrap(), at(4))[0].1;
     assert_eq!(points(&judge), Points(300));
     judge.observe(0, &good("192.0.2.1", "alice", 5), at(3), Mode::Judge);
-    assert_eq!(points(&judge), Points(100), "bob is no slip of alice");
+    assert_eq!(points(&judge), Points(100), "bob is an account");
 }
 
 #[test]

@@ -79,11 +79,13 @@ impl Windows {
         self.forget(jail, source, |failure| failure.user == user);
     }
 
-    /// Forgets the failures for one user who logged in from there, and for the names that this one may have mistyped.
+    /// Forgets the failures for one user who logged in from there, for the names that this one may have mistyped, and
+    /// for those that nobody has.
     pub fn forget_owner(&mut self, jail: JailIndex, source: Prefix, user: &str) {
         if self.sources.contains_key(&(jail, source)) {
             let slips = names::slips_of(user);
-            self.forget(jail, source, |failure| slips.binary_search(&failure.user).is_ok());
+            let is_gone = |user| user == names::NOBODY || slips.binary_search(&user).is_ok();
+            self.forget(jail, source, |failure| is_gone(failure.user));
         }
     }
 

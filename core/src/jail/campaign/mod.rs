@@ -12,7 +12,9 @@
 //! - A stranger who tries a second account is no person who mistypes: that costs more, and bans at once while many
 //!   strangers try accounts (`accounts`).
 //!
-//! Apart from the last, names that exist cost what they always cost, for an owner's own is on every list.
+//! - While a campaign is on, whoever fails again an hour or more later costs twice as much, whatever the name.
+//!
+//! Apart from the last two, names that exist cost what they always cost, for an owner's own is on every list.
 
 mod accounts;
 mod listed;
@@ -46,6 +48,9 @@ pub const BEGINS: usize = 50;
 
 /// It ends with fewer.
 pub const ENDS: usize = 25;
+
+/// Who mistypes tries again at once; who does so after as long, and never gets in, does not belong here.
+pub const PAUSE: Span = Span::from_secs(3_600);
 
 const DAY: Span = Span::from_secs(86_400);
 const WEEK: Span = Span::from_secs(7 * 86_400);
@@ -128,6 +133,8 @@ pub enum Evidence {
     Accounts(u32),
     /// The same, while many strangers try accounts.
     Spray,
+    /// It comes back after [`PAUSE`] or more without ever getting in, while a campaign is on.
+    Returned,
 }
 
 #[derive(Debug, Default)]

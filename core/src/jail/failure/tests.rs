@@ -223,3 +223,16 @@ fn the_reason_of_a_ban_says_what_made_it() {
     assert_eq!(decision.reason, "1 failure at once, 5 points, a campaign");
     assert_eq!(decision.until.timestamp(), Some(at(200) + Span::from_secs(7 * DAY)));
 }
+
+#[test]
+fn who_comes_back_after_an_hour_during_a_campaign_costs_twice_as_much_but_not_from_a_known_place() {
+    let mut judge = judge(Policy::default());
+    judge.names.set_accounts(["root", "alice"].map(str::to_owned).into_iter().collect());
+    judge.observe(0, &good("192.0.2.9", "alice", 1), at(0), Mode::Judge);
+    let root = |judge: &mut Judge, addr, secs| tries(judge, addr, "root", secs).0;
+    assert_eq!([10, 3_700].map(|secs| root(&mut judge, "192.0.2.1", secs)), [Points(200); 2]);
+    strangers(&mut judge, 100, "sven");
+    let prices = [4_000, 5_000, 7_600].map(|secs| root(&mut judge, "192.0.2.2", secs));
+    assert_eq!(prices, [200, 200, 400].map(Points));
+    assert_eq!([4_000, 7_600].map(|secs| root(&mut judge, "192.0.2.9", secs)), [Points(100); 2]);
+}

@@ -20,6 +20,8 @@ mod netlink;
 mod ports;
 mod rescue;
 mod seat;
+#[cfg(test)]
+mod simulator;
 mod sources;
 mod store;
 mod supervisor;

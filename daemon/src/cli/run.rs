@@ -21,14 +21,15 @@ use crate::engine::restrict;
 use crate::engine::trial::{Found, META_TRIAL};
 use crate::engine::{Engine, Input, Outlets, Read};
 use crate::guard::{self, Claim};
+use crate::kernel::{self, Hand};
 use crate::netlink::{KernelWatch, Seen};
 use crate::store::keeper::{self, Started};
 use crate::store::writer;
 use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
-use crate::{clock, errands, facts, kernel, logging, ports, rescue};
+use crate::{clock, errands, facts, logging, rescue};
 
-use super::begin::{self, Restored, learn_from_wtmp, prepare, restore};
+use super::begin::{self, Restored, Taken, WTMP};
 use super::configfile::{DEFAULT_CONFIG, Place, Policy};
 use super::{CONTROL, Failure, Outcome, STATE_DIR, exit, offline};
 
@@ -133,17 +134,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let (mut reader, asker) = facts::Reader::new(&allowed::names(&config, &allowed))
         .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
     let first_facts = reader.read();
-    machine.set_never(allowed::never(&config, &allowed, &first_facts), &mut Vec::new());
-    // Who is never banned comes first: nothing is counted for them.
-    let restored = restore(&mut store, &config, &mut machine)?;
-    learn_from_wtmp(&mut machine);
-    ports::add_left_over(&mut readers.ports, &machine.ledger);
-    let lost = begin::lost(&store, restored.anew);
-    let restricted = match machine.is_enforcing() {
-        true => restrict::wanted(&config, &first_facts, &machine.judge.never),
-        false => Vec::new(),
-    };
-    let lost = prepare(action.as_mut(), &mut machine, &mut readers, &restricted, lost)?;
+    let known = (&allowed, &first_facts);
+    let Taken { restored, restricted, lost } =
+        begin::take_over((&mut store, WTMP), action.as_mut(), (&mut machine, &mut readers), &config, known)?;
     restrict::say(&config, &arguments.off());
     say_what_runs(&active.0, action.name(), &state_dir);
 
@@ -279,21 +272,15 @@ impl Threads {
         engine.begin_dry(begin::left_in_kernel(name));
         engine.begin_trial(trial);
         let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
-        engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
-        let lacks = store.unread.is_some();
-        if let Some(trouble) = &store.trouble {
-            // If that takes nothing either, the next write will tell.
-            let means = format!("kept in {} until the disk takes it", store.store.spill_path().display());
-            engine.unwritten(trouble, &format!("{means}; a reboot before that loses it"));
-        }
-        let (store, spilled) = (store.store, store.spilled);
+        engine.begin_store(&store, restored.anew, lost);
+        let writer = store.into_writer();
         std::thread::scope(|scope| {
             let kernel_thread = scope.spawn(|| {
                 let (answers, answered) = unbounded();
                 let back = inputs_in.clone();
                 std::thread::scope(|inner| {
                     inner.spawn(move || forward(&answered, &back, Input::Kernel));
-                    let action = kernel::run(action, frame, &jobs, &answers);
+                    let action = kernel::run(Hand::cutting(action, frame), &jobs, &answers);
                     drop(answers);
                     action
                 })
@@ -301,7 +288,7 @@ impl Threads {
             let (stored_in, stored) = unbounded();
             let back = inputs_in.clone();
             scope.spawn(move || forward(&stored, &back, Input::Store));
-            scope.spawn(move || writer::run(store, spilled, lacks, &writes, &stored_in));
+            scope.spawn(move || writer::run(writer, &writes, &stored_in));
             let (orders_in, orders) = unbounded();
             let back = inputs_in.clone();
             scope.spawn(move || forward(&orders, &back, Input::Order));

@@ -13,6 +13,7 @@ use pillory_core::time::Timestamp;
 
 use crate::actions::{Action, ActionError, Port, Restriction, dryrun};
 use crate::clock;
+use crate::crash::{self, Point};
 use crate::netlink::sockdiag::{SockDiag, SockDiagError};
 
 /// Ports of each jail whose bans may be limited to them.
@@ -149,6 +150,8 @@ impl Hand {
 
     fn apply(&mut self, number: u64, changes: &[Change]) -> Answer {
         let now: Timestamp = clock::now();
+        let has_ban = || changes.iter().any(|change| matches!(change, Change::Set(..)));
+        crash::not_before(Point::LedgerWritten, has_ban);
         let action = self.action.as_mut();
         let mut result = action.apply(changes, now);
         if matches!(result, Err(ActionError::Vanished { .. })) {
@@ -158,6 +161,7 @@ impl Hand {
         if let Err(error) = result {
             return Answer::Failed(number, error);
         }
+        crash::point(Point::KernelTold, has_ban);
         let sockets = self.sockets.as_mut();
         Answer::Applied(number, sockets.map_or(0, |sockets| cut(sockets, &self.ports, changes, now)))
     }

@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod commands;
 mod control;
+mod crash;
 mod discover;
 mod engine;
 mod errands;

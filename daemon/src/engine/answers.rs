@@ -7,6 +7,7 @@ use pillory_core::ledger::Change;
 
 use crate::clock;
 use crate::control::Reply;
+use crate::crash::{self, Point};
 use crate::kernel::{Answer, Job};
 use crate::store::StoreError;
 use crate::store::writer::Written;
@@ -153,6 +154,7 @@ impl Engine {
             .partition(|pending| pending.job <= jobs && pending.write <= writes);
         self.pending = waiting;
         for pending in done {
+            crash::point(Point::BothDone, || pending.is_change);
             // The client may have gone; its command is done all the same.
             drop(pending.reply.send(pending.answer));
         }

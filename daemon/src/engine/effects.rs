@@ -12,6 +12,7 @@ use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
 
 use crate::allowed::META_ALLOWED;
+use crate::crash::{self, Point};
 use crate::errands::Doubt;
 use crate::kernel::Job;
 use crate::store::META_ANEW;
@@ -50,6 +51,7 @@ impl Engine {
                 Effect::Evidence(evidence) => self.hooks.keep(*evidence),
             }
         }
+        crash::point(Point::Decided, || records.iter().any(|record| matches!(record, Record::Banned(_))));
         // The kernel first: it never waits for the disk.
         if !changes.is_empty() {
             self.apply(changes);

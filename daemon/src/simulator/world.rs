@@ -10,6 +10,8 @@ use pillory_core::ledger::{Ban, Element};
 use pillory_core::net::{Prefix, PrefixSet, never_an_attacker};
 use pillory_core::time::{Span, Timestamp};
 
+use serde_json::json;
+
 use crate::clock;
 use crate::control::Reply;
 use crate::engine::jails::{Facts, MAX_TRACKED};
@@ -249,7 +251,9 @@ impl World {
             };
             self.tally.answers += 1;
             let is_aside = reply.message.contains("; a reboot before that loses it");
-            if reply.exit == 2 || !(reply.message.is_empty() || is_aside) {
+            // Nothing to do means that nothing of it was kept now: that may hang on what was said before.
+            let has_changed = reply.value["changed"] != 0 && reply.value["unbanned"] != json!([]);
+            if reply.exit == 2 || !has_changed || !(reply.message.is_empty() || is_aside) {
                 continue;
             }
             let banned: HashSet<&str> = reply.value["banned"]
@@ -278,8 +282,7 @@ impl World {
         let Some(daemon) = &self.daemon else { return Ok(()) };
         let addr = prefix.addr();
         let lasts = self.shuts_out(addr, &Scope::All, daemon.machine().ledger.iter());
-        let is_idle = !daemon.jobs.iter().any(|job| matches!(job, Job::Apply(..)));
-        if is_idle && lasts && !self.in_kernel(addr, &Scope::All) {
+        if lasts && !self.in_kernel(addr, &Scope::All) {
             return Err(format!("the ban of {prefix} was acknowledged and is not in the kernel"));
         }
         Ok(())

@@ -18,6 +18,7 @@ use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::Record;
 use pillory_core::time::{Span, Timestamp};
 
+use crate::crash::{self, Point};
 use crate::sources::Position;
 
 use super::keeper::Store;
@@ -137,8 +138,10 @@ impl Held {
     /// Writes everything, or sets it aside.
     fn write(&mut self, store: &mut Store) -> Option<Written> {
         let last = self.group.last()?.number;
+        crash::not_before(Point::KernelTold, || self.has_ban());
         let committed = self.is_whole().then(|| store.commit(&self.group));
         if let Some(Ok(())) = committed {
+            crash::point(Point::LedgerWritten, || self.has_ban());
             *self = Held::default();
             return Some(Written::UpTo(last));
         }
@@ -153,6 +156,10 @@ impl Held {
             Ok(()) => Written::Aside(last, store.spill_path().to_owned(), trouble),
             Err(_) => Written::Failed(last, trouble),
         })
+    }
+
+    fn has_ban(&self) -> bool {
+        self.group.iter().flat_map(|write| &write.records).any(|record| matches!(record, Record::Banned(_)))
     }
 
     /// True if nothing of what was let go would be missing after a commit.

@@ -184,6 +184,7 @@ impl World {
             self.friends,
             sorted(&self.talks_to)
         ));
+        self.disturb();
         let facts = self.facts();
         self.tell(Input::Facts(facts))
     }
@@ -225,7 +226,7 @@ impl World {
         drop(table);
         self.is_touched = true;
         self.patient_until = self.elapsed + 70_000;
-        self.waiting.iter_mut().for_each(|waiting| waiting.is_undisturbed = false);
+        self.disturb();
         self.note(format!("somebody else takes {said}"));
         self.touch_at(50);
         Ok(())
@@ -289,11 +290,17 @@ impl World {
     /// A client asks, and waits for the answer.
     fn ask(&mut self, request: Request, asked: Vec<(Prefix, u64, Word)>) -> Result<(), Broken> {
         self.note(format!("a client asks {}", in_words(&request)));
+        if !matches!(request, Request::Ban(..) | Request::Status) {
+            self.disturb();
+        }
         let (reply, answered) = unbounded();
+        let is_enforcing = self.daemon.as_ref().is_some_and(|daemon| daemon.machine().is_enforcing());
+        let lasts = self.allowed.iter().all(|(_, until)| until.is_none());
+        let is_undisturbed = self.elapsed > self.patient_until && is_enforcing && lasts;
         self.waiting.push(Waiting {
             reply: answered,
             asked,
-            is_undisturbed: self.elapsed > self.patient_until,
+            is_undisturbed,
         });
         self.tally.orders += 1;
         self.tell(Input::Order((request, reply)))

@@ -33,7 +33,8 @@ pub(super) struct Waiting {
     pub(super) reply: Receiver<Reply>,
     /// The prefixes that it concerns, each with the number of the order, and what a clean answer means.
     pub(super) asked: Vec<(Prefix, u64, Word)>,
-    /// Nobody else touched the kernel since, and it refused nothing.
+    /// Nothing came since that could take the banned out of the kernel again: nobody else touched it, it refused nothing,
+    /// nobody was allowed, nothing was switched off.
     pub(super) is_undisturbed: bool,
 }
 
@@ -207,14 +208,21 @@ impl World {
         }
     }
 
+    /// Something may change who is in the kernel before those who wait are answered.
+    pub(super) fn disturb(&mut self) {
+        self.waiting.iter_mut().for_each(|waiting| waiting.is_undisturbed = false);
+    }
+
     /// The kernel's thread takes some of its jobs.
     pub(super) fn kernel_works(&mut self, most: usize) {
-        let Some(daemon) = &mut self.daemon else { return };
-        if self.kernel.table().mood != Mood::Willing && !daemon.jobs.is_empty() {
-            self.waiting.iter_mut().for_each(|waiting| waiting.is_undisturbed = false);
+        let has_jobs = self.daemon.as_ref().is_some_and(|daemon| !daemon.jobs.is_empty());
+        if self.kernel.table().mood != Mood::Willing && has_jobs {
+            self.disturb();
             self.patient_until = self.elapsed + 70_000;
         }
-        daemon.kernel_works(most);
+        if let Some(daemon) = &mut self.daemon {
+            daemon.kernel_works(most);
+        }
     }
 
     /// The store's thread takes some of its writes.

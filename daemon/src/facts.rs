@@ -19,7 +19,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use tracing::warn;
 
-use pillory_core::event::{Event, UserName};
+use pillory_core::event::Event;
 use pillory_core::filter::{Verdict, btmp};
 use pillory_core::jail::never::Why;
 use pillory_core::net::Prefix;
@@ -32,6 +32,7 @@ use crate::kernelfacts::{Connections, FactsWatch, HostFacts, Peer, resolvers};
 use crate::names::Follower;
 use crate::netlink::KernelWatch;
 use crate::netlink::sockdiag::SockDiag;
+use crate::sources::{self, past};
 use crate::wake::Wake;
 
 /// Everything is read at least this often. Source: measured idle on a host with 24 GB, whose table of connections
@@ -288,20 +289,43 @@ fn login_records(path: &Path) -> Vec<Event> {
         file.take(most).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = read().unwrap_or_default();
-    let verdicts = bytes.chunks_exact(size).map(|record| btmp::good_login(layout, record));
-    verdicts
-        .filter_map(|verdict| if let Verdict::Event(event) = verdict { Some(event) } else { None })
-        .collect()
+    sessions_in(&read().unwrap_or_default()).collect()
+}
+
+fn sessions_in(records: &[u8]) -> impl Iterator<Item = Event> {
+    let layout = btmp::Layout::native();
+    let verdicts = records.chunks_exact(layout.record_bytes()).map(move |one| btmp::good_login(layout, one));
+    verdicts.filter_map(|verdict| if let Verdict::Event(event) = verdict { Some(event) } else { None })
+}
+
+/// The same of a packed part of wtmp, at most the first 64 MiB of it.
+fn packed_records(path: &Path) -> Vec<Event> {
+    let mut sessions = Vec::new();
+    // What cannot be unpacked tells of nobody.
+    let Ok(opened) = past::open(path) else { return sessions };
+    let mut pieces = opened.into_pieces();
+    while pieces.plain_bytes() < MAX_WTMP_BYTES
+        && let Some(records) = pieces.records(btmp::Layout::native().record_bytes())
+    {
+        sessions.extend(sessions_in(records));
+    }
+    sessions
 }
 
 /// A wtmp larger than this is read from its end only: 174,000 sessions.
 const MAX_WTMP_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Good logins that wtmp remembers from places outside: where from, who, when.
-pub(crate) fn good_logins(wtmp: &Path) -> Vec<(IpAddr, Option<UserName>, Timestamp)> {
-    let logins = login_records(wtmp).into_iter();
-    logins.filter_map(|event| Some((event.addr, event.user, event.stamp?))).collect()
+/// At most so many parts of wtmp are read.
+const MAX_WTMP_PARTS: usize = 8;
+
+/// Logins from places outside that wtmp and its rotated parts remember, from `since` up to `now`, the newest part first.
+pub(crate) fn good_logins(wtmp: &Path, since: Timestamp, now: Timestamp) -> Vec<Event> {
+    let parts = past::recent_parts(wtmp, since).into_iter().take(MAX_WTMP_PARTS);
+    let logins = parts.flat_map(|(path, _)| match sources::is_named_packed(&path) {
+        true => packed_records(&path),
+        false => login_records(&path),
+    });
+    logins.filter(|login| login.stamp.is_some_and(|at| (since..=now).contains(&at))).collect()
 }
 
 /// Far ends of the sessions that logind lists, a file each with `REMOTE_HOST=`.

@@ -15,6 +15,7 @@ mod facts;
 mod guard;
 mod kernel;
 mod kernelfacts;
+mod learn;
 mod logging;
 mod names;
 mod netlink;

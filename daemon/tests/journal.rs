@@ -393,3 +393,72 @@ fn the_first_line_of_an_attack_is_seen_long_before_the_next_check() {
     assert!(idle[idle.len() / 2] < Duration::from_secs(2), "{idle:?}");
     assert!(hot[hot.len() / 2] < Duration::from_secs(2), "{hot:?}");
 }
+
+/// Makes the journal files in a directory older by so many seconds, as if they had been written then.
+///
+/// Source: systemd, `docs/JOURNAL_FILE_FORMAT.md`: objects follow each other at multiples of eight, of which the third kind
+/// are entries, with their time at 24; the header has those of the first and the last at 184.
+fn age(host: &Host, directory: &str, secs: u64) {
+    let machines = std::fs::read_dir(host.path(directory)).expect("a directory").flatten();
+    let files = machines.filter(|entry| entry.path().is_dir()).flat_map(|machine| {
+        std::fs::read_dir(machine.path()).into_iter().flatten().flatten().map(|file| file.path())
+    });
+    for path in files.filter(|path| path.extension().is_some_and(|ext| ext == "journal")) {
+        let mut bytes = std::fs::read(&path).expect("it can be read");
+        let number =
+            |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight"));
+        let older = |bytes: &mut [u8], at: usize| {
+            let micros = number(bytes, at) - secs * 1_000_000;
+            bytes[at..at + 8].copy_from_slice(&micros.to_le_bytes());
+        };
+        older(&mut bytes, 184);
+        older(&mut bytes, 192);
+        let mut at = number(&bytes, 88) as usize;
+        while at + 64 <= bytes.len() && number(&bytes, at + 8) >= 16 {
+            if bytes[at] == 3 {
+                older(&mut bytes, at + 24);
+            }
+            at = (at + number(&bytes, at + 8) as usize).next_multiple_of(8);
+        }
+        std::fs::write(&path, bytes).expect("it can be written");
+    }
+}
+
+#[test]
+fn the_first_start_learns_from_a_journal_of_twenty_days_ago() {
+    let Some((world, syslog)) = spoken(Logging::JournaldPersistent) else { return };
+    let (owner, host) = ("198.51.100.20", world.server.clone());
+    let mut speaker = Speaker::start(&host, "sshd", 0);
+    speaker.say(&format!(
+        "Accepted publickey for alice from {owner} port 50122 ssh2: ED25519 SHA256:DSJvGj3fuCTV"
+    ));
+    speaker.fail(ATTACKER, 1000, 1);
+    wait_written(&syslog, "port 1000");
+    drop((speaker, syslog));
+    age(&host, PERSISTENT_JOURNAL, 20 * 86_400);
+    // Another one, with a journal of its own.
+    host.run("rm", &["-f", "/dev/log", "/run/systemd/journal/dev-log"]);
+    let _syslog = Logging::JournaldPersistent.start(&host);
+    let mut speaker = Speaker::start(&host, "sshd", 0);
+    let daemon = Daemon::start(&host, "[jail.sshd]\nbackend = \"journal\"\n");
+    let learnt = daemon.wait_for(SOON, "everything to be learnt", || {
+        let learnt = daemon.status()["learnt"].clone();
+        (learnt["done"] == true).then_some(learnt)
+    });
+    assert_eq!(
+        (&learnt["logins"], &learnt["from"]),
+        (&1.into(), &serde_json::json!(["journal"])),
+        "{learnt}"
+    );
+    for (port, user) in (2000..).zip(["oracle", "admin", "test"]) {
+        for (port, addr) in [(port, owner), (port + 100, ATTACKER)] {
+            speaker.say(&format!("Failed password for invalid user {user} from {addr} port {port} ssh2"));
+        }
+    }
+    daemon.wait_for(SOON, "the stranger to be banned", || {
+        daemon.lists(&format!("{ATTACKER}/32")).then_some(())
+    });
+    daemon.wait_for(SOON, "the owner's tries", || (daemon.attempts_of(owner) >= 3).then_some(()));
+    assert_eq!(daemon.list().len(), 1, "{:?}", daemon.list());
+    assert_eq!(daemon.attempts_of(ATTACKER), 3, "a failure of twenty days ago is not read");
+}

@@ -25,6 +25,7 @@ mod harness;
 mod ignoreip_names;
 mod journal;
 mod lab;
+mod learning;
 mod lockout;
 mod log;
 mod moving;

@@ -43,6 +43,11 @@ impl Alarms {
         self.outages.good_login(jail, addr, named, when).map(Alarm::Outage)
     }
 
+    /// Somebody logged in before the first start. `named`: it is known who.
+    pub(crate) fn learn(&mut self, jail: &JailName, addr: IpAddr, named: bool, when: Timestamp) {
+        self.outages.learn(jail, addr, named, when);
+    }
+
     /// A user logged in. `is_known`: somebody did from there lately.
     pub(super) fn good_user(
         &mut self,

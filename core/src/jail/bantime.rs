@@ -78,6 +78,16 @@ impl PastBans {
         entry.1 = entry.1.max(when);
     }
 
+    /// Forgets one ban of `prefix` by `jail`: it should not have been.
+    pub fn undo(&mut self, prefix: Prefix, jail: &JailName) {
+        if let Some(count) = self.by_jail.get_mut(jail).and_then(|bans| bans.get_mut(&prefix)) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some((count, _)) = self.bans.get_mut(&prefix) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     /// Takes a prefix's past back to nothing.
     pub fn forget(&mut self, prefix: Prefix) {
         self.bans.remove(&prefix);

@@ -351,6 +351,13 @@ impl Judge {
         }
     }
 
+    /// Lowers what the counted failures of `subject` cost to what one at this class does, in every jail.
+    pub(crate) fn soften(&mut self, subject: Prefix, class: Class) {
+        for (index, jail) in (0..).zip(&self.jails) {
+            self.windows.soften(index, subject, jail.policy.points.of(class));
+        }
+    }
+
     /// What is counted for `prefix` at `now`, per jail: points and tries; jails without any are left out.
     pub fn counted(&self, prefix: Prefix, now: Timestamp) -> Vec<(JailName, Points, u32)> {
         let sums = self.jails.iter().enumerate().map(|(index, jail)| {

@@ -169,6 +169,13 @@ impl Names {
         self.logged_in.push_back(user.to_owned());
     }
 
+    /// The same of a login of before, in any order: names that logged in since are not forgotten for it.
+    pub fn learn(&mut self, user: &str) {
+        if self.logged_in.len() < MAX_LOGGED_IN {
+            self.logged_in(user);
+        }
+    }
+
     /// Notes the names (hashes) that a source tried which is now banned.
     pub fn banned_source_tried(&mut self, users: impl Iterator<Item = u64>) {
         for user in users.filter(|user| *user != 0) {

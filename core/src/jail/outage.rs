@@ -87,6 +87,19 @@ impl Guard {
         logins.since.take().map(|_| Change::Ended(jail.clone()))
     }
 
+    /// Notes a good login of before, in any order: it says from where people come, and nothing of an outage that is on.
+    pub fn learn(&mut self, jail: &JailName, addr: IpAddr, named: bool, when: Timestamp) {
+        let logins = self.jails.entry(jail.clone()).or_default();
+        if logins.places.len() >= MAX_PLACES && !logins.places.contains_key(&addr) {
+            return;
+        }
+        let place = logins.places.entry(addr).or_insert(Regular { first: when, last: when });
+        (place.first, place.last) = (place.first.min(when), place.last.max(when));
+        if named || place.is_regular(when) {
+            logins.last = logins.last.max(Some(when));
+        }
+    }
+
     /// Whether a ban of `addr` is to be held back: it is a regular place, nobody has logged in for [`SILENCE`], and its
     /// rope is not used up. Tells people once an outage.
     ///
@@ -197,6 +210,19 @@ mod tests {
         assert_eq!(asks(&mut guard, "192.0.2.7", 6, false, 3 * DAY + 90), (true, false));
         let ended = guard.good_login(&jail(), addr("192.0.2.7"), false, at(3 * DAY + 120));
         assert_eq!(ended, Some(Change::Ended(jail())));
+    }
+
+    #[test]
+    fn logins_of_before_make_a_place_regular_in_any_order_and_end_no_outage() {
+        let mut guard = Guard::default();
+        for when in [2 * DAY, DAY] {
+            guard.learn(&jail(), addr("192.0.2.7"), true, at(when));
+        }
+        guard.learn(&jail(), addr("192.0.2.8"), true, at(DAY));
+        assert_eq!(asks(&mut guard, "192.0.2.8", 5, false, 3 * DAY), (false, false));
+        assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY), (true, true));
+        guard.learn(&jail(), addr("192.0.2.9"), true, at(2 * DAY));
+        assert_eq!(asks(&mut guard, "192.0.2.7", 6, false, 3 * DAY + 1), (true, false), "it goes on");
     }
 
     #[test]

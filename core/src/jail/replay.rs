@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::event::{Attempt, JailName};
+use crate::event::{Attempt, Class, JailName};
 use crate::filter::fail2ban::Subject;
 use crate::net::Prefix;
 use crate::time::Timestamp;
@@ -121,15 +121,19 @@ impl Judge {
         if !counts || self.never.contains_addr(attempt.addr) {
             return;
         }
+        let is_known = self.trust.is_known_place(attempt.addr, attempt.time);
+        let most = self.jails.get(usize::from(index)).map(|jail| jail.policy.points.of(Class::KnownUser));
         let failure = Failure {
             time: attempt.time,
-            points: attempt.points,
+            // It may have become known only later that its place was known then.
+            points: match most.filter(|_| is_known) {
+                Some(most) => attempt.points.min(most.times(attempt.tries)),
+                None => attempt.points,
+            },
             tries: attempt.tries,
-            user: attempt.user.as_deref().map_or(0, |user| {
-                match self.trust.is_known_place(attempt.addr, attempt.time) {
-                    true => self.names.meant(class, user),
-                    false => names::hash(user),
-                }
+            user: attempt.user.as_deref().map_or(0, |user| match is_known {
+                true => self.names.meant(class, user),
+                false => names::hash(user),
             }),
             connection: attempt.connection.map_or(0, |shown| shown.connection),
         };

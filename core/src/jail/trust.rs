@@ -39,6 +39,17 @@ impl Trust {
         }
     }
 
+    /// The same of a login of before, in any order: without room for one more place it is left out, as the places that
+    /// are known matter more. True if the place of `addr` becomes known by it.
+    pub fn learn(&mut self, addr: IpAddr, user: Option<&str>, when: Timestamp, now: Timestamp) -> bool {
+        if self.places.len() >= MAX_PLACES && !self.places.contains_key(&addr) {
+            return false;
+        }
+        let was_known = self.is_known_place(addr, now);
+        self.good_login(addr, user, when);
+        !was_known && self.is_known_place(addr, now)
+    }
+
     /// True if somebody logged in from the place of `addr` within [`MEMORY`] before `now`.
     pub fn is_known_place(&self, addr: IpAddr, now: Timestamp) -> bool {
         self.logins_near(addr, now).next().is_some()

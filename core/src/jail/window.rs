@@ -75,6 +75,13 @@ impl Windows {
         self.forget(jail, source, |failure| failure.user == user);
     }
 
+    /// Lowers what a source's failures cost to at most so many points a try.
+    pub fn soften(&mut self, jail: JailIndex, source: Prefix, each: Points) {
+        for failure in self.sources.get_mut(&(jail, source)).into_iter().flatten() {
+            failure.points = failure.points.min(each.times(failure.tries));
+        }
+    }
+
     fn forget(&mut self, jail: JailIndex, source: Prefix, gone: impl Fn(&Failure) -> bool) {
         if let Some(failures) = self.sources.get_mut(&(jail, source)) {
             failures.retain(|failure| !gone(failure));

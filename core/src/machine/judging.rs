@@ -97,7 +97,9 @@ impl Machine {
                 self.seen_although_banned(&name, subject, now, out);
             }
             let again = attempt.class.is_some() && mode == Mode::Judge && judgement.decision.is_none();
-            out.push(Effect::Record(Record::Attempt(attempt)));
+            let is_learnt = phase == Phase::History && attempt.class.is_none();
+            let record = if is_learnt { Record::Learnt(attempt) } else { Record::Attempt(attempt) };
+            out.push(Effect::Record(record));
             if let Some(subject) = subject.filter(|_| again) {
                 self.retry_withheld(jail, (&name, subject), now, out);
             }

@@ -8,6 +8,7 @@ mod bans;
 mod fuse;
 mod identities;
 mod judging;
+mod learning;
 mod lines;
 mod widening;
 
@@ -32,6 +33,7 @@ use crate::time::Timestamp;
 pub use alerts::{Alert, Reason};
 pub use fuse::{Fuse, Level};
 pub use identities::{Identities, IdentityBan};
+pub use learning::Learnt;
 pub use widening::{Spared, Widening};
 
 /// How a line relates to the daemon's life; decides by which clock it is judged.
@@ -69,6 +71,8 @@ pub enum Effect {
 pub enum Record {
     /// A counted attempt or a good login.
     Attempt(Attempt),
+    /// A good login of before the first start; several sources may tell of it, and it is kept once.
+    Learnt(Attempt),
     /// A ban began, or its end changed.
     Banned(Ban),
     /// A ban ended.

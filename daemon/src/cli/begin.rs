@@ -6,6 +6,7 @@ use std::path::Path;
 use tracing::{info, warn};
 
 use pillory_core::config::Config;
+use pillory_core::event::Event;
 use pillory_core::jail::secret::Secret;
 use pillory_core::jail::{trust, widen};
 use pillory_core::machine::Machine;
@@ -14,6 +15,7 @@ use pillory_core::time::{Span, Timestamp};
 use crate::actions::{self, Action, ActionError, Restriction, dryrun};
 use crate::allowed::{self, Allowed};
 use crate::engine::jails::{Facts, Readers};
+use crate::engine::learning::{Learning, META_LEARNT};
 use crate::engine::restrict;
 use crate::engine::{META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
 use crate::sources::Position;
@@ -36,12 +38,16 @@ pub(crate) struct Restored {
     pub(crate) off: Option<Option<Timestamp>>,
     /// The store has just begun.
     pub(crate) anew: bool,
+    /// What a first start has learnt.
+    pub(crate) learning: Learning,
 }
 
 /// What a start has taken over.
 pub(crate) struct Taken {
     /// From the store.
     pub(crate) restored: Restored,
+    /// Good logins from wtmp.
+    pub(crate) wtmp: Vec<Event>,
     /// Who may connect where, as the kernel was told.
     pub(crate) restricted: Vec<Restriction>,
     /// What became of the bans that the store does not tell.
@@ -62,14 +68,14 @@ pub(crate) fn take_over(
     // Who is never banned comes first: nothing is counted for them.
     machine.set_never(allowed::never(config, allowed, facts), &mut Vec::new());
     let restored = restore(store, config, machine)?;
-    learn_from_wtmp(Path::new(wtmp), machine);
+    let wtmp = learn_from_wtmp(Path::new(wtmp), machine);
     ports::add_left_over(&mut readers.ports, &machine.ledger);
     let restricted = match machine.is_enforcing() {
         true => restrict::wanted(config, facts, &machine.judge.never),
         false => Vec::new(),
     };
     let lost = prepare(action, machine, readers, &restricted, lost(store, restored.anew))?;
-    Ok(Taken { restored, restricted, lost })
+    Ok(Taken { restored, wtmp, restricted, lost })
 }
 
 /// Takes over what the store kept.
@@ -114,7 +120,9 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
     }
     let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
     let anew = restored.meta.get(META_ANEW).is_some_and(|mark| !mark.is_empty());
-    Ok(Restored { positions, off, anew })
+    let kept = restored.meta.get(META_LEARNT).map(String::as_str);
+    let learning = Learning::restored(kept, anew || store.broken.is_some(), now);
+    Ok(Restored { positions, off, anew, learning })
 }
 
 /// The host's secret as it was kept, or a new one.
@@ -136,16 +144,17 @@ fn secret(kept: Option<&String>) -> Option<Secret> {
     old.or_else(new)
 }
 
-/// Learns places and accounts with good logins, before anything is judged.
-fn learn_from_wtmp(wtmp: &Path, machine: &mut Machine) {
+/// Learns places and accounts with good logins from wtmp and its rotated parts, before anything is judged. At every
+/// start, for it is read in no time; returns these logins.
+fn learn_from_wtmp(wtmp: &Path, machine: &mut Machine) -> Vec<Event> {
     let now = clock::now();
-    let logins = facts::good_logins(wtmp);
-    for (addr, user, when) in logins.iter().filter(|(_, _, when)| now.since(*when) < trust::MEMORY) {
-        machine.judge.trust.good_login(*addr, user.as_deref(), (*when).min(now));
-        if let Some(user) = user {
-            machine.judge.names.logged_in(user);
-        }
+    let logins = facts::good_logins(wtmp, now - trust::MEMORY, now);
+    for login in &logins {
+        let (Some(when), user) = (login.stamp, login.user.as_deref()) else { continue };
+        machine.judge.trust.learn(login.addr, user, when, now);
+        user.into_iter().for_each(|user| machine.judge.names.learn(user));
     }
+    logins
 }
 
 /// Brings the kernel to the ledger: reads, compares, changes the difference in one go.

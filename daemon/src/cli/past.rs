@@ -55,3 +55,23 @@ pub(super) fn effect_text(effect: &Value) -> String {
     let (attempts, bans) = (count(attempts, "attempt"), count(bans, "ban"));
     format!("so far, since {}: {attempts}, {bans}{dropped}\n", local(&effect["since"]))
 }
+
+/// `learnt 212 good logins from 2 networks in 30 d (wtmp, journal, 5 rotated logs)`
+pub(super) fn learnt_text(learnt: &Value) -> String {
+    if learnt.is_null() {
+        return String::new();
+    }
+    let list = |key: &str| learnt[key].as_array().into_iter().flatten().map(word).collect::<Vec<_>>();
+    let many = |key: &str, what: &str| count(learnt[key].as_u64().unwrap_or(0), what);
+    let (logins, networks) = (many("logins", "good login"), many("networks", "network"));
+    let what = format!("{logins} from {networks} in {} d", learnt["days"]);
+    let from = match list("from") {
+        from if from.is_empty() => "nothing of that time is there".to_owned(),
+        from => from.join(", "),
+    };
+    let left_out: String = list("left_out").iter().map(|left| format!("  not read: {left}\n")).collect();
+    match learnt["done"] == true {
+        true => format!("learnt {what} ({from})\n{left_out}"),
+        false => format!("learning from logs, so far {what}\n"),
+    }
+}

@@ -22,6 +22,7 @@ use crate::engine::trial::{Found, META_TRIAL};
 use crate::engine::{Engine, Input, Outlets, Read};
 use crate::guard::{self, Claim};
 use crate::kernel::{self, Hand};
+use crate::learn::{self, Learner};
 use crate::netlink::{KernelWatch, Seen};
 use crate::store::keeper::{self, Started};
 use crate::store::writer;
@@ -135,13 +136,19 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
     let first_facts = reader.read();
     let known = (&allowed, &first_facts);
-    let Taken { restored, restricted, lost } =
+    let Taken { restored, wtmp, restricted, lost } =
         begin::take_over((&mut store, WTMP), action.as_mut(), (&mut machine, &mut readers), &config, known)?;
     restrict::say(&config, &arguments.off());
     say_what_runs(&active.0, action.name(), &state_dir);
 
     let server = Server::bind(&arguments.control, &state_dir)
         .map_err(|error| cannot_listen(&arguments.control, &error))?;
+    let learner = (!restored.learning.is_done).then_some(Learner {
+        jails: active.0,
+        wtmp,
+        before: restored.learning.before,
+        bounds: learn::BOUNDS,
+    });
     let threads = Threads {
         server,
         store,
@@ -149,6 +156,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         control: arguments.control.clone(),
         facts: (reader, asker),
         known: (allowed, first_facts, restricted),
+        learner,
     };
     let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off() };
     threads.run(machine, readers, setup, (restored, lost, trial))
@@ -239,6 +247,8 @@ struct Threads {
     control: PathBuf,
     facts: (facts::Reader, facts::Asker),
     known: (Allowed, Facts, Vec<Restriction>),
+    /// Only at a first start.
+    learner: Option<Learner>,
 }
 
 impl Threads {
@@ -250,7 +260,7 @@ impl Threads {
         setup: Setup,
         (restored, lost, trial): (Restored, Option<String>, Found),
     ) -> Outcome {
-        let Threads { server, store, action, control, facts: (facts_reader, asker), known } = self;
+        let Threads { server, store, action, control, facts: (facts_reader, asker), known, learner } = self;
         let (reads_in, reads) = bounded::<Read>(16);
         let (inputs_in, inputs) = unbounded::<Input>();
         let (jobs_in, jobs) = unbounded();
@@ -272,6 +282,7 @@ impl Threads {
         engine.begin_dry(begin::left_in_kernel(name));
         engine.begin_trial(trial);
         let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
+        let go = engine.begin_learning(restored.learning);
         engine.begin_store(&store, restored.anew, lost);
         let writer = store.into_writer();
         std::thread::scope(|scope| {
@@ -305,6 +316,9 @@ impl Threads {
             let (names, asks) = desks.split(&inputs_in);
             scope.spawn(names);
             scope.spawn(asks);
+            if let Some(learner) = learner {
+                scope.spawn(|| learner.run(&go, &inputs_in, &wake));
+            }
             engine.run(&reads, &inputs);
             stop.store(true, Ordering::SeqCst);
             wake.raise();

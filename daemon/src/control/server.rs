@@ -136,22 +136,32 @@ fn serve(
     }
     match serde_json::from_slice::<Request>(&line) {
         Err(error) => answer(stream, &Reply::say(2, format!("the request is not understood: {error}"))),
-        Ok(Request::Attempts(wanted, follow)) => {
-            list(stream, state_dir, wanted, follow, stop, |db, wanted| {
+        Ok(Request::Attempts(wanted, follow)) => list(
+            stream,
+            state_dir,
+            wanted,
+            follow,
+            stop,
+            ("attempts", |db, wanted| {
                 Ok(query::attempts(db, wanted)?
                     .into_iter()
                     .map(|(id, attempt)| (id, attempt_value(&attempt)))
                     .collect())
-            })
-        }
-        Ok(Request::History(wanted, follow)) => {
-            list(stream, state_dir, wanted, follow, stop, |db, wanted| {
+            }),
+        ),
+        Ok(Request::History(wanted, follow)) => list(
+            stream,
+            state_dir,
+            wanted,
+            follow,
+            stop,
+            ("history", |db, wanted| {
                 Ok(query::history(db, wanted)?
                     .into_iter()
                     .map(|(id, row)| (id, history_value(&row)))
                     .collect())
-            })
-        }
+            }),
+        ),
         Ok(Request::Apply(..)) if !is_master(stream).unwrap_or(false) => {
             let why = "only root and the daemon's own user may apply a policy, for it may run commands";
             answer(stream, &Reply::say(77, why))
@@ -206,18 +216,19 @@ fn list(
     mut wanted: query::Wanted,
     follow: bool,
     stop: &AtomicBool,
-    select: impl Fn(&rusqlite::Connection, &query::Wanted) -> Rows,
+    (table, select): (&'static str, impl Fn(&rusqlite::Connection, &query::Wanted) -> Rows),
 ) -> std::io::Result<()> {
     let db = match store::open_read_only(state_dir) {
         Ok(db) => db,
         Err(error) => return answer(stream, &Reply::say(1, error.to_string())),
     };
     loop {
-        match select(&db, &wanted) {
-            Ok(rows) => {
-                wanted.after_id = rows.last().map_or(wanted.after_id, |(id, _)| *id);
-                wanted.last = 0;
-                let values: Vec<Value> = rows.into_iter().map(|(_, value)| value).collect();
+        // What comes after this is for the next time, also if it happened long ago: good logins that are just being learnt.
+        match query::newest_id(&db, table).and_then(|newest| Ok((newest, select(&db, &wanted)?))) {
+            Ok((newest, rows)) => {
+                (wanted.after_id, wanted.last) = (newest, 0);
+                let known = rows.into_iter().filter(|(id, _)| *id <= newest);
+                let values: Vec<Value> = known.map(|(_, value)| value).collect();
                 // While following, an empty line every time shows whether the client is still there.
                 answer(stream, &Reply::data(Value::Array(values)))?;
             }

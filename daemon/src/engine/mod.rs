@@ -10,6 +10,7 @@ pub(crate) mod commands;
 mod effects;
 mod hooks;
 pub(crate) mod jails;
+pub(crate) mod learning;
 mod reload;
 pub(crate) mod report;
 pub(crate) mod rescue;
@@ -38,6 +39,7 @@ use crate::control::server::Order;
 use crate::errands::{Answered, Errands};
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
+use crate::learn::Learnt;
 use crate::rescue::Call;
 use crate::sources::{self, Batch, Position, StreamStatus};
 use crate::store::writer::{Write, Written};
@@ -78,6 +80,8 @@ pub(crate) enum Input {
     Rescue(Call),
     /// What the engine did not wait for.
     Answered(Answered),
+    /// What a first start learns from the time before it.
+    Learnt(Learnt),
     /// Stop, by SIGTERM or Ctrl-C.
     Stop,
     /// Read the configuration again, by SIGHUP.
@@ -136,6 +140,8 @@ pub(crate) struct Engine {
     trial: Option<trial::Trial>,
     /// One that was not, and stands in the file.
     rejected: Option<trial::Kept>,
+    /// What the first start learns.
+    learning: learning::Learning,
     /// The kernel refused something: after so many of the next changes that it takes, look whether all is there.
     read_backs: u8,
     /// The job that heals what was found to lack: what is read before it is done lacks the same.
@@ -207,6 +213,7 @@ impl Engine {
             restricted: Vec::new(),
             trial: None,
             rejected: None,
+            learning: learning::Learning::default(),
             read_backs: 0,
             healing: 0,
             started: clock::Stopwatch::start(),
@@ -346,6 +353,7 @@ impl Engine {
             Input::Facts(facts) => self.facts(facts),
             Input::Rescue(call) => self.rescue(call),
             Input::Answered(answered) => self.answered(answered),
+            Input::Learnt(learnt) => self.learnt(learnt),
             Input::Stop => self.stopping = true,
             Input::Reload => self.reload(None),
         }
@@ -412,6 +420,7 @@ impl Engine {
             }
         }
         report::ready(self);
+        self.learn();
     }
 
     /// Finishes what is queued, within a few seconds, and stops.

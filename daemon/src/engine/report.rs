@@ -189,6 +189,7 @@ impl Engine {
             "off_until": self.off_until.map(stamp),
             "trial_until": self.trial_end().map(stamp),
             "banned": self.machine.ledger.len(),
+            "learnt": self.learning.value(clock::now()),
             "allowed": self.allowed.listed(&self.facts.named),
             "restricted": self.restrictions(),
             "warnings": warnings,

@@ -90,7 +90,7 @@ impl Daemon {
         let mut action = kernel.clone();
         let known = (&allowed, &first_facts);
         let no_wtmp = (&mut store, "/simulated/wtmp");
-        let begin::Taken { restored, restricted, lost } =
+        let begin::Taken { restored, restricted, lost, .. } =
             begin::take_over(no_wtmp, &mut action, (&mut machine, &mut readers), &config, known)
                 .map_err(|failure| failure.message)?;
         let (kernel_in, new_jobs) = unbounded();
@@ -106,6 +106,8 @@ impl Daemon {
         let frame = (readers.ports.clone(), restricted.clone());
         let mut engine = Engine::new(machine, readers, outlets, "simulated", setup);
         engine.resume(restored.off, restored.positions, start, (allowed, first_facts, restricted));
+        // Logs of before are read by a thread that is not here.
+        drop(engine.begin_learning(restored.learning));
         engine.begin_store(&store, restored.anew, lost);
         Ok(Daemon {
             engine,

@@ -297,11 +297,7 @@ impl World {
         let is_enforcing = self.daemon.as_ref().is_some_and(|daemon| daemon.machine().is_enforcing());
         let lasts = self.allowed.iter().all(|(_, until)| until.is_none());
         let is_undisturbed = self.elapsed > self.patient_until && is_enforcing && lasts;
-        self.waiting.push(Waiting {
-            reply: answered,
-            asked,
-            is_undisturbed,
-        });
+        self.waiting.push(Waiting { reply: answered, asked, is_undisturbed });
         self.tally.orders += 1;
         self.tell(Input::Order((request, reply)))
     }

@@ -12,10 +12,12 @@ mod file;
 mod follow;
 mod glob;
 mod journal;
+pub(crate) mod past;
 mod read;
 mod watch;
 
-pub(crate) use follow::parts_of;
+pub(crate) use follow::is_named_packed;
+use follow::parts_of;
 pub(crate) use glob::expand;
 pub(crate) use journal::offline;
 

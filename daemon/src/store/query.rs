@@ -187,7 +187,7 @@ pub(crate) struct HistoryRow {
     pub(crate) origin: String,
 }
 
-/// Attempts, oldest first, each with its number.
+/// Attempts in the order of their times, each with its number.
 /// # Errors
 /// SQLite's.
 pub(crate) fn attempts(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<(i64, Attempt)>> {
@@ -317,6 +317,13 @@ pub(crate) fn began(
     Ok(Some((Timestamp::from_millis(since), before.map(Timestamp::from_millis))))
 }
 
+/// The number of the row of a table that was written last; 0 if there is none.
+/// # Errors
+/// SQLite's.
+pub(crate) fn newest_id(db: &Connection, table: &'static str) -> rusqlite::Result<i64> {
+    db.query_row(&format!("SELECT coalesce(max(id), 0) FROM {table}"), [], |row| row.get(0))
+}
+
 fn select<T>(
     db: &Connection,
     table: &str,
@@ -326,9 +333,11 @@ fn select<T>(
     mut read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<Option<T>>,
 ) -> rusqlite::Result<Vec<(i64, T)>> {
     let conditions: String = extra.iter().map(|condition| format!(" AND ({condition})")).collect();
+    // Good logins of before the first start were written later than what came meanwhile.
+    let order = if table == "attempts" { "time DESC, id DESC" } else { "id DESC" };
     let sql = format!(
         "SELECT * FROM {table} WHERE id > :after AND (time >= :since OR :since IS NULL) AND (time <= :until OR :until IS NULL)
-         AND (jail = :jail OR :jail IS NULL){conditions} ORDER BY id DESC"
+         AND (jail = :jail OR :jail IS NULL){conditions} ORDER BY {order}"
     );
     let (since, until) = (wanted.since.map(Timestamp::millis), wanted.until.map(Timestamp::millis));
     let mut values: Vec<(&str, &dyn ToSql)> =

@@ -178,7 +178,8 @@ fn remove(path: &Path) -> std::io::Result<()> {
 impl Entry {
     fn of(write: &Write, with_attempts: bool) -> Entry {
         let records = write.records.iter();
-        let wanted = |record: &&Record| with_attempts || !matches!(record, Record::Attempt(_));
+        let wanted =
+            |record: &&Record| with_attempts || !matches!(record, Record::Attempt(_) | Record::Learnt(_));
         Entry {
             records: records.filter(wanted).cloned().collect(),
             positions: write

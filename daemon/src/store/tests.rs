@@ -88,6 +88,36 @@ fn what_was_written_is_restored() {
 }
 
 #[test]
+fn a_good_login_of_before_is_kept_once_and_listed_at_its_time() {
+    let directory = directory("learnt");
+    std::fs::create_dir_all(&directory).unwrap();
+    let (mut db, _) = open(&directory).unwrap();
+    let login = |secs, addr| Attempt { class: None, connection: None, ..attempt(secs, addr) };
+    let nameless = Attempt { user: None, ..login(6, "192.0.2.7") };
+    let records = vec![
+        Record::Attempt(attempt(20, "192.0.2.9")),
+        Record::Learnt(login(5, "192.0.2.7")),
+        Record::Learnt(login(6, "192.0.2.7")),
+        Record::Learnt(nameless.clone()),
+    ];
+    let write = Write { records, ..Write::default() };
+    // As after a crash while it was learnt.
+    commit(&mut db, [&write]).unwrap();
+    commit(&mut db, [&Write { records: write.records[1..].to_vec(), ..Write::default() }]).unwrap();
+    let rows = query::attempts(&db, &Wanted::default()).unwrap();
+    let rows: Vec<Attempt> = rows.into_iter().map(|(_, attempt)| attempt).collect();
+    let expected = [login(5, "192.0.2.7"), login(6, "192.0.2.7"), nameless, attempt(20, "192.0.2.9")];
+    assert_eq!(rows, expected);
+    // Whoever follows goes on behind what was written last, and not behind what happened last.
+    let last = query::attempts(&db, &Wanted { last: 1, ..Wanted::default() }).unwrap();
+    let newest = query::newest_id(&db, "attempts").unwrap();
+    assert_eq!((last[0].0, newest), (1, 4));
+    let after = query::attempts(&db, &Wanted { after_id: newest, ..Wanted::default() }).unwrap();
+    assert_eq!(after, []);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn bans_of_before_they_could_be_forced_are_kept() {
     let directory = directory("older");
     std::fs::create_dir_all(&directory).unwrap();

@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::{Connection, Transaction, params};
 use tracing::warn;
 
+use pillory_core::event::Attempt;
 use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::Record;
 use pillory_core::time::{Span, Timestamp};
@@ -224,21 +225,8 @@ pub(crate) fn commit<'a>(
 
 fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     match record {
-        Record::Attempt(attempt) => {
-            let sql = "INSERT INTO attempts(time, jail, addr, user, class, points, tries, connection, kind, shown) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-            transaction.prepare_cached(sql)?.execute(params![
-                attempt.time.millis(),
-                attempt.jail.as_str(),
-                attempt.addr.to_string(),
-                attempt.user.as_deref(),
-                attempt.class.map(pillory_core::event::Class::name),
-                attempt.points.0,
-                attempt.tries,
-                attempt.connection.map(|shown| shown.connection.cast_signed()),
-                attempt.connection.map(|shown| shown.kind),
-                attempt.connection.map(|shown| shown.attempts),
-            ])?;
-        }
+        Record::Attempt(attempt) => keep_attempt(transaction, attempt, ADD)?,
+        Record::Learnt(attempt) => keep_attempt(transaction, attempt, ADD_ONCE)?,
         Record::Banned(ban) => {
             keep_ban(transaction, ban)?;
             keep_history(transaction, ban, "ban", ban.since)?;
@@ -261,6 +249,33 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
             keep_history(transaction, ban, "listed", ban.since)?;
         }
     }
+    Ok(())
+}
+
+/// Adds a row of the table of attempts.
+const ADD: &str =
+    "INSERT INTO attempts(time, jail, addr, user, class, points, tries, connection, kind, shown)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
+/// The same unless there is one like it. It is looked for by time: one address may have thousands of rows.
+const ADD_ONCE: &str =
+    "INSERT INTO attempts(time, jail, addr, user, class, points, tries, connection, kind, shown)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM attempts
+        WHERE time = ?1 AND jail = ?2 AND +addr = ?3 AND user IS ?4 AND class IS ?5)";
+
+fn keep_attempt(transaction: &Transaction<'_>, attempt: &Attempt, sql: &str) -> rusqlite::Result<()> {
+    transaction.prepare_cached(sql)?.execute(params![
+        attempt.time.millis(),
+        attempt.jail.as_str(),
+        attempt.addr.to_string(),
+        attempt.user.as_deref(),
+        attempt.class.map(pillory_core::event::Class::name),
+        attempt.points.0,
+        attempt.tries,
+        attempt.connection.map(|shown| shown.connection.cast_signed()),
+        attempt.connection.map(|shown| shown.kind),
+        attempt.connection.map(|shown| shown.attempts),
+    ])?;
     Ok(())
 }
 

@@ -20,14 +20,11 @@ use crate::cli::scan::{self, By, Scanned, ToRead, Unread};
 use crate::cli::{Failure, complain, exit};
 use crate::discover::{self, ActiveJail, Places};
 use crate::engine::jails::Facts;
-use crate::sources::Wanted;
+use crate::sources::past;
 use crate::store::query;
-use crate::{clock, facts, sources, store};
+use crate::{clock, facts, store};
 
 use super::{Rehearse, Since};
-
-/// Where journald keeps its files.
-const JOURNALS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
 
 /// Everything that is replayed, and where it comes from.
 pub(super) struct Material {
@@ -171,7 +168,7 @@ fn jails(mut config: Config, is_own: bool) -> (Config, Vec<ActiveJail>) {
 fn own_files(active: &[ActiveJail]) -> Vec<ToRead> {
     let mut by_path: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
     for (at, jail) in active.iter().enumerate() {
-        for path in jail.wanted.iter().flat_map(paths) {
+        for path in jail.wanted.iter().flat_map(past::files_of) {
             // Links to one log are one log.
             let jails = by_path.entry(std::fs::canonicalize(&path).unwrap_or(path)).or_default();
             if !jails.contains(&at) {
@@ -180,18 +177,6 @@ fn own_files(active: &[ActiveJail]) -> Vec<ToRead> {
         }
     }
     by_path.into_iter().map(|(path, jails)| ToRead { path, by: By::Just(jails) }).collect()
-}
-
-fn paths(wanted: &Wanted) -> Vec<PathBuf> {
-    let all = match wanted {
-        Wanted::Lines(pattern) => {
-            sources::expand(pattern).paths.iter().flat_map(|path| sources::parts_of(path)).collect()
-        }
-        Wanted::Btmp(path) => sources::parts_of(path),
-        Wanted::Journal { directory: Some(directory), .. } => vec![directory.clone()],
-        Wanted::Journal { directory: None, .. } => JOURNALS.map(PathBuf::from).to_vec(),
-    };
-    all.into_iter().filter(|path: &PathBuf| path.exists()).collect()
 }
 
 /// Who is never banned: as configured, and with this host's own logs what it knows of itself. Sessions that are open

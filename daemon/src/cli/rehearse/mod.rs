@@ -22,6 +22,7 @@ use pillory_core::rehearse::{Report, replay};
 use pillory_core::time::{Span, Timestamp};
 
 use crate::clock;
+use crate::sources::past::base_name;
 
 use super::configfile::{DEFAULT_CONFIG, load_config};
 use super::offline::State;
@@ -155,7 +156,7 @@ fn rehearse(file: Option<&Path>, config: &Config, material: &Material) -> Rehear
     let machine = material.machine(config, None);
     let logins = Logins::of(&material.seen, &machine.judge);
     let name = match file {
-        Some(file) => scan::base_name(file),
+        Some(file) => base_name(file),
         None => "present".to_owned(),
     };
     let settings = config

@@ -17,8 +17,9 @@ use pillory_core::time::{Span, Timestamp};
 
 use crate::cli::{Failure, exit};
 use crate::facts;
+use crate::sources::past::base_name;
 
-use super::{base_name, overlap};
+use super::overlap;
 
 /// At most so many sources are counted at once; the windows of more are forgotten.
 const MAX_TRACKED: usize = 1_000_000;

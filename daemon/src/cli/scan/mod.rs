@@ -1,7 +1,6 @@
 //! `pillory scan`: who attacked, how hard, and who would be banned when; offline, without root, from log files,
 //! btmp files, journals, and gzipped ones of the first two. Files are streamed; memory is bounded.
 
-mod files;
 mod journal;
 pub(in crate::cli) mod judging;
 mod overlap;
@@ -19,11 +18,11 @@ use pillory_core::time::Timestamp;
 
 use crate::clock;
 use crate::logging::escape;
+use crate::sources::past::{self, Format, Opened, Pieces};
 
 use super::configfile::{DEFAULT_CONFIG, load_config};
 use super::{Failure, Outcome, complain, exit, print};
 
-use files::{Format, Opened, Pieces};
 use judging::Judging;
 
 /// `pillory scan`
@@ -116,7 +115,7 @@ pub(in crate::cli) fn read(
     let mut unread: Vec<Unread> = Vec::new();
     let mut opened: Vec<(Opened, By)> = Vec::new();
     for ToRead { path, by } in files {
-        match files::open(&path) {
+        match past::open(&path) {
             Ok(file) => opened.push((file, by)),
             Err(why) => unread.push(Unread::said(&path, why)),
         }
@@ -321,9 +320,4 @@ impl Progress {
             let _ = std::io::Write::write_all(&mut std::io::stderr(), b"\r\x1b[K");
         }
     }
-}
-
-/// The last part of a path, for comparing with where services log.
-pub(in crate::cli) fn base_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

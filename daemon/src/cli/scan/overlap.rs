@@ -10,9 +10,9 @@ use pillory_core::time::{self, Timestamp};
 
 use crate::clock;
 use crate::sources::offline::Entries;
+use crate::sources::past::{self, Format, Opened};
 
 use super::By;
-use super::files::{self, Format, Opened};
 use super::judging::Judging;
 
 const SECOND: time::Span = time::Span::from_millis(999);
@@ -50,7 +50,7 @@ fn last_line(file: &Opened, judging: &mut Judging) -> Option<Timestamp> {
         return Some(Timestamp::from_millis(i64::MAX));
     }
     let clock = Clock { now: file.clock(), zone: clock::zone() };
-    let mut pieces = files::open(&file.path).ok()?.into_pieces();
+    let mut pieces = past::open(&file.path).ok()?.into_pieces();
     let mut last = None;
     // What cannot be read is said when the file is scanned.
     while let Some(lines) = pieces.lines() {

@@ -18,7 +18,7 @@ fn temporary(name: &str, content: &[u8]) -> PathBuf {
 
 fn lines_of(content: &[u8]) -> Vec<usize> {
     let path = temporary(&format!("lines-{}", content.len()), content);
-    let mut pieces = files::open(&path).unwrap().into_pieces();
+    let mut pieces = past::open(&path).unwrap().into_pieces();
     let mut lengths = Vec::new();
     while let Some(piece) = pieces.lines() {
         lengths.extend(piece.split(|b| *b == b'\n').map(<[u8]>::len));
@@ -43,7 +43,7 @@ fn a_packed_log_is_unpacked() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(b"one\ntwo\n").unwrap();
     let path = temporary("packed.gz", &packed.finish().unwrap());
-    let opened = files::open(&path).unwrap();
+    let opened = past::open(&path).unwrap();
     assert_eq!((opened.format, opened.head.as_slice()), (Format::Text, b"one\ntwo\n".as_slice()));
     remove(&path);
 }
@@ -53,7 +53,7 @@ fn a_directory_is_refused_with_the_cure() {
     let path = temporary("x", b"");
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir_all(&path).unwrap();
-    let refused = files::open(&path).err().unwrap();
+    let refused = past::open(&path).err().unwrap();
     remove(&path);
     assert!(refused.contains("directory") && refused.contains("name the files"), "{refused}");
 }

@@ -37,7 +37,7 @@ use super::{Batch, FeedId, Position, Record};
 
 pub(crate) use self::files::Files;
 pub(crate) use self::place::FileId;
-pub(crate) use self::rotated::parts_of;
+pub(crate) use self::rotated::{is_named_packed, parts_of};
 pub(crate) use self::split::Format;
 pub(crate) use self::tail::Tail;
 

@@ -167,6 +167,12 @@ pub(super) fn is_part_of(log: &Path, part: &Path) -> bool {
 /// How parts are named that were packed, in whatever way.
 const PACKED: [&str; 4] = [".gz", ".xz", ".zst", ".bz2"];
 
+/// True if a file's name says that it is packed.
+pub(crate) fn is_named_packed(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    PACKED.iter().any(|end| name.ends_with(end))
+}
+
 /// A log and its rotated parts, each once: while a part is being packed it stands there twice.
 pub(crate) fn parts_of(log: &Path) -> Vec<PathBuf> {
     let (Some(dir), Some(name)) = (log.parent(), log.file_name()) else { return vec![log.to_owned()] };

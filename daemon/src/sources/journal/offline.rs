@@ -3,14 +3,15 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use pillory_core::time::Timestamp;
 
 use super::entries::{Matches, Reader};
 use super::layout::{Entry, JournalFile};
-use super::stream::stamp;
-use crate::sources::FeedId;
+use super::stream::{stamp, stamp_of};
+use crate::sources::{FeedId, glob};
 
 /// Alternatives of `FIELD=value` pairs; see [`crate::sources::Wanted::Journal`].
 pub(crate) type Alternatives = [Vec<(String, String)>];
@@ -110,7 +111,7 @@ impl Entries {
     /// When the last entry was written.
     pub(crate) fn last_stamp(&self) -> Option<Timestamp> {
         let tail = self.files.iter().map(|open| open.tail).max().filter(|tail| *tail > 0)?;
-        Some(Timestamp::from_millis(i64::try_from(tail / 1000).ok()?))
+        Some(stamp_of(tail))
     }
 
     /// The next entry in the order of time.
@@ -140,25 +141,54 @@ impl Entries {
     pub(crate) fn latest(&mut self, most: usize, looked_at: u64) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         self.files.sort_by_key(|open| std::cmp::Reverse(open.tail));
+        let least = |open: &mut Open| open.n_entries.saturating_sub(looked_at);
+        self.backwards(&least, &mut |found| {
+            if !found.feeds.is_empty() && lines.len() < most {
+                lines.push(found.line.to_vec());
+            }
+            if lines.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        lines
+    }
+
+    /// Hands out the entries that are not older than `since`, wanted or not, about the newest first: file by file, each
+    /// from its end in blocks, until told to stop.
+    pub(crate) fn since(&mut self, since: Timestamp, take: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>) {
+        let micros = u64::try_from(since.millis()).unwrap_or(0).saturating_mul(1000);
+        let least = |open: &mut Open| match open.tail < micros {
+            true => open.n_entries,
+            false => open.file.first_since(micros, open.n_entries).unwrap_or(0),
+        };
+        self.backwards(&least, take);
+    }
+
+    /// Hands out the entries of each file from the number `least` on.
+    fn backwards(
+        &mut self,
+        least: &dyn Fn(&mut Open) -> u64,
+        take: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
+    ) {
         for at in 0..self.files.len() {
-            let Some(n_entries) = self.files.get(at).map(|open| open.n_entries) else { continue };
-            let least = n_entries.saturating_sub(looked_at);
+            let Some((least, n_entries)) = self.files.get_mut(at).map(|open| (least(open), open.n_entries))
+            else {
+                continue;
+            };
             let mut end = n_entries;
-            while end > least && lines.len() < most {
+            while end > least {
                 let start = end.saturating_sub(BLOCK).max(least);
                 for number in start..end {
                     let found = self.files.get_mut(at).map(|open| open.file.entry(number, n_entries));
                     let Some(Ok(entry)) = found else { continue };
                     self.bytes.clear();
-                    if !self.read(at, &entry).is_empty() {
-                        lines.push(self.bytes.clone());
+                    let feeds = self.read(at, &entry);
+                    let found = Found { stamp: stamp(&entry), feeds, line: &self.bytes };
+                    if take(found).is_break() {
+                        return;
                     }
                 }
                 end = start;
             }
         }
-        lines.truncate(most);
-        lines
     }
 
     fn is_copy(&mut self, entry: &Entry) -> bool {
@@ -181,6 +211,21 @@ impl Entries {
         self.bytes.clear();
         Vec::new()
     }
+}
+
+/// Every file of this host's own journal that was written to at `since` or later, the newest first.
+pub(crate) fn own_files(since: Timestamp) -> Vec<PathBuf> {
+    let patterns = super::own_patterns().into_iter().map(|dir| dir.join("*.journal*"));
+    let found = patterns.flat_map(|pattern| glob::expand(&pattern.to_string_lossy()).paths);
+    let mut files: Vec<(Timestamp, PathBuf)> = found
+        .filter_map(|path| {
+            // A file that is no journal, or is damaged, is none of ours.
+            let last = Open::new(&path).ok().map(|open| stamp_of(open.tail))?;
+            (last >= since).then_some((last, path))
+        })
+        .collect();
+    files.sort_by_key(|(last, _)| std::cmp::Reverse(*last));
+    files.into_iter().map(|(_, path)| path).collect()
 }
 
 impl Open {

@@ -430,7 +430,12 @@ fn copied(open: &mut Open, saved: &Places) -> u64 {
 }
 
 pub(super) fn stamp(entry: &Entry) -> Timestamp {
-    Timestamp::from_millis(i64::try_from(entry.realtime / 1000).unwrap_or(i64::MAX))
+    stamp_of(entry.realtime)
+}
+
+/// Microseconds as journald counts them.
+pub(super) fn stamp_of(micros: u64) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(micros / 1000).unwrap_or(i64::MAX))
 }
 
 fn trouble(path: &Path, error: &io::Error) -> String {

@@ -1,9 +1,10 @@
-//! Files to scan: what they are by their content, and their bytes in pieces.
+//! Files as they lie there, for whoever reads what was written before: what they are by their content, and their bytes in
+//! pieces, unpacked.
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileTypeExt;
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -13,12 +14,13 @@ use pillory_core::filter::btmp::Layout;
 use pillory_core::time::Timestamp;
 
 use crate::clock;
-use crate::sources::MAX_LINE_BYTES;
 use crate::xz::{self, XzReader};
+
+use super::{MAX_LINE_BYTES, Wanted, expand, parts_of};
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// Lines.
     Text,
     /// Login records.
@@ -28,15 +30,17 @@ pub(super) enum Format {
 }
 
 /// A file that was looked at.
-pub(super) struct Opened {
-    pub(super) path: PathBuf,
-    pub(super) format: Format,
+pub(crate) struct Opened {
+    pub(crate) path: PathBuf,
+    pub(crate) format: Format,
     /// Its first bytes, unpacked.
-    pub(super) head: Vec<u8>,
+    pub(crate) head: Vec<u8>,
     /// Its size as it lies on disk.
-    pub(super) size: Option<u64>,
+    pub(crate) size: Option<u64>,
+    /// It begins only somewhere within the file.
+    pub(crate) is_cut: bool,
     /// When its first record happened; filled in later.
-    pub(super) first: Timestamp,
+    pub(crate) first: Timestamp,
     reader: Box<dyn Read>,
     raw: Rc<Cell<u64>>,
     changed: Option<Timestamp>,
@@ -57,8 +61,67 @@ const PACKED: [(&[u8], &str); 2] = [(b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzi
 /// Pieces are read in this size: a longest line fits, and the processor's cache still holds what was read.
 const PIECE_BYTES: usize = 128 * 1024;
 
+/// Where journald keeps its files.
+const JOURNALS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
+
+/// Every file that holds what is wanted, rotated parts too; directories of journals as they are.
+pub(crate) fn files_of(wanted: &Wanted) -> Vec<PathBuf> {
+    let all = match wanted {
+        Wanted::Lines(pattern) => expand(pattern).paths.iter().flat_map(|path| parts_of(path)).collect(),
+        Wanted::Btmp(path) => parts_of(path),
+        Wanted::Journal { directory: Some(directory), .. } => vec![directory.clone()],
+        Wanted::Journal { directory: None, .. } => JOURNALS.map(PathBuf::from).to_vec(),
+    };
+    all.into_iter().filter(|path: &PathBuf| path.exists()).collect()
+}
+
+/// A log's parts that were written to at `since` or later, the newest first, each with the time of its last change.
+///
+/// Who could not have written the log itself must teach nothing by a file beside it: a part counts if it belongs to
+/// root or to the log's owner, and if others can write to it no more than to the log.
+pub(crate) fn recent_parts(log: &Path, since: Timestamp) -> Vec<(PathBuf, Timestamp)> {
+    let own = std::fs::metadata(log).ok();
+    let is_writable = |of: &std::fs::Metadata| of.mode() & 0o002 != 0;
+    let is_as_good = |of: &std::fs::Metadata| {
+        let owners = [Some(0), own.as_ref().map(std::fs::Metadata::uid)];
+        owners.contains(&Some(of.uid())) && (!is_writable(of) || own.as_ref().is_some_and(is_writable))
+    };
+    let mut parts: Vec<(PathBuf, Timestamp)> = parts_of(log)
+        .into_iter()
+        .filter_map(|path| {
+            let meta = std::fs::metadata(&path).ok().filter(is_as_good)?;
+            let changed = changed(&meta)?;
+            (changed >= since).then_some((path, changed))
+        })
+        .collect();
+    parts.sort_by_key(|(_, changed)| std::cmp::Reverse(*changed));
+    parts
+}
+
+/// As [`open`], but of a log that is not packed the last `most` bytes only: it may begin within a line.
+pub(crate) fn open_last(path: &Path, most: u64) -> Result<Opened, String> {
+    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    let meta = file.metadata().map_err(|error| error.to_string())?;
+    if !meta.is_file() || meta.len() <= most {
+        return open(path);
+    }
+    let mut magic = [0; 6];
+    file.read_exact_at(&mut magic, 0).map_err(|error| error.to_string())?;
+    let is_packed = magic.starts_with(GZIP_MAGIC)
+        || magic.starts_with(xz::MAGIC)
+        || PACKED.iter().any(|(begin, _)| magic.starts_with(begin));
+    if is_packed {
+        return open(path);
+    }
+    let raw = Rc::new(Cell::new(0));
+    file.seek(io::SeekFrom::End(-i64::try_from(most).unwrap_or(i64::MAX)))
+        .map_err(|error| error.to_string())?;
+    let opened = look(path, Box::new(Counted { inner: file, raw: Rc::clone(&raw) }), raw, Some(&meta))?;
+    Ok(Opened { is_cut: true, ..opened })
+}
+
 /// Opens a file and finds out what it is.
-pub(super) fn open(path: &Path) -> Result<Opened, String> {
+pub(crate) fn open(path: &Path) -> Result<Opened, String> {
     let raw = Rc::new(Cell::new(0));
     if path == Path::new("-") {
         return look(path, Box::new(Counted { inner: io::stdin(), raw: Rc::clone(&raw) }), raw, None);
@@ -91,6 +154,7 @@ fn directory(path: &Path, raw: Rc<Cell<u64>>) -> Result<Opened, String> {
         format: Format::Journal,
         head: Vec::new(),
         size: None,
+        is_cut: false,
         first: Timestamp::default(),
         reader: Box::new(io::empty()),
         raw,
@@ -140,16 +204,14 @@ fn look(
     } else {
         Format::Text
     };
-    let changed = meta.and_then(|meta| meta.modified().ok()).and_then(|at| {
-        let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
-    });
+    let changed = meta.and_then(changed);
     let size = meta.map(std::fs::Metadata::len);
     Ok(Opened {
         path: path.to_owned(),
         format,
         head,
         size,
+        is_cut: false,
         first: Timestamp::default(),
         reader,
         raw,
@@ -157,10 +219,21 @@ fn look(
     })
 }
 
+/// When a file was changed last.
+fn changed(meta: &std::fs::Metadata) -> Option<Timestamp> {
+    let since = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
+}
+
+/// The last part of a path, for comparing with where services log.
+pub(crate) fn base_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// By content; a file whose beginning is damaged, by its name.
 fn login_records(path: &Path, head: &[u8]) -> Option<Layout> {
     let by_name = || {
-        let is_named = super::base_name(path).starts_with("btmp") && head.contains(&0);
+        let is_named = base_name(path).starts_with("btmp") && head.contains(&0);
         is_named.then(|| Layout::detect(head))
     };
     Layout::find(head).or_else(by_name)
@@ -184,13 +257,13 @@ impl Read for Broken {
 
 impl Opened {
     /// What the clock showed when the file was last written: it completes stamps without a year.
-    pub(super) fn clock(&self) -> Timestamp {
+    pub(crate) fn clock(&self) -> Timestamp {
         let now = clock::now();
         self.changed.map_or(now, |changed| changed.min(now))
     }
 
     /// Its bytes from the beginning.
-    pub(super) fn into_pieces(self) -> Pieces {
+    pub(crate) fn into_pieces(self) -> Pieces {
         Pieces {
             reader: Box::new(io::Cursor::new(self.head).chain(self.reader)),
             raw: self.raw,
@@ -206,7 +279,7 @@ impl Opened {
 }
 
 /// A file's bytes, cut where records end.
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     reader: Box<dyn Read>,
     raw: Rc<Cell<u64>>,
     buffer: Vec<u8>,
@@ -223,22 +296,22 @@ pub(super) struct Pieces {
 
 impl Pieces {
     /// Bytes read from disk so far.
-    pub(super) fn raw_bytes(&self) -> u64 {
+    pub(crate) fn raw_bytes(&self) -> u64 {
         self.raw.get()
     }
 
     /// Unpacked bytes read so far.
-    pub(super) fn plain_bytes(&self) -> u64 {
+    pub(crate) fn plain_bytes(&self) -> u64 {
         self.plain
     }
 
     /// Why not all of it could be read; asked when there is nothing more.
-    pub(super) fn trouble(&self) -> Option<&io::Error> {
+    pub(crate) fn trouble(&self) -> Option<&io::Error> {
         self.trouble.as_ref()
     }
 
     /// What is left behind the last whole record.
-    pub(super) fn rest_bytes(&self) -> usize {
+    pub(crate) fn rest_bytes(&self) -> usize {
         self.filled - self.handed
     }
 
@@ -263,7 +336,7 @@ impl Pieces {
     }
 
     /// The next whole records; what is left at the end is no record and dropped.
-    pub(super) fn records(&mut self, record_bytes: usize) -> Option<&[u8]> {
+    pub(crate) fn records(&mut self, record_bytes: usize) -> Option<&[u8]> {
         self.fill();
         let whole = self.filled - self.filled % record_bytes;
         if whole == 0 {
@@ -275,7 +348,7 @@ impl Pieces {
 
     /// The next whole lines with their newlines; at the end a line without one. A line that is longer than
     /// [`MAX_LINE_BYTES`] is cut there and ends its piece.
-    pub(super) fn lines(&mut self) -> Option<&[u8]> {
+    pub(crate) fn lines(&mut self) -> Option<&[u8]> {
         loop {
             self.fill();
             if self.filled == 0 {

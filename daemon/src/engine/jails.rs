@@ -73,7 +73,7 @@ impl Readers {
 }
 
 /// At most so many sources are counted at once; few where the simulator plays.
-pub(crate) const MAX_TRACKED: usize = if cfg!(test) { 32 } else { 1_000_000 };
+pub(crate) const MAX_TRACKED: usize = if cfg!(test) { 16 } else { 1_000_000 };
 
 /// Builds the machine of a configuration and says who reads what.
 /// # Errors

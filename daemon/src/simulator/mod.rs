@@ -123,6 +123,17 @@ fn a_million_steps_break_no_promise() {
 }
 
 #[test]
+fn a_ban_by_hand_lasts_although_the_clock_was_set_back() {
+    let mut world = World::new(0, 0).unwrap();
+    assert_eq!(world.start(), Ok(true));
+    world.off_by -= 7_200_000;
+    let prefix = "198.51.100.3".parse().unwrap();
+    world.ask_ban(vec![prefix], (None, Some(600), false, false), Vec::new()).unwrap();
+    world.settle().unwrap();
+    assert!(world.in_kernel(prefix.addr(), &pillory_core::event::Scope::All));
+}
+
+#[test]
 fn the_same_seed_plays_the_same() {
     let [one, other] = [(); 2].map(|()| play(3, EPISODE));
     assert_eq!(one, other);

@@ -36,7 +36,7 @@ impl Told {
             match record {
                 Record::Banned(ban) => drop(bans.insert(key(ban), ban.clone())),
                 Record::Ended(ban, ..) => drop(bans.remove(&key(ban))),
-                Record::Attempt(_) | Record::Listed(_) => {}
+                Record::Attempt(_) | Record::Learnt(_) | Record::Listed(_) => {}
             }
         }
     }
@@ -121,6 +121,11 @@ pub(super) struct Words {
     of_all: u64,
     /// For bans of no jail. True if a reboot may lose it.
     given: BTreeMap<Prefix, (Word, bool)>,
+    /// Switched off, at least until then by the clock that never steps; and how often it was switched at all.
+    off_until: Option<(u64, bool)>,
+    switched: u64,
+    /// Who is allowed, the same way.
+    allowed: BTreeMap<Prefix, (u64, bool)>,
     /// Forced by somebody, ever.
     pub(super) forced: BTreeSet<Prefix>,
 }
@@ -147,7 +152,45 @@ impl Words {
         }
     }
 
+    /// It is ordered to be switched off or on; returns the number of the order.
+    pub(super) fn switched(&mut self) -> u64 {
+        self.off_until = None;
+        self.switched += 1;
+        self.switched
+    }
+
+    /// `off` was answered; nothing if it was switched again since.
+    pub(super) fn answered_off(&mut self, number: u64, until: u64, until_reboot: bool) {
+        if self.switched == number {
+            self.off_until = Some((until, until_reboot));
+        }
+    }
+
+    /// Somebody is to be allowed until then, or no longer.
+    pub(super) fn allows(&mut self, prefix: Prefix, until: Option<(u64, bool)>) {
+        match until {
+            Some(until) => drop(self.allowed.insert(prefix, until)),
+            None => drop(self.allowed.remove(&prefix)),
+        }
+    }
+
+    /// Says what of `off` and `allow` does not hold.
+    pub(super) fn check_settings(
+        &self,
+        is_enforcing: bool,
+        is_never: impl Fn(Prefix) -> bool,
+        elapsed: u64,
+    ) -> Result<(), String> {
+        if self.off_until.is_some_and(|(until, _)| elapsed < until) && is_enforcing {
+            return Err("an acknowledged `off` is forgotten".to_owned());
+        }
+        let gone = self.allowed.iter().find(|(prefix, (until, _))| elapsed < *until && !is_never(**prefix));
+        gone.map_or(Ok(()), |(prefix, _)| Err(format!("an acknowledged `allow {prefix}` is forgotten")))
+    }
+
     pub(super) fn rebooted(&mut self) {
+        self.off_until = self.off_until.filter(|(_, until_reboot)| !until_reboot);
+        self.allowed.retain(|_, (_, until_reboot)| !*until_reboot);
         self.given.retain(|_, (_, until_reboot)| !*until_reboot);
     }
 
@@ -155,6 +198,8 @@ impl Words {
     pub(super) fn leapt(&mut self) {
         self.of_all += 1;
         self.given.retain(|_, (word, _)| *word == Word::Unbanned);
+        self.switched();
+        self.allowed.clear();
     }
 
     /// Says what of it does not hold. `elapsed`: what the clock shows that never steps.

@@ -17,7 +17,7 @@ use super::kernel::Mood;
 use super::logs::Deed;
 use super::promises::Word;
 use super::scenery;
-use super::world::{Broken, Waiting, World};
+use super::world::{Broken, Setting, Waiting, World};
 
 /// What happens.
 #[derive(Debug, Clone, Copy)]
@@ -245,6 +245,7 @@ impl World {
         self.off_by += by;
         if by > 0 {
             self.words.leapt();
+            self.leaps += 1;
         }
         self.note(format!("the wall clock is set by {by} ms"));
         self.patient_until = self.elapsed + 70_000;
@@ -279,9 +280,14 @@ impl World {
             75..82 => self.order_allow(),
             82..88 => {
                 let span = self.dice.percent(70).then(|| Span::from_secs(1 + self.dice.below(60) as u64));
-                self.ask(Request::Off { span }, Vec::new())
+                let until = span.map_or(u64::MAX, |span| self.elapsed + span.millis());
+                let setting = Setting::Off(self.words.switched(), until);
+                self.ask_for(Request::Off { span }, Vec::new(), Some(setting))
             }
-            88..95 => self.ask(Request::On, Vec::new()),
+            88..95 => {
+                self.words.switched();
+                self.ask(Request::On, Vec::new())
+            }
             95..98 => self.order_reload(),
             _ => self.ask(Request::Status, Vec::new()),
         }
@@ -289,6 +295,15 @@ impl World {
 
     /// A client asks, and waits for the answer.
     fn ask(&mut self, request: Request, asked: Vec<(Prefix, u64, Word)>) -> Result<(), Broken> {
+        self.ask_for(request, asked, None)
+    }
+
+    fn ask_for(
+        &mut self,
+        request: Request,
+        asked: Vec<(Prefix, u64, Word)>,
+        setting: Option<Setting>,
+    ) -> Result<(), Broken> {
         self.note(format!("a client asks {}", in_words(&request)));
         if !matches!(request, Request::Ban(..) | Request::Status) {
             self.disturb();
@@ -297,7 +312,7 @@ impl World {
         let is_enforcing = self.daemon.as_ref().is_some_and(|daemon| daemon.machine().is_enforcing());
         let lasts = self.allowed.iter().all(|(_, until)| until.is_none());
         let is_undisturbed = self.elapsed > self.patient_until && is_enforcing && lasts;
-        self.waiting.push(Waiting { reply: answered, asked, is_undisturbed });
+        self.waiting.push(Waiting { reply: answered, asked, setting, is_undisturbed });
         self.tally.orders += 1;
         self.tell(Input::Order((request, reply)))
     }
@@ -319,7 +334,7 @@ impl World {
         self.ask_ban(prefixes, (None, seconds, force, false), asked)
     }
 
-    fn ask_ban(
+    pub(super) fn ask_ban(
         &mut self,
         prefixes: Vec<Prefix>,
         (jail, seconds, force, import): (Option<JailName>, Option<u64>, bool, bool),
@@ -357,7 +372,11 @@ impl World {
         if !remove {
             self.allowed.push((prefix, span.map(|span| self.wall() + span)));
         }
-        self.ask(Request::Allow { who: vec![Who::Prefix(prefix)], span, remove }, Vec::new())
+        self.leaps += 1;
+        self.words.allows(prefix, None);
+        let until = span.map_or(u64::MAX, |span| self.elapsed + span.millis());
+        let setting = (!remove).then_some(Setting::Allow(prefix, self.leaps, until));
+        self.ask_for(Request::Allow { who: vec![Who::Prefix(prefix)], span, remove }, Vec::new(), setting)
     }
 
     fn order_reload(&mut self) -> Result<(), Broken> {

@@ -28,11 +28,20 @@ use super::{Tally, scenery};
 /// A clock begins here: 5 January 2026.
 const BEGIN_S: i64 = 1_767_571_200;
 
+/// `off` or `allow` of that number, until then by the clock that never steps.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Setting {
+    Off(u64, u64),
+    Allow(Prefix, u64, u64),
+}
+
 /// Somebody who waits for the answer to an order.
 pub(super) struct Waiting {
     pub(super) reply: Receiver<Reply>,
     /// The prefixes that it concerns, each with the number of the order, and what a clean answer means.
     pub(super) asked: Vec<(Prefix, u64, Word)>,
+    /// What a clean answer means for what is not of a ban.
+    pub(super) setting: Option<Setting>,
     /// Nothing came since that could take the banned out of the kernel again: nobody else touched it, it refused nothing,
     /// nobody was allowed, nothing was switched off.
     pub(super) is_undisturbed: bool,
@@ -46,6 +55,8 @@ pub(super) struct World {
     /// Milliseconds since the world began, on the clock that never steps; and what the wall clock is off.
     pub(super) elapsed: u64,
     pub(super) off_by: i64,
+    /// How often the wall clock was set forward, or who is allowed was changed: older answers say nothing then.
+    pub(super) leaps: u64,
     /// The policy in the file that a start would take.
     pub(super) policy: usize,
     pub(super) friends: Vec<(Prefix, Why)>,
@@ -87,6 +98,7 @@ impl World {
             logs: Logs::default(),
             elapsed: 0,
             off_by: 0,
+            leaps: 0,
             friends: vec![("203.0.113.7/32".parse().map_err(|_| "no prefix")?, Why::Own)],
             talks_to: HashSet::new(),
             allowed: Vec::new(),
@@ -264,6 +276,13 @@ impl World {
             if reply.exit == 2 || !has_changed || !(reply.message.is_empty() || is_aside) {
                 continue;
             }
+            match waiting.setting.filter(|_| reply.exit == 0) {
+                Some(Setting::Off(number, until)) => self.words.answered_off(number, until, is_aside),
+                Some(Setting::Allow(prefix, leaps, until)) if leaps == self.leaps => {
+                    self.words.allows(prefix, Some((until, is_aside)));
+                }
+                _ => {}
+            }
             let banned: HashSet<&str> = reply.value["banned"]
                 .as_array()
                 .into_iter()
@@ -306,7 +325,7 @@ impl World {
                 .any(|ban| ban.prefix.contains_addr(addr) && ban.scope == *scope && (ban.forced || !is_never))
     }
 
-    fn in_kernel(&self, addr: IpAddr, scope: &Scope) -> bool {
+    pub(super) fn in_kernel(&self, addr: IpAddr, scope: &Scope) -> bool {
         // After `pillory off` nothing is healed: what somebody else puts there then stays.
         let is_off = self.daemon.as_ref().is_some_and(|daemon| !daemon.machine().is_enforcing());
         let table = self.kernel.table();
@@ -335,6 +354,8 @@ impl World {
         if tracked > MAX_TRACKED {
             return Err(format!("{tracked} sources are counted, {MAX_TRACKED} may be"));
         }
+        let is_never = |prefix: Prefix| machine.judge.never.overlaps(prefix);
+        self.words.check_settings(machine.is_enforcing(), is_never, self.elapsed)?;
         let of = |prefix| machine.ledger.of(prefix).to_vec();
         self.words.check(of, self.elapsed)
     }
@@ -409,6 +430,10 @@ impl World {
         self.touch();
         self.read_all()?;
         self.work()?;
+        if self.daemon.as_ref().is_some_and(|daemon| !daemon.machine().is_enforcing()) {
+            // `off` may end by itself, and what was planted meanwhile is found at the next look.
+            self.wait(61_000)?;
+        }
         self.wait(61_000)?;
         self.read_all()?;
         self.work()?;

@@ -56,12 +56,13 @@ impl Logs {
         lines.iter().take(position).filter(|line| line.deed != Deed::Noise).count()
     }
 
-    /// How many failures came from a prefix, in all logs.
-    pub(super) fn failures(&self, prefix: Prefix) -> usize {
+    /// How many failures of a prefix stand in a stream before a position.
+    pub(super) fn failures(&self, stream: &str, position: usize, prefix: Prefix) -> usize {
         let fails = |line: &&Written| {
             matches!(line.deed, Deed::Unknown | Deed::Root) && prefix.contains_addr(line.addr)
         };
-        self.0.values().flatten().filter(fails).count()
+        let lines = self.0.get(stream).map_or(&[][..], Vec::as_slice);
+        lines.iter().take(position).filter(fails).count()
     }
 }
 
@@ -156,6 +157,11 @@ impl Sources {
     pub(super) fn is_idle(&self, logs: &Logs) -> bool {
         let all_read = |stream: &Stream| stream.is_watching && stream.at >= length(logs, &stream.name);
         self.said.is_empty() && self.streams.iter().all(all_read)
+    }
+
+    /// How far a stream was read; everything if it is not read now.
+    pub(super) fn position(&self, stream: &str) -> usize {
+        self.streams.iter().find(|known| known.name == stream).map_or(usize::MAX, |known| known.at)
     }
 
     /// The next thing that a source sends, with at most so many records.

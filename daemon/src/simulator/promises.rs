@@ -17,11 +17,15 @@ pub(super) type Bans = BTreeMap<(Prefix, JailName), Ban>;
 /// Who is allowed by command, until when.
 pub(super) type AllowedNow = Vec<(Prefix, Option<Timestamp>)>;
 
+/// How many failures of a source had been read when a jail banned it last.
+pub(super) type UsedUp = BTreeMap<(Prefix, JailName), usize>;
+
 /// What one write says of bans.
 #[derive(Debug, Clone)]
 struct Told {
     /// Who is allowed from then on, if it says that.
     allowed: Option<AllowedNow>,
+    used_up: UsedUp,
     number: u64,
     snapshot: Option<Vec<Ban>>,
     records: Vec<Record>,
@@ -56,6 +60,9 @@ pub(super) struct Kept {
     /// On disk.
     on_disk: Bans,
     pub(super) allowed_on_disk: AllowedNow,
+    /// Of bans that were sent, and of those that are on disk.
+    pub(super) used_up: UsedUp,
+    used_up_on_disk: UsedUp,
     /// Beside the store, in order.
     aside: Vec<Told>,
     /// Sent, and its fate unknown.
@@ -63,11 +70,13 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// `allowed`: who is, after all that was done before it.
-    pub(super) fn sent(&mut self, write: &Write, allowed: &AllowedNow) {
+    /// `allowed`: who is, after all that was done before it. `used_up`: by the bans in it.
+    pub(super) fn sent(&mut self, write: &Write, allowed: &AllowedNow, used_up: UsedUp) {
+        self.used_up.extend(used_up.clone());
         let tells_allowed = write.meta.iter().any(|(key, _)| key == META_ALLOWED);
         let told = Told {
             allowed: tells_allowed.then(|| allowed.clone()),
+            used_up,
             number: write.number,
             snapshot: write.snapshot.clone(),
             records: write.records.clone(),
@@ -89,6 +98,7 @@ impl Kept {
     fn aside_reaches_disk(&mut self) {
         for told in std::mem::take(&mut self.aside) {
             told.apply(&mut self.on_disk);
+            self.used_up_on_disk.extend(told.used_up);
             self.allowed_on_disk = told.allowed.unwrap_or(std::mem::take(&mut self.allowed_on_disk));
         }
     }
@@ -101,6 +111,7 @@ impl Kept {
         }
         self.aside_reaches_disk();
         self.told = self.on_disk.clone();
+        self.used_up = self.used_up_on_disk.clone();
     }
 }
 

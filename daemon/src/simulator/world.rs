@@ -4,9 +4,10 @@ use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 
 use crossbeam_channel::Receiver;
-use pillory_core::event::Scope;
+use pillory_core::event::{Origin, Scope};
 use pillory_core::jail::never::Why;
 use pillory_core::ledger::{Ban, Element};
+use pillory_core::machine::Record;
 use pillory_core::net::{Prefix, PrefixSet, never_an_attacker};
 use pillory_core::time::{Span, Timestamp};
 
@@ -17,12 +18,13 @@ use crate::control::Reply;
 use crate::engine::jails::{Facts, MAX_TRACKED};
 use crate::engine::{Input, Read};
 use crate::kernel::Job;
+use crate::store::writer::Write;
 
 use super::daemon::{Daemon, Files, files};
 use super::dice::Dice;
 use super::kernel::{Held, Mood, SimulatedKernel};
 use super::logs::Logs;
-use super::promises::{AllowedNow, Kept, Ordered, Word, Words};
+use super::promises::{AllowedNow, Kept, Ordered, UsedUp, Word, Words};
 use super::{Tally, scenery};
 
 /// A clock begins here: 5 January 2026.
@@ -176,7 +178,7 @@ impl World {
         self.tally.starts += 1;
         self.check_restored(&daemon)?;
         daemon.collect(&self.logs);
-        daemon.writes.iter().for_each(|write| self.kept.sent(write, &self.allowed));
+        daemon.writes.iter().for_each(|write| self.kept.sent(write, &self.allowed, UsedUp::new()));
         self.ordered.0 = self.kernel.table().elements.keys().cloned().collect();
         self.daemon = Some(daemon);
         self.round(0, Vec::new()).map(|()| true)
@@ -256,7 +258,8 @@ impl World {
             }
         }
         for write in daemon.writes.iter().skip(sent.first_write) {
-            self.kept.sent(write, &self.allowed);
+            let used_up = used_up(write, daemon, &self.logs, &self.kept)?;
+            self.kept.sent(write, &self.allowed, used_up);
         }
         self.due = self.elapsed + daemon.engine.timeout().as_millis() as u64;
         self.hear_answers()?;
@@ -478,16 +481,6 @@ impl World {
         if !self.waiting.is_empty() {
             return Err(format!("{} clients were never answered", self.waiting.len()));
         }
-        for ban in ledger.values().filter(|ban| ban.origin == pillory_core::event::Origin::Local) {
-            let failures = self.logs.failures(ban.prefix);
-            let is_single = ban.prefix.is_host() || (!ban.prefix.is_ipv4() && ban.prefix.prefix_len() == 64);
-            if is_single && (ban.failures == 0 || ban.failures as usize > failures) {
-                return Err(format!(
-                    "{} failed {failures} times and is banned for {}",
-                    ban.prefix, ban.failures
-                ));
-            }
-        }
         let jails = machine.judge.jails().iter().map(|jail| Scope::Ports(jail.name.clone()));
         for scope in jails.chain([Scope::All]) {
             for addr in scenery::samples() {
@@ -507,6 +500,31 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The failures that a jail's bans use up. None is banned for more than were read since its last ban.
+fn used_up(write: &Write, daemon: &Daemon, logs: &Logs, kept: &Kept) -> Result<UsedUp, Broken> {
+    let mut used = UsedUp::new();
+    for record in &write.records {
+        let Record::Banned(ban) = record else { continue };
+        let is_single = ban.prefix.is_host() || (!ban.prefix.is_ipv4() && ban.prefix.prefix_len() == 64);
+        if ban.origin != Origin::Local || !is_single {
+            continue;
+        }
+        let key = super::promises::key(ban);
+        let stream =
+            if ban.jail.as_str() == "sshd" { "file:/simulated/auth.log" } else { "btmp:/simulated/btmp" };
+        let read = logs.failures(stream, daemon.sources.position(stream), ban.prefix);
+        let before = used.get(&key).or_else(|| kept.used_up.get(&key)).copied().unwrap_or(0);
+        if ban.failures == 0 || ban.failures as usize > read - before.min(read) {
+            return Err(format!(
+                "{read} failures of {} were read, {before} of them before its last ban: {ban:?}",
+                ban.prefix
+            ));
+        }
+        used.insert(key, read);
+    }
+    Ok(used)
 }
 
 fn difference(told: &super::promises::Bans, ledger: &super::promises::Bans) -> String {

@@ -95,11 +95,11 @@ impl Soak {
         self.write(&attacker, "root", 3);
         *self.attacks.entry(attacker.clone()).or_default() += 1;
         self.last_attack.insert(attacker, Instant::now());
-        if self.turns % 10 == 0 {
+        if self.turns.is_multiple_of(10) {
             self.write(FRIEND, "alice", 2);
         }
         // One try in three minutes is none too many.
-        if self.turns % 450 == 0 {
+        if self.turns.is_multiple_of(450) {
             self.write("198.51.100.9", "bob", 1);
         }
         match self.turns % 60 {
@@ -111,7 +111,7 @@ impl Soak {
             33 if !is_calm => self.restart(),
             _ => {}
         }
-        if is_calm && self.turns % 10 == 0 {
+        if is_calm && self.turns.is_multiple_of(10) {
             self.sample();
         }
     }
@@ -164,7 +164,7 @@ impl Soak {
     /// An attack and a rotation, and then it starts.
     fn start(&mut self) {
         self.write("10.66.9.9", "root", 1);
-        if self.turns % 2 == 0 {
+        if self.turns.is_multiple_of(2) {
             self.rename();
         }
         self.daemon = Some(Daemon::start(&self.server, &policy(self.turns)));

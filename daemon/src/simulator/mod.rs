@@ -8,10 +8,12 @@
 //!
 //! `PILLORY_SEED=7 cargo test -p pillory simulator` plays one again, `STEPS=10000000` plays more.
 
+mod checks;
 mod daemon;
 mod dice;
 mod kernel;
 mod logs;
+mod orders;
 mod promises;
 mod scenery;
 mod steps;

@@ -110,7 +110,7 @@ pub(super) fn friend(dice: &mut Dice) -> (Prefix, Why) {
 pub(super) fn by_hand(dice: &mut Dice) -> Prefix {
     match dice.percent(30) {
         true => Prefix::host(attacker(dice)),
-        false => prefix(dice.of(&BY_HAND)),
+        false => prefix(BY_HAND[dice.below(BY_HAND.len())]),
     }
 }
 

@@ -141,6 +141,31 @@ pub fn auth_log_of_days(path: &Path, lines: u64, attackers: usize, days: u64) ->
     out.flush()
 }
 
+/// Writes an auth.log of so many days in which each source tries once: a botnet.
+pub fn auth_log_of_single_tries(path: &Path, sources: usize, days: u64) -> std::io::Result<()> {
+    let mut random = Random::new(5);
+    let addresses = random.addresses(sources);
+    let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
+    for (at, addr) in (0..).zip(&addresses) {
+        let since = i64::try_from(at * DAY * days / sources as u64).expect("small");
+        let time = Timestamp::from_second(BEGIN + since).expect("a time").to_zoned(TimeZone::UTC);
+        let stamp = time.strftime("%b %e %H:%M:%S");
+        let (pid, port) = (1_000 + random.below(4_000_000), 1_024 + random.below(64_512));
+        let known = random.below(2) == 0;
+        let user = if known { "root" } else { random.pick(&GUESSED) };
+        if !known {
+            writeln!(out, "{stamp} server sshd[{pid}]: Invalid user {user} from {addr} port {port}")?;
+        }
+        let invalid = if known { "" } else { "invalid user " };
+        writeln!(
+            out,
+            "{stamp} server sshd[{pid}]: Failed password for {invalid}{user} from {addr} port {port} ssh2"
+        )?;
+        writeln!(out, "{stamp} server sshd[{pid}]: Connection reset by {addr} port {port} [preauth]")?;
+    }
+    out.flush()
+}
+
 /// The attacker of a session, drawn by the number of the line at which it begins.
 fn random_address(addresses: &[Ipv4Addr], at: u64) -> &Ipv4Addr {
     Random::new(at).skewed(addresses)

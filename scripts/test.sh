@@ -40,6 +40,7 @@ if [ "$#" = 0 ]; then
 fi
 
 echo
+[ "$#" != 0 ] || scripts/drills.sh "$log"
 # A line of a skipped test may follow the runner's dots.
 skipped=$(grep -o 'skipped: .*' "$log" | sort -u || true)
 [ -z "$skipped" ] || echo "$skipped"

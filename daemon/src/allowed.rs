@@ -168,7 +168,7 @@ pub(crate) fn never(config: &Config, allowed: &Allowed, facts: &Facts) -> NeverB
     all.extend(listed.map(|prefix| (prefix, Why::Ignoreip)));
     let allowed = allowed.entries.iter().flat_map(|entry| entry.who.prefixes(&facts.named));
     all.extend(allowed.map(|prefix| (prefix, Why::Allowed)));
-    NeverBan::new(all)
+    NeverBan::new(all).with_networks(facts.networks.clone())
 }
 
 #[cfg(test)]

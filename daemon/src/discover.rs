@@ -13,7 +13,7 @@ use crate::sources::Wanted;
 pub(crate) struct ActiveJail {
     /// Its configuration.
     pub(crate) config: JailConfig,
-    /// What it reads; not empty.
+    /// What it reads; empty only for a jail that counts the bans of others.
     pub(crate) wanted: Vec<Wanted>,
     /// The choice in words: `journal`, `/var/log/auth.log`.
     pub(crate) reads: String,
@@ -83,6 +83,10 @@ pub(crate) fn active_jails(config: &Config, places: &Places) -> (Vec<ActiveJail>
 }
 
 fn active(jail: &JailConfig, places: &Places) -> Option<ActiveJail> {
+    if jail.lines.as_ref().is_some_and(|lines| !lines.rules.bans_of.is_empty()) {
+        let (reads, why) = ("bans of other jails".to_owned(), "it counts them as they are made");
+        return Some(ActiveJail { config: jail.clone(), wanted: Vec::new(), reads, why });
+    }
     let wanted = match jail.backend {
         Backend::Auto => best(jail, places, jail.enabled == Enabled::Yes)?,
         Backend::Journal => vec![journal(jail)?],

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use pillory_core::net::canonical;
 
-use crate::netlink::route::{self, Listed, Route};
+use crate::netlink::route::{self, Listed, OwnAddress, Route};
 use crate::netlink::sockdiag::{SockDiag, SockDiagError, State, TcpSocket, Which};
 use crate::netlink::socket::Socket;
 use crate::netlink::{KernelWatch, NetlinkError, Seen};
@@ -33,13 +33,13 @@ impl HostFacts {
         Ok(HostFacts { socket: Socket::open(None, 0)? })
     }
 
-    /// This host's own addresses, sorted, loopback and link-local ones included.
+    /// This host's own addresses with their networks, sorted, loopback and link-local ones included.
     /// # Errors
     /// [`NetlinkError`].
-    pub fn addresses(&mut self) -> Result<Vec<IpAddr>, NetlinkError> {
+    pub fn addresses(&mut self) -> Result<Vec<OwnAddress>, NetlinkError> {
         let mut found = Vec::new();
         route::list_addresses(&mut self.socket, &mut |entry| match entry {
-            Listed::Entry(addr) => found.push(canonical(addr)),
+            Listed::Entry(own) => found.push(own),
             Listed::Restart => found.clear(),
         })?;
         Ok(sorted(found))
@@ -66,10 +66,10 @@ fn default_gateways(route: &Route) -> impl Iterator<Item = IpAddr> + '_ {
     route.gateways.iter().copied().filter(move |_| is_default).map(canonical)
 }
 
-fn sorted(mut addrs: Vec<IpAddr>) -> Vec<IpAddr> {
-    addrs.sort();
-    addrs.dedup();
-    addrs
+fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// Tells when an own address or a default route comes or goes.
@@ -269,8 +269,16 @@ mod tests {
             ip("route add 203.0.113.0/24 via 192.0.2.200 dev v0");
             ip("-6 route add default via 2001:db8::fe dev v0");
             let mut facts = HostFacts::open().unwrap();
-            let own = addrs(&["127.0.0.1", "192.0.2.1", "198.51.100.1", "::1", "2001:db8::1"]);
-            assert_eq!(facts.addresses().unwrap(), own);
+            let own = [
+                ("127.0.0.1", "127.0.0.0/8"),
+                ("192.0.2.1", "192.0.2.0/24"),
+                ("198.51.100.1", "198.51.100.2/32"),
+                ("::1", "::1/128"),
+                ("2001:db8::1", "2001:db8::/64"),
+            ];
+            let found = facts.addresses().unwrap();
+            let found = found.iter().map(|own| (own.addr.to_string(), own.network.to_string()));
+            assert_eq!(found.collect::<Vec<_>>(), own.map(|(addr, net)| (addr.to_owned(), net.to_owned())));
             let gateways = ["192.0.2.251", "192.0.2.252", "192.0.2.253", "192.0.2.254", "2001:db8::fe"];
             assert_eq!(facts.gateways().unwrap(), addrs(&gateways));
         });

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pillory_core::event::JailName;
 use pillory_core::jail::alarms::Alarm;
+use pillory_core::jail::campaign::{self, Campaign, System};
 use pillory_core::jail::proxies::Standing;
-use pillory_core::jail::{campaign, outage, stealth};
+use pillory_core::jail::{Soon, outage, stealth};
 use pillory_core::ledger::Ended;
 use pillory_core::machine::{Alert, Level, Notice, Reason};
 use tracing::{error, info, warn};
@@ -133,10 +134,16 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
             let (jail, ip, why) = (&alert.jail, alert.prefix.short(), spared_words(alert));
             warn!(%jail, %ip, evidence = %alert.evidence, why, "a ban was earned and not made");
         }
+        Notice::Soon(soon) => {
+            let (jail, ip) = (&soon.jail, soon.prefix.short());
+            warn!(%jail, %ip, failures_left = soon.left, "{}", soon_words(soon));
+        }
         Notice::Fuse(Level::Closed) => info!("the fuse is closed again: new bans are made"),
         Notice::Fuse(level) => warn!("{}", fuse_words(*level)),
+        Notice::Full(most) => warn!("{}", full_words(*most)),
         Notice::Alarm(alarm) if is_over(alarm) => info!("{}", alarm_words(alarm)),
         Notice::Alarm(alarm) => warn!("{}", alarm_words(alarm)),
+        Notice::NoRoomToWiden { jail, ipv4, budget } => warn!("{}", no_room_words(jail, *ipv4, *budget)),
         Notice::Proxy((jail, addr, standing, share_percent)) => match standing {
             Standing::Visitor => {
                 info!(jail = %jail, ip = %addr, share_percent, "no longer taken for a proxy")
@@ -144,6 +151,15 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
             _ => warn!(jail = %jail, ip = %addr, share_percent, "{}", proxy_words(*standing)),
         },
     }
+}
+
+/// The budget for networks of neighbours is used up, and what to do.
+pub(crate) fn no_room_words(jail: &JailName, ipv4: bool, budget: u64) -> String {
+    let (family, innocents) = if ipv4 { ("IPv4", "addresses") } else { ("IPv6", "networks") };
+    format!(
+        "jail {jail}: more networks of neighbours ({family}) attack than may be banned with {budget} innocent \
+         {innocents} in them: the best proven are, of the others only who attacks; a larger `widen` bans more of them"
+    )
 }
 
 /// Why a ban was not made, and what to do.
@@ -167,6 +183,20 @@ pub(crate) fn spared_words(alert: &Alert) -> String {
     }
 }
 
+/// Who is soon banned: somebody who belongs here, it seems.
+pub(crate) fn soon_words(soon: &Soon) -> String {
+    let who = soon.user.as_deref().map_or_else(|| "somebody".to_owned(), escape);
+    let failures = match soon.left {
+        1 => "one failure".to_owned(),
+        2 => "two failures".to_owned(),
+        left => format!("{left} failures"),
+    };
+    let from = soon.prefix.short();
+    format!(
+        "{who} from {from} is {failures} from a ban; if that is you or a friend, `pillory allow {from} --for 1h` spares it"
+    )
+}
+
 /// What the fuse does at this level, and what to do.
 pub(crate) fn fuse_words(level: Level) -> &'static str {
     match level {
@@ -182,11 +212,21 @@ pub(crate) fn fuse_words(level: Level) -> &'static str {
     }
 }
 
+/// What becomes of new bans where there are too many.
+pub(crate) fn full_words(most: usize) -> String {
+    format!(
+        "{most} bans are in force, and there is no room for more: a new one takes the place of the jails' ban that ends \
+         first, then of one from a list; `pillory list` shows them, `widen` bans networks in the place of many, and a \
+         shorter bantime makes room"
+    )
+}
+
 fn how_ended(how: Ended) -> &'static str {
     match how {
         Ended::Expired => "bantime is over",
         Ended::Lifted => "by hand",
         Ended::Narrowed => "what is known now asks for another network, or for none",
+        Ended::Displaced => "there was no room for it beside bans that end later",
     }
 }
 
@@ -196,7 +236,7 @@ fn is_over(alarm: &Alarm) -> bool {
         alarm,
         Alarm::Outage(outage::Change::Ended(_))
             | Alarm::Stealth(stealth::Change::Ended(_))
-            | Alarm::Campaign(campaign::Change::Ended(_))
+            | Alarm::Campaign(campaign::Change::Ended(_) | campaign::Change::SystemEnded(..))
     )
 }
 
@@ -208,13 +248,28 @@ pub(crate) fn alarm_words(alarm: &Alarm) -> String {
         names.join(", ")
     };
     match alarm {
-        Alarm::Outage(outage::Change::Began(jail, addr)) => format!(
-            "jail {jail}: {addr} fails again and again though logins from there used to succeed, and nobody has logged in for a quarter of an hour: is the service's password database down, or a disk full? It is not banned until it has four times the points; strangers are"
-        ),
+        Alarm::Outage(outage::Change::Began(jail, addr, sign)) => {
+            let sign = match sign {
+                outage::Sign::Silence => "nobody has logged in for a quarter of an hour".to_owned(),
+                outage::Sign::Owners(places) => {
+                    format!("so do users from {places} places in all, where fewer than that get in")
+                }
+            };
+            format!(
+                "jail {jail}: {addr} fails again and again though logins from there used to succeed, and {sign}: is the service's password database down, or a disk full? It is not banned until it has four times the points; strangers are"
+            )
+        }
         Alarm::Outage(outage::Change::Ended(jail)) => format!("jail {jail}: the outage is over"),
-        Alarm::Stealth(stealth::Change::Began { jail, places, since, users }) => format!(
-            "jail {jail}: accounts in use are guessed at from {places} places since {since}, each too rarely to be banned for it: {}; see `pillory attempts`, and have their owners use keys",
-            listed(users)
+        Alarm::Stealth(stealth::Change::Began(jail, attack)) => format!(
+            "jail {jail}: accounts in use are guessed at since {}, from {} places within a day, each too rarely to be banned for it: {}; see `pillory attempts`, and have their owners use keys",
+            attack.since,
+            attack.places,
+            listed(&attack.users)
+        ),
+        Alarm::Stealth(stealth::Change::Grew(jail, attack)) => format!(
+            "jail {jail}: accounts in use are still guessed at, by now from {} places within a day: {}",
+            attack.places,
+            listed(&attack.users)
         ),
         Alarm::Stealth(stealth::Change::GotIn { jail, place, user }) => format!(
             "jail {jail}: {} logged in from {}, where nobody did before, while that account is guessed at: if it was not its owner, the password is known",
@@ -224,12 +279,31 @@ pub(crate) fn alarm_words(alarm: &Alarm) -> String {
         Alarm::Stealth(stealth::Change::Ended(jail)) => {
             format!("jail {jail}: accounts in use are no longer guessed at")
         }
-        Alarm::Campaign(campaign::Change::Began { jail, members, since, names }) => format!(
-            "jail {jail}: a campaign is on: {members} addresses since {since} try the same names ({}), a few times each; while it lasts such a name bans at the first try if it does not exist here, and nothing need be done",
-            listed(names)
-        ),
+        Alarm::Campaign(campaign::Change::Began { jail, campaign }) => campaign_words(jail, campaign),
         Alarm::Campaign(campaign::Change::Ended(jail)) => format!("jail {jail}: the campaign is over"),
+        Alarm::Campaign(campaign::Change::SystemBegan { jail, system }) => system_words(jail, system),
+        Alarm::Campaign(campaign::Change::SystemEnded(jail, number)) => {
+            format!("jail {jail}: the networks of AS{number} no longer attack together")
+        }
     }
+}
+
+/// What is said of a campaign that is on; its names were each tried by several.
+pub(crate) fn campaign_words(jail: &JailName, campaign: &Campaign) -> String {
+    let Campaign { since, members, names } = campaign;
+    let names: Vec<String> = names.iter().map(|name| escape(name)).collect();
+    format!(
+        "jail {jail}: a campaign is on since {since}: {members} addresses within a day try the same names ({}), a few times each; while it lasts such a name bans at the first try if it does not exist here, and nothing need be done",
+        names.join(", ")
+    )
+}
+
+/// What is said of an operator whose networks attack together.
+pub(crate) fn system_words(jail: &JailName, system: &System) -> String {
+    let System { number, since, networks } = system;
+    format!(
+        "jail {jail}: {networks} networks of AS{number} attack together since {since}; while they do, a name that does not exist here bans at the first try from there, and nothing need be done"
+    )
 }
 
 /// What is said of an address that carries most of a web log's good traffic.
@@ -278,6 +352,6 @@ fn append(line: &str) {
     if let Err(error) = written
         && !had_failed
     {
-        warn!(path = %path.display(), %error, "cannot write bans to fail2ban's log; jails that count them see none");
+        warn!(path = %path.display(), %error, "cannot write bans to fail2ban's log; who counts them there sees none");
     }
 }

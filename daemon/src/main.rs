@@ -12,6 +12,7 @@ mod discover;
 mod engine;
 mod errands;
 mod facts;
+mod geo;
 mod guard;
 mod kernel;
 mod kernelfacts;

@@ -1,4 +1,5 @@
-//! The README agrees with the program: its commands, its options, its configuration, its built-in filters.
+//! The README agrees with the program: its commands, its options, its configuration, its built-in filters. So does the
+//! table of drills with the tests that there are.
 
 use std::process::Command;
 
@@ -79,4 +80,25 @@ fn the_readmes_configuration_is_valid_and_has_every_key() {
 fn the_readme_names_every_built_in_filter() {
     let list = catalog::names().collect::<Vec<_>>().join(", ");
     assert!(README.contains(&format!("Built-in filters: {list}.")), "{list}");
+}
+
+/// The tests that SECURITY.md's table of drills names, as `module::test`.
+fn drills() -> Vec<&'static str> {
+    let table = include_str!("../../SECURITY.md").split("\n## Drills\n").nth(1);
+    let table = table.and_then(|text| text.split("\n## ").next()).expect("there is a table of drills");
+    let last_cells = table.lines().filter_map(|row| row.strip_suffix(" |")?.rsplit(" | ").next());
+    last_cells.flat_map(|cell| cell.split('`')).filter(|word| word.contains("::")).collect()
+}
+
+#[test]
+fn every_drill_names_a_test_that_there_is() {
+    let own = std::env::current_exe().expect("this program has a path");
+    let listed =
+        Command::new(own).args(["--list", "--format", "terse"]).output().expect("it lists its tests");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let there: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let drills = drills();
+    assert!(drills.len() >= 25, "{drills:?}");
+    let missing: Vec<&&str> = drills.iter().filter(|drill| !there.contains(drill)).collect();
+    assert!(missing.is_empty(), "SECURITY.md names tests that are none: {missing:?}");
 }

@@ -169,27 +169,53 @@ fn a_jail_local_alone_works_with_the_filters_of_our_own() {
     assert!(daemon.errors().contains("stands in"), "{}", daemon.errors());
 }
 
-#[test]
-fn bans_stand_in_fail2bans_log_where_recidive_counts_them() {
-    let jails = "[DEFAULT]\nbackend = polling\nmaxretry = 2\nfindtime = 1h\n[sshd]\nenabled = true\nbantime = 1s\n\
-        [recidive]\nenabled = true\nbantime = 1w\nlogpath = /var/log/f2b.log\n";
-    let Some((world, host)) = quiet_server() else { return };
-    let Some(()) = install(&host, jails) else { return };
-    host.write("/etc/fail2ban/fail2ban.local", "[DEFAULT]\nlogtarget = /var/log/f2b.log\n");
-    let daemon = start(&host);
-    for (pid, unban) in [(1, true), (2, false)] {
-        host.append("/var/log/auth.log", failed_line(pid, "root", "198.51.100.7").repeat(2));
-        if unban {
-            wait_text(&daemon, &host, "/var/log/f2b.log", "NOTICE  [sshd] Unban 198.51.100.7\n");
-        }
-    }
+const RECIDIVE: &str = "[DEFAULT]\nbackend = polling\nmaxretry = 2\nfindtime = 1h\n[sshd]\nenabled = true\nbantime = 1s\n\
+    [recidive]\nenabled = true\nbantime = 1w\n";
+
+/// Bans by sshd for a second, and waits for its end.
+fn short_ban(daemon: &Daemon, host: &Host, pid: u32) {
+    host.append("/var/log/auth.log", failed_line(pid, "root", "198.51.100.7").repeat(2));
+    daemon.wait_for(SOON, "a ban by sshd and its end", || {
+        let status = daemon.status();
+        let jails = status["jails"].as_array().cloned().unwrap_or_default();
+        let sshd = jails.iter().find(|jail| jail["name"] == "sshd")?;
+        (sshd["bans_total"] == u64::from(pid) && sshd["banned"] == 0).then_some(())
+    });
+}
+
+fn wait_recidive(world: &World, daemon: &Daemon) {
     daemon.wait_for(SOON, "the ban by recidive", || {
         daemon.list().iter().any(|ban| ban["jail"] == "recidive").then_some(())
     });
-    wait_in(&world, &daemon, "ban4_recidive", "198.51.100.7/32");
+    wait_in(world, daemon, "ban4_recidive", "198.51.100.7/32");
+}
+
+#[test]
+fn recidive_counts_the_bans_in_the_ledger_over_a_kill_and_bans_stand_in_fail2bans_log() {
+    let Some((world, host)) = quiet_server() else { return };
+    let Some(()) = install(&host, RECIDIVE) else { return };
+    host.write("/etc/fail2ban/fail2ban.local", "[DEFAULT]\nlogtarget = /var/log/f2b.log\n");
+    let mut daemon = start(&host);
+    short_ban(&daemon, &host, 1);
+    // Its stock logpath is another one, and what it knows is in no log.
+    daemon.kill();
+    daemon = start(&host);
+    short_ban(&daemon, &host, 2);
+    wait_recidive(&world, &daemon);
     let log = host.read("/var/log/f2b.log");
     assert!(log.contains(" fail2ban.actions        ["), "{log}");
     assert!(log.contains("]: NOTICE  [recidive] Ban 198.51.100.7\n"), "{log}");
+}
+
+#[test]
+fn recidive_needs_no_filter_of_its_own_and_no_log() {
+    let Some((world, host)) = quiet_server() else { return };
+    host.write("/etc/fail2ban/jail.local", RECIDIVE);
+    host.write("/etc/fail2ban/fail2ban.local", "[DEFAULT]\nlogtarget = SYSLOG\n");
+    let daemon = start(&host);
+    short_ban(&daemon, &host, 1);
+    short_ban(&daemon, &host, 2);
+    wait_recidive(&world, &daemon);
 }
 
 #[test]

@@ -42,12 +42,20 @@ fn a_mistyped_name_of_an_account_that_logged_in_here_is_a_typing_error() {
     let Some(scene) = Scene::new("") else { return };
     assert_gets_in(&scene);
     let elsewhere = scene.world.friend("203.0.113.10");
+    // Beside her place whatever is close to her name is hers, at half a point; elsewhere what has the same letters.
     for user in ["alcie", "alic", "alicee", "slice"] {
         assert_eq!(elsewhere.try_password(user, "wrong"), Outcome::Denied, "{user}");
     }
+    let abroad = scene.world.friend("198.51.100.10");
+    for user in ["alcie", "alicee", "allice"] {
+        assert_eq!(abroad.try_password(user, "wrong"), Outcome::Denied, "{user}");
+    }
     scene.settle();
-    assert_eq!(scene.daemon.counted("203.0.113.10"), (4.0, 4));
-    assert_eq!(elsewhere.try_password("alice", PASSWORD), Outcome::Accepted);
+    assert_eq!(scene.daemon.counted("203.0.113.10"), (2.0, 4));
+    assert_eq!(scene.daemon.counted("198.51.100.10"), (3.0, 3));
+    for place in [&elsewhere, &abroad] {
+        assert_eq!(place.try_password("alice", PASSWORD), Outcome::Accepted);
+    }
 }
 
 #[test]
@@ -166,9 +174,16 @@ fn a_good_user_counts_half_a_point_even_without_an_account() {
     scene.world.server.append(LOG, failed_lines(5000, 9, "user57", FRIEND));
     scene.daemon.wait_for(SOON, "nine attempts", || (scene.daemon.counted(FRIEND) == (4.5, 9)).then_some(()));
     assert!(!scene.daemon.lists(PREFIX));
+    let warned = || scene.daemon.status()["warnings"].to_string();
+    let words = "user57 from 203.0.113.9 is one failure from a ban";
+    scene.daemon.wait_for(SOON, "the warning", || warned().contains(words).then_some(()));
+    assert!(scene.daemon.errors().contains("user57 from 203.0.113.9 is two failures from a ban"));
     scene.world.server.append(LOG, failed_line(5100, "drjohn1", FRIEND));
     scene.wait_banned(PREFIX);
     assert_eq!(scene.daemon.ban_of(PREFIX).expect("it is listed")["failures"], 10);
+    let left = scene.world.kernel().set("ban4").first().and_then(|element| element.expires_s);
+    assert!(left.is_some_and(|left| (590..=600).contains(&left)), "ten minutes at first: {left:?}");
+    assert!(!warned().contains("failure from a ban"), "it is over: {}", warned());
 }
 
 #[test]

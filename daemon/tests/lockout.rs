@@ -93,8 +93,21 @@ fn ban_refuses_everybody_own_networks_gateways_and_the_caller() {
     let answer = crate::lab::Answer::from(command.output().expect("it starts"));
     assert!(answer.code == Some(1) && answer.out.contains("you yourself come from there"), "{answer:?}");
     assert!(scene.world.kernel().banned().is_empty());
-    // One's neighbour in the same network is no part of oneself.
-    assert_eq!(scene.daemon.ask(&["ban", "192.0.2.66"]).code, Some(0));
+    // One's neighbour in the same network is no part of oneself, but half of the network is nobody's attacker.
+    for prefix in ["192.0.2.64/31", "192.0.2.64/27", "2001:db8::8000:0:0:0/65", "2001:db8::ff:0/112"] {
+        refused(
+            &scene,
+            &["ban", prefix],
+            "a network that this host is in, where only single addresses are banned; --force",
+        );
+    }
+    scene.world.server.write("/run/list", "192.0.2.64/27\n192.0.2.67\n");
+    let imported = scene.daemon.ask_json(&["import", "/run/list"]);
+    assert_eq!(imported["banned"], serde_json::json!(["192.0.2.67/32"]), "{imported}");
+    assert_eq!(scene.daemon.ask(&["ban", "192.0.2.66", "2001:db8::66"]).code, Some(0));
+    let forced = scene.daemon.ask(&["ban", "192.0.2.64/27", "--force"]);
+    assert!(forced.code == Some(0) && forced.out.contains("neighbours in it are shut out"), "{forced:?}");
+    assert_eq!(scene.world.kernel().banned().len(), 4, "{:?}", scene.world.kernel().banned());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use pillory_core::net::Prefix;
 
-use crate::lab::{Daemon, Outcome, PASSWORD, SHORT, SOON, Scene, failed_lines};
+use crate::lab::{Daemon, Outcome, PASSWORD, SHORT, SOON, Scene, failed_lines, quiet_server};
 
 const LOG: &str = "/var/log/auth.log";
 const NET: &str = "198.51.100.32/28";
@@ -59,6 +59,73 @@ fn a_neighbour_that_logged_in_lately_is_still_served() {
     assert_eq!(friend.try_password("alice", PASSWORD), Outcome::Accepted);
     let told = scene.daemon.ask(&["explain", "198.51.100.46"]).out;
     assert!(told.contains("not over 198.51.100.36: somebody logged in from there"), "{told}");
+}
+
+/// The arithmetic of `explain --json` for a neighbourhood, checked with nothing but its own numbers: offenders, the
+/// size of the network in units that count, and how many innocents one ban fewer may cost.
+fn check_arithmetic(found: &serde_json::Value, net: &str, (offenders, units): (u64, u64)) {
+    let number = |value: &serde_json::Value| value.as_u64().expect("a number");
+    let [network] = found["networks"].as_array().expect("networks").as_slice() else { panic!("{found}") };
+    assert_eq!(network["prefix"], net, "{found}");
+    let (saved, innocents) = (number(&network["bans_saved"]), number(&network["innocents"]));
+    assert_eq!((saved + 1, innocents + offenders), (offenders, units), "{found}");
+    assert_eq!(network["offenders"].as_array().map(Vec::len), Some(saved as usize + 1), "{found}");
+    assert!(innocents < saved * number(&found["innocents_a_ban_saved"]), "it is worth it: {found}");
+    assert_eq!((number(&found["budget_used"]), number(&found["budget"])), (innocents, 16_384), "{found}");
+}
+
+#[test]
+fn explain_shows_the_arithmetic_of_both_families() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    for (pid, addr) in (0..).zip(["198.51.100.3", "198.51.100.70", "198.51.100.200"]) {
+        server.append(LOG, failed_lines(5000 + pid * 10, 3, "root", addr));
+    }
+    for (pid, addr) in (0..).zip(["2001:db8:7:1::5", "2001:db8:7:2::5", "2001:db8:7:ff::5"]) {
+        server.append(LOG, failed_lines(6000 + pid * 10, 3, "root", addr));
+    }
+    for (asked, net, units, told) in [
+        ("198.51.100.9", "198.51.100.0/24", 256, "of the 16384 innocents are hit that all IPv4 networks"),
+        (
+            "2001:db8:7:33::1",
+            "2001:db8:7::/56",
+            256,
+            "(/64s, and an untouched /56 counts as one) are hit that all IPv6",
+        ),
+    ] {
+        daemon.wait_for(SOON, net, || daemon.ban_of(net));
+        let value = daemon.ask_json(&["explain", asked]);
+        let [found] = value["widening"].as_array().expect("a list").as_slice() else { panic!("{value}") };
+        check_arithmetic(found, net, (3, units));
+        let text = daemon.ask(&["explain", asked]).out;
+        let line = format!("{net} for ");
+        assert!(
+            text.contains(&line) && text.contains("2 bans fewer for 253 innocents, and each may cost 252"),
+            "{text}"
+        );
+        assert!(text.contains("253 of the 16384 innocents") && text.contains(told), "{text}");
+    }
+}
+
+#[test]
+fn a_budget_that_is_short_is_a_warning_with_its_cure() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "widen = 300\n");
+    for net in ["198.51.100", "10.66.1"] {
+        for (pid, last) in (0..).zip([3, 70, 200]) {
+            server.append(LOG, failed_lines(5000 + pid * 10, 3, "root", &format!("{net}.{last}")));
+        }
+    }
+    let warning = daemon.wait_for(SOON, "the warning", || {
+        let warnings = daemon.status()["warnings"].to_string();
+        warnings.contains("(IPv4) attack than may be banned with 300 innocent addresses").then_some(warnings)
+    });
+    assert!(warning.contains("a larger `widen` bans more of them; last at"), "{warning}");
+    let said = daemon.errors();
+    assert_eq!(said.matches("more networks of neighbours (IPv4) attack").count(), 1, "{said}");
+    assert!(daemon.lists("198.51.100.0/24") && !daemon.lists("10.66.1.0/24"), "{:?}", daemon.list());
+    let told = daemon.ask(&["explain", "10.66.1.9"]).out;
+    assert!(told.contains("that is too few: networks with the fewest innocents"), "{told}");
 }
 
 #[test]

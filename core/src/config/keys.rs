@@ -1,20 +1,26 @@
 //! The key tables: for every key its parser and its one-line documentation. `pillory.toml`, its man page and the
 //! error messages all come from here. To add a key of a jail, add a row.
 
+mod jail;
 mod restrict;
+mod values;
 
 use crate::event::{Class, Points};
-use crate::filter::spec;
 use crate::jail::policy::{Ladder, PointTable};
 use crate::jail::secret::Percent;
 use crate::jail::widen;
 use crate::machine::ScopeRule;
 use crate::net::Prefix;
-use crate::time::{BanTime, Span};
+use crate::time::Span;
 
 use super::growth::GrowthDraft;
 use super::raw::Value;
 use super::{Backend, Enabled, MAX_MAXRETRY, OnStop, Restriction};
+use values::{bantime, decimal, list, share};
+
+pub use jail::JAIL_KEYS;
+pub(super) use values::{MAX_MAXLINES, boolean, positive_span, text};
+pub use values::{is_host_name, texts};
 
 /// What a section of the file says so far; unset keys fall back to wider sections and to defaults.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +63,7 @@ pub struct TopDraft {
     pub(super) fuse: u32,
     pub(super) restrict: Vec<Restriction>,
     pub(super) rescue: Option<u16>,
+    pub(super) geo_asn: Option<std::path::PathBuf>,
 }
 
 /// Why a value does not fit its key, and the cure.
@@ -165,7 +172,7 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
     },
     Key {
         name: "widen",
-        doc: "whether neighbours are banned as a network, or how many innocent addresses that may hit at once",
+        doc: "whether neighbours are banned as a network, or how many innocent addresses (IPv6: /64s) that may hit at once",
         set: |draft, value| {
             draft.widen = Some(match (boolean(value), value) {
                 (Ok(true), _) => widen::BUDGET,
@@ -184,118 +191,6 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
 ];
 
 const CLASSES: &str = "use bad_user, unknown_user, root, known_user, good_user, probe, scan, penalty or web";
-
-/// Keys that only a jail has.
-pub const JAIL_KEYS: &[Key<Draft>] = &[
-    Key {
-        name: "enabled",
-        doc: "whether the jail runs; unset: if its service is found",
-        set: |draft, value| {
-            draft.enabled = Some(if boolean(value)? { Enabled::Yes } else { Enabled::No });
-            Ok(())
-        },
-    },
-    Key {
-        name: "backend",
-        doc: "auto, journal, file or btmp",
-        set: |draft, value| {
-            draft.backend = Some(match text(value)? {
-                "auto" => Backend::Auto,
-                "journal" | "systemd" => Backend::Journal,
-                "file" | "pyinotify" | "polling" => Backend::File,
-                "btmp" => Backend::Btmp,
-                other => {
-                    return Err(
-                        Misfit(format!("{other:?} is not known"), "use auto, journal, file or btmp").into()
-                    );
-                }
-            });
-            Ok(())
-        },
-    },
-    Key {
-        name: "logpath",
-        doc: "log files, globs allowed; with backend btmp the btmp file",
-        set: |draft, value| {
-            let paths = texts(value)?;
-            let relative = paths.iter().filter(|path| !path.starts_with('/'));
-            let misfit = |path| Misfit(format!("{path:?} is no absolute path"), "begin it with /");
-            let misfits = relative.map(misfit).collect();
-            draft.logpath = Some(paths);
-            Misfits::none(misfits)
-        },
-    },
-    Key {
-        name: "journalmatch",
-        doc: "journal fields, as in fail2ban: pairs, alternatives joined by +",
-        set: |draft, value| {
-            draft.journalmatch = Some(journalmatch(text(value)?)?);
-            Ok(())
-        },
-    },
-    Key {
-        name: "filter",
-        doc: "name of a built-in filter; default: the jail's name",
-        set: |draft, value| {
-            draft.filter = Some(text(value)?.to_owned());
-            Ok(())
-        },
-    },
-    Key {
-        name: "prefregex",
-        doc: "an expression that comes first; its F-CONTENT group is what the others see",
-        set: |draft, value| {
-            draft.prefregex = Some(text(value)?.trim().to_owned());
-            Ok(())
-        },
-    },
-    Key {
-        name: "failregex",
-        doc: "expressions in fail2ban's language that show a failure",
-        set: |draft, value| {
-            draft.failregex = Some(regexes(value)?);
-            Ok(())
-        },
-    },
-    Key {
-        name: "ignoreregex",
-        doc: "expressions for lines to be passed over",
-        set: |draft, value| {
-            draft.ignoreregex = Some(regexes(value)?);
-            Ok(())
-        },
-    },
-    Key {
-        name: "datepattern",
-        doc: "how a line's date is written, in fail2ban's language; unset: found by itself",
-        set: |draft, value| {
-            draft.datepattern = Some(text(value)?.to_owned());
-            Ok(())
-        },
-    },
-    Key {
-        name: "maxlines",
-        doc: "how many lines a failregex may span; unset: 1",
-        set: |draft, value| {
-            let lines = text(value)?.parse::<usize>().ok().filter(|lines| (1..=MAX_MAXLINES).contains(lines));
-            draft.maxlines =
-                Some(lines.ok_or(Misfit("is out of range".into(), "use a number from 1 to 1000"))?);
-            Ok(())
-        },
-    },
-    Key {
-        name: "port",
-        doc: "ports of the service; unset: found from its listening sockets",
-        set: |draft, value| {
-            let ports = texts(value)?;
-            let wrong = |port: &&String| !is_port(port);
-            let misfit = |port| Misfit(format!("{port:?} is no port"), PORTS);
-            let misfits = ports.iter().filter(wrong).map(misfit).collect();
-            draft.port = Some(ports);
-            Misfits::none(misfits)
-        },
-    },
-];
 
 /// Keys that only the top has.
 pub const TOP_KEYS: &[Key<TopDraft>] = &[
@@ -420,6 +315,30 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         },
     },
     Key {
+        name: "geo",
+        doc: "[geo] with asn: a database (.mmdb) of which operator an address belongs to; unset: none",
+        set: |draft, value| {
+            let Value::Table(rows) = value else {
+                return Err(Misfit(
+                    "is no table".into(),
+                    "write [geo] and asn = \"/path/asn.mmdb\" below it",
+                )
+                .into());
+            };
+            for (name, value) in rows {
+                if name != "asn" {
+                    return Err(Misfit(format!("there is no key {name:?}"), "use asn").into());
+                }
+                let path = text(value)?;
+                if !path.starts_with('/') {
+                    return Err(Misfit(format!("asn {path:?} is no absolute path"), "begin it with /").into());
+                }
+                draft.geo_asn = Some(path.into());
+            }
+            Ok(())
+        },
+    },
+    Key {
         name: "rescue",
         doc: "[rescue] with port: a TCP port exempt from bans where a code frees an address; unset: none",
         set: |draft, value| {
@@ -457,120 +376,6 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
 
 /// The highest `bans_per_minute`: twice as many prefixes are remembered.
 const MAX_FUSE: u32 = 100_000;
-
-pub(super) fn text(value: &Value) -> Result<&str, Misfit> {
-    match value {
-        Value::Text(text) => Ok(text),
-        _ => Err(Misfit("is no text".into(), "put it in quotes")),
-    }
-}
-
-pub(super) fn boolean(value: &Value) -> Result<bool, Misfit> {
-    match value {
-        Value::Bool(truth) => Ok(*truth),
-        Value::Text(text) if text == "true" => Ok(true),
-        Value::Text(text) if text == "false" => Ok(false),
-        _ => Err(Misfit("is neither true nor false".into(), "write true or false")),
-    }
-}
-
-fn list(value: &Value) -> Result<Vec<&Value>, Misfit> {
-    match value {
-        Value::List(values) => Ok(values.iter().collect()),
-        Value::Table(_) => Err(Misfit("is a table".into(), "write a value or a list")),
-        single => Ok(vec![single]),
-    }
-}
-
-/// A list of texts, or one blank- or comma-separated text.
-/// # Errors
-/// [`Misfit`] for anything else.
-pub fn texts(value: &Value) -> Result<Vec<String>, Misfit> {
-    let mut all = Vec::new();
-    for item in list(value)? {
-        let words = text(item)?.split([' ', ',', '\n', '\t']).filter(|word| !word.is_empty());
-        all.extend(words.map(str::to_owned));
-    }
-    Ok(all)
-}
-
-/// Together they are bounded in bytes anyway.
-pub(super) const MAX_MAXLINES: usize = 1_000;
-
-const PORTS: &str = "write a number from 1 to 65535, a range like 8000:8010, or a name of /etc/services";
-
-/// True for what can be a port: a number, a range of two, or a name, with `/tcp` or `/udp` behind or not. Whether a name
-/// has a number is for the host to say.
-fn is_port(text: &str) -> bool {
-    let (text, is_known) = match text.split_once('/') {
-        Some((text, protocol)) => (text, matches!(protocol, "tcp" | "udp")),
-        None => (text, true),
-    };
-    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
-    let is_numeric = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'-'));
-    let range = || {
-        let (first, last) = text.split_once([':', '-'])?;
-        Some((number(first)?, number(last)?)).filter(|(first, last)| first <= last)
-    };
-    is_known && !text.is_empty() && (!is_numeric || number(text).is_some() || range().is_some())
-}
-
-/// A list of texts, or one text with an expression a line.
-fn regexes(value: &Value) -> Result<Vec<String>, Misfit> {
-    let mut all = Vec::new();
-    for item in list(value)? {
-        all.extend(text(item)?.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
-    }
-    Ok(all)
-}
-
-fn decimal(value: &Value) -> Result<Points, Misfit> {
-    let number: f64 =
-        text(value)?.parse().map_err(|_| Misfit("is no number".into(), "write for example 5 or 0.5"))?;
-    Points::from_decimal(number)
-        .ok_or(Misfit(format!("{number} is out of range"), "use a number from 0 to 1000000"))
-}
-
-/// At most a half: with more of either a jail would not do what its other keys say.
-fn share(value: &Value) -> Result<Percent, Misfit> {
-    let misfit = |points| Misfit(format!("{points} is out of range"), "use a number from 0 to 0.5");
-    let points = decimal(value)?;
-    u8::try_from(points.0).ok().filter(|share| *share <= 50).map(Percent).ok_or_else(|| misfit(points))
-}
-
-pub(super) fn positive_span(value: &Value) -> Result<Span, Misfit> {
-    let span = Span::parse(text(value)?).map_err(|error| Misfit(error.to_string(), ""))?;
-    if span.secs() == 0 {
-        Err(Misfit("is no time at all".into(), "write for example \"1d\""))
-    } else {
-        Ok(span)
-    }
-}
-
-fn bantime(value: &Value) -> Result<BanTime, Misfit> {
-    match BanTime::parse(text(value)?).map_err(|error| Misfit(error.to_string(), ""))? {
-        BanTime::For(span) if span.secs() == 0 => {
-            Err(Misfit("is no time at all".into(), "write for example \"1d\" or \"forever\""))
-        }
-        bantime => Ok(bantime),
-    }
-}
-
-fn journalmatch(text: &str) -> Result<Vec<Vec<(String, String)>>, Misfit> {
-    spec::journal_match(text).map_err(|problem| Misfit(problem.to_string(), ""))
-}
-
-/// True for what can be a DNS name.
-pub fn is_host_name(text: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    text.len() <= 253
-        && text.bytes().any(|b| b.is_ascii_alphabetic())
-        && text.trim_end_matches('.').split('.').all(label)
-}
 
 /// The points of a section: the default table with the section's own rows over it.
 pub(super) fn point_table(layers: &[&Option<Vec<(Class, Points)>>]) -> PointTable {

@@ -50,13 +50,15 @@ pub struct Config {
     pub fuse: u32,
     /// Where whoever is banned may call with a code; nothing for nowhere.
     pub rescue: Option<u16>,
+    /// A database that says which operator an address belongs to.
+    pub geo_asn: Option<std::path::PathBuf>,
     /// Ports that only some may connect to.
     pub restrict: Vec<Restriction>,
     /// Jails that ban networks of neighbours, each with the innocent addresses that all of these may hit at once.
     pub widen: BTreeMap<JailName, u64>,
     /// A fail2ban directory from which the jails come.
     pub fail2ban: Option<std::path::PathBuf>,
-    /// A log that gets a line for each ban and unban as fail2ban writes them, for whoever reads it (`recidive` does).
+    /// A log that gets a line for each ban and unban as fail2ban writes them, for whoever reads it.
     pub ban_log: Option<std::path::PathBuf>,
     /// The jails, sorted by name.
     pub jails: Vec<JailConfig>,

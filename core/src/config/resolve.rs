@@ -100,6 +100,7 @@ fn config(top: TopDraft, jails: Vec<JailConfig>, widen: BTreeMap<JailName, u64>)
         fuse: top.fuse,
         restrict: top.restrict,
         rescue: top.rescue,
+        geo_asn: top.geo_asn,
         fail2ban: top.fail2ban,
         ban_log: None,
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),
@@ -188,6 +189,8 @@ fn jail(name: &str, draft: &Draft, defaults: &Draft) -> Result<JailConfig, JailP
         growth: growth.map(Arc::new),
         points: point_table(&[&defaults.points, &draft.points]),
         jitter: draft.jitter.or(defaults.jitter).unwrap_or_default(),
+        // Of a filter of somebody's own it is not known whom it is about.
+        one_account: !filter.public && !filter.own,
     };
     // A jail that the file sets up itself runs; one that only adjusts a built-in jail leaves it to discovery.
     let own = draft.failregex.is_some()
@@ -254,7 +257,12 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
             problems.push((
                 if draft.filter.is_some() { "filter" } else { "" },
                 format!("there is no built-in filter {wanted:?}"),
-                "give it a failregex, or name a filter that exists",
+                match wanted {
+                    "recidive" => {
+                        "take it out: who is banned again is banned longer as it is, by the steps of bantime"
+                    }
+                    _ => "give it a failregex, or name a filter that exists",
+                },
             ));
             return FilterSpec::default();
         }

@@ -45,6 +45,12 @@ fn every_problem_is_reported_with_its_line() {
 }
 
 #[test]
+fn who_looks_for_recidive_is_told_that_it_is_built_in() {
+    let problems = config("[jail.recidive]\nenabled = true\n").unwrap_err();
+    assert!(problems[0].contains("banned longer as it is, by the steps of bantime"), "{problems:?}");
+}
+
+#[test]
 fn a_text_that_is_no_toml_names_its_line() {
     let problems = config("maxretry = 3\nbantime = = 4\n").unwrap_err();
     assert!(problems[0].starts_with("pillory.toml:2: "), "{problems:?}");
@@ -157,6 +163,22 @@ fn a_jails_own_filter_takes_all_of_fail2bans_language() {
         "pillory.toml:7: jail \"sshd\": maxlines has no meaning for a built-in filter, which reads single lines; remove it, or give a jail of another name a failregex of its own",
     ];
     assert_eq!(config(wrong).unwrap_err(), expected);
+}
+
+#[test]
+fn people_have_one_account_where_they_log_in_and_several_mailboxes() {
+    let config = config("[jail.own]\nlogpath = \"/log\"\nfailregex = '^no <HOST>$'\n").unwrap();
+    let of = ["sshd", "dropbear", "postfix-sasl", "wordpress", "own"];
+    assert_eq!(of.map(|name| jail(&config, name).policy.one_account), [true, true, false, false, false]);
+}
+
+#[test]
+fn a_database_of_networks_has_an_absolute_path_and_no_other_key() {
+    let found = config("[geo]\nasn = \"/var/lib/asn.mmdb\"\n").unwrap();
+    assert_eq!(found.geo_asn.as_deref(), Some(std::path::Path::new("/var/lib/asn.mmdb")));
+    for wrong in ["[geo]\nasn = \"asn.mmdb\"\n", "[geo]\ncity = \"/x\"\n", "geo = true\n"] {
+        assert_eq!(config(wrong).unwrap_err().len(), 1, "{wrong}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::event::{JailName, Points};
 use crate::net::Prefix;
 use crate::time::Timestamp;
 
-use super::campaign::Campaigns;
+use super::campaign::{Campaigns, Evidence, Target};
 use super::names::Names;
 use super::stealth::Stealth;
 use super::{Mode, campaign, outage, stealth};
@@ -18,7 +18,7 @@ pub enum Alarm {
     Outage(outage::Change),
     /// Accounts in use are guessed at from many places, or somebody got in meanwhile.
     Stealth(stealth::Change),
-    /// Many addresses with one list of names.
+    /// Many addresses that work together.
     Campaign(campaign::Change),
 }
 
@@ -26,21 +26,27 @@ pub enum Alarm {
 #[derive(Debug, Default)]
 pub struct Alarms {
     outages: outage::Guard,
-    stealth: Stealth,
+    /// Guessing at accounts in use.
+    pub stealth: Stealth,
     /// Campaigns against the jails.
     pub campaigns: Campaigns,
 }
 
 impl Alarms {
-    /// Somebody logged in. `named`: it is known who.
+    /// Somebody logged in. `account`: the number of the account, if it is known who.
     pub(super) fn good_login(
         &mut self,
         jail: &JailName,
         addr: IpAddr,
-        named: bool,
+        account: Option<u64>,
         when: Timestamp,
     ) -> Option<Alarm> {
-        self.outages.good_login(jail, addr, named, when).map(Alarm::Outage)
+        self.outages.good_login(jail, addr, account, when).map(Alarm::Outage)
+    }
+
+    /// An account failed from where it logged in lately.
+    pub(super) fn owner_failed(&mut self, jail: &JailName, addr: IpAddr, account: u64, when: Timestamp) {
+        self.outages.owner_failed(jail, addr, account, when);
     }
 
     /// Somebody logged in before the first start. `named`: it is known who.
@@ -48,18 +54,20 @@ impl Alarms {
         self.outages.learn(jail, addr, named, when);
     }
 
-    /// A user logged in. `is_known`: somebody did from there lately.
+    /// A user logged in. `is_known`: somebody did from there lately. `asn`: the AS that the place belongs to.
     pub(super) fn good_user(
         &mut self,
         jail: &JailName,
-        place: Prefix,
+        (place, asn): (Prefix, Option<u32>),
         (user, is_known): (&str, bool),
         when: Timestamp,
-    ) -> Option<Alarm> {
-        self.stealth.good_login(jail, place, user, is_known, when).map(Alarm::Stealth)
+    ) -> Vec<Alarm> {
+        let stealth = self.stealth.good_login(jail, place, user, is_known, when);
+        let campaigns = self.campaigns.good_login(jail, place, asn, when);
+        stealth.into_iter().map(Alarm::Stealth).chain(campaigns.into_iter().map(Alarm::Campaign)).collect()
     }
 
-    /// A place from which nobody logged in lately failed at a name. True if it takes part in a campaign that is on.
+    /// A place from which nobody logged in lately failed at a name.
     pub(super) fn stranger(
         &mut self,
         names: &Names,
@@ -67,20 +75,23 @@ impl Alarms {
         place: Prefix,
         user: Option<&str>,
         (when, mode): (Timestamp, Mode),
-    ) -> (bool, Vec<Alarm>) {
-        let Some(user) = user else { return (false, Vec::new()) };
-        let mut alarms = Vec::new();
-        if names.is_in_use(user) {
-            let raises = mode != Mode::Learn;
-            alarms.extend(self.stealth.failure(jail, place, user, when, raises).map(Alarm::Stealth));
-        }
-        // What was written before the first start may be over long since.
-        if mode == Mode::Learn {
-            return (false, alarms);
-        }
-        let (is_member, change) = self.campaigns.failure(jail, place, user, when);
-        alarms.extend(change.map(Alarm::Campaign));
-        (is_member, alarms)
+    ) -> Vec<Alarm> {
+        let Some(user) = user.filter(|user| names.is_in_use(user)) else { return Vec::new() };
+        let raises = mode != Mode::Learn;
+        let changes = self.stealth.failure(jail, place, user, when, raises);
+        changes.into_iter().map(Alarm::Stealth).collect()
+    }
+
+    /// The same place, as a part of a campaign; see [`Campaigns::failure`].
+    pub(super) fn campaign(
+        &mut self,
+        jail: &JailName,
+        stranger: (Prefix, Target<'_>, Option<u32>),
+        when: Timestamp,
+        is_home: &mut dyn FnMut(u32) -> bool,
+    ) -> (Evidence, Vec<Alarm>) {
+        let (evidence, changes) = self.campaigns.failure(jail, stranger, when, is_home);
+        (evidence, changes.into_iter().map(Alarm::Campaign).collect())
     }
 
     /// Whether a ban of `addr` is to be held back, see [`outage::Guard::holds_back`].

@@ -2,14 +2,26 @@
 
 use std::net::IpAddr;
 
-use crate::event::{Attempt, Class, Decision, Origin, Points, Scope};
+use crate::event::{Attempt, Class, Decision, Origin, Points, Scope, Shown, UserName};
 use crate::net::Prefix;
 use crate::time::Timestamp;
 
+use super::alarms::Alarm;
+use super::campaign::Evidence;
 use super::growth::Growth;
 use super::proxies::Known;
+use super::soon::{Soon, failures_left};
+use super::standing::{SHORT_BAN, Standing};
 use super::window::{Failure, evidence};
-use super::{FIRST_BAN_OF_KNOWN_PLACE, Failed, Jail, JailIndex, Judge, Judgement, Mode, names};
+use super::{Jail, JailIndex, Judge, Judgement, Mode, names};
+
+/// A line that added attempts to its connection.
+pub(super) struct Failed {
+    pub(super) tries: u32,
+    pub(super) class: Class,
+    pub(super) user: Option<UserName>,
+    pub(super) shown: Option<Shown>,
+}
 
 /// Whether failures of a source count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,14 +33,21 @@ enum Counts {
     Passes,
 }
 
-/// What is known of a source besides its failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Stranger,
-    /// Somebody logged in from there lately.
-    KnownPlace,
-    /// It takes part in a campaign that is on, with a name that does not exist here.
-    Member,
+/// A failure once everything known of its source and its user is looked at.
+struct Seen {
+    class: Class,
+    /// The class by which it is priced.
+    priced: Class,
+    subject: Prefix,
+    standing: Standing,
+    counts: Counts,
+    /// The number of the account that was meant.
+    account: u64,
+    /// What each try costs.
+    each: Points,
+    /// True if the account logged in from there lately.
+    is_owner: bool,
+    alarms: Vec<Alarm>,
 }
 
 impl Judge {
@@ -40,63 +59,98 @@ impl Judge {
         when: Timestamp,
         mode: Mode,
     ) -> Judgement {
-        let class = self.names.refine(failed.class, failed.user.as_deref());
-        let known_place = self.trust.is_known_place(addr, when);
-        let subject = self.subject(addr);
-        let is_decoy = self.is_decoy(class, failed.user.as_deref());
-        let counts = self.counts(jail, addr, class, when);
-        let (is_member, mut alarms) = match counts == Counts::Yes && !known_place {
-            true => {
-                let user = failed.user.as_deref();
-                self.alarms.stranger(&self.names, &jail.name, subject, user, (when, mode))
-            }
-            false => (false, Vec::new()),
+        let seen = self.look_at((index, jail), &failed, addr, when, mode);
+        let points = seen.each.times(failed.tries);
+        let failure = Failure {
+            time: when,
+            points,
+            tries: failed.tries,
+            user: seen.account,
+            connection: failed.shown.map_or(0, |shown| shown.connection),
         };
-        // Who tries a name that exists is judged as always: somebody's own is on every list, root's above all. Decoys
-        // are judged like those.
-        let names_nobody = matches!(class, Class::BadUser | Class::UnknownUser) && !is_decoy;
-        let standing = match (known_place, is_member) {
-            (true, _) => Standing::KnownPlace,
-            (false, true) if names_nobody && !jail.policy.points.is_plain() => Standing::Member,
-            _ => Standing::Stranger,
-        };
-        let points = self.price(jail, subject, (class, is_decoy), standing).times(failed.tries);
-        let user = failed.user.as_deref().map_or(0, |user| match known_place {
-            true => self.names.meant(class, user),
-            false => names::hash(user),
-        });
         let attempt = Attempt {
             time: when,
             jail: jail.name.clone(),
             addr,
             user: failed.user,
-            class: Some(class),
+            class: Some(seen.class),
             points,
             tries: failed.tries,
             connection: failed.shown,
         };
-        let failure = Failure {
-            time: when,
-            points,
-            tries: failed.tries,
-            user,
-            connection: failed.shown.map_or(0, |shown| shown.connection),
+        let user = attempt.user.clone();
+        let mut judgement = Judgement { attempt: Some(attempt), alarms: seen.alarms, ..Judgement::default() };
+        if seen.counts != Counts::Yes || mode == Mode::Banned {
+            let says = seen.counts == Counts::Never && mode == Mode::Judge;
+            judgement.spared = says.then(|| self.spared_failure((index, jail), addr, failure)).flatten();
+            return judgement;
+        }
+        if seen.standing == Standing::Neighbour {
+            self.trust.spend_rope(addr, failed.tries, when);
+        }
+        let sum = self.windows.add(index, seen.subject, failure, &jail.policy);
+        let threshold = self.threshold(jail, seen.subject);
+        if mode != Mode::Judge {
+            return judgement;
+        }
+        if sum < threshold {
+            let left = failures_left((sum, threshold), seen.each, (seen.priced, seen.standing));
+            judgement.soon = left.map(|left| Soon {
+                jail: jail.name.clone(),
+                prefix: seen.subject,
+                user: user.filter(|user| self.names.is_known(user)),
+                points: sum,
+                left,
+                comes: matches!(seen.standing, Standing::KnownPlace | Standing::Neighbour),
+            });
+            return judgement;
+        }
+        let (held_back, outage) =
+            self.alarms.holds_back(&jail.name, addr, (sum, threshold), seen.is_owner, when);
+        judgement.alarms.extend(outage);
+        let source = (addr, seen.subject, seen.standing);
+        judgement.decision = (!held_back).then(|| self.decide((index, jail), source, when));
+        judgement
+    }
+
+    fn look_at(
+        &mut self,
+        (index, jail): (JailIndex, &Jail),
+        failed: &Failed,
+        addr: IpAddr,
+        when: Timestamp,
+        mode: Mode,
+    ) -> Seen {
+        let user = failed.user.as_deref();
+        let class = self.names.refine(failed.class, user);
+        let subject = self.subject(addr);
+        let counts = self.counts(jail, addr, class, when);
+        let comes = self.trust.is_known_place(addr, when);
+        let is_owner = comes && self.trust.is_owner(addr, user, when);
+        let mut account = user.map_or(0, |user| self.names.meant(class, user, comes));
+        if is_owner && mode == Mode::Judge {
+            self.alarms.owner_failed(&jail.name, addr, account, when);
+        }
+        let is_decoy = self.is_decoy(class, user);
+        let (evidence, alarms) = match counts == Counts::Yes && !comes {
+            true => self.stranger(jail, (addr, subject), user, (class, is_decoy), (when, mode)),
+            false => (Evidence::None, Vec::new()),
         };
-        if counts != Counts::Yes || mode == Mode::Banned {
-            let says = counts == Counts::Never && mode == Mode::Judge;
-            let spared = says.then(|| self.spared_failure((index, jail), addr, failure)).flatten();
-            return Judgement { attempt: Some(attempt), alarms, spared, ..Judgement::default() };
-        }
-        let sum = self.windows.add(index, subject, failure, &jail.policy);
-        let threshold = self.threshold(jail, subject);
-        if sum < threshold || mode != Mode::Judge {
-            return Judgement { attempt: Some(attempt), alarms, ..Judgement::default() };
-        }
-        let is_owner = self.trust.is_owner(addr, attempt.user.as_deref(), when);
-        let (held_back, outage) = self.alarms.holds_back(&jail.name, addr, (sum, threshold), is_owner, when);
-        alarms.extend(outage);
-        let decision = (!held_back).then(|| self.decide(index, jail, subject, when, standing));
-        Judgement { attempt: Some(attempt), decision, spared: None, alarms }
+        let neighbour = match user.filter(|_| !comes) {
+            Some(user) => self.trust.neighbour(addr, user, failed.tries, when),
+            None => None,
+        };
+        account = neighbour.map_or(account, |neighbour| neighbour.account);
+        let has_rope =
+            neighbour.is_some_and(|found| self.has_rope((index, jail), (addr, subject), found, when));
+        let standing = match (comes, has_rope) {
+            (true, _) => Standing::KnownPlace,
+            (false, true) => Standing::Neighbour,
+            (false, false) => Standing::Stranger(evidence),
+        };
+        let priced = self.priced_as((index, jail), (class, user), (subject, comes), when);
+        let each = self.price(jail, subject, (priced, is_decoy), standing);
+        Seen { class, priced, subject, standing, counts, account, each, is_owner, alarms }
     }
 
     /// Whether failures of an address count in a jail.
@@ -111,29 +165,12 @@ impl Judge {
         }
     }
 
-    /// What one try costs.
-    fn price(
-        &self,
-        jail: &Jail,
-        subject: Prefix,
-        (class, is_decoy): (Class, bool),
-        standing: Standing,
-    ) -> Points {
-        let of = |class| jail.policy.points.of(class);
-        let each = match standing {
-            Standing::KnownPlace => return of(class).min(of(Class::KnownUser)),
-            Standing::Member => of(class).max(of(Class::BadUser)),
-            Standing::Stranger if is_decoy => of(class).min(of(Class::KnownUser)),
-            Standing::Stranger => of(class),
-        };
-        each.times(self.weight(jail, subject))
-    }
-
     /// How many bans a source had before, as far as they lengthen those of this jail.
-    pub(super) fn earlier(&self, jail: &Jail, source: Prefix) -> u32 {
+    pub(super) fn earlier(&self, jail: &Jail, source: Prefix, when: Timestamp) -> u32 {
         match jail.growth() {
             Some(growth) if !growth.overalljails => self.past.count_of(source, &jail.name),
-            _ => self.past.count(source),
+            Some(_) => self.past.all(source),
+            None => self.past.standing(source, when),
         }
     }
 
@@ -144,16 +181,17 @@ impl Judge {
     }
 
     /// True for a name without an account that is judged as if it had one, so that bans do not tell which exist.
-    fn is_decoy(&self, class: Class, user: Option<&str>) -> bool {
+    pub(super) fn is_decoy(&self, class: Class, user: Option<&str>) -> bool {
         let (Some(secret), Some(user)) = (&self.secret, user) else { return false };
-        matches!(class, Class::BadUser | Class::UnknownUser) && secret.is_decoy(user, self.decoys)
+        matches!(class, Class::BadUser | Class::UnknownUser)
+            && secret.is_decoy(&names::alike(user), self.decoys)
     }
 
     /// The points that ban `subject` in this jail; another number after each ban if the jail's threshold jitters.
-    fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
+    pub(super) fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
         let jitters = self.secret.as_ref().filter(|_| jail.policy.jitter.0 > 0);
         let shift = jitters.map_or(0, |secret| {
-            let key = format!("{subject} {} {}", jail.name, self.past.count(subject));
+            let key = format!("{subject} {} {}", jail.name, self.past.all(subject));
             secret.shift(&key, jail.policy.jitter)
         });
         jail.policy.threshold(shift)
@@ -161,27 +199,25 @@ impl Judge {
 
     fn decide(
         &mut self,
-        index: JailIndex,
-        jail: &Jail,
-        subject: Prefix,
+        (index, jail): (JailIndex, &Jail),
+        (addr, subject, standing): (IpAddr, Prefix, Standing),
         when: Timestamp,
-        standing: Standing,
     ) -> Decision {
         let failures = self.windows.take(index, subject);
         let (tries, reason) = evidence(&failures, when);
         self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
+        let reason = if jail.policy.points.is_plain() { reason } else { reason + standing.why() };
         // Bots of a campaign come back: their first ban is as long as the second of others.
-        let earlier = self.earlier(jail, subject) + u32::from(standing == Standing::Member);
+        let is_member = standing == Standing::Stranger(Evidence::Member) && !jail.policy.points.is_plain();
+        let earlier = self.earlier(jail, subject, when) + u32::from(is_member);
         let bantime = match jail.growth() {
             None => jail.policy.bantime.step(earlier),
             Some(growth) => {
                 growth.bantime(jail.policy.bantime.step(0), earlier, self.past.chance(subject, when))
             }
         };
-        let bantime = match bantime {
-            step if standing == Standing::KnownPlace && earlier == 0 => step.min(FIRST_BAN_OF_KNOWN_PLACE),
-            step => step,
-        };
+        let is_short = earlier == 0 && self.is_first_ban_short(standing, addr, &failures, when);
+        let bantime = if is_short { bantime.min(SHORT_BAN) } else { bantime };
         Decision {
             prefix: subject,
             jail: jail.name.clone(),
@@ -195,3 +231,6 @@ impl Judge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,8 @@ pub struct LineRules {
     pub resolves: bool,
     /// The jail has actions that run commands: they may ban whom no address names.
     pub runs_commands: bool,
+    /// The jails whose bans are counted in the place of lines, each of them one failure; none for a jail that reads lines.
+    pub bans_of: Vec<JailName>,
     /// A filter of ours stands in, so attempts are counted, each of them one failure.
     pub by_attempts: bool,
 }
@@ -87,6 +89,12 @@ impl Judge {
     /// The rules of a jail that counts lines; nothing for others.
     pub fn line_rules(&self, index: JailIndex) -> Option<&LineRules> {
         self.jails.get(usize::from(index))?.lines.as_ref()
+    }
+
+    /// The jails that count the bans of this one.
+    pub fn counting_bans_of(&self, jail: &JailName) -> Vec<JailIndex> {
+        let counts = |known: &Jail| known.lines.as_ref().is_some_and(|rules| rules.bans_of.contains(jail));
+        (0..).zip(&self.jails).filter(|(_, known)| counts(known)).map(|(index, _)| index).collect()
     }
 
     /// Notes that a line of such a jail was read.
@@ -178,7 +186,7 @@ impl Judge {
     fn line_ban(&self, jail: &Jail, rules: &LineRules, prefix: Prefix, tally: Tally) -> Decision {
         let chance = || self.past.chance(prefix, tally.last);
         let bantime = rules.growth.as_ref().map_or(rules.bantime, |growth| {
-            growth.bantime(rules.bantime, self.earlier(jail, prefix), chance())
+            growth.bantime(rules.bantime, self.earlier(jail, prefix, tally.last), chance())
         });
         let plural = if tally.retry == 1 { "failure" } else { "failures" };
         let reason = match tally.last.since(tally.first) {

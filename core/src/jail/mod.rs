@@ -11,38 +11,48 @@ mod failure;
 pub mod growth;
 pub mod lines;
 pub mod names;
+pub mod networks;
 pub mod never;
 pub mod outage;
 pub mod policy;
 pub mod proxies;
 pub mod rate;
 pub mod replay;
+mod room;
 pub mod secret;
+mod soon;
 mod spared;
+mod standing;
 pub mod stealth;
+#[cfg(test)]
+mod testing;
 pub mod trust;
 pub mod widen;
 pub mod window;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::event::{Attempt, Class, Decision, Event, JailName, Outcome, Points, Shown, UserName};
+use crate::event::{Attempt, Class, Decision, Event, JailName, Outcome, Points};
 use crate::filter::Verdict;
 use crate::filter::fail2ban::Subject;
 use crate::net::{Prefix, PrefixSet};
-use crate::time::{BanTime, Span, Timestamp};
+use crate::time::{Span, Timestamp};
 
 use alarms::{Alarm, Alarms};
 use bantime::PastBans;
 use connections::Connections;
+use failure::Failed;
 use growth::Growth;
 use lines::LineRules;
 use names::Names;
+use networks::Networks;
 use never::NeverBan;
 use policy::Policy;
 use proxies::{Known, Proxies};
 use rate::Rates;
 use secret::{Percent, Secret};
+pub use soon::Soon;
 use spared::MAX_SPARED;
 pub use spared::Spared;
 use trust::Trust;
@@ -81,16 +91,10 @@ pub struct Judgement {
     pub decision: Option<Decision>,
     /// The ban that would be made if its source could be banned at all.
     pub spared: Option<Spared>,
+    /// Somebody who belongs here, it seems, is soon banned.
+    pub soon: Option<Soon>,
     /// What people are told at once.
     pub alarms: Vec<Alarm>,
-}
-
-/// A line that added attempts to its connection.
-struct Failed {
-    tries: u32,
-    class: Class,
-    user: Option<UserName>,
-    shown: Option<Shown>,
 }
 
 /// What happens to the count when the event's source is banned already, or only history is being read.
@@ -126,15 +130,14 @@ pub struct Judge {
     pub proxies: Proxies,
     /// What no single source shows.
     pub alarms: Alarms,
+    /// Whose network an address belongs to, if there is a database.
+    pub networks: Option<Arc<dyn Networks>>,
     /// What nobody outside knows; without it there are neither decoys nor shifted thresholds.
     pub secret: Option<Secret>,
     /// The share of names without an account that are judged as if they had one.
     pub decoys: Percent,
     trusted_proxies: PrefixSet,
 }
-
-/// How long a known place stays banned the first time. Source: design, "Recent good logins".
-const FIRST_BAN_OF_KNOWN_PLACE: BanTime = BanTime::For(Span::from_secs(600));
 
 impl Judge {
     /// A judge with empty windows.
@@ -154,6 +157,7 @@ impl Judge {
             past,
             proxies: Proxies::default(),
             alarms: Alarms::default(),
+            networks: None,
             secret: None,
             decoys: Percent(0),
             trusted_proxies,
@@ -185,6 +189,7 @@ impl Judge {
         self.jails = new.jails;
         self.trusted_proxies = new.trusted_proxies;
         self.decoys = new.decoys;
+        self.networks = new.networks;
         self.names.adopt(new.names);
         self.past.set_memory(new.past.memory());
         self.past.set_jails(new.past.jails());
@@ -230,6 +235,11 @@ impl Judge {
     pub fn presumes_proxy(&self, addr: IpAddr, now: Timestamp) -> bool {
         let known = Known { never: &self.never, trust: &self.trust };
         self.jails.iter().any(|jail| self.proxies.spares(&jail.name, addr, now, known))
+    }
+
+    /// The number of the AS that an address belongs to, if there is a database.
+    pub fn asn(&self, addr: IpAddr) -> Option<u32> {
+        self.networks.as_ref()?.asn(addr)
     }
 
     /// Judges one event of a jail. `when`: the time it is judged by; `mode`: see [`Mode`].
@@ -318,11 +328,12 @@ impl Judge {
                 self.windows.forget_connection(index, subject, connection);
                 self.connections.forget(index, connection);
             }
-            self.windows.forget_user(index, subject, names::hash(user));
+            self.windows.forget_owner(index, subject, user);
             self.spared.forget_user(index, Prefix::host(addr), names::hash(user));
             self.names.logged_in(user);
             let is_known = self.trust.is_known_place(addr, when);
-            alarms.extend(self.alarms.good_user(&jail, subject, (user, is_known), when));
+            let place = (subject, self.asn(addr));
+            alarms.extend(self.alarms.good_user(&jail, place, (user, is_known), when));
             self.trust.good_login(addr, Some(user), when);
         }
         let attempt = Attempt {
@@ -335,7 +346,8 @@ impl Judge {
             tries: 1,
             connection: None,
         };
-        alarms.extend(self.alarms.good_login(&attempt.jail, addr, attempt.user.is_some(), when));
+        let account = attempt.user.as_deref().map(names::hash);
+        alarms.extend(self.alarms.good_login(&attempt.jail, addr, account, when));
         Judgement { attempt: Some(attempt), alarms, ..Judgement::default() }
     }
 

@@ -4,15 +4,19 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use crate::event::Class;
-use crate::hash::FastSet;
+use crate::hash::{FastMap, FastSet};
 
 /// What is known about user names.
 #[derive(Debug, Default)]
 pub struct Names {
     accounts: FastSet<String>,
     good_users: FastSet<String>,
+    /// The same as numbers.
+    good_numbers: FastSet<u64>,
     never_ban_good_users: bool,
     logged_in: VecDeque<String>,
+    /// Of how many accounts, users who logged in and good users [`alike`] makes this; root is left out.
+    alike: FastMap<String, u32>,
     tried_by_banned: FastSet<u64>,
     tried_order: VecDeque<u64>,
 }
@@ -114,8 +118,16 @@ const CLOUD_LOGINS: [&str; 11] = [
     "ubuntu",
 ];
 
+/// Names that have more bytes are not looked at for slips.
+const MAX_LETTERS: usize = 64;
+
 const MAX_TRIED: usize = 100_000;
 const MAX_LOGGED_IN: usize = 1_000;
+
+/// True for a login that the makers of cloud images ship.
+pub fn is_cloud_login(user: &str) -> bool {
+    CLOUD_LOGINS.contains(&user)
+}
 
 /// A user name as a number; never 0.
 pub fn hash(user: &str) -> u64 {
@@ -124,11 +136,71 @@ pub fn hash(user: &str) -> u64 {
     hasher.finish().max(1)
 }
 
+/// What is left of a name if the order of its letters, how often each comes, capitals and marks between them do not
+/// matter; all names of which the same is left are judged alike.
+///
+/// So `alcie`, `allice` and `Alice` are judged like `alice`, and a decoy has variants as mild as its own: who tries many
+/// variants of a name learns no more than by the name alone. Whatever is mild around accounts must fall into parts like
+/// this; of anything wider, such as all names one edit off, an account has all and a decoy only some.
+pub fn alike(user: &str) -> String {
+    let is_long = user.len() > MAX_LETTERS;
+    let kept = user.chars().filter(|letter| !is_long && letter.is_alphanumeric());
+    let mut letters: Vec<char> = kept.flat_map(char::to_lowercase).collect();
+    letters.sort_unstable();
+    letters.dedup();
+    match letters.is_empty() {
+        true => user.to_owned(),
+        false => letters.into_iter().collect(),
+    }
+}
+
+/// True if `user` is the account mistyped: one edit off, or two from six letters on.
+pub(super) fn is_slip_of(user: &str, account: &str) -> bool {
+    let letters = account.chars().count();
+    let allowed = if letters >= 6 { 2 } else { 1 };
+    user.len() <= MAX_LETTERS
+        && letters.abs_diff(user.chars().count()) <= allowed
+        && distance(account, user) <= allowed
+}
+
+/// The numbers of an account's name and of all that are one edit off, sorted: what its owner may have typed.
+pub(super) fn slips_of(account: &str) -> Vec<u64> {
+    const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz0123456789-_.";
+    let mut numbers = vec![hash(account)];
+    let letters: Vec<char> = account.chars().collect();
+    let mut note = |parts: [&[char]; 3]| numbers.push(hash(&parts.concat().iter().collect::<String>()));
+    for at in (0..=letters.len()).filter(|_| account.len() <= MAX_LETTERS) {
+        let (before, after) = letters.split_at(at);
+        for letter in LETTERS.chars() {
+            note([before, &[letter], after]);
+            note([before, &[letter], after.get(1..).unwrap_or_default()]);
+        }
+        note([before, after.get(1..).unwrap_or_default(), &[]]);
+        if let [first, second, rest @ ..] = after {
+            note([before, &[*second, *first], rest]);
+        }
+    }
+    numbers.sort_unstable();
+    numbers
+}
+
 impl Names {
     /// `accounts`: names that exist on this host (/etc/passwd); `good_users`: as configured.
     pub fn new(accounts: HashSet<String>, good_users: HashSet<String>, never_ban_good_users: bool) -> Names {
         let (accounts, good_users) = (accounts.into_iter().collect(), good_users.into_iter().collect());
-        Names { accounts, good_users, never_ban_good_users, ..Names::default() }
+        let mut names = Names { accounts, good_users, never_ban_good_users, ..Names::default() };
+        names.look_through();
+        names
+    }
+
+    /// Notes what accounts, users and good users look like.
+    fn look_through(&mut self) {
+        self.good_numbers = self.good_users.iter().map(|user| hash(user)).collect();
+        self.alike.clear();
+        let known = self.accounts.iter().chain(&self.good_users).chain(&self.logged_in);
+        for user in known.filter(|user| *user != "root") {
+            *self.alike.entry(alike(user)).or_default() += 1;
+        }
     }
 
     /// Takes over what comes from outside and keeps what was learnt.
@@ -136,11 +208,13 @@ impl Names {
         self.accounts = new.accounts;
         self.good_users = new.good_users;
         self.never_ban_good_users = new.never_ban_good_users;
+        self.look_through();
     }
 
     /// Replaces the accounts that exist on this host.
     pub fn set_accounts(&mut self, accounts: HashSet<String>) {
         self.accounts = accounts.into_iter().collect();
+        self.look_through();
     }
 
     /// True if `goodusers_never_ban` is set.
@@ -153,20 +227,47 @@ impl Names {
         self.accounts.contains(user) || self.logged_in.iter().any(|known| known == user)
     }
 
-    /// True if people use this account: it has logged in here. Not root, which everybody guesses at everywhere.
+    /// True if people use this account: it has logged in here. Not root, nor a name that guessing programs try on every
+    /// host: that somebody tries those says nothing.
     pub fn is_in_use(&self, user: &str) -> bool {
-        user != "root" && self.logged_in.iter().any(|known| known == user)
+        let is_usual =
+            user == "root" || NOTORIOUS.binary_search(&user).is_ok() || CLOUD_LOGINS.contains(&user);
+        !is_usual && self.logged_in.iter().any(|known| known == user)
     }
 
-    /// Notes that an account logged in: it exists (LDAP users are in no file), and names close to it are typing errors.
+    /// Notes that an account logged in: it exists (LDAP users are in no file), and names like it are typing errors.
     pub fn logged_in(&mut self, user: &str) {
         if self.logged_in.iter().any(|known| known == user) {
             return;
         }
-        if self.logged_in.len() >= MAX_LOGGED_IN {
-            self.logged_in.pop_front();
+        if self.logged_in.len() >= MAX_LOGGED_IN
+            && let Some(oldest) = self.logged_in.pop_front()
+        {
+            let alike = alike(&oldest);
+            match self.alike.get_mut(&alike) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(self.alike.remove(&alike)),
+            }
+        }
+        if user != "root" {
+            *self.alike.entry(alike(user)).or_default() += 1;
         }
         self.logged_in.push_back(user.to_owned());
+    }
+
+    /// True for the number ([`hash`]) of a good user.
+    pub fn is_good_user(&self, number: u64) -> bool {
+        self.good_numbers.contains(&number)
+    }
+
+    /// True if it is nobody's secret that there is such an account: it is known here, or configured.
+    pub fn is_known(&self, user: &str) -> bool {
+        self.good_users.contains(user) || self.is_account(user)
+    }
+
+    /// True if the name is judged like an account that it resembles.
+    fn is_like_account(&self, user: &str) -> bool {
+        self.alike.contains_key(&alike(user))
     }
 
     /// The same of a login of before, in any order: names that logged in since are not forgotten for it.
@@ -198,9 +299,8 @@ impl Names {
                 Class::GoodUser
             }
             Class::KnownUser if user == "root" => Class::Root,
-            Class::UnknownUser if self.is_account(user) => Class::KnownUser,
-            Class::UnknownUser if self.near_miss_of(user).is_some() => Class::KnownUser,
-            Class::UnknownUser if CLOUD_LOGINS.contains(&user) => Class::UnknownUser,
+            Class::UnknownUser if self.is_like_account(user) || self.is_account(user) => Class::KnownUser,
+            Class::UnknownUser if is_cloud_login(user) => Class::UnknownUser,
             Class::UnknownUser if self.is_bad(user) => Class::BadUser,
             other => other,
         }
@@ -211,26 +311,24 @@ impl Names {
     }
 
     /// The number of the account that a failure is for; of a mistyped name the one that was meant, so that its owner's
-    /// login clears it too. Some work: for places from which somebody logs in.
-    pub fn meant(&self, class: Class, user: &str) -> u64 {
-        match class {
-            Class::KnownUser if !self.is_account(user) => hash(self.near_miss_of(user).unwrap_or(user)),
-            _ => hash(user),
-        }
+    /// login clears it too.
+    ///
+    /// `comes`: it is from a place from which somebody logs in; only there whatever is close to an account is looked
+    /// for, which is some work.
+    pub fn meant(&self, class: Class, user: &str, comes: bool) -> u64 {
+        let is_slip = match class {
+            Class::KnownUser => !self.is_account(user) && (comes || self.is_like_account(user)),
+            Class::UnknownUser | Class::BadUser => comes,
+            _ => false,
+        };
+        let account = is_slip.then(|| self.near_miss_of(user)).flatten();
+        hash(account.unwrap_or(user))
     }
 
     /// The account that the name is close to, if it is.
     fn near_miss_of(&self, user: &str) -> Option<&str> {
-        if user.len() > 64 {
-            return None;
-        }
         let mut known = self.logged_in.iter().chain(&self.good_users);
-        let is_close = |account: &&String| {
-            let letters = account.chars().count();
-            let allowed = if letters >= 6 { 2 } else { 1 };
-            letters.abs_diff(user.chars().count()) <= allowed && distance(account, user) <= allowed
-        };
-        known.find(is_close).map(String::as_str)
+        known.find(|account| is_slip_of(user, account)).map(String::as_str)
     }
 }
 
@@ -264,49 +362,4 @@ pub(crate) fn distance(left: &str, right: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names() -> Names {
-        let accounts = ["root", "alice", "www-data"].map(str::to_owned).into_iter().collect();
-        let mut names = Names::new(accounts, ["drjohn1".to_owned()].into_iter().collect(), false);
-        names.logged_in("alice");
-        names.logged_in("jonathan");
-        names
-    }
-
-    #[test]
-    fn the_notorious_names_are_sorted_and_hold_no_cloud_login() {
-        assert!(NOTORIOUS.is_sorted());
-        let both: Vec<_> = NOTORIOUS.iter().filter(|name| CLOUD_LOGINS.contains(*name)).collect();
-        assert!(both.is_empty(), "{both:?}");
-    }
-
-    #[test]
-    fn classes_follow_the_name() {
-        let names = names();
-        let of = |user| names.refine(Class::UnknownUser, Some(user));
-        assert_eq!(of("oracle"), Class::BadUser);
-        assert_eq!(of("ubuntu"), Class::UnknownUser);
-        assert_eq!(of("peter"), Class::UnknownUser);
-        assert_eq!(of("alcie"), Class::KnownUser);
-        assert_eq!(of("jonatahn"), Class::KnownUser);
-        assert_eq!(of("jnathn"), Class::KnownUser);
-        assert_eq!(of("drjohn1"), Class::GoodUser);
-        assert_eq!(names.refine(Class::KnownUser, Some("root")), Class::Root);
-        assert_eq!(names.refine(Class::Scan, Some("root")), Class::Scan);
-    }
-
-    #[test]
-    fn a_name_becomes_bad_once_a_source_that_tried_it_is_banned() {
-        let mut names = names();
-        assert_eq!(names.refine(Class::UnknownUser, Some("weird77")), Class::UnknownUser);
-        names.banned_source_tried([hash("weird77")].into_iter());
-        assert_eq!(names.refine(Class::UnknownUser, Some("weird77")), Class::BadUser);
-    }
-
-    #[test]
-    fn counts_edits() {
-        assert_eq!((distance("alice", "alcie"), distance("alice", "alice1"), distance("", "abc")), (1, 1, 3));
-    }
-}
+mod tests;

@@ -61,11 +61,13 @@ impl Why {
     }
 }
 
-/// Who is never banned, with the reasons.
+/// Who is never banned, with the reasons; and the networks that this host is in, of which only single machines are
+/// banned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeverBan {
     entries: Vec<(Prefix, Why)>,
     set: PrefixSet,
+    networks: Vec<Prefix>,
 }
 
 impl Default for NeverBan {
@@ -81,7 +83,29 @@ impl NeverBan {
         entries.sort();
         entries.dedup();
         let set = PrefixSet::new(entries.iter().map(|(prefix, _)| *prefix));
-        NeverBan { entries, set }
+        NeverBan { entries, set, networks: Vec::new() }
+    }
+
+    /// The same on a host that is in these networks. One of length 0 says nothing and is left out.
+    pub fn with_networks(mut self, mut networks: Vec<Prefix>) -> NeverBan {
+        networks.retain(|network| network.prefix_len() > 0 && !network.is_host());
+        networks.sort();
+        networks.dedup();
+        self.networks = networks;
+        self
+    }
+
+    /// The networks that this host is in, sorted.
+    pub fn networks(&self) -> &[Prefix] {
+        &self.networks
+    }
+
+    /// The network of this host's own that a ban of `prefix` would hit, if `prefix` is more than one machine.
+    pub fn own_network(&self, prefix: Prefix) -> Option<Prefix> {
+        if prefix.is_host() {
+            return None;
+        }
+        self.networks.iter().copied().find(|network| network.overlaps(prefix))
     }
 
     /// True if any address of `prefix` is never banned.

@@ -1,8 +1,12 @@
 //! Outages: a password database is down, or a disk full, and nobody can log in. Then owners fail like attackers do.
 //!
-//! A [`Guard`] knows from where each jail's users come regularly. If such a place reaches the threshold while nobody
-//! at all has logged in for [`SILENCE`], the ban is held back and people are told; everybody else is judged as
-//! always. The rope has an end: at [`ROPE`] times the threshold the place is banned all the same.
+//! A [`Guard`] knows from where each jail's users come regularly. If such a place reaches the threshold while it looks
+//! like an outage, the ban is held back and people are told; everybody else is judged as always. The rope has an end:
+//! at [`ROPE`] times the threshold the place is banned all the same.
+//!
+//! It looks like an outage while nobody at all has logged in for [`SILENCE`]; or while owners fail from [`MANY`] places
+//! at once, and from more places than others get in from: a robot with a key gets in when no password does. An owner
+//! is an account that fails from where it logged in lately, so a forger would need that many places of users.
 
 use std::net::IpAddr;
 
@@ -10,10 +14,21 @@ use crate::event::{JailName, Points};
 use crate::hash::FastMap;
 use crate::time::{Span, Timestamp};
 
+use super::room::make_room;
 use super::trust;
 
-/// How long nobody may have logged in before failures of regular places look like an outage.
+/// How long nobody may have logged in before failures of regular places look like an outage; and how long failures
+/// of owners are held together.
 pub const SILENCE: Span = Span::from_secs(15 * 60);
+
+/// From so many places owners fail at once when it looks like an outage although somebody gets in.
+pub const MANY: usize = 3;
+
+/// An owner who failed once has mistyped; from so many on it is no chance.
+const AGAIN: u32 = 2;
+
+/// What began longer ago, as a forgotten telephone fails for days, is no sign of what began now.
+const NEW: Span = Span::from_secs(3_600);
 
 /// A place is banned although it may be an outage once its points are so many times the threshold.
 pub const ROPE: u32 = 4;
@@ -24,6 +39,9 @@ const APART: Span = Span::from_secs(20 * 3_600);
 
 const MAX_PLACES: usize = 50_000;
 
+/// So many owners who fail, and so many places that get in, are looked at; both sides of a comparison.
+const MAX_COMPARED: usize = 64;
+
 /// Good logins of a jail's users from one place.
 #[derive(Debug, Clone, Copy)]
 struct Regular {
@@ -32,9 +50,32 @@ struct Regular {
 }
 
 impl Regular {
-    fn is_regular(&self, now: Timestamp) -> bool {
-        now.since(self.last) < trust::MEMORY && self.last.since(self.first) >= APART
+    fn lasts(&self) -> bool {
+        self.last.since(self.first) >= APART
     }
+
+    fn is_regular(&self, now: Timestamp) -> bool {
+        now.since(self.last) < trust::MEMORY && self.lasts()
+    }
+}
+
+/// An account that fails from where it logged in lately, and has not got in since.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    place: IpAddr,
+    account: u64,
+    first: Timestamp,
+    last: Timestamp,
+    failures: u32,
+}
+
+/// Why it looks like an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// Nobody has logged in for [`SILENCE`].
+    Silence,
+    /// Owners fail from so many places, and hardly anybody else gets in.
+    Owners(usize),
 }
 
 /// What is known of one jail's logins.
@@ -42,16 +83,26 @@ impl Regular {
 struct Logins {
     places: FastMap<IpAddr, Regular>,
     last: Option<Timestamp>,
-    /// The outage that people were told of.
-    since: Option<Timestamp>,
+    failing: Vec<Failing>,
+    /// Where somebody got in lately, the latest last.
+    getting_in: Vec<(Timestamp, IpAddr)>,
+    on: Option<On>,
+}
+
+/// An outage that people were told of.
+#[derive(Debug, Clone, Copy)]
+struct On {
+    /// When what shows it began, and when it was seen last.
+    since: Timestamp,
+    seen: Timestamp,
 }
 
 /// What people are told of a jail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A place from which logins used to succeed would have been banned, and nobody can log in.
-    Began(JailName, IpAddr),
-    /// Somebody logged in again.
+    /// A place from which logins used to succeed would have been banned, and it looks like an outage.
+    Began(JailName, IpAddr, Sign),
+    /// People can log in again.
     Ended(JailName),
 }
 
@@ -64,44 +115,61 @@ pub struct Guard {
 impl Guard {
     /// Notes a good login. Tells if an outage ended by it.
     ///
-    /// `named`: it is known who logged in. A login that names nobody can be forged, so it shows that people can log in
-    /// only if it comes from a regular place.
+    /// `account`: the number of the account, if it is known who logged in. A login that names nobody can be forged, so
+    /// it shows that people can log in only if it comes from a regular place.
     pub fn good_login(
         &mut self,
         jail: &JailName,
         addr: IpAddr,
-        named: bool,
+        account: Option<u64>,
         when: Timestamp,
     ) -> Option<Change> {
         let logins = self.jails.entry(jail.clone()).or_default();
-        if logins.places.len() >= MAX_PLACES && !logins.places.contains_key(&addr) {
-            let oldest = logins.places.iter().min_by_key(|(_, place)| place.last).map(|(addr, _)| *addr);
-            oldest.and_then(|addr| logins.places.remove(&addr));
+        let place = trust::place(addr).addr();
+        if logins.places.len() >= MAX_PLACES && !logins.places.contains_key(&place) {
+            // Logins that can be forged in a moment do not push out places that lasted.
+            make_room(&mut logins.places, |_, place| (place.lasts(), place.last));
         }
-        let place = logins.places.entry(addr).or_insert(Regular { first: when, last: when });
-        (place.first, place.last) = (place.first.min(when), place.last.max(when));
-        if !named && !place.is_regular(when) {
+        let regular = logins.places.entry(place).or_insert(Regular { first: when, last: when });
+        (regular.first, regular.last) = (regular.first.min(when), regular.last.max(when));
+        if account.is_none() && !regular.is_regular(when) {
             return None;
         }
         logins.last = logins.last.max(Some(when));
-        logins.since.take().map(|_| Change::Ended(jail.clone()))
+        logins.got_in(place, account, when);
+        logins.is_over(when).then(|| Change::Ended(jail.clone()))
+    }
+
+    /// An account failed from where it logged in lately.
+    pub fn owner_failed(&mut self, jail: &JailName, addr: IpAddr, account: u64, when: Timestamp) {
+        let Some(logins) = self.jails.get_mut(jail) else { return };
+        let place = trust::place(addr).addr();
+        logins.failing.retain(|failing| when.since(failing.last) < SILENCE);
+        let is_full = logins.failing.len() >= MAX_COMPARED;
+        let mut known = logins.failing.iter_mut();
+        match known.find(|failing| failing.place == place && failing.account == account) {
+            Some(failing) => (failing.last, failing.failures) = (when, failing.failures.saturating_add(1)),
+            None if is_full => {}
+            None => logins.failing.push(Failing { place, account, first: when, last: when, failures: 1 }),
+        }
     }
 
     /// Notes a good login of before, in any order: it says from where people come, and nothing of an outage that is on.
     pub fn learn(&mut self, jail: &JailName, addr: IpAddr, named: bool, when: Timestamp) {
         let logins = self.jails.entry(jail.clone()).or_default();
-        if logins.places.len() >= MAX_PLACES && !logins.places.contains_key(&addr) {
+        let place = trust::place(addr).addr();
+        if logins.places.len() >= MAX_PLACES && !logins.places.contains_key(&place) {
             return;
         }
-        let place = logins.places.entry(addr).or_insert(Regular { first: when, last: when });
-        (place.first, place.last) = (place.first.min(when), place.last.max(when));
-        if named || place.is_regular(when) {
+        let regular = logins.places.entry(place).or_insert(Regular { first: when, last: when });
+        (regular.first, regular.last) = (regular.first.min(when), regular.last.max(when));
+        if named || regular.is_regular(when) {
             logins.last = logins.last.max(Some(when));
         }
     }
 
-    /// Whether a ban of `addr` is to be held back: it is a regular place, nobody has logged in for [`SILENCE`], and its
-    /// rope is not used up. Tells people once an outage.
+    /// Whether a ban of `addr` is to be held back: it is a regular place, it looks like an outage, and its rope is not
+    /// used up. Tells people once an outage.
     ///
     /// `points`: what it has, and what bans. `is_owner`: the account that was tried logged in from there lately.
     pub fn holds_back(
@@ -113,13 +181,15 @@ impl Guard {
         now: Timestamp,
     ) -> (bool, Option<Change>) {
         let Some(logins) = self.jails.get_mut(jail) else { return (false, None) };
-        let comes = is_owner || logins.places.get(&addr).is_some_and(|place| place.is_regular(now));
-        let is_silent = logins.last.is_some_and(|last| now.since(last) >= SILENCE);
-        if !comes || !is_silent || points >= threshold.times(ROPE) {
+        let place = trust::place(addr).addr();
+        let comes = is_owner || logins.places.get(&place).is_some_and(|place| place.is_regular(now));
+        if !comes || points >= threshold.times(ROPE) {
             return (false, None);
         }
-        let is_new = logins.since.replace(now).is_none();
-        (true, is_new.then(|| Change::Began(jail.clone(), addr)))
+        let Some((sign, began)) = logins.sign(now) else { return (false, None) };
+        let since = logins.on.map_or(began, |on| on.since);
+        let is_new = logins.on.replace(On { since, seen: now }).is_none();
+        (true, is_new.then(|| Change::Began(jail.clone(), addr, sign)))
     }
 
     /// Forgets places that are too old, and outages of which nothing was seen for [`SILENCE`].
@@ -127,8 +197,8 @@ impl Guard {
         let mut ended = Vec::new();
         for (jail, logins) in &mut self.jails {
             logins.places.retain(|_, place| now.since(place.last) < trust::MEMORY);
-            if logins.since.is_some_and(|since| now.since(since) >= SILENCE) {
-                logins.since = None;
+            if logins.on.is_some_and(|on| now.since(on.seen) >= SILENCE) {
+                logins.on = None;
                 ended.push(Change::Ended(jail.clone()));
             }
         }
@@ -136,102 +206,45 @@ impl Guard {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DAY: i64 = 86_400;
-
-    fn at(secs: i64) -> Timestamp {
-        Timestamp::from_secs(secs)
-    }
-
-    fn addr(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    fn jail() -> JailName {
-        JailName::new("wordpress").unwrap()
-    }
-
-    /// A jail whose owner logged in on two days.
-    fn guard() -> Guard {
-        let mut guard = Guard::default();
-        guard.good_login(&jail(), addr("192.0.2.7"), false, at(0));
-        guard.good_login(&jail(), addr("192.0.2.7"), false, at(DAY));
-        guard.good_login(&jail(), addr("192.0.2.8"), false, at(DAY));
-        guard
-    }
-
-    fn asks(guard: &mut Guard, from: &str, points: u32, is_owner: bool, when: i64) -> (bool, bool) {
-        let points = (Points(points * 100), Points(500));
-        let (held, told) = guard.holds_back(&jail(), addr(from), points, is_owner, at(when));
-        (held, matches!(told, Some(Change::Began(..))))
-    }
-
-    #[test]
-    fn a_regular_place_is_held_back_while_nobody_logs_in_and_it_is_told_once() {
-        let mut guard = guard();
-        assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY), (true, true));
-        assert_eq!(asks(&mut guard, "192.0.2.7", 6, false, 3 * DAY + 1), (true, false));
-        assert_eq!(
-            asks(&mut guard, "192.0.2.7", 20, false, 3 * DAY + 2),
-            (false, false),
-            "the rope has an end"
-        );
-    }
-
-    #[test]
-    fn strangers_and_places_with_one_login_are_judged_as_always() {
-        let mut guard = guard();
-        assert_eq!(asks(&mut guard, "198.51.100.1", 5, false, 3 * DAY), (false, false));
-        assert_eq!(asks(&mut guard, "192.0.2.8", 5, false, 3 * DAY), (false, false));
-        assert_eq!(asks(&mut guard, "192.0.2.8", 5, true, 3 * DAY), (true, true), "its own account");
-        assert_eq!(asks(&mut Guard::default(), "192.0.2.7", 5, true, 3 * DAY), (false, false));
-    }
-
-    #[test]
-    fn nobody_is_held_back_while_others_log_in_and_a_login_ends_the_outage() {
-        let mut guard = guard();
-        assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, DAY + 60), (false, false));
-        assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY), (true, true));
-        assert_eq!(
-            guard.good_login(&jail(), addr("192.0.2.9"), true, at(3 * DAY + 60)),
-            Some(Change::Ended(jail()))
-        );
-        assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY + 90), (false, false));
-    }
-
-    #[test]
-    fn a_login_of_a_stranger_that_names_nobody_ends_no_outage() {
-        let mut guard = guard();
-        assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY), (true, true));
-        assert_eq!(guard.good_login(&jail(), addr("198.51.100.9"), false, at(3 * DAY + 60)), None);
-        assert_eq!(asks(&mut guard, "192.0.2.7", 6, false, 3 * DAY + 90), (true, false));
-        let ended = guard.good_login(&jail(), addr("192.0.2.7"), false, at(3 * DAY + 120));
-        assert_eq!(ended, Some(Change::Ended(jail())));
-    }
-
-    #[test]
-    fn logins_of_before_make_a_place_regular_in_any_order_and_end_no_outage() {
-        let mut guard = Guard::default();
-        for when in [2 * DAY, DAY] {
-            guard.learn(&jail(), addr("192.0.2.7"), true, at(when));
+impl Logins {
+    fn got_in(&mut self, place: IpAddr, account: Option<u64>, when: Timestamp) {
+        self.failing.retain(|failing| failing.place != place || Some(failing.account) != account);
+        self.getting_in.retain(|(time, known)| *known != place && when.since(*time) < NEW);
+        if self.getting_in.len() >= MAX_COMPARED {
+            self.getting_in.remove(0);
         }
-        guard.learn(&jail(), addr("192.0.2.8"), true, at(DAY));
-        assert_eq!(asks(&mut guard, "192.0.2.8", 5, false, 3 * DAY), (false, false));
-        assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY), (true, true));
-        guard.learn(&jail(), addr("192.0.2.9"), true, at(2 * DAY));
-        assert_eq!(asks(&mut guard, "192.0.2.7", 6, false, 3 * DAY + 1), (true, false), "it goes on");
+        self.getting_in.push((when, place));
     }
 
-    #[test]
-    fn an_outage_of_which_nothing_is_seen_is_over_and_old_places_are_forgotten() {
-        let mut guard = guard();
-        asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY);
-        assert_eq!(guard.sweep(at(3 * DAY + 60)), []);
-        assert_eq!(guard.sweep(at(3 * DAY + 900)), [Change::Ended(jail())]);
-        guard.sweep(at(32 * DAY));
-        assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 32 * DAY), (false, false));
+    /// What makes it look like an outage at `now`, if it does, and when that began.
+    fn sign(&self, now: Timestamp) -> Option<(Sign, Timestamp)> {
+        if let Some(last) = self.last.filter(|last| now.since(*last) >= SILENCE) {
+            return Some((Sign::Silence, last));
+        }
+        // Once it is on, all who fail are counted.
+        let is_new = |failing: &Failing| failing.failures >= AGAIN && now.since(failing.first) < NEW;
+        let counted = self
+            .failing
+            .iter()
+            .filter(|failing| now.since(failing.last) < SILENCE && (self.on.is_some() || is_new(failing)));
+        let first = counted.clone().map(|failing| failing.first).min()?;
+        let mut places: Vec<IpAddr> = counted.map(|failing| failing.place).collect();
+        places.sort_unstable();
+        places.dedup();
+        let began = self.on.map_or(first, |on| on.since.max(now - SILENCE));
+        let others = self.getting_in.iter().filter(|(time, place)| *time >= began && !places.contains(place));
+        let outnumber = places.len() > others.count();
+        (places.len() >= MANY && outnumber).then_some((Sign::Owners(places.len()), began))
+    }
+
+    /// Whether the outage that is on ended by the login that was noted last.
+    fn is_over(&mut self, now: Timestamp) -> bool {
+        if self.on.is_none() || self.sign(now).is_some() {
+            return false;
+        }
+        self.on.take().is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

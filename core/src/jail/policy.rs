@@ -100,6 +100,9 @@ pub struct Policy {
     pub points: PointTable,
     /// By how much at most the threshold of one source differs from `maxretry`, as it cannot foresee.
     pub jitter: Percent,
+    /// People have one account there, so that a stranger who tries several is none of them. Not so with mail and the web,
+    /// where a phone asks for all of somebody's mailboxes.
+    pub one_account: bool,
 }
 
 impl Policy {
@@ -119,6 +122,7 @@ impl Default for Policy {
             growth: None,
             points: PointTable::long_memory(),
             jitter: Percent(0),
+            one_account: true,
         }
     }
 }

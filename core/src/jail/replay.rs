@@ -1,4 +1,5 @@
-//! What was counted before a restart, counted again: attempts, and the turns that emptied windows since.
+//! What was counted before a restart, counted again: attempts, and the turns that emptied windows since. The alarms see
+//! them too, so what was on is on again; nothing of it is told, for it was.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -8,7 +9,7 @@ use crate::net::Prefix;
 use crate::time::Timestamp;
 
 use super::window::Failure;
-use super::{JailIndex, Judge, names};
+use super::{Jail, JailIndex, Judge, Mode, names};
 
 /// What became of a ban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +51,13 @@ impl Banned<'_> {
 }
 
 impl Judge {
-    /// Brings the windows to where they stood: attempts and good logins with what became of bans in between.
+    /// Brings the windows and the alarms to where they stood: attempts and good logins with what became of bans in
+    /// between. `until`: up to when there was somebody to see them.
     ///
-    /// `attempts` and `past` are in order of time. Decides nothing. Attempts of jails that are no more, and of
-    /// sources that are never banned, are passed over.
-    pub fn replay(&mut self, attempts: &[Attempt], past: &[PastBan]) {
+    /// `attempts` and `past` are in order of time; attempts older than every window teach the alarms only. Decides nothing
+    /// and tells nothing. Attempts of jails that are no more, and of sources that are never banned, are passed over.
+    pub fn replay(&mut self, attempts: &[Attempt], past: &[PastBan], until: Timestamp) {
+        let longest = self.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or_default();
         let mut banned = Banned::default();
         let mut turns = past.iter().peekable();
         for attempt in attempts {
@@ -63,14 +66,16 @@ impl Judge {
                 self.turn(turn, &mut banned);
             }
             match attempt.class {
-                Some(_) => {
+                Some(class) => {
                     let counts = !banned.holds(self.subject(attempt.addr), &attempt.jail);
-                    self.remember(attempt, counts);
+                    let is_old = until.since(attempt.time) >= longest;
+                    self.remember(attempt, class, (counts, is_old));
                 }
                 None => self.remember_login(attempt),
             }
         }
         turns.for_each(|turn| self.turn(turn, &mut banned));
+        drop(self.alarms.sweep(until));
     }
 
     fn turn<'p>(&mut self, past: &'p PastBan, banned: &mut Banned<'p>) {
@@ -78,6 +83,7 @@ impl Judge {
             Turn::Began => {
                 banned.prefixes.insert((past.prefix, &past.jail));
                 banned.lens.insert(past.prefix.prefix_len());
+                self.recount(past, banned);
                 if let Some(index) = self.index_of(&past.jail) {
                     if let Some(rates) = self.rates_of(index) {
                         rates.take(&Subject::Net(past.prefix));
@@ -96,6 +102,17 @@ impl Judge {
         }
     }
 
+    /// A jail that counts bans counts this one, unless it had banned its source itself.
+    fn recount(&mut self, past: &PastBan, banned: &Banned<'_>) {
+        for index in self.counting_bans_of(&past.jail) {
+            let is_banned =
+                self.jails.get(usize::from(index)).is_some_and(|jail| banned.holds(past.prefix, &jail.name));
+            if let Some(rates) = self.rates_of(index).filter(|_| !is_banned) {
+                rates.count(&Subject::Net(past.prefix), past.time);
+            }
+        }
+    }
+
     fn index_of(&self, jail: &JailName) -> Option<JailIndex> {
         let position = self.jails.iter().position(|known| known.name == *jail);
         position.and_then(|at| JailIndex::try_from(at).ok())
@@ -103,22 +120,52 @@ impl Judge {
 
     /// A good login clears what its source had counted for that user, as it did when it was seen.
     fn remember_login(&mut self, attempt: &Attempt) {
-        let _ = self.alarms.good_login(&attempt.jail, attempt.addr, attempt.user.is_some(), attempt.time);
+        let (addr, time) = (attempt.addr, attempt.time);
+        let account = attempt.user.as_deref().map(names::hash);
+        let _ = self.alarms.good_login(&attempt.jail, addr, account, time);
         let Some(user) = &attempt.user else { return };
+        let subject = self.subject(addr);
         if let Some(index) = self.index_of(&attempt.jail) {
-            self.windows.forget_user(index, self.subject(attempt.addr), names::hash(user));
+            self.windows.forget_owner(index, subject, user);
         }
         self.names.logged_in(user);
-        self.trust.good_login(attempt.addr, Some(user), attempt.time);
+        let is_known = self.trust.is_known_place(addr, time);
+        drop(self.alarms.good_user(&attempt.jail, (subject, self.asn(addr)), (user, is_known), time));
+        self.trust.good_login(addr, Some(user), time);
     }
 
-    /// Puts an attempt back into its window, as it was counted, unless its source was banned then.
-    fn remember(&mut self, attempt: &Attempt, counts: bool) {
-        let (Some(index), Some(class)) = (self.index_of(&attempt.jail), attempt.class) else { return };
+    /// Shows the alarms an attempt, as they saw it.
+    fn show_alarms(&mut self, jail: &Jail, attempt: &Attempt, class: Class) {
+        let passes = class == Class::GoodUser && self.names.good_users_are_never_banned();
+        if passes || self.trust.is_known_place(attempt.addr, attempt.time) {
+            return;
+        }
+        let (subject, user) = (self.subject(attempt.addr), attempt.user.as_deref());
+        let is_decoy = self.is_decoy(class, user);
+        let source = (attempt.addr, subject);
+        drop(self.stranger(jail, source, user, (class, is_decoy), (attempt.time, Mode::Judge)));
+    }
+
+    /// Puts an attempt back into its window, as it was counted, unless its source was banned then or it is too old.
+    fn remember(&mut self, attempt: &Attempt, class: Class, (counts, is_old): (bool, bool)) {
+        let Some(index) = self.index_of(&attempt.jail) else { return };
+        let Some(jail) = self.jails.get(usize::from(index)).cloned() else { return };
+        let is_never_banned = self.never.contains_addr(attempt.addr);
+        let counts_lines = self.rates_of(index).is_some();
+        if !is_never_banned && !counts_lines {
+            self.show_alarms(&jail, attempt, class);
+        }
+        if is_old {
+            return;
+        }
         if let Some(shown) = &attempt.connection {
             self.connections.remember(index, shown, class, attempt.user.clone(), attempt.time);
         }
-        if !counts || self.never.contains_addr(attempt.addr) {
+        if !counts || is_never_banned {
+            return;
+        }
+        if let Some(rates) = self.rates_of(index) {
+            rates.count(&Subject::Net(Prefix::host(attempt.addr)), attempt.time);
             return;
         }
         let is_known = self.trust.is_known_place(attempt.addr, attempt.time);
@@ -131,16 +178,13 @@ impl Judge {
                 None => attempt.points,
             },
             tries: attempt.tries,
-            user: attempt.user.as_deref().map_or(0, |user| match is_known {
-                true => self.names.meant(class, user),
-                false => names::hash(user),
+            user: attempt.user.as_deref().map_or(0, |user| {
+                let near = self.trust.neighbour(attempt.addr, user, attempt.tries, attempt.time);
+                let meant = || self.names.meant(class, user, is_known);
+                near.filter(|_| !is_known).map_or_else(meant, |near| near.account)
             }),
             connection: attempt.connection.map_or(0, |shown| shown.connection),
         };
-        if let Some(rates) = self.rates_of(index) {
-            rates.count(&Subject::Net(Prefix::host(attempt.addr)), attempt.time);
-            return;
-        }
         let subject = self.subject(attempt.addr);
         if let Some(jail) = self.jails.get(usize::from(index)) {
             self.windows.add(index, subject, failure, &jail.policy);

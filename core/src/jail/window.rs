@@ -5,8 +5,9 @@ use crate::hash::FastMap;
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
-use super::JailIndex;
 use super::policy::Policy;
+use super::room::make_room;
+use super::{JailIndex, names};
 
 /// One counted failure inside a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +44,12 @@ impl Windows {
     /// Adds a failure and returns the points that stand now. Failures older than `findtime` before it are dropped.
     pub fn add(&mut self, jail: JailIndex, source: Prefix, failure: Failure, policy: &Policy) -> Points {
         if self.sources.len() >= self.max_tracked && !self.sources.contains_key(&(jail, source)) {
-            self.evict();
+            make_room(&mut self.sources, |_, failures| {
+                (sum(failures).0, failures.last().map(|last| last.time))
+            });
         }
-        let failures = self.sources.entry((jail, source)).or_default();
+        // Most sources fail once; a growing vector would begin with room for four.
+        let failures = self.sources.entry((jail, source)).or_insert_with(|| Vec::with_capacity(1));
         // Lines may arrive slightly out of order; the window stays sorted by time.
         let at = failures.partition_point(|known| known.time <= failure.time);
         failures.insert(at, failure);
@@ -75,6 +79,14 @@ impl Windows {
         self.forget(jail, source, |failure| failure.user == user);
     }
 
+    /// Forgets the failures for one user who logged in from there, and for the names that this one may have mistyped.
+    pub fn forget_owner(&mut self, jail: JailIndex, source: Prefix, user: &str) {
+        if self.sources.contains_key(&(jail, source)) {
+            let slips = names::slips_of(user);
+            self.forget(jail, source, |failure| slips.binary_search(&failure.user).is_ok());
+        }
+    }
+
     /// Lowers what a source's failures cost to at most so many points a try.
     pub fn soften(&mut self, jail: JailIndex, source: Prefix, each: Points) {
         for failure in self.sources.get_mut(&(jail, source)).into_iter().flatten() {
@@ -93,9 +105,14 @@ impl Windows {
 
     /// Points and tries of a source within `findtime` before `now`.
     pub fn sum(&self, jail: JailIndex, source: Prefix, now: Timestamp, findtime: Span) -> (Points, u32) {
+        sum(self.failures(jail, source, now, findtime))
+    }
+
+    /// The failures of a source within `findtime` before `now`.
+    pub fn failures(&self, jail: JailIndex, source: Prefix, now: Timestamp, findtime: Span) -> &[Failure] {
         let start = now - findtime;
         let failures = self.sources.get(&(jail, source)).map_or(&[][..], Vec::as_slice);
-        sum(&failures[failures.partition_point(|failure| failure.time <= start)..])
+        &failures[failures.partition_point(|failure| failure.time <= start)..]
     }
 
     /// Sources of a jail with at least these points, sorted.
@@ -131,18 +148,6 @@ impl Windows {
                 Some(((new, source), failures))
             })
             .collect();
-    }
-
-    /// Makes room: drops the sixteenth of all sources that matters least.
-    fn evict(&mut self) {
-        let rank = |failures: &[Failure]| (sum(failures).0, failures.last().map(|last| last.time));
-        let mut ranks: Vec<_> = self.sources.iter().map(|(key, failures)| (rank(failures), *key)).collect();
-        let count = ranks.len() / 16 + 1;
-        let at = count.min(ranks.len().saturating_sub(1));
-        ranks.select_nth_unstable(at);
-        for (_, key) in ranks.into_iter().take(count) {
-            self.sources.remove(&key);
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Decision, JailName};
+use crate::event::{Decision, JailName, Origin};
 use crate::hash::FastMap;
 use crate::net::Prefix;
 use crate::time::{End, Timestamp};
@@ -26,6 +26,8 @@ pub enum Ended {
     Lifted,
     /// It was a network of neighbours, and what is known now asks for another one or for none.
     Narrowed,
+    /// There was no room for all bans, and it would have ended before the others.
+    Displaced,
 }
 
 /// How many prefixes there are of each length, by family; only lengths that there are, the shortest first.
@@ -62,14 +64,50 @@ impl Lengths {
     }
 }
 
+/// So many bans are in force at once, in some 400 MB with all that belongs to them; the kernel's sets have no limit of their own. Beyond it a new ban
+/// takes the place of another, see [`Ledger::weakest`]. A restart takes over what the store holds, even if it is more.
+pub const MOST: usize = 1_000_000;
+
+/// How easily a ban gives way to another: the lower, the sooner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// A jail made it.
+    Jail,
+    /// It stood on a list.
+    List,
+    /// Somebody made it by hand or insisted: it gives way to none.
+    Person,
+}
+
+impl Worth {
+    fn of(ban: &Ban) -> Worth {
+        match ban.origin {
+            _ if ban.forced => Worth::Person,
+            Origin::Local => Worth::Jail,
+            Origin::Import | Origin::Fleet => Worth::List,
+            Origin::Manual => Worth::Person,
+        }
+    }
+}
+
 /// Every ban in force.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
-    bans: FastMap<Prefix, Vec<Ban>>,
+    /// Boxed, not vectors: nearly always one jail bans a prefix.
+    bans: FastMap<Prefix, Box<[Ban]>>,
     /// How many prefixes of each length are banned: most look-ups end here.
     lengths: Lengths,
-    ends: BTreeSet<(Timestamp, Prefix, JailName)>,
+    /// When bans end, by their [`Worth`].
+    ends: [BTreeSet<(Timestamp, Prefix)>; 3],
     count: usize,
+    most: usize,
+}
+
+impl Default for Ledger {
+    fn default() -> Ledger {
+        let (bans, lengths) = (FastMap::default(), Lengths::default());
+        Ledger { bans, lengths, ends: Default::default(), count: 0, most: MOST }
+    }
 }
 
 impl Ledger {
@@ -78,8 +116,7 @@ impl Ledger {
     /// may. One that is forced stays forced, and forcing shortens no ban. A ban without failures of its own, as by hand,
     /// that takes the place of one with failures keeps these, with its reason behind the old one.
     pub fn ban(&mut self, mut ban: Ban) -> Option<Ban> {
-        // Nearly always one jail bans a prefix; a growing vector would begin with room for four.
-        let bans = self.bans.entry(ban.prefix).or_insert_with(|| Vec::with_capacity(1));
+        let bans = self.bans.entry(ban.prefix).or_default();
         if bans.is_empty() {
             self.lengths.add(ban.prefix);
         }
@@ -97,16 +134,17 @@ impl Ledger {
                 ban.until = ban.until.max(known.until);
             }
             ban.forced |= known.forced;
-            if let End::At(at) = known.until {
-                self.ends.remove(&(at, known.prefix, known.jail.clone()));
-            }
-            *known = ban.clone();
+            let old = std::mem::replace(known, ban.clone());
+            self.forget_end(&old);
         } else {
-            bans.push(ban.clone());
+            let mut all = std::mem::take(bans).into_vec();
+            all.reserve_exact(1);
+            all.push(ban.clone());
+            *bans = all.into_boxed_slice();
             self.count += 1;
         }
         if let End::At(at) = ban.until {
-            self.ends.insert((at, ban.prefix, ban.jail.clone()));
+            self.ends[Worth::of(&ban) as usize].insert((at, ban.prefix));
         }
         Some(ban)
     }
@@ -119,43 +157,79 @@ impl Ledger {
     /// Takes out the bans of exactly `prefix`, of one jail or of all; returns them.
     pub fn unban(&mut self, prefix: Prefix, jail: Option<&JailName>) -> Vec<Ban> {
         let Some(bans) = self.bans.get_mut(&prefix) else { return Vec::new() };
-        let (gone, kept): (Vec<Ban>, Vec<Ban>) =
-            std::mem::take(bans).into_iter().partition(|ban| jail.is_none_or(|jail| *jail == ban.jail));
+        let (gone, kept): (Vec<Ban>, Vec<Ban>) = std::mem::take(bans)
+            .into_vec()
+            .into_iter()
+            .partition(|ban| jail.is_none_or(|jail| *jail == ban.jail));
         if kept.is_empty() {
             self.bans.remove(&prefix);
             self.lengths.remove(prefix);
         } else {
-            *bans = kept;
+            *bans = kept.into_boxed_slice();
         }
-        for ban in &gone {
-            if let End::At(at) = ban.until {
-                self.ends.remove(&(at, ban.prefix, ban.jail.clone()));
-            }
-        }
+        gone.iter().for_each(|ban| self.forget_end(ban));
         self.count -= gone.len();
         gone
+    }
+
+    /// Takes out the end of a ban that is gone, unless another of its prefix ends then, too.
+    fn forget_end(&mut self, gone: &Ban) {
+        let End::At(at) = gone.until else { return };
+        let worth = Worth::of(gone);
+        let ends_alike = |ban: &Ban| ban.until == gone.until && Worth::of(ban) == worth;
+        if !self.of(gone.prefix).iter().any(ends_alike) {
+            self.ends[worth as usize].remove(&(at, gone.prefix));
+        }
     }
 
     /// Takes out the bans whose time is over at `now`; returns them, the earliest end first.
     pub fn expire(&mut self, now: Timestamp) -> Vec<Ban> {
         let mut gone = Vec::new();
-        while let Some((at, prefix, jail)) = self.ends.first().cloned() {
-            if at > now {
-                break;
+        while let Some((at, prefix)) = self.first_end().filter(|(at, _)| *at <= now) {
+            let over = self.of(prefix).iter().filter(|ban| ban.until == End::At(at));
+            for jail in over.map(|ban| ban.jail.clone()).collect::<Vec<_>>() {
+                gone.extend(self.unban(prefix, Some(&jail)));
             }
-            gone.extend(self.unban(prefix, Some(&jail)));
         }
         gone
     }
 
     /// When the next ban ends.
     pub fn next_end(&self) -> Option<Timestamp> {
-        self.ends.first().map(|(at, _, _)| *at)
+        self.first_end().map(|(at, _)| at)
+    }
+
+    fn first_end(&self) -> Option<(Timestamp, Prefix)> {
+        self.ends.iter().filter_map(BTreeSet::first).min().copied()
+    }
+
+    /// Sets how many bans may be in force, [`MOST`] if it was never said.
+    pub fn set_most(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// How many bans may be in force.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// True if there is room for a ban of this prefix and jail; one that takes the place of its like needs none.
+    pub fn has_room(&self, prefix: Prefix, jail: &JailName) -> bool {
+        self.count < self.most || self.of(prefix).iter().any(|ban| ban.jail == *jail)
+    }
+
+    /// The ban that gives way first: of those that jails made the one that ends first, then of those from lists. Bans by
+    /// hand, forced ones, and those without an end give way to none.
+    pub fn weakest(&self) -> Option<&Ban> {
+        let (worth, (at, prefix)) = [Worth::Jail, Worth::List]
+            .into_iter()
+            .find_map(|worth| Some((worth, *self.ends[worth as usize].first()?)))?;
+        self.of(prefix).iter().find(|ban| ban.until == End::At(at) && Worth::of(ban) == worth)
     }
 
     /// The bans of exactly this prefix.
     pub fn of(&self, prefix: Prefix) -> &[Ban] {
-        self.bans.get(&prefix).map_or(&[], Vec::as_slice)
+        self.bans.get(&prefix).map_or(&[], |bans| bans)
     }
 
     /// Every ban whose prefix holds `prefix`, the widest first.
@@ -178,7 +252,7 @@ impl Ledger {
 
     /// Every ban, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Ban> {
-        self.bans.values().flatten()
+        self.bans.values().flat_map(|bans| bans.iter())
     }
 
     /// How many bans are in force.

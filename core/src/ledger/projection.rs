@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::event::Scope;
+use crate::hash::FastMap;
 use crate::jail::never::NeverBan;
 use crate::net::Prefix;
 use crate::time::{End, Span, Timestamp};
@@ -45,12 +46,12 @@ type Before = BTreeMap<Element, Option<End>>;
 /// What the kernel shall hold, kept up to date ban by ban.
 #[derive(Debug, Default)]
 pub struct Projection {
-    points: HashMap<Element, End>,
+    /// By each scope that a ban ever had, as many as there are jails at most: an element of its own for each point would
+    /// take half as much again.
+    points: BTreeMap<Scope, FastMap<Prefix, End>>,
     nets: BTreeMap<Element, End>,
     /// The prefixes of the ledger whose pieces are in `nets`.
     wide: BTreeSet<Prefix>,
-    /// Every scope that a ban ever had; as many as there are jails at most.
-    scopes: BTreeSet<Scope>,
 }
 
 /// Ends that differ by less than this are taken as equal when the kernel is compared: it rounds and lags.
@@ -77,10 +78,9 @@ impl Projection {
     pub fn rebuild(&mut self, ledger: &Ledger, never: &NeverBan) -> Vec<Change> {
         let new = Projection::of(ledger, never);
         let mut before = Before::default();
-        for element in
-            self.points.keys().chain(new.points.keys()).chain(self.nets.keys()).chain(new.nets.keys())
-        {
-            before.entry(element.clone()).or_insert_with(|| self.end_of(element));
+        for (element, _) in self.elements().chain(new.elements()) {
+            let end = self.end_of(&element);
+            before.entry(element).or_insert(end);
         }
         *self = new;
         self.changes_since(before)
@@ -94,7 +94,7 @@ impl Projection {
         for prefix in points {
             projection.update_point(prefix, ledger.of(prefix), never, &mut Before::default());
         }
-        projection.scopes.extend(ledger.iter().map(|ban| ban.scope.clone()));
+        ledger.iter().for_each(|ban| projection.know(&ban.scope));
         projection.wide =
             ledger.iter().map(|ban| ban.prefix).filter(|prefix| is_net(*prefix, never)).collect();
         projection.nets = nets(projection.wide.iter().flat_map(|prefix| ledger.of(*prefix)), never);
@@ -102,18 +102,25 @@ impl Projection {
     }
 
     fn update_point(&mut self, prefix: Prefix, bans: &[Ban], never: &NeverBan, before: &mut Before) {
-        self.scopes.extend(bans.iter().map(|ban| ban.scope.clone()));
-        for scope in &self.scopes {
+        bans.iter().for_each(|ban| self.know(&ban.scope));
+        for (scope, points) in &mut self.points {
             let counts = |ban: &&Ban| {
                 ban.scope == *scope && *scope != Scope::Nothing && (ban.forced || !never.overlaps(prefix))
             };
             let of_scope = bans.iter().filter(counts);
             let element = Element { scope: scope.clone(), prefix };
-            before.entry(element.clone()).or_insert_with(|| self.end_of(&element));
+            let in_nets = self.nets.get(&element);
+            before.entry(element).or_insert_with(|| points.get(&prefix).max(in_nets).copied());
             match of_scope.map(|ban| ban.until).max() {
-                Some(end) => self.points.insert(element, end),
-                None => self.points.remove(&element),
+                Some(end) => points.insert(prefix, end),
+                None => points.remove(&prefix),
             };
+        }
+    }
+
+    fn know(&mut self, scope: &Scope) {
+        if !self.points.contains_key(scope) {
+            self.points.insert(scope.clone(), FastMap::default());
         }
     }
 
@@ -130,7 +137,7 @@ impl Projection {
         for prefix in dirty {
             let around = (0..prefix.prefix_len()).map(|len| prefix.widened(len));
             roots.insert(around.into_iter().find(|wider| self.wide.contains(wider)).unwrap_or(prefix));
-            self.scopes.extend(ledger.of(prefix).iter().map(|ban| ban.scope.clone()));
+            ledger.of(prefix).iter().for_each(|ban| self.know(&ban.scope));
             match ledger.of(prefix).is_empty() {
                 true => self.wide.remove(&prefix),
                 false => self.wide.insert(prefix),
@@ -141,7 +148,7 @@ impl Projection {
             let bans = self.wide.range(inside.clone()).flat_map(|prefix| ledger.of(*prefix));
             let wanted = nets(bans, never);
             let element = |scope: &Scope, prefix| Element { scope: scope.clone(), prefix };
-            let old = self.scopes.iter().flat_map(|scope| {
+            let old = self.points.keys().flat_map(|scope| {
                 let within = element(scope, *inside.start())..=element(scope, *inside.end());
                 self.nets.range(within).map(|(element, _)| element.clone())
             });
@@ -162,7 +169,11 @@ impl Projection {
 
     /// The element's end. A piece of a network may be a single address that is banned by itself, too.
     fn end_of(&self, element: &Element) -> Option<End> {
-        self.points.get(element).max(self.nets.get(element)).copied()
+        self.point(element).max(self.nets.get(element)).copied()
+    }
+
+    fn point(&self, element: &Element) -> Option<&End> {
+        self.points.get(&element.scope)?.get(&element.prefix)
     }
 
     fn changes_since(&self, before: Before) -> Vec<Change> {
@@ -179,18 +190,22 @@ impl Projection {
     }
 
     /// Every element with its end.
-    pub fn elements(&self) -> impl Iterator<Item = (&Element, End)> {
-        let only_nets = self.nets.keys().filter(|element| !self.points.contains_key(*element));
-        self.points.keys().chain(only_nets).filter_map(|element| Some((element, self.end_of(element)?)))
+    pub fn elements(&self) -> impl Iterator<Item = (Element, End)> {
+        let points = self.points.iter().flat_map(|(scope, points)| {
+            points.keys().map(|prefix| Element { scope: scope.clone(), prefix: *prefix })
+        });
+        let only_nets = self.nets.keys().filter(|element| self.point(element).is_none()).cloned();
+        points.chain(only_nets).filter_map(|element| {
+            let end = self.end_of(&element)?;
+            Some((element, end))
+        })
     }
 
     /// How many points are among the elements: what the kernel's sets of points hold.
     pub fn points(&self) -> usize {
-        let pieces = self
-            .nets
-            .keys()
-            .filter(|element| is_point(element.prefix) && !self.points.contains_key(*element));
-        self.points.len() + pieces.count()
+        let pieces =
+            self.nets.keys().filter(|element| is_point(element.prefix) && self.point(element).is_none());
+        self.points.values().map(FastMap::len).sum::<usize>() + pieces.count()
     }
 
     /// How many elements there are.
@@ -200,7 +215,7 @@ impl Projection {
 
     /// True if the kernel shall hold nothing.
     pub fn is_empty(&self) -> bool {
-        self.points.is_empty() && self.nets.is_empty()
+        self.points.values().all(FastMap::is_empty) && self.nets.is_empty()
     }
 
     /// What must change in a kernel that holds `installed`, removals first. Elements whose time is over at
@@ -210,10 +225,10 @@ impl Projection {
         let extra = installed.keys().filter(|element| wanted(element).is_none());
         let mut changes: Vec<Change> = extra.cloned().map(Change::Remove).collect();
         for (element, end) in self.elements().filter(|(_, end)| !end.is_over(now)) {
-            match installed.get(element) {
+            match installed.get(&element) {
                 Some(None) => {}
                 Some(Some(there)) if same_end(*there, end) => {}
-                _ => changes.push(Change::Set(element.clone(), end)),
+                _ => changes.push(Change::Set(element, end)),
             }
         }
         changes

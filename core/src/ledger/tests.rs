@@ -53,6 +53,41 @@ fn forcing_a_ban_changes_it_and_shortens_it_not() {
 }
 
 #[test]
+fn the_ban_that_gives_way_is_a_jails_before_one_from_a_list_and_the_one_that_ends_first() {
+    let of = |origin, until| Ban { origin, ..ban("192.0.2.7", "x", until) };
+    let mut ledger = Ledger::default();
+    let bans = [
+        Ban { forced: true, ..ban("192.0.2.1", "sshd", 10) },
+        Ban { prefix: "192.0.2.2".parse().unwrap(), ..of(Origin::Manual, 20) },
+        Ban { prefix: "192.0.2.3".parse().unwrap(), ..of(Origin::Import, 30) },
+        Ban { until: End::Never, ..ban("192.0.2.4", "sshd", 0) },
+        ban("192.0.2.5", "sshd", 50),
+        ban("192.0.2.6", "sshd", 40),
+    ];
+    bans.into_iter().for_each(|ban| drop(ledger.ban(ban)));
+    let mut order = Vec::new();
+    while let Some(ban) = ledger.weakest() {
+        let prefix = ban.prefix;
+        order.push(prefix.short());
+        ledger.unban(prefix, None);
+    }
+    assert_eq!(order, ["192.0.2.6", "192.0.2.5", "192.0.2.3"]);
+    assert_eq!(ledger.len(), 3);
+}
+
+#[test]
+fn two_jails_whose_bans_of_an_address_end_together_end_both() {
+    let mut ledger = Ledger::default();
+    ledger.ban(ban("192.0.2.7", "sshd", 100));
+    ledger.ban(ban("192.0.2.7", "nginx", 100));
+    ledger.unban("192.0.2.7".parse().unwrap(), Some(&JailName::new("sshd").unwrap()));
+    assert_eq!(ledger.next_end(), Some(Timestamp::from_secs(100)));
+    ledger.ban(ban("192.0.2.7", "sshd", 100));
+    assert_eq!(ledger.expire(Timestamp::from_secs(100)).len(), 2);
+    assert_eq!((ledger.next_end(), ledger.len()), (None, 0));
+}
+
+#[test]
 fn bans_end_in_order_of_their_ends() {
     let mut ledger = Ledger::default();
     ledger.ban(ban("192.0.2.7", "sshd", 100));
@@ -161,7 +196,9 @@ proptest! {
                     Change::Remove(element) => kernel.remove(&element),
                 };
             }
-            let told: Installed = projection.elements().map(|(element, end)| (element.clone(), Some(end))).collect();
+            let told: Installed = projection.elements().map(|(element, end)| (element, Some(end))).collect();
+            let ends = ledger.iter().filter_map(|ban| ban.until.timestamp());
+            prop_assert_eq!(ledger.next_end(), ends.min());
             prop_assert_eq!(&kernel, &told);
             prop_assert!(projection.reconcile(&kernel, Timestamp::from_secs(-1)).is_empty());
             let nets: Vec<&Element> = told.keys().filter(|e| !projection::is_point(e.prefix)).collect();

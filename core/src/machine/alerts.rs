@@ -3,6 +3,8 @@
 //! Somebody who is never banned goes on guessing; a network to be banned has addresses from which people logged in; the
 //! fuse has blown. Each alert stands for an hour after it was raised last, and is said once an hour.
 
+pub(super) mod soon;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
@@ -208,6 +210,7 @@ impl Machine {
     /// Forgets alerts and withheld bans that are too old.
     pub(super) fn sweep_alerts(&mut self, now: Timestamp) {
         self.alerts.forget(now);
+        self.sweep_soon(now);
         self.withheld.retain(|_, decision| now.since(decision.since) < STANDS);
     }
 }

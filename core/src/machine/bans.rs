@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::event::{JailName, Origin, Scope};
 use crate::filter::fail2ban::Subject;
 use crate::jail::never::NeverBan;
-use crate::ledger::{Ban, Change, Ended, Installed};
+use crate::ledger::{Ban, Change, Element, Ended, Installed};
 use crate::net::Prefix;
 use crate::time::{End, Span, Timestamp};
 
@@ -21,6 +21,9 @@ impl Machine {
     pub fn ban_all(&mut self, bans: Vec<Ban>, out: &mut Vec<Effect>) -> usize {
         let mut dirty = BTreeSet::new();
         for ban in bans {
+            if self.ledger.standing(&ban).is_some() || !self.admits(&ban, out) {
+                continue;
+            }
             if let Some(ban) = self.ledger.ban(ban) {
                 self.banned_by_hand(&ban);
                 dirty.insert(ban.prefix);
@@ -31,6 +34,23 @@ impl Machine {
         let changed = dirty.len();
         self.project(&dirty, out);
         changed
+    }
+
+    /// True if there is room for a ban. Where there is none another gives way; but to a list none does.
+    pub(super) fn admits(&mut self, ban: &Ban, out: &mut Vec<Effect>) -> bool {
+        if self.ledger.has_room(ban.prefix, &ban.jail) {
+            return true;
+        }
+        if !std::mem::replace(&mut self.full_said, true) {
+            out.push(Effect::Say(Notice::Full(self.ledger.most())));
+        }
+        let gives_way = matches!(ban.origin, Origin::Local | Origin::Manual);
+        let weakest = self.ledger.weakest().filter(|_| gives_way).map(|ban| (ban.prefix, ban.jail.clone()));
+        let Some((prefix, jail)) = weakest else { return false };
+        let gone = self.ledger.unban(prefix, Some(&jail));
+        let now = self.now;
+        self.ended(&gone, Ended::Displaced, now, out);
+        true
     }
 
     /// Lifts the bans of these prefixes, or every ban if there are none given; of one jail or of all. A network that was
@@ -83,6 +103,9 @@ impl Machine {
         self.tick_fuse(now, out);
         let gone = self.ledger.expire(now);
         self.ended(&gone, Ended::Expired, now, out);
+        // Said again only after there was room for a while.
+        let most = self.ledger.most();
+        self.full_said &= self.ledger.len() >= most - most / 16;
         self.end_identities(now, out);
         self.widen_anew(now, out);
     }
@@ -135,6 +158,10 @@ impl Machine {
         if never == self.judge.never {
             return;
         }
+        let networks = never.networks().iter().filter(|new| !self.judge.never.networks().contains(new));
+        for network in networks.copied().collect::<Vec<_>>() {
+            self.spare_from_nets(network);
+        }
         let old: BTreeSet<Prefix> = self.judge.never.entries().iter().map(|(prefix, _)| *prefix).collect();
         let new: BTreeSet<Prefix> = never.entries().iter().map(|(prefix, _)| *prefix).collect();
         let touches_bans =
@@ -156,10 +183,12 @@ impl Machine {
         let now = self.now(now);
         self.enforcing = enforcing;
         let live = self.projection.elements().filter(|(_, end)| !end.is_over(now));
-        out.extend(live.map(|(element, end)| {
+        let mut live: Vec<(Element, End)> = live.collect();
+        live.sort();
+        out.extend(live.into_iter().map(|(element, end)| {
             Effect::Kernel(match enforcing {
-                true => Change::Set(element.clone(), end),
-                false => Change::Remove(element.clone()),
+                true => Change::Set(element, end),
+                false => Change::Remove(element),
             })
         }));
     }
@@ -188,7 +217,9 @@ impl Machine {
             let until = end.unwrap_or(End::At(now + Span::from_secs(86_400)));
             let told = ("found in the kernel, not in the store".to_owned(), Origin::Manual);
             let ban = Machine::manual_ban(element.prefix, jail.clone(), now, until, told);
-            self.ledger.ban(Ban { scope: element.scope.clone(), ..ban });
+            if self.ledger.has_room(ban.prefix, &ban.jail) {
+                self.ledger.ban(Ban { scope: element.scope.clone(), ..ban });
+            }
         }
         self.projection.rebuild(&self.ledger, &self.judge.never);
         self.ledger.len() - before

@@ -15,6 +15,9 @@ const STAMP_TOLERANCE_S: u64 = 60;
 /// So many attempts this long after a ban began show that it has no effect.
 const NO_EFFECT: (u32, Span) = (3, Span::from_secs(30));
 
+/// The attempts of so many sources are counted for that; then all begin anew.
+const MOST_AFTER_BAN: usize = 65_536;
+
 impl Machine {
     /// Judges one record for one jail, by the reader of that number.
     pub fn line(
@@ -107,6 +110,9 @@ impl Machine {
         if let Some(spared) = judgement.spared {
             self.spare(spared, now, out);
         }
+        if let Some(soon) = judgement.soon {
+            self.tell_soon(soon, now, out);
+        }
         if let Some(decision) = judgement.decision {
             self.ban_by_jail(jail, decision, now, out);
         }
@@ -133,6 +139,9 @@ impl Machine {
         let long_ago = |ban: &&Ban| ban.jail == *jail && now.since(ban.since) >= NO_EFFECT.1;
         if !self.enforcing || !self.ledger.covering(subject).iter().any(long_ago) {
             return;
+        }
+        if self.after_ban.len() >= MOST_AFTER_BAN {
+            self.after_ban.clear();
         }
         let count = self.after_ban.entry(subject).or_default();
         *count += 1;
@@ -186,10 +195,13 @@ impl Machine {
         }
         let widens = self.offended(&decision);
         if !decision.until.is_over(now) {
-            let (prefix, name) = (decision.prefix, decision.jail.clone());
-            self.ban(decision, out);
+            let (prefix, name, since) = (decision.prefix, decision.jail.clone(), decision.since);
+            let is_made = self.ban(decision, out);
             if widens {
                 self.widen(&name, prefix, now, out);
+            }
+            if is_made {
+                self.recount((prefix, &name), since, now, out);
             }
         }
     }

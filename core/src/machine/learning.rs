@@ -6,12 +6,13 @@
 use std::net::IpAddr;
 
 use crate::event::{Attempt, Class, Event, JailName, Origin, Outcome, Points};
+use crate::jail::alarms::Alarm;
 use crate::jail::trust;
 use crate::ledger::{Ban, Ended};
 use crate::net::Prefix;
 use crate::time::Timestamp;
 
-use super::{Effect, Machine, Record};
+use super::{Effect, Machine, Notice, Record};
 
 /// What became of a login of before.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +47,11 @@ impl Machine {
         if let Some(user) = &login.user {
             self.judge.names.learn(user);
             if self.judge.trust.learn(addr, Some(user), time, now) {
+                let (place, asn) = (self.judge.subject(addr), self.judge.asn(addr));
+                let over = self.judge.alarms.campaigns.good_login(jail, place, asn, now);
+                out.extend(
+                    over.into_iter().map(|change| Effect::Say(Notice::Alarm(Alarm::Campaign(change)))),
+                );
                 lifted = self.is_known_after_all(addr, unaware, now, out);
             }
         }

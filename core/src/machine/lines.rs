@@ -68,21 +68,7 @@ impl Machine {
         match subject {
             Subject::Net(prefix) => {
                 let failure = LineFailure { prefix, time, user: hit.user };
-                if hit.matches.is_empty() {
-                    return self.line_failure(jail, &failure, phase, now, out);
-                }
-                let source = Subject::Net(prefix);
-                self.keep((jail, reader), source.clone(), hit.matches, None);
-                let evidence = self.evidence(jail, &name, source.clone());
-                let before = out.len();
-                self.line_failure(jail, &failure, phase, now, out);
-                // Only a ban wants to know what led to it.
-                let bans =
-                    |effect: &Effect| matches!(effect, Effect::Ask(_) | Effect::Record(Record::Banned(_)));
-                if out[before..].iter().any(bans) {
-                    self.matches.remove(&(jail, source));
-                    out.insert(before, Effect::Evidence(Box::new(evidence)));
-                }
+                self.shown_failure((jail, reader), &failure, hit.matches, (phase, now), out);
             }
             Subject::Name(host) if self.judge.line_rules(jail).is_some_and(|rules| rules.resolves) => {
                 out.push(Effect::Resolve(Box::new(Unresolved {
@@ -100,6 +86,49 @@ impl Machine {
                     out.push(Effect::Say(Notice::NoAddress(name, text)));
                 }
             }
+        }
+    }
+
+    /// Counts one failure, and keeps what it showed if the jail wants that.
+    fn shown_failure(
+        &mut self,
+        (jail, reader): (JailIndex, usize),
+        failure: &LineFailure,
+        matches: Vec<SmolStr>,
+        (phase, now): (Phase, Timestamp),
+        out: &mut Vec<Effect>,
+    ) {
+        let name = self.judge.jails().get(usize::from(jail)).map(|jail| jail.name.clone());
+        let Some(name) = name.filter(|_| !matches.is_empty()) else {
+            return self.line_failure(jail, failure, phase, now, out);
+        };
+        let source = Subject::Net(failure.prefix);
+        self.keep((jail, reader), source.clone(), matches, None);
+        let evidence = self.evidence(jail, &name, source.clone());
+        let before = out.len();
+        self.line_failure(jail, failure, phase, now, out);
+        // Only a ban wants to know what led to it.
+        let bans = |effect: &Effect| matches!(effect, Effect::Ask(_) | Effect::Record(Record::Banned(_)));
+        if out[before..].iter().any(bans) {
+            self.matches.remove(&(jail, source));
+            out.insert(before, Effect::Evidence(Box::new(evidence)));
+        }
+    }
+
+    /// A ban of a jail is in force: who counts such bans counts it.
+    pub(super) fn recount(
+        &mut self,
+        (prefix, of): (Prefix, &JailName),
+        since: Timestamp,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        for jail in self.judge.counting_bans_of(of) {
+            let Some(rules) = self.judge.line_rules(jail) else { continue };
+            let shows = rules.runs_commands || rules.asks;
+            let told = shows.then(|| format!("{since} [{of}] Ban {}", prefix.short()).into());
+            let failure = LineFailure { prefix, time: since, user: None };
+            self.shown_failure((jail, 0), &failure, told.into_iter().collect(), (Phase::CatchUp, now), out);
         }
     }
 
@@ -126,7 +155,9 @@ impl Machine {
             if banned && phase == Phase::Live {
                 self.seen_although_banned(&name, failure.prefix, now, out);
             }
-            out.push(Effect::Record(Record::Attempt(attempt)));
+            // A ban is in the history already, and was no attempt.
+            let is_attempt = self.judge.line_rules(jail).is_some_and(|rules| rules.bans_of.is_empty());
+            out.extend(is_attempt.then_some(Effect::Record(Record::Attempt(attempt))));
             if !banned && judgement.decision.is_none() {
                 self.retry_withheld(jail, (&name, failure.prefix), now, out);
             }
@@ -205,3 +236,6 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use crate::filter::{Filter, btmp};
 use crate::jail::alarms::Alarm;
 use crate::jail::replay::PastBan;
 use crate::jail::widen::neighbours::Neighbours;
-use crate::jail::{JailIndex, Judge, proxies};
+use crate::jail::{JailIndex, Judge, Soon, proxies};
 use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
 use crate::time::Timestamp;
@@ -128,10 +128,24 @@ pub enum Notice {
     Proxy(proxies::Change),
     /// A ban was earned and not made.
     Spared(Box<Alert>),
+    /// Somebody who belongs here, it seems, is soon banned.
+    Soon(Box<Soon>),
     /// The fuse withholds this from now on.
     Fuse(Level),
+    /// So many bans are in force that a new one takes the place of another; said once.
+    Full(usize),
     /// What no single source shows began, or is over.
     Alarm(Alarm),
+    /// A jail's budget for networks of neighbours does not hold all that would be worth it, of one family; said once
+    /// a day at most.
+    NoRoomToWiden {
+        /// Whose budget.
+        jail: JailName,
+        /// Of which family.
+        ipv4: bool,
+        /// How many innocents it is.
+        budget: u64,
+    },
 }
 
 /// How a jail reads records.
@@ -184,8 +198,10 @@ pub struct Machine {
     /// Networks of neighbours to be looked at again.
     stale: BTreeSet<(JailName, Prefix)>,
     alerts: alerts::Alerts,
+    warned: alerts::soon::Warned,
     fuse: Fuse,
     withheld: alerts::Withheld,
+    full_said: bool,
     now: Timestamp,
 }
 
@@ -221,8 +237,10 @@ impl Machine {
             neighbours: BTreeMap::new(),
             stale: BTreeSet::new(),
             alerts: alerts::Alerts::default(),
+            warned: alerts::soon::Warned::default(),
             fuse: Fuse::default(),
             withheld: alerts::Withheld::new(),
+            full_said: false,
             now: Timestamp::default(),
         }
     }
@@ -296,7 +314,9 @@ impl Machine {
         let names: HashSet<&JailName> = self.judge.jails().iter().map(|jail| &jail.name).collect();
         let orphans =
             self.ledger.iter().filter(|ban| ban.origin == Origin::Local && !names.contains(&ban.jail));
-        let orphans: Vec<(Prefix, JailName)> = orphans.map(|ban| (ban.prefix, ban.jail.clone())).collect();
+        let mut orphans: Vec<(Prefix, JailName)> =
+            orphans.map(|ban| (ban.prefix, ban.jail.clone())).collect();
+        orphans.sort();
         let gone: Vec<Ban> =
             orphans.iter().flat_map(|(prefix, jail)| self.ledger.unban(*prefix, Some(jail))).collect();
         let now = self.now(now);
@@ -313,7 +333,7 @@ impl Machine {
         for ban in bans {
             self.ledger.ban(ban);
         }
-        self.judge.replay(attempts, past);
+        self.judge.replay(attempts, past, last_write);
         self.restore_neighbours(past);
         self.projection = Projection::of(&self.ledger, &self.judge.never);
     }

@@ -1,10 +1,12 @@
 use super::*;
-use crate::event::Scope;
+use crate::event::{Class, Event, Origin, Outcome, Scope};
 use crate::jail::names::Names;
 use crate::jail::never::{NeverBan, Why};
+use crate::jail::policy::Policy;
+use crate::jail::{Jail, stealth};
 use crate::ledger::{Element, Installed};
 use crate::net::PrefixSet;
-use crate::time::End;
+use crate::time::{End, Span};
 
 fn machine() -> Machine {
     let names = Names::new(HashSet::new(), HashSet::new(), false);
@@ -41,4 +43,146 @@ fn what_is_in_the_kernel_becomes_bans_but_for_who_is_never_banned() {
     assert_eq!(gone(&mut machine, 2_000), 1);
     assert_eq!(gone(&mut machine, 1_000 + 86_400), 1);
     assert_eq!(machine.ledger.len(), 1);
+}
+
+fn ban(number: u8, origin: Origin, secs: u64) -> Ban {
+    let prefix = Prefix::host(IpAddr::from([192, 0, 2, number]));
+    let now = Timestamp::from_secs(1_000);
+    let until = End::At(now + Span::from_secs(secs));
+    let jail = JailName::new(if origin == Origin::Manual { "manual" } else { "sshd" }).unwrap();
+    Machine::manual_ban(prefix, jail, now, until, (String::new(), origin))
+}
+
+/// A machine with room for three bans, which jails made: of .1 for 100 s, of .2 for 200 s, of .3 for 300 s.
+fn full() -> Machine {
+    let mut machine = machine();
+    machine.ledger.set_most(3);
+    let bans = (1..=3).map(|number| ban(number, Origin::Local, u64::from(number) * 100)).collect();
+    assert_eq!(machine.ban_all(bans, &mut Vec::new()), 3);
+    machine
+}
+
+fn gone(out: &[Effect]) -> Vec<(String, Ended)> {
+    let ended = out.iter().filter_map(|effect| match effect {
+        Effect::Record(Record::Ended(ban, how, _)) => Some((ban.prefix.short(), *how)),
+        _ => None,
+    });
+    ended.collect()
+}
+
+fn says_full(out: &[Effect]) -> usize {
+    out.iter().filter(|effect| matches!(effect, Effect::Say(Notice::Full(3)))).count()
+}
+
+#[test]
+fn without_room_a_new_ban_takes_the_place_of_the_one_that_ends_first_and_that_is_said_once() {
+    let mut machine = full();
+    let mut out = Vec::new();
+    assert!(machine.ban(ban(4, Origin::Local, 50), &mut out));
+    assert!(machine.ban(ban(5, Origin::Manual, 50), &mut out));
+    let displaced = |addr: &str| (addr.to_owned(), Ended::Displaced);
+    assert_eq!(gone(&out), [displaced("192.0.2.1"), displaced("192.0.2.4")]);
+    assert_eq!((machine.ledger.len(), says_full(&out)), (3, 1));
+    let kernel: BTreeSet<String> =
+        machine.projection().elements().map(|(element, _)| element.prefix.short()).collect();
+    assert_eq!(kernel, ["192.0.2.2", "192.0.2.3", "192.0.2.5"].map(str::to_owned).into());
+}
+
+#[test]
+fn without_room_a_list_displaces_nobody_and_nothing_displaces_a_ban_by_hand() {
+    let mut machine = full();
+    let mut out = Vec::new();
+    assert!(!machine.ban(ban(4, Origin::Import, 9_000), &mut out));
+    machine.unban(None, None, Timestamp::from_secs(1_000), &mut Vec::new());
+    machine.ban_all((1..=3).map(|number| ban(number, Origin::Manual, 100)).collect(), &mut out);
+    assert!(!machine.ban(ban(5, Origin::Local, 100), &mut out));
+    assert_eq!((gone(&out), machine.ledger.len()), (Vec::new(), 3));
+}
+
+#[test]
+fn a_ban_that_changes_nothing_or_lengthens_its_like_needs_no_room() {
+    let mut machine = full();
+    let mut out = Vec::new();
+    assert!(!machine.ban(ban(2, Origin::Local, 150), &mut out));
+    assert!(machine.ban(ban(2, Origin::Local, 250), &mut out));
+    assert_eq!((gone(&out), says_full(&out)), (Vec::new(), 0));
+}
+
+#[test]
+fn it_is_said_again_after_there_was_room() {
+    let mut machine = full();
+    let mut out = Vec::new();
+    machine.ban(ban(4, Origin::Local, 500), &mut out);
+    machine.tick(Timestamp::from_secs(1_300), &mut Vec::new());
+    machine.ban_all((5..=9).map(|number| ban(number, Origin::Local, 500)).collect(), &mut out);
+    assert_eq!(says_full(&out), 2);
+}
+
+fn sshd_machine() -> Machine {
+    let names = Names::new(["alice".to_owned()].into(), HashSet::new(), false);
+    let jail = Jail { name: JailName::new("sshd").unwrap(), policy: Policy::default(), lines: None };
+    Machine::new(Judge::new(vec![jail], names, PrefixSet::default(), 1_000), Vec::new(), ScopeRule::All)
+}
+
+/// Somebody logs in or fails, once from each address.
+fn seen(machine: &mut Machine, addr: &str, user: &str, outcome: Outcome, secs: i64) -> Vec<Effect> {
+    let (time, mut out) = (Timestamp::from_secs(secs), Vec::new());
+    let event = Event {
+        stamp: Some(time),
+        addr: addr.parse().unwrap(),
+        user: Some(user.into()),
+        outcome,
+        connection: None,
+        forwarded: Vec::new(),
+    };
+    machine.event(0, &event, Phase::Live, time, &mut out);
+    out
+}
+
+fn alarms(effects: &[Effect]) -> Vec<&Alarm> {
+    let told = effects.iter().filter_map(|effect| match effect {
+        Effect::Say(Notice::Alarm(alarm)) => Some(alarm),
+        _ => None,
+    });
+    told.collect()
+}
+
+const fn fails(class: Class) -> Outcome {
+    Outcome::Failure { class, kind: 0, attempts: 1 }
+}
+
+#[test]
+fn what_was_on_is_on_after_a_restart_and_not_told_again() {
+    let mut before = sshd_machine();
+    let mut out = seen(&mut before, "192.0.2.7", "alice", Outcome::Success, 0);
+    for number in 0..60 {
+        let time = 100 + i64::from(number) * 60;
+        let (sven, alice) = (format!("198.51.100.{number}"), format!("203.0.113.{number}"));
+        out.extend(seen(&mut before, &sven, "sven", fails(Class::UnknownUser), time));
+        out.extend(seen(&mut before, &alice, "alice", fails(Class::KnownUser), time));
+    }
+    assert_eq!(alarms(&out).len(), 2, "an attack on alice and a campaign: {:?}", alarms(&out));
+    let attempts: Vec<Attempt> = out
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Record(Record::Attempt(attempt)) => Some(attempt),
+            _ => None,
+        })
+        .collect();
+    let mut after = sshd_machine();
+    after.restore(before.ledger.iter().cloned().collect(), &attempts, &[], attempts[120].time);
+    let jail = JailName::new("sshd").unwrap();
+    let attack = after.judge.alarms.stealth.on(&jail);
+    assert_eq!(attack, before.judge.alarms.stealth.on(&jail));
+    assert_eq!(attack.map(|attack| attack.places), Some(60));
+    // The next of both is told by neither; of the campaign it is banned at its first try.
+    for machine in [&mut before, &mut after] {
+        let alice = seen(machine, "203.0.113.99", "alice", fails(Class::KnownUser), 4_000);
+        let sven = seen(machine, "198.51.100.99", "sven", fails(Class::UnknownUser), 4_001);
+        assert_eq!((alarms(&alice), alarms(&sven)), (vec![], vec![]));
+        assert!(machine.ledger.is_banned("198.51.100.99".parse().unwrap(), &jail));
+        // A stranger who gets in meanwhile is.
+        let got_in = seen(machine, "198.51.100.150", "alice", Outcome::Success, 4_002);
+        assert!(matches!(alarms(&got_in)[..], [Alarm::Stealth(stealth::Change::GotIn { .. })]), "{got_in:?}");
+    }
 }

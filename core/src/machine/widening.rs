@@ -5,65 +5,21 @@
 //! changes for a network it is looked at again, at once after a ban and otherwise in [`Machine::tick`]. It lasts while
 //! one of its offenders is banned and as many as it takes are evidence, so it ends in time without a daemon too.
 
+mod judged;
+
 use std::collections::BTreeSet;
 
 use crate::event::{JailName, Origin};
-use crate::jail::proxies::Known;
 use crate::jail::replay::{PastBan, Turn};
-use crate::jail::widen::neighbours::{Neighbours, Offence};
-use crate::jail::widen::{self, Cover, Net};
+use crate::jail::widen;
+use crate::jail::widen::neighbours::Offence;
 use crate::ledger::{Ban, Ended};
-use crate::net::{Prefix, PrefixSet};
+use crate::net::Prefix;
 use crate::time::{End, Timestamp};
 
 use super::{Effect, Machine, Notice, Record};
 
-/// So many offenders are named in the reason of a ban.
-const NAMED: usize = 4;
-
-/// Why no network is banned over somebody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spared {
-    /// Somebody logged in from there lately.
-    LoggedIn,
-    /// This host itself talks to it.
-    TalksTo,
-    /// Presumed to be a proxy.
-    Proxy,
-    /// Somebody lifted a ban there lately.
-    Pardoned,
-}
-
-impl Spared {
-    /// In words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Spared::LoggedIn => "somebody logged in from there within 30 days",
-            Spared::TalksTo => "this host itself talks to it",
-            Spared::Proxy => "presumed to be a proxy",
-            Spared::Pardoned => "a ban there was lifted by hand within 7 days",
-        }
-    }
-}
-
-/// What a jail makes of the neighbourhood of a prefix.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Widening {
-    /// The jail.
-    pub jail: JailName,
-    /// The network that was looked at: whatever is banned around the prefix lies inside.
-    pub region: Prefix,
-    /// Who in it offended lately, sorted.
-    pub offenders: Vec<Prefix>,
-    /// Whom no network may hold.
-    pub spared: Vec<(Prefix, Spared)>,
-    /// The networks that cost least, and what one ban fewer was worth.
-    pub cover: Cover,
-    /// Innocents in all widened bans of the jail.
-    pub used: u64,
-    /// How many that may be.
-    pub budget: u64,
-}
+pub use judged::{Spared, Widening};
 
 impl Machine {
     /// Sets which jails ban networks of neighbours, each with its budget of innocents; 0 is none. Jails that count lines
@@ -148,11 +104,10 @@ impl Machine {
         }
     }
 
-    /// Somebody is to be spared from now on: networks that hold `prefix` are looked at again.
+    /// Somebody is to be spared from now on: networks that share an address with `prefix` are looked at again.
     pub(super) fn spare_from_nets(&mut self, prefix: Prefix) {
         for (jail, neighbours) in &self.neighbours {
-            let around = neighbours.nets(prefix).filter(|net| net.contains(prefix));
-            self.stale.extend(around.map(|net| (jail.clone(), net)));
+            self.stale.extend(neighbours.nets(prefix).map(|net| (jail.clone(), net)));
         }
     }
 
@@ -203,6 +158,16 @@ impl Machine {
         }
     }
 
+    /// Jails whose budget for networks of IPv4 (true) or IPv6 did not hold all that would have been worth it, when that
+    /// was last, and the budget; what is a day ago is left out.
+    pub fn short_of_budget(&self, now: Timestamp) -> Vec<(&JailName, bool, Timestamp, u64)> {
+        let of_jail = self.neighbours.iter().flat_map(|(jail, neighbours)| {
+            let both = [true, false].into_iter().zip(neighbours.short(now));
+            both.filter_map(move |(ipv4, last)| Some((jail, ipv4, last?, neighbours.budget())))
+        });
+        of_jail.collect()
+    }
+
     /// Somebody was banned: bans the network that this makes worth it, if any.
     pub(super) fn widen(&mut self, jail: &JailName, subject: Prefix, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(neighbours) = self.neighbours.get_mut(jail) else { return };
@@ -211,9 +176,31 @@ impl Machine {
         self.widen_in(jail, region, now, out);
     }
 
-    /// Brings the widened bans in a region to what is known now. No widened ban may hold more than the region.
+    /// Brings the widened bans in a region to what is known now, and those that give way to them. No widened ban may
+    /// hold more than the region.
     fn widen_in(&mut self, jail: &JailName, region: Option<Prefix>, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(found) = region.and_then(|region| self.judge_in(jail, region, now)) else { return };
+        let short = found.is_short && found.budget > 0;
+        if short && self.neighbours.get_mut(jail).is_some_and(|known| known.ran_short(found.region, now)) {
+            let ipv4 = found.region.is_ipv4();
+            out.push(Effect::Say(Notice::NoRoomToWiden { jail: jail.clone(), ipv4, budget: found.budget }));
+        }
+        for displaced in self.bring_about(jail, &found, now, out) {
+            // What of it is worth least may have room left, but takes nobody's place in turn.
+            if let Some(found) = self.judge_without_displacing(jail, displaced, now) {
+                self.bring_about(jail, &found, now, out);
+            }
+        }
+    }
+
+    /// Makes the widened bans of a region what was found. Returns those elsewhere that gave way.
+    fn bring_about(
+        &mut self,
+        jail: &JailName,
+        found: &Widening,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) -> Vec<Prefix> {
         let standing: Vec<Prefix> =
             self.neighbours.get(jail).map_or_else(Vec::new, |known| known.nets(found.region).collect());
         let mut wanted: Vec<Ban> =
@@ -229,6 +216,8 @@ impl Machine {
             gone.retain(|net| !held_back.prefix.contains(*net));
             wanted.retain(|ban| ban.prefix != held_back.prefix);
         }
+        let displaced = self.give_way(jail, found, (&wanted, &gone));
+        gone.extend(&displaced);
         let mut dirty = BTreeSet::new();
         for ban in gone.iter().flat_map(|net| self.ledger.unban(*net, Some(jail))).collect::<Vec<_>>() {
             dirty.insert(ban.prefix);
@@ -238,6 +227,9 @@ impl Machine {
         }
         for ban in wanted {
             let net = ban.prefix;
+            if self.until_of(net, jail).is_none() && !self.admits(&ban, out) {
+                continue;
+            }
             if let Some(ban) = self.ledger.ban(ban) {
                 dirty.insert(net);
                 self.count_net(&ban);
@@ -249,6 +241,34 @@ impl Machine {
             }
         }
         self.project(&dirty, out);
+        displaced
+    }
+
+    /// The networks elsewhere that give way so that what is wanted of the region fits: the weakest, and no more of them
+    /// than it takes.
+    fn give_way(
+        &self,
+        jail: &JailName,
+        found: &Widening,
+        (wanted, gone): (&[Ban], &[Prefix]),
+    ) -> Vec<Prefix> {
+        let Some(neighbours) = self.neighbours.get(jail).filter(|_| !found.displaced.is_empty()) else {
+            return Vec::new();
+        };
+        let is_wanted = |prefix: Prefix| wanted.iter().any(|ban| ban.prefix == prefix);
+        let new = found.cover.nets.iter().filter(|net| is_wanted(net.prefix)).map(|net| net.innocents);
+        let kept = neighbours.nets_inside(found.region);
+        let kept = kept.filter(|net| !gone.contains(&net.prefix) && !is_wanted(net.prefix));
+        let outside = neighbours.used_outside(found.region);
+        let mut all = outside + new.sum::<u64>() + kept.map(|net| net.innocents).sum::<u64>();
+        let mut displaced = Vec::new();
+        for net in &found.displaced {
+            if all > found.budget {
+                all -= net.innocents;
+                displaced.push(net.prefix);
+            }
+        }
+        displaced
     }
 
     /// A widened ban counts like every ban of its jail, as it will after a restart.
@@ -260,87 +280,6 @@ impl Machine {
     fn until_of(&self, net: Prefix, jail: &JailName) -> Option<End> {
         self.ledger.of(net).iter().find(|ban| ban.jail == *jail).map(|ban| ban.until)
     }
-
-    /// The ban of a network; nothing if none of its offenders is banned now, or if somebody else's ban does the same.
-    fn net_ban(&self, jail: &JailName, net: &Net, now: Timestamp) -> Option<Ban> {
-        let neighbours = self.neighbours.get(jail)?;
-        let offences: Vec<(Prefix, Offence)> = neighbours.offenders(net.prefix, now).collect();
-        let banned_until = offences.iter().map(|(_, offence)| offence.until).max()?;
-        let mut holds: Vec<End> = offences.iter().map(|(_, offence)| offence.holds_until()).collect();
-        holds.sort_unstable_by(|one, other| other.cmp(one));
-        let levels = widen::levels(net.prefix.is_ipv4());
-        let least = levels.iter().find(|level| level.len == net.prefix.prefix_len())?.least;
-        let until = banned_until.min(*holds.get(least.checked_sub(1)?)?);
-        let scope = self.scope_of(net.prefix, jail);
-        let by_others = |ban: &&Ban| ban.origin != Origin::Local && ban.scope == scope && ban.until >= until;
-        let has_own_key =
-            self.ledger.of(net.prefix).iter().any(|ban| ban.jail == *jail && ban.origin != Origin::Local);
-        if until.is_over(now) || has_own_key || self.ledger.covering(net.prefix).iter().any(by_others) {
-            return None;
-        }
-        let led = offences.iter().flat_map(|(offender, _)| self.ledger.of(*offender));
-        let failures = led.filter(|ban| ban.jail == *jail).map(|ban| ban.failures).sum();
-        Some(Ban {
-            prefix: net.prefix,
-            jail: jail.clone(),
-            since: now,
-            until,
-            failures,
-            reason: reason(net, &offences),
-            origin: Origin::Local,
-            scope,
-            forced: false,
-        })
-    }
-
-    /// What each jail that widens makes of the neighbourhood of `prefix`: jails without an offender there are left out.
-    pub fn widening(&self, prefix: Prefix, now: Timestamp) -> Vec<Widening> {
-        let found = self.neighbours.keys().filter_map(|jail| {
-            // Where nothing is widened, the usual widest network shows how many neighbours there are.
-            let usual = prefix.widened(if prefix.is_ipv4() { 24 } else { 56 });
-            let neighbours = self.neighbours.get(jail)?;
-            let held = neighbours.nets(prefix).next();
-            let region = wider(wider(neighbours.region(prefix, now), held), Some(usual));
-            self.judge_in(jail, region?, now)
-        });
-        found.filter(|found| !found.offenders.is_empty()).collect()
-    }
-
-    /// The cover of a region, and all that it follows from.
-    fn judge_in(&self, jail: &JailName, region: Prefix, now: Timestamp) -> Option<Widening> {
-        let neighbours = self.neighbours.get(jail)?;
-        let offenders: Vec<Prefix> =
-            neighbours.offenders(region, now).map(|(offender, _)| offender).collect();
-        let spared = self.spared(neighbours, region, now);
-        let blocked = PrefixSet::new(spared.iter().map(|(prefix, _)| *prefix));
-        let outside = neighbours.used_outside(region);
-        let cover = widen::cover(&offenders, &blocked, neighbours.budget().saturating_sub(outside));
-        let used = neighbours.used();
-        Some(Widening {
-            jail: jail.clone(),
-            region,
-            offenders,
-            spared,
-            cover,
-            used,
-            budget: neighbours.budget(),
-        })
-    }
-
-    /// Whom no network inside `region` may hold. Who is never banned is taken out of it by the projection instead.
-    fn spared(&self, neighbours: &Neighbours, region: Prefix, now: Timestamp) -> Vec<(Prefix, Spared)> {
-        let judge = &self.judge;
-        let hosts = |spared| move |addr| (Prefix::host(addr), spared);
-        let mut all: Vec<(Prefix, Spared)> =
-            judge.trust.known_inside(region, now).map(hosts(Spared::LoggedIn)).collect();
-        let talks = self.talks_to.range(region.addr()..=region.last_addr()).copied();
-        all.extend(talks.map(hosts(Spared::TalksTo)));
-        let known = Known { never: &judge.never, trust: &judge.trust };
-        let presumed = judge.proxies.presumed(now, known).into_iter();
-        all.extend(presumed.filter(|addr| region.contains_addr(*addr)).map(hosts(Spared::Proxy)));
-        all.extend(neighbours.pardoned(region, now).map(|prefix| (prefix, Spared::Pardoned)));
-        all
-    }
 }
 
 /// The wider of two networks that share an address.
@@ -351,17 +290,6 @@ fn wider(one: Option<Prefix>, other: Option<Prefix>) -> Option<Prefix> {
 /// True for what a widened ban can be of.
 fn is_net(prefix: Prefix) -> bool {
     widen::levels(prefix.is_ipv4()).iter().any(|level| level.len == prefix.prefix_len())
-}
-
-/// `2 neighbours offended (192.0.2.13, 192.0.2.14); 6 innocent addresses`
-fn reason(net: &Net, offences: &[(Prefix, Offence)]) -> String {
-    let named: Vec<String> = offences.iter().take(NAMED).map(|(offender, _)| offender.short()).collect();
-    let more = match offences.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let what = if net.prefix.is_ipv4() { "innocent addresses" } else { "innocent networks" };
-    format!("{} neighbours offended ({}{more}); {} {what}", net.offenders, named.join(", "), net.innocents)
 }
 
 #[cfg(test)]

@@ -163,6 +163,11 @@ impl<'l> Rehearsal<'l> {
         }
     }
 
+    /// The machine as it stands.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
     /// Judges one record.
     pub fn see(&mut self, seen: &Seen) -> Step {
         self.pass_time(seen.time);

@@ -16,8 +16,9 @@ fn config(toml: &str) -> Config {
     read.map_err(|problems| format!("{problems:?}\n{toml}")).unwrap()
 }
 
-/// Stock jails that no configuration of ours can say, and why: none.
-const LEFT_OUT: [(&str, &str); 0] = [];
+/// Stock jails that no configuration of ours can say, and why.
+const LEFT_OUT: [(&str, &str); 1] =
+    [("recidive", "the last step of the ladder of all other jails does the same")];
 
 /// On how many samples a jail of ours decides otherwise, and why.
 const DIFFERENCES: [(&str, usize, &str); 4] = [

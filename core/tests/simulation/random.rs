@@ -1,6 +1,6 @@
 //! Chance from a seed, the same everywhere.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Sebastiano Vigna's splitmix64.
 pub struct Random(u64);
@@ -44,5 +44,34 @@ impl Random {
     pub fn address(&mut self, first: u8) -> IpAddr {
         let [_, b, c, d] = (self.next() as u32).to_be_bytes();
         IpAddr::V4(Ipv4Addr::new(first, b, c, d.clamp(1, 254)))
+    }
+
+    /// The same, but an IPv6 address below `2a00+first::/16` in one of five cases.
+    pub fn either(&mut self, first: u8) -> IpAddr {
+        if !self.chance(200) {
+            return self.address(first);
+        }
+        let network = self.next() as u128 & 0xffff_ffff_ffff;
+        let bits = u128::from(0x2a00 + u16::from(first)) << 112 | network << 64;
+        self.host_of(IpAddr::V6(Ipv6Addr::from_bits(bits)))
+    }
+
+    /// What a machine there has tomorrow: another address of its IPv6 /64, or the same IPv4 address.
+    pub fn host_of(&mut self, addr: IpAddr) -> IpAddr {
+        match addr {
+            IpAddr::V4(_) => addr,
+            IpAddr::V6(addr) => {
+                IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() >> 64 << 64 | u128::from(self.next())))
+            }
+        }
+    }
+
+    /// A name that hardly anybody else makes up.
+    pub fn name(&mut self) -> String {
+        const PARTS: [&str; 20] = [
+            "ba", "du", "fen", "gor", "hil", "jo", "kam", "lei", "mus", "nar", "ol", "pri", "qua", "ri",
+            "sto", "tev", "ul", "wen", "xi", "zor",
+        ];
+        (0..4).map(|_| self.pick(&PARTS)).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Thirty days of attacks of four shapes, labelled.
+//! Thirty days of attacks of many shapes, labelled.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use pillory_core::rehearse::Seen;
 use pillory_core::time::Timestamp;
 
 use crate::random::Random;
-use crate::users::{ACCOUNTS, people};
+use crate::users::{ACCOUNTS, forgetful, people};
 
 pub const HOUR: i64 = 3_600;
 pub const DAY: i64 = 24 * HOUR;
@@ -32,21 +32,30 @@ pub enum Scene {
     Botnet,
     /// One password for every account, from many addresses.
     Spray,
+    /// Small groups with a list of names each, a try a day or so.
+    Lists,
+    /// Addresses rented from one provider, each with names of its own, a try a day or so.
+    Rented,
+    /// What finds any host: unrelated sources that come once, with names that all of them try.
+    Background,
 }
 
 impl Scene {
-    pub const ALL: [(Scene, &'static str); 6] = [
+    pub const ALL: [(Scene, &'static str); 9] = [
         (Scene::Users, "users"),
         (Scene::Single, "single sources"),
         (Scene::Slow, "slow sources"),
         (Scene::Neighbours, "neighbours"),
         (Scene::Botnet, "botnet"),
         (Scene::Spray, "spray"),
+        (Scene::Lists, "shared lists"),
+        (Scene::Rented, "rented"),
+        (Scene::Background, "background"),
     ];
 }
 
 /// What guessing programs try, the frequent ones first; about a third of all tries are for root.
-const GUESSED: [&str; 30] = [
+pub const GUESSED: [&str; 30] = [
     "admin",
     "test",
     "user",
@@ -90,7 +99,12 @@ pub struct Scenes {
 impl Scenes {
     /// Everything, in order of time.
     pub fn of_seed(seed: u64) -> Scenes {
-        Scenes::with(seed, &[people, single, slow, neighbours, botnet, spray])
+        Scenes::with(seed, &[people, single, slow, neighbours, botnet, spray, lists, rented, background])
+    }
+
+    /// People and what finds any host, but no campaign.
+    pub fn quiet(seed: u64) -> Scenes {
+        Scenes::with(seed, &[forgetful, background])
     }
 
     /// Only the people of a seed.
@@ -98,9 +112,9 @@ impl Scenes {
         Scenes::with(seed, &[people])
     }
 
-    /// A small part of everything.
-    pub fn few(seed: u64) -> Scenes {
-        Scenes::with(seed, &[people, slow, spray])
+    /// All kinds of attacks that several sources share, and the people.
+    pub fn shared(seed: u64) -> Scenes {
+        Scenes::with(seed, &[people, neighbours, botnet, spray, lists, rented])
     }
 
     fn with(seed: u64, parts: &[fn(&mut Scenes, &mut Random)]) -> Scenes {
@@ -157,7 +171,7 @@ impl Scenes {
 /// Thirty addresses: a try every five seconds for half an hour, and the same again on some of the next days.
 fn single(scenes: &mut Scenes, random: &mut Random) {
     for _ in 0..30 {
-        let (addr, mut start) = (random.address(91), random.between(0, 25 * DAY));
+        let (addr, mut start) = (random.either(91), random.between(0, 25 * DAY));
         for _ in 0..random.between(1, 6) {
             let mut at = start;
             while at < start + HOUR / 2 {
@@ -172,7 +186,7 @@ fn single(scenes: &mut Scenes, random: &mut Random) {
 /// Sixty addresses, a try every 25 to 60 minutes, for some days.
 fn slow(scenes: &mut Scenes, random: &mut Random) {
     for _ in 0..60 {
-        let addr = random.address(92);
+        let addr = random.either(92);
         let mut at = random.between(0, 26 * DAY);
         let end = at + random.between(DAY, 6 * DAY);
         while at < end {
@@ -212,7 +226,7 @@ fn neighbours(scenes: &mut Scenes, random: &mut Random) {
 /// Each of 5,000 addresses belongs to it for five days and tries once in four to eight hours.
 fn botnet(scenes: &mut Scenes, random: &mut Random) {
     for number in 0..5_000 {
-        let addr = random.address(101 + (number % 8) as u8);
+        let addr = random.either(101 + (number % 8) as u8);
         let mut at = random.between(-4 * DAY, 29 * DAY).max(0) + random.between(0, 4 * HOUR);
         let end = at + 5 * DAY;
         while at < end {
@@ -225,12 +239,51 @@ fn botnet(scenes: &mut Scenes, random: &mut Random) {
 /// In the third week, for three days: 600 addresses, and each tries an account every six hours or so.
 fn spray(scenes: &mut Scenes, random: &mut Random) {
     for _ in 0..600 {
-        let addr = random.address(120);
+        let addr = random.either(120);
         let mut at = 15 * DAY + random.between(0, 6 * HOUR);
         while at < 18 * DAY {
             let (user, connection) = (random.pick(&ACCOUNTS), scenes.connection());
             scenes.failed(Scene::Spray, at, addr, user, connection);
             at += random.wait(6 * HOUR);
+        }
+    }
+}
+
+/// Forty groups of eight addresses; each address of a group goes through its list in the same order, a try in 26 to 40
+/// hours.
+fn lists(scenes: &mut Scenes, random: &mut Random) {
+    for _ in 0..40 {
+        let list: Vec<String> = (0..40).map(|_| random.name()).collect();
+        for _ in 0..8 {
+            let (addr, mut at) = (random.either(111), random.between(0, DAY));
+            for user in &list {
+                let connection = scenes.connection();
+                scenes.failed(Scene::Lists, at, addr, user, connection);
+                at += random.between(26 * HOUR, 40 * HOUR);
+            }
+        }
+    }
+}
+
+/// Three hundred addresses in as many networks of one provider; each try, in 26 to 40 hours, is for another name.
+fn rented(scenes: &mut Scenes, random: &mut Random) {
+    for _ in 0..300 {
+        let (addr, mut at) = (random.address(110), random.between(0, 2 * DAY));
+        while at < DAYS * DAY {
+            let (user, connection) = (random.name(), scenes.connection());
+            scenes.failed(Scene::Rented, at, addr, &user, connection);
+            at += random.between(26 * HOUR, 40 * HOUR);
+        }
+    }
+}
+
+/// Twenty-two sources a day (57 days of a honeypot, 2018), each with up to four tries within minutes.
+fn background(scenes: &mut Scenes, random: &mut Random) {
+    for _ in 0..22 * DAYS {
+        let (addr, mut at) = (random.either(95), random.between(0, DAYS * DAY));
+        for _ in 0..random.between(1, 5) {
+            scenes.guess(Scene::Background, random, at, addr);
+            at += random.wait(60);
         }
     }
 }

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use pillory_core::config::Config;
 use pillory_core::event::Event;
 use pillory_core::jail::secret::Secret;
-use pillory_core::jail::{trust, widen};
+use pillory_core::jail::{campaign, trust, widen};
 use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
 
@@ -83,12 +83,19 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
     let now = clock::now();
     let longest =
         config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
-    let since = Since { failures: now - longest, logins: now - trust::MEMORY, bans: now - widen::EVIDENCE };
+    let since = Since {
+        failures: now - longest,
+        strangers: now - campaign::MEMORY,
+        logins: now - trust::MEMORY,
+        bans: now - widen::EVIDENCE,
+    };
     let restored = store.restore(since).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
     for (prefix, jail, when) in &restored.past_bans {
         machine.judge.past.began(*prefix, jail, *when);
         machine.banned_before(jail);
     }
+    // Whose names are decoys is asked while the attempts are shown again.
+    machine.judge.secret = secret(restored.meta.get(META_SECRET));
     machine.restore(restored.bans, &restored.attempts, &restored.turns, restored.last_write);
     if restored.last_write > now {
         warn!(last_write = %restored.last_write, "the clock is behind the store's last write; time stands still until it has caught up");
@@ -104,7 +111,6 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
             }
         }
     }
-    machine.judge.secret = secret(restored.meta.get(META_SECRET));
     let off = match restored.meta.get(META_OFF).map(String::as_str) {
         None | Some("") => None,
         Some("on_command") => Some(None),

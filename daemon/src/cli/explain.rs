@@ -44,6 +44,7 @@ fn story(prefix: Prefix, value: &Value) -> String {
         earlier(value),
         seen(value),
         counted_as(prefix, value),
+        network(value),
         known_place(value),
         never_banned(value),
     ];
@@ -109,8 +110,16 @@ fn not_enforced(value: &Value) -> String {
 fn earlier(value: &Value) -> String {
     match value["earlier_bans"].as_u64() {
         None | Some(0) => String::new(),
-        Some(1) => "Jails have banned it once so far.".to_owned(),
-        Some(times) => format!("Jails have banned it {times} times so far."),
+        Some(times) => {
+            let often = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+            let forgiven = match value["standing_bans"].as_u64() {
+                Some(standing) if standing < times => {
+                    format!(", and {standing} of these are not forgiven yet")
+                }
+                _ => String::new(),
+            };
+            format!("Jails have banned it {often} so far{forgiven}.")
+        }
     }
 }
 
@@ -141,6 +150,18 @@ fn counted_as(prefix: Prefix, value: &Value) -> String {
     match value["counted_as"].as_str().and_then(|text| text.parse::<Prefix>().ok()) {
         Some(subject) if subject != prefix => format!("It is counted, and banned, as {subject}."),
         _ => String::new(),
+    }
+}
+
+/// Whose network it is in, if there is a database that says it.
+fn network(value: &Value) -> String {
+    let network = &value["network"];
+    match (network["asn"].as_u64(), network["operator"].as_str()) {
+        (None, _) => String::new(),
+        (Some(number), None) => format!("Its network belongs to AS{number}."),
+        (Some(number), Some(operator)) => {
+            format!("Its network belongs to AS{number}, {}.", word(&operator.into()))
+        }
     }
 }
 
@@ -357,6 +378,18 @@ mod tests {
             .filter_map(|line| line.split_whitespace().rev().nth(1))
             .collect();
         assert_eq!(sums, ["1", "3", "5"], "{text}");
+    }
+
+    #[test]
+    fn of_earlier_bans_those_that_are_forgiven_are_told_apart() {
+        let mut value = told();
+        for (standing, told) in
+            [(2, "banned it 2 times so far."), (1, "so far, and 1 of these are not forgiven yet.")]
+        {
+            value["standing_bans"] = json!(standing);
+            let text = story_of(&value).replace('\n', " ");
+            assert!(text.contains(told), "{text}");
+        }
     }
 
     #[test]

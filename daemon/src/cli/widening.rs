@@ -53,14 +53,33 @@ fn of_jail(text: &mut String, found: &Value) {
             "    no network: they are too few or too far apart for the innocents it would hit"
         );
     }
-    let _ = writeln!(
-        text,
-        "    {} of the {} innocents are hit that all networks of the jail may hit",
-        number(&found["budget_used"]),
-        number(&found["budget"])
-    );
+    budget(text, found);
     for spared in list(&found["spared"]).iter().take(SHOWN) {
         let _ = writeln!(text, "    not over {}: {}", word(&spared["prefix"]), word(&spared["why"]));
+    }
+}
+
+/// What of the budget is used, by networks of the same family.
+fn budget(text: &mut String, found: &Value) {
+    let number = |key: &str| found[key].as_u64().unwrap_or(0);
+    let (family, of_what) = match found["looked_at"].as_str().is_some_and(|net| net.contains(':')) {
+        true => ("IPv6", " (/64s, and an untouched /56 counts as one)"),
+        false => ("IPv4", ""),
+    };
+    let _ = writeln!(
+        text,
+        "    {} of the {} innocents{of_what} are hit that all {family} networks of the jail may hit",
+        number("budget_used"),
+        number("budget"),
+    );
+    if found["budget_is_short"] == true {
+        let gone: Vec<String> = list(&found["gives_way"]).iter().take(SHOWN).map(word).collect();
+        let gone =
+            if gone.is_empty() { String::new() } else { format!("; {} would give way", gone.join(", ")) };
+        let _ = writeln!(
+            text,
+            "    that is too few: networks with the fewest innocents for each ban saved go first{gone}"
+        );
     }
 }
 

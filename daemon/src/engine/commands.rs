@@ -75,13 +75,13 @@ impl Engine {
         let Some(jail) = options.jail.clone().or_else(|| JailName::new(default_jail).ok()) else {
             return Reply::say(2, "no jail");
         };
-        let Sorted { bans, listed, refused } = sort_orders(
+        let Sorted { bans, listed, mut refused } = sort_orders(
             orders,
             options,
             &Spare { machine: Some(&self.machine), never: &self.machine.judge.never, now },
             (&jail, origin),
         );
-        let prefixes: Vec<String> = bans.iter().map(|ban| ban.prefix.to_string()).collect();
+        let mut prefixes: Vec<Prefix> = bans.iter().map(|ban| ban.prefix).collect();
         let (asked, history_only) = (bans.len(), listed.len());
         // Whoever insists on banning who is never banned hears what that does.
         let never = &self.machine.judge.never;
@@ -94,12 +94,29 @@ impl Engine {
         let mut changed = asked;
         if !options.dry_run {
             changed = self.machine.ban_all(bans, &mut self.effects);
+            refused.extend(self.without_room(&mut prefixes, &jail));
             self.effects.extend(listed.into_iter().map(|ban| Effect::Record(Record::Listed(ban))));
         }
         let exit = u8::from(!refused.is_empty() && !options.import);
-        let value = json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed, "kept": kept,
+        let unchanged = prefixes.len().saturating_sub(changed);
+        let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
+        let value = json!({"banned": prefixes, "changed": changed, "unchanged": unchanged, "kept": kept,
             "history_only": history_only, "refused": refused, "never_banned": insisted, "enforcing": self.enforces()});
         Reply { exit, message: String::new(), value }
+    }
+
+    /// Takes out of `prefixes` those for whose ban there was no room, and refuses them.
+    fn without_room(&self, prefixes: &mut Vec<Prefix>, jail: &JailName) -> Vec<serde_json::Value> {
+        let ledger = &self.machine.ledger;
+        let most = ledger.most();
+        let gone = prefixes.extract_if(.., |prefix| !ledger.has_room(*prefix, jail));
+        gone.map(|prefix| {
+            let why = format!(
+                "{most} bans are in force, and there is no room for more; lift some with `pillory unban`"
+            );
+            json!({"prefix": prefix.to_string(), "why": why})
+        })
+        .collect()
     }
 
     /// The refusal of a name that no jail has: its bans would belong to nobody.
@@ -235,6 +252,9 @@ pub(crate) fn sort_orders(
 fn insisted(never: &NeverBan, prefix: Prefix) -> Option<serde_json::Value> {
     let why = refusal(never, prefix, None)?;
     let mut does: Vec<&str> = never.reasons(prefix).iter().map(|(_, why)| why.when_banned()).collect();
+    if does.is_empty() {
+        does.push("this host's neighbours in it are shut out");
+    }
     does.sort_unstable();
     does.dedup();
     Some(json!({"prefix": prefix.to_string(), "why": why, "does": does.join("; ")}))
@@ -249,9 +269,16 @@ fn refusal(never: &NeverBan, prefix: Prefix, caller: Option<IpAddr>) -> Option<S
         return Some("you yourself come from there".to_owned());
     }
     let reasons = never.reasons(prefix);
-    reasons.first().map(|(entry, why)| match (*entry == prefix, entry.contains(prefix)) {
+    let held = reasons.first().map(|(entry, why)| match (*entry == prefix, entry.contains(prefix)) {
         (true, _) => format!("it is {}", why.words()),
         (_, true) => format!("it belongs to {}, {}", entry.short(), why.words()),
         _ => format!("it holds {}, {}", entry.short(), why.words()),
+    });
+    held.or_else(|| {
+        let network = never.own_network(prefix)?;
+        let relation = if network.contains(prefix) { "it is a part of" } else { "it holds" };
+        Some(format!(
+            "{relation} {network}, a network that this host is in, where only single addresses are banned"
+        ))
     })
 }

@@ -6,7 +6,7 @@ use tracing::{error, warn};
 
 use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::proxies::Standing;
-use pillory_core::jail::{campaign, outage, stealth};
+use pillory_core::jail::{outage, stealth};
 use pillory_core::ledger::Change;
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
@@ -185,15 +185,13 @@ impl Engine {
     /// A warning as long as an alarm lasts; of a stranger who got in until the next start.
     fn warn_of(&mut self, alarm: &Alarm) {
         let (key, is_on) = match alarm {
-            Alarm::Outage(outage::Change::Began(jail, _)) => (format!("outage {jail}"), true),
+            Alarm::Outage(outage::Change::Began(jail, ..)) => (format!("outage {jail}"), true),
             Alarm::Outage(outage::Change::Ended(jail)) => (format!("outage {jail}"), false),
-            Alarm::Stealth(stealth::Change::Began { jail, .. }) => (format!("stealth {jail}"), true),
             Alarm::Stealth(stealth::Change::GotIn { jail, user, .. }) => {
                 (format!("got in {jail} {user}"), true)
             }
-            Alarm::Stealth(stealth::Change::Ended(jail)) => (format!("stealth {jail}"), false),
-            Alarm::Campaign(campaign::Change::Began { jail, .. }) => (format!("campaign {jail}"), true),
-            Alarm::Campaign(campaign::Change::Ended(jail)) => (format!("campaign {jail}"), false),
+            // What is on is read off the judge when `status` asks.
+            Alarm::Stealth(_) | Alarm::Campaign(_) => return,
         };
         match is_on {
             true => drop(self.warnings.insert(key, logging::alarm_words(alarm))),

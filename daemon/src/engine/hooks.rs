@@ -224,7 +224,7 @@ impl Engine {
         let index = at.and_then(|at| u16::try_from(at).ok());
         let growth = index.and_then(|index| judge.line_rules(index)?.growth.as_ref());
         let bancount = match (growth, subject) {
-            (Some(growth), Subject::Net(prefix)) if growth.overalljails => judge.past.count(*prefix),
+            (Some(growth), Subject::Net(prefix)) if growth.overalljails => judge.past.all(*prefix),
             (Some(_), Subject::Net(prefix)) => judge.past.count_of(*prefix, jail),
             _ => 1,
         };

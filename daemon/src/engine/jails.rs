@@ -17,6 +17,7 @@ use pillory_core::net::Prefix;
 
 use crate::cli::fail2ban;
 use crate::discover::ActiveJail;
+use crate::geo;
 use crate::kernel::JailPorts;
 use crate::ports;
 use crate::sources::{Feed, FeedId, KINDS, Wanted};
@@ -26,14 +27,16 @@ use crate::sources::{Feed, FeedId, KINDS, Wanted};
 pub(crate) struct Facts {
     /// Who of the host itself is never banned: own addresses, gateways, name servers, open sessions.
     pub(crate) never: Vec<(Prefix, Why)>,
+    /// The networks that the host is in.
+    pub(crate) networks: Vec<Prefix>,
     /// Addresses that this host itself has connections to.
     pub(crate) talks_to: HashSet<IpAddr>,
     /// Accounts of this host; nothing if they did not change.
     pub(crate) accounts: Option<HashSet<String>>,
     /// Every name that is followed, with the addresses that it is known to have.
     pub(crate) named: Vec<(String, IpAddr)>,
-    /// What is wrong with those names, in words.
-    pub(crate) unresolved: Vec<String>,
+    /// What is wrong with those names, or left out of the rest, in words.
+    pub(crate) troubles: Vec<String>,
 }
 
 /// A jail with one of its readers.
@@ -115,7 +118,8 @@ pub(crate) fn build(
     readers.kinds = takers.map(|kind| kind.name).collect();
     let (ports, unknown) = ports::of_jails(active);
     readers.ports = ports;
-    readers.warnings = idle.iter().cloned().chain(unknown).collect();
+    let networks = config.geo_asn.as_deref().map(geo::open).transpose();
+    readers.warnings = idle.iter().cloned().chain(unknown).chain(networks.as_ref().err().cloned()).collect();
     for reason in &readers.warnings {
         warn!(%reason, "not as configured");
     }
@@ -124,6 +128,7 @@ pub(crate) fn build(
     let names = Names::new(accounts, good_users, config.goodusers_never_ban);
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
     judge.decoys = config.decoys;
+    judge.networks = networks.ok().flatten();
     judge.past.set_memory(config.retention);
     let mut machine = Machine::new(judge, extractors, config.scope);
     machine.set_widening(config.widen.clone());

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use pillory_core::config::OnStop;
 use pillory_core::event::JailName;
+use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::never::Why;
 use pillory_core::jail::widen::EVIDENCE;
-use pillory_core::jail::{Jail, Judge};
+use pillory_core::jail::{Jail, Judge, stealth};
 use pillory_core::ledger::Ban;
 use pillory_core::machine::{IdentityBan, Level, Machine, Widening};
 use pillory_core::net::Prefix;
@@ -106,6 +107,8 @@ fn widening(found: &Widening) -> Value {
         "innocents_a_ban_saved": found.cover.price,
         "budget": found.budget,
         "budget_used": found.used,
+        "budget_is_short": found.is_short,
+        "gives_way": texts(&mut found.displaced.iter().map(|net| net.prefix)),
         "spared": spared.map(|(prefix, why)| json!({"prefix": prefix.short(), "why": why.words()})).collect::<Vec<_>>(),
         "evidence_s": EVIDENCE.secs(),
     })
@@ -164,18 +167,27 @@ impl Engine {
                 "bans_total": counters.bans,
                 "identities": self.identities_of(&jail.name),
                 "widened": self.machine.widened(&jail.name),
-                "campaign": self.machine.judge.alarms.campaigns.on(&jail.name).map(|(since, members)| {
-                    json!({"since": stamp(since), "members": members})
+                "campaign": self.campaign_of(&jail.name),
+                "stealth": self.machine.judge.alarms.stealth.on(&jail.name).map(|attack| {
+                    let users: Vec<String> = attack.users.iter().map(|user| logging::escape(user)).collect();
+                    json!({"since": stamp(attack.since), "places": attack.places, "users": users})
                 }),
             })
         });
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
         warnings.extend(self.readers.warnings.iter().cloned());
         warnings.extend(self.hooks.troubles());
-        warnings.extend(self.facts.unresolved.iter().cloned());
+        warnings.extend(self.facts.troubles.iter().cloned());
         warnings.extend(self.stream_troubles());
         warnings.extend(self.withheld());
+        warnings.extend(self.stealth_warnings());
         warnings.extend(self.trial_warning());
+        let short = self.machine.short_of_budget(clock::now());
+        let short = short.iter().map(|(jail, ipv4, last, budget)| {
+            format!("{}; last at {last}", logging::no_room_words(jail, *ipv4, *budget))
+        });
+        warnings.extend(short);
+        warnings.extend(self.campaigns());
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
         }
@@ -197,7 +209,52 @@ impl Engine {
         })
     }
 
-    /// What was not banned and why, and what the fuse does.
+    /// The attacks on accounts in use, also those that were on before a restart.
+    fn stealth_warnings(&self) -> impl Iterator<Item = String> {
+        let stealth = &self.machine.judge.alarms.stealth;
+        let jails = self.machine.judge.jails().iter().map(|jail| &jail.name);
+        jails.filter_map(|jail| {
+            let change = stealth::Change::Began(jail.clone(), stealth.on(jail)?);
+            Some(logging::alarm_words(&Alarm::Stealth(change)))
+        })
+    }
+
+    /// Who works together against a jail, as `status --json` shows it; nothing if nobody does.
+    fn campaign_of(&self, jail: &JailName) -> Option<Value> {
+        let campaigns = &self.machine.judge.alarms.campaigns;
+        let (campaign, systems) = (campaigns.on(jail, clock::now()), campaigns.systems(jail));
+        let first = campaign
+            .iter()
+            .map(|campaign| campaign.since)
+            .chain(systems.iter().map(|system| system.since))
+            .min()?;
+        let networks = systems.iter().map(
+            |system| json!({"asn": system.number, "since": stamp(system.since), "networks": system.networks}),
+        );
+        let names = campaign.iter().flat_map(|campaign| &campaign.names).map(|name| name.as_str());
+        Some(json!({
+            "since": stamp(first),
+            "members": campaigns.members(jail),
+            "names": names.collect::<Vec<_>>(),
+            "systems": networks.collect::<Vec<_>>(),
+        }))
+    }
+
+    /// The same as warnings, with what is known now.
+    fn campaigns(&self) -> Vec<String> {
+        let judge = &self.machine.judge;
+        let campaigns = &judge.alarms.campaigns;
+        let mut said = Vec::new();
+        for jail in judge.jails() {
+            let on = campaigns.on(&jail.name, clock::now());
+            said.extend(on.map(|campaign| logging::campaign_words(&jail.name, &campaign)));
+            let systems = campaigns.systems(&jail.name);
+            said.extend(systems.iter().map(|system| logging::system_words(&jail.name, system)));
+        }
+        said
+    }
+
+    /// What was not banned and why, who is soon banned, and what the fuse does.
     fn withheld(&self) -> Vec<String> {
         let alerts = self.machine.alerts(clock::now()).map(|alert| {
             let times = if alert.times > 1 { format!(" {} times", alert.times) } else { String::new() };
@@ -210,10 +267,14 @@ impl Engine {
                 logging::spared_words(alert)
             )
         });
+        let soon = self.machine.soon_banned(clock::now());
+        let soon = soon.map(|soon| format!("jail {}: {}", soon.jail, logging::soon_words(soon)));
+        let ledger = &self.machine.ledger;
+        let full = (ledger.len() >= ledger.most()).then(|| logging::full_words(ledger.most()));
         let fuse = self.machine.fuse();
         let blown = (fuse.level() > Level::Closed)
             .then(|| format!("{}; {} withheld so far", logging::fuse_words(fuse.level()), fuse.withheld()));
-        alerts.chain(blown).collect()
+        alerts.chain(soon).chain(blown).chain(full).collect()
     }
 
     /// Whom the jail's commands have banned who is no address.
@@ -258,6 +319,10 @@ impl Engine {
             .iter()
             .map(|(entry, why)| json!({"prefix": entry.to_string(), "why": why.words()}))
             .collect();
+        let network = judge.asn(prefix.addr()).map(|number| {
+            let operator = judge.networks.as_ref().and_then(|networks| networks.operator(prefix.addr()));
+            json!({"asn": number, "operator": operator})
+        });
         let login: Option<(Timestamp, Option<&str>)> = judge.trust.last_login(prefix.addr());
         let value = json!({
             "prefix": prefix.to_string(),
@@ -268,7 +333,9 @@ impl Engine {
             "points": points.collect::<Vec<_>>(),
             "never_banned": never,
             "widening": self.machine.widening(prefix, now).iter().map(widening).collect::<Vec<_>>(),
-            "earlier_bans": judge.past.count(subject),
+            "earlier_bans": judge.past.all(subject),
+            "standing_bans": judge.past.standing(subject, now),
+            "network": network,
             "findtime_s": by_jail(judge, |jail| json!(jail.policy.findtime.secs())),
             "maxretry": by_jail(judge, |jail| json!(f64::from(jail.policy.maxretry.0) / 100.0)),
             "last_good_login": login.map(|(at, user)| json!({"time": stamp(at), "user": user})),

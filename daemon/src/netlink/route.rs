@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use pillory_core::net::{Prefix, canonical};
+
 use super::NetlinkError;
 use super::decode::{Attribute, Message, addr, array, attributes};
 use super::socket::{Dump, Socket};
@@ -153,10 +155,22 @@ pub fn list_routes(
     Ok(())
 }
 
+/// An address of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OwnAddress {
+    /// The address.
+    pub addr: IpAddr,
+    /// Whoever is on the same link, by the address's length: of a point-to-point link the other end alone.
+    pub network: Prefix,
+}
+
 /// Lists this host's own addresses.
 /// # Errors
 /// [`NetlinkError`].
-pub fn list_addresses(socket: &mut Socket, each: &mut dyn FnMut(Listed<IpAddr>)) -> Result<(), NetlinkError> {
+pub fn list_addresses(
+    socket: &mut Socket,
+    each: &mut dyn FnMut(Listed<OwnAddress>),
+) -> Result<(), NetlinkError> {
     let fixed = [0; ADDR_FIXED_BYTES];
     list(socket, (GET_ADDR, NEW_ADDR), &fixed, &read_address, each)
 }
@@ -164,20 +178,24 @@ pub fn list_addresses(socket: &mut Socket, each: &mut dyn FnMut(Listed<IpAddr>))
 /// The own address that a message tells of.
 /// # Errors
 /// [`NetlinkError::Malformed`].
-pub fn read_address(message: &Message<'_>) -> Result<Option<IpAddr>, NetlinkError> {
+pub fn read_address(message: &Message<'_>) -> Result<Option<OwnAddress>, NetlinkError> {
     const PEER_OR_OWN: u16 = 1;
     const OWN: u16 = 2;
-    let mut own = None;
-    for found in message.split(ADDR_FIXED_BYTES)?.1 {
+    let (fixed, attributes) = message.split(ADDR_FIXED_BYTES)?;
+    let length = fixed.get(1).copied().unwrap_or_default();
+    let (mut own, mut peer) = (None, None);
+    for found in attributes {
         let found = found?;
         match found.kind {
             // On a point-to-point link the first is the other end's address, and then the second is there.
-            OWN => own = Some(found.addr()?),
-            PEER_OR_OWN if own.is_none() => own = Some(found.addr()?),
+            OWN => own = Some(canonical(found.addr()?)),
+            PEER_OR_OWN => peer = Some(canonical(found.addr()?)),
             _ => {}
         }
     }
-    Ok(own)
+    let Some(addr) = own.or(peer) else { return Ok(None) };
+    let network = Prefix::host(peer.unwrap_or(addr)).widened(length);
+    Ok(Some(OwnAddress { addr, network }))
 }
 
 /// An entry of a list, or the news that the list begins anew and what was handed out is void.

@@ -37,11 +37,20 @@ pub(crate) struct Restored {
 pub(crate) struct Since {
     /// Failures that windows may hold.
     pub(crate) failures: Timestamp,
-    /// Good logins.
+    /// Failures that take part in a campaign.
+    pub(crate) strangers: Timestamp,
+    /// Good logins, and failures at the accounts that logged in: they teach what is usual.
     pub(crate) logins: Timestamp,
     /// What became of bans, but for those that are still in force.
     pub(crate) bans: Timestamp,
 }
+
+/// What only the alarms still ask of failures that no window holds: who tried whom, once a day. Looked for among the
+/// newest rows only, so that a start takes no longer however much was tried; the plus signs keep SQLite at these rows.
+const OLDER: &str = "SELECT min(id) FROM attempts WHERE id > (SELECT max(id) - 100000 FROM attempts)
+    AND class IS NOT NULL AND +time <= ?1 AND (+time > ?2 OR (+time > ?3 AND user IN
+        (SELECT user FROM attempts WHERE class IS NULL AND time > ?3 AND user <> 'root')))
+    GROUP BY jail, addr, user, time / 86400000";
 
 /// Reads what a starting daemon takes over.
 /// # Errors
@@ -49,9 +58,11 @@ pub(crate) struct Since {
 pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restored> {
     let mut restored = Restored { bans: bans(db)?, ..Restored::default() };
     let mut jails = JailNames::default();
-    let young = "FROM attempts WHERE time > ?1 OR (class IS NULL AND time > ?2) ORDER BY time, id";
-    let times = [since.failures.millis(), since.logins.millis()];
-    restored.attempts = all(db, "*", young, &times, |row| attempt_of(row, &mut jails))?;
+    let young = format!(
+        "FROM attempts WHERE time > ?1 OR (class IS NULL AND time > ?3) OR id IN ({OLDER}) ORDER BY time, id"
+    );
+    let times = [since.failures, since.strangers, since.logins].map(Timestamp::millis);
+    restored.attempts = all(db, "*", &young, &times, |row| attempt_of(row, &mut jails))?;
     let began = "FROM history WHERE what = 'ban' AND origin = 'local' ORDER BY id";
     restored.past_bans = all(db, "prefix, jail, time", began, &[], |row| {
         let (prefix, jail) = (row.get::<_, String>(0)?.parse(), row.get::<_, String>(1)?);
@@ -73,7 +84,7 @@ pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restore
 /// What became of bans since `since`, and the bans that lasted longer.
 fn turns(db: &Connection, since: Timestamp) -> rusqlite::Result<Vec<PastBan>> {
     let mut jails = JailNames::default();
-    let from = "FROM history WHERE (what IN ('unban', 'expire', 'narrow') AND time > ?1)
+    let from = "FROM history WHERE (what IN ('unban', 'expire', 'narrow', 'displace') AND time > ?1)
         OR (what = 'ban' AND origin = 'local' AND (until IS NULL OR until > ?1)) ORDER BY time, id";
     all(db, "time, prefix, jail, what", from, &[since.millis()], |row| {
         let (prefix, jail, what): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
@@ -171,7 +182,8 @@ pub(crate) struct Wanted {
 pub(crate) struct HistoryRow {
     /// When.
     pub(crate) time: Timestamp,
-    /// `ban`, `unban` (by hand), `expire`, or `narrow` (a network of neighbours gave way to another one or to none).
+    /// `ban`, `unban` (by hand), `expire`, `narrow` (a network of neighbours gave way to another one or to none), or
+    /// `displace` (there was no room for it).
     pub(crate) what: String,
     /// Whom.
     pub(crate) prefix: Prefix,
@@ -312,7 +324,7 @@ pub(crate) fn began(
     let since: Option<i64> = rows.query_map([prefix.as_str(), jail], |row| row.get(0))?.next().transpose()?;
     let Some(since) = since else { return Ok(None) };
     let sql = "SELECT max(time) FROM history
-        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire', 'narrow') AND time <= ?3";
+        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire', 'narrow', 'displace') AND time <= ?3";
     let before: Option<i64> = db.query_row(sql, (prefix, jail, since), |row| row.get(0))?;
     Ok(Some((Timestamp::from_millis(since), before.map(Timestamp::from_millis))))
 }

@@ -65,8 +65,9 @@ fn what_was_written_is_restored() {
     .unwrap();
     drop(db);
     let db = open_read_only(&directory).unwrap();
+    let young = Timestamp::from_secs(6);
     let restored =
-        query::restore(&db, Since { failures: Timestamp::from_secs(6), ..Since::default() }).unwrap();
+        query::restore(&db, Since { failures: young, strangers: young, ..Since::default() }).unwrap();
     assert_eq!(restored.bans.len(), 2);
     assert!(restored.bans.contains(&limited));
     assert_eq!(restored.attempts, [attempt(20, "192.0.2.9")]);
@@ -84,6 +85,37 @@ fn what_was_written_is_restored() {
     );
     let last = query::attempts(&db, &Wanted { last: 1, ..Wanted::default() }).unwrap();
     assert_eq!(last[0].1, attempt(20, "192.0.2.9"));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn older_failures_are_restored_where_they_tell_of_accounts_in_use_or_campaigns() {
+    const DAY: i64 = 86_400;
+    let directory = directory("alarms");
+    std::fs::create_dir_all(&directory).unwrap();
+    let (mut db, _) = open(&directory).unwrap();
+    let by = |user: &str, day: i64, addr: &str, class| Attempt {
+        user: Some(user.into()),
+        class,
+        ..attempt(day * DAY, addr)
+    };
+    let failed = Some(Class::KnownUser);
+    let attempts = [
+        by("alice", 1, "192.0.2.7", None),
+        by("alice", 5, "198.51.100.1", failed),
+        by("alice", 5, "198.51.100.1", failed),
+        by("bob", 5, "198.51.100.2", failed),
+        by("alice", 6, "198.51.100.1", failed),
+        by("bob", 8, "198.51.100.3", failed),
+        by("bob", 9, "198.51.100.4", failed),
+    ];
+    let records = attempts.iter().cloned().map(Record::Attempt).collect();
+    commit(&mut db, &[Write { records, ..Write::default() }]).unwrap();
+    let day = |day: i64| Timestamp::from_secs(day * DAY - 1);
+    let since = Since { failures: day(9), strangers: day(8), logins: day(1), bans: day(1) };
+    let restored = query::restore(&db, since).unwrap().attempts;
+    // Bob never logged in; whoever tries twice on one day is one stranger.
+    assert_eq!(restored, [0, 1, 4, 5, 6].map(|at: usize| attempts[at].clone()));
     std::fs::remove_dir_all(directory).unwrap();
 }
 

@@ -238,6 +238,7 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
                 Ended::Expired => "expire",
                 Ended::Lifted => "unban",
                 Ended::Narrowed => "narrow",
+                Ended::Displaced => "displace",
             };
             keep_history(transaction, ban, what, *time)?;
         }

@@ -142,7 +142,10 @@ fn unusable(jail: &F2bJail, year: i16) -> Vec<Problem> {
         .flatten()
         .map(|error| said(filter_place(jail, &error), name, &error.to_string()))
         .collect();
-    if config.logpath.is_empty() && config.filter.logpath.is_empty() && config.filter.journalmatch.is_empty()
+    if jail.counts_bans_of.is_empty()
+        && config.logpath.is_empty()
+        && config.filter.logpath.is_empty()
+        && config.filter.journalmatch.is_empty()
     {
         let (key, cure) = match jail.backend.starts_with("systemd") {
             true => ("backend", "give it a journalmatch"),
@@ -204,9 +207,9 @@ fn doubtful(jail: &F2bJail, knows_port: &dyn Fn(&str) -> bool) -> Vec<Problem> {
     problems
 }
 
-/// What a jail that counts bans reads, if nobody writes it: bans stand in fail2ban's log file only.
+/// What a jail reads that looks for more than bans, if nobody writes it: bans stand in fail2ban's log file only.
 fn unwritten(jail: &F2bJail, log: Option<&str>) -> Option<Problem> {
-    if jail.filter.name != "recidive" {
+    if jail.filter.name != "recidive" || !jail.counts_bans_of.is_empty() {
         return None;
     }
     let reads_file = !jail.backend.starts_with("systemd");

@@ -54,6 +54,7 @@ pub(super) fn jail(jail: &F2bJail) -> JailConfig {
         resolves: matches!(jail.filter.usedns, UseDns::Yes | UseDns::Warn),
         runs_commands: jail.actions.iter().any(|action| action.native == NativeAction::Command),
         by_attempts: stands_in,
+        bans_of: jail.counts_bans_of.clone(),
     };
     let mut options = jail.filter.options();
     let commands: Vec<F2bAction> =
@@ -66,7 +67,10 @@ pub(super) fn jail(jail: &F2bJail) -> JailConfig {
         name: jail.name.clone(),
         enabled: if jail.enabled { Enabled::Yes } else { Enabled::No },
         backend: backend(jail),
-        logpath: jail.logpath.iter().map(|log| log.pattern.clone()).collect(),
+        logpath: match jail.counts_bans_of.is_empty() {
+            true => jail.logpath.iter().map(|log| log.pattern.clone()).collect(),
+            false => Vec::new(),
+        },
         filter,
         policy: jail.policy(),
         port,

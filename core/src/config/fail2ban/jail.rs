@@ -155,7 +155,8 @@ fn source(
     if let Some(found) = reader.load(&format!("filter.d/{filter}")) {
         return Ok(Some(found));
     }
-    let built_in = catalog::text(filter).and_then(|_| reader.loader.load_file(&standin::filter_path(filter)));
+    let built_in =
+        standin::has(filter).then(|| reader.loader.load_file(&standin::filter_path(filter))).flatten();
     match built_in {
         Some(found) => {
             reader.notice(format!(

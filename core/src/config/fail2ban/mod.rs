@@ -15,6 +15,7 @@ mod moving;
 pub mod native;
 pub mod options;
 mod reader;
+mod recidive;
 pub mod render;
 pub mod seconds;
 mod standin;
@@ -141,6 +142,8 @@ pub struct F2bJail {
     pub chain: String,
     /// What is done to an offender, in order.
     pub actions: Vec<F2bAction>,
+    /// The jails whose bans it counts, in the place of lines of a log; none for a jail that reads lines.
+    pub counts_bans_of: Vec<JailName>,
     /// Where its options stand.
     pub places: Places,
 }
@@ -156,6 +159,7 @@ impl F2bJail {
             growth: None,
             points: PointTable::plain(),
             jitter: Percent(0),
+            one_account: false,
         }
     }
 }
@@ -289,6 +293,7 @@ pub fn read(files: &dyn Files, base: &str, options: &ReadOptions) -> Fail2ban {
         }
         reader.take_problems();
     }
+    recidive::find(&mut reader.out);
     reader.out
 }
 

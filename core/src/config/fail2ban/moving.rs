@@ -32,7 +32,7 @@ impl Fail2ban {
         writer.top(self);
         for jail in &self.jails {
             let name = jail.name.as_str();
-            match writer.jail(jail) {
+            match writer.jail(self, jail) {
                 Ok(text) => writer.out.toml += &text,
                 Err(why) => {
                     writer.lose(format!("jail {name:?} is left out: {why}"));
@@ -106,7 +106,10 @@ impl Writer {
     }
 
     /// One jail; or why it has no equivalent.
-    fn jail(&mut self, jail: &F2bJail) -> Result<String, String> {
+    fn jail(&mut self, found: &Fail2ban, jail: &F2bJail) -> Result<String, String> {
+        if !jail.counts_bans_of.is_empty() {
+            return Err(found.instead_of(jail));
+        }
         let config = convert::jail(jail);
         let name = jail.name.as_str();
         let filter = equivalent(jail)?;
@@ -125,7 +128,7 @@ impl Writer {
         }
         text += "enabled = true\n";
         self.source(&mut text, jail, &config)?;
-        self.counting(&mut text, jail)?;
+        self.counting(&mut text, found, jail)?;
         let mut port = config.port.clone();
         if config.lines.as_ref().is_some_and(|lines| lines.rules.reach == Reach::All)
             && self.out.toml.contains("scope = \"ports\"")
@@ -183,7 +186,7 @@ impl Writer {
         }
     }
 
-    fn counting(&mut self, text: &mut String, jail: &F2bJail) -> Result<(), String> {
+    fn counting(&mut self, text: &mut String, found: &Fail2ban, jail: &F2bJail) -> Result<(), String> {
         let name = jail.name.as_str();
         let most = MAX_MAXRETRY.0 / Points(100).0;
         if jail.maxretry > most {
@@ -193,7 +196,9 @@ impl Writer {
         if matches!(jail.bantime, BanTime::For(span) if span.secs() == 0) {
             return Err("its bantime is no time at all".to_owned());
         }
-        let _ = writeln!(text, "bantime = {}", quoted(&jail.bantime.to_string()));
+        let steps: Vec<String> = found.ladder_of(jail).iter().map(ToString::to_string).collect();
+        let steps = if let [only] = steps.as_slice() { quoted(only) } else { list(&steps) };
+        let _ = writeln!(text, "bantime = {steps}");
         if jail.increment {
             match unusable(jail) {
                 Some(why) => self.lose(format!("jail {name:?}: its bans do not grow: {why}")),

@@ -27,6 +27,29 @@ action_ = %(banaction)s[port=\"%(port)s\", protocol=\"%(protocol)s\", chain=\"%(
 action = %(action_)s
 ";
 
+/// The jail and the filter that count the bans of all other jails.
+const RECIDIVE_JAIL: &str = "\
+[recidive]
+logpath = /var/log/fail2ban.log
+banaction = %(banaction_allports)s
+bantime = 1w
+findtime = 1d
+";
+const RECIDIVE_FILTER: &str = "\
+[Definition]
+_jailname = recidive
+failregex = NOTICE\\s+\\[(?!%(_jailname)s\\])[^\\]]+\\] Ban <HOST>$
+";
+
+/// True if a filter of that name can stand in.
+pub(super) fn has(name: &str) -> bool {
+    text(name).is_some()
+}
+
+fn text(name: &str) -> Option<&'static str> {
+    if name == "recidive" { Some(RECIDIVE_FILTER) } else { catalog::text(name) }
+}
+
 /// Path of a built-in filter.
 pub(super) fn filter_path(name: &str) -> String {
     format!("{BUILT_IN}{name}.conf")
@@ -61,7 +84,7 @@ impl Files for WithBuiltIn<'_> {
         }
         match path.strip_prefix(BUILT_IN) {
             Some(name) => {
-                let own = name.strip_suffix(".conf").and_then(catalog::text).map(str::to_owned);
+                let own = name.strip_suffix(".conf").and_then(text).map(str::to_owned);
                 Ok(own.or_else(|| catalog::include(name)).map(String::into_bytes))
             }
             None => self.files.read(path),
@@ -75,7 +98,7 @@ impl Files for WithBuiltIn<'_> {
 
 /// The defaults, and a jail with its ports for every built-in filter.
 fn jails() -> String {
-    let mut text = DEFAULTS.to_owned();
+    let mut text = format!("{DEFAULTS}{RECIDIVE_JAIL}");
     for name in catalog::names() {
         let ports = catalog::builtin(name).map(|filter| filter.port.join(",")).unwrap_or_default();
         let _ = writeln!(text, "[{name}]");

@@ -144,6 +144,7 @@ impl<'a> Typed<'a> {
             protocol,
             chain,
             actions: Vec::new(),
+            counts_bans_of: Vec::new(),
             places: Default::default(),
         }
     }

@@ -5,7 +5,8 @@ use crate::config::raw::Value;
 use crate::event::JailName;
 use crate::net::Prefix;
 
-use super::{Misfit, Misfits, PORTS, is_host_name, is_port, texts};
+use super::values::{PORTS, is_host_name, is_port, texts};
+use super::{Misfit, Misfits};
 
 /// Longer names do not fit the kernel's sets.
 const MAX_NAME_BYTES: usize = 16;

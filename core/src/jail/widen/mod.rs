@@ -17,6 +17,9 @@
 //! | IPv6 /48 | 9 | a /56 without an offender counts as one innocent, since nearly all of its /64s are unused |
 
 pub mod neighbours;
+pub mod share;
+
+use std::cmp::Ordering;
 
 use crate::net::{Prefix, PrefixSet};
 use crate::time::Span;
@@ -25,8 +28,9 @@ use crate::time::Span;
 /// two bans fewer, or 247 for one if two of them share a /29), two do not (254 for one).
 pub const PRICE: u64 = 252;
 
-/// So many innocent addresses all widened bans of one jail may hit at once, if nothing else is configured: 64 times a
-/// /24, or one address of IPv4 in 262,144.
+/// So many innocents the widened bans of one jail may hit at once in each family, if nothing else is configured: 64
+/// times a /24, one address of IPv4 in 262,144; or 64 times a /56 of IPv6, as [`levels`] count them. The families have
+/// a budget each, because networks of IPv6 cost an attacker nothing and those of IPv4 do.
 pub const BUDGET: u64 = 16_384;
 
 /// How long an offender counts as evidence after its ban began; while it is banned it does in any case.
@@ -89,6 +93,29 @@ pub struct Net {
     pub innocents: u64,
 }
 
+impl Net {
+    /// True if every ban that it saves is worth more than its part of the innocents, at so many of them a ban.
+    fn is_worth(&self, price: u64) -> bool {
+        self.innocents == 0 || self.innocents < price.saturating_mul(self.saved())
+    }
+
+    fn saved(&self) -> u64 {
+        self.offenders.saturating_sub(1) as u64
+    }
+
+    /// The one with fewer innocents for each ban that it saves first: the better evidence.
+    fn by_evidence(&self, other: &Net) -> Ordering {
+        let cross = |one: &Net, other: &Net| u128::from(one.innocents) * u128::from(other.saved());
+        match (self.innocents == 0, other.innocents == 0) {
+            (false, false) => {}
+            (one, other) => return other.cmp(&one),
+        }
+        // Whatever saves nothing comes last.
+        let saves_nothing = (self.saved() == 0).cmp(&(other.saved() == 0));
+        saves_nothing.then(cross(self, other).cmp(&cross(other, self))).then(self.prefix.cmp(&other.prefix))
+    }
+}
+
 /// The networks of the cheapest cover; every offender outside them has a ban of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cover {
@@ -111,41 +138,62 @@ impl Cover {
 /// `offenders`: sorted, each once; what is no offender by [`is_offender`] is left out. `blocked`: no network may share an
 /// address with it. Time: the number of offenders times the number of levels, nine times that if the budget is short.
 pub fn cover(offenders: &[Prefix], blocked: &PrefixSet, budget: u64) -> Cover {
-    let keys = |ipv4| -> Vec<u64> {
-        let own = offenders.iter().filter(|prefix| prefix.is_ipv4() == ipv4 && is_offender(**prefix));
-        own.map(|prefix| key(*prefix)).collect()
-    };
-    let (v4, v6) = (keys(true), keys(false));
-    let at_price = |price| {
+    let offenders = Offenders::of(offenders, blocked);
+    let best = offenders.at_price(PRICE);
+    if best.innocents() <= budget {
+        return best;
+    }
+    let (fits, too_much) = dearest(&offenders, best, |cover| cover.innocents() <= budget);
+    let left = budget.saturating_sub(fits.innocents());
+    filled(&fits, &too_much, left).0
+}
+
+/// Offenders in the shape in which they are covered.
+struct Offenders<'a> {
+    v4: Vec<u64>,
+    v6: Vec<u64>,
+    blocked: &'a PrefixSet,
+}
+
+impl<'a> Offenders<'a> {
+    fn of(offenders: &[Prefix], blocked: &'a PrefixSet) -> Offenders<'a> {
+        let keys = |ipv4| -> Vec<u64> {
+            let own = offenders.iter().filter(|prefix| prefix.is_ipv4() == ipv4 && is_offender(**prefix));
+            own.map(|prefix| key(*prefix)).collect()
+        };
+        Offenders { v4: keys(true), v6: keys(false), blocked }
+    }
+
+    /// The cheapest cover where one ban fewer is worth so many innocents.
+    fn at_price(&self, price: u64) -> Cover {
         let mut cover = Cover { nets: Vec::new(), price };
-        for (ipv4, keys) in [(true, &v4), (false, &v6)] {
-            let mut tree = Tree { ipv4, price, blocked, nets: &mut cover.nets };
+        for (ipv4, keys) in [(true, &self.v4), (false, &self.v6)] {
+            let mut tree = Tree { ipv4, price, blocked: self.blocked, nets: &mut cover.nets };
             for group in groups(keys, shift(ipv4, 0)) {
                 tree.cheapest(group, 0);
             }
         }
         cover
-    };
-    let best = at_price(PRICE);
-    if best.innocents() <= budget {
-        return best;
     }
-    // At price 0 nothing is worth an innocent, so that always fits; at PRICE it did not.
-    let (mut fits, mut too_much) = (at_price(0), best);
-    while too_much.price - fits.price > 1 {
-        let middle = at_price(fits.price.midpoint(too_much.price));
-        match middle.innocents() <= budget {
-            true => fits = middle,
-            false => too_much = middle,
-        }
-    }
-    filled(&fits, &too_much, budget)
 }
 
-/// The networks of `fits`, and in their place as many of `too_much` as the rest of the budget holds, by address. All of
-/// these are worth the same price, and those of the lower one lie inside them.
-fn filled(fits: &Cover, too_much: &Cover, budget: u64) -> Cover {
-    let mut left = budget.saturating_sub(fits.innocents());
+/// The covers at the highest price that fits and at the next one, which does not. `best`: at [`PRICE`], too much.
+fn dearest(offenders: &Offenders<'_>, best: Cover, fits: impl Fn(&Cover) -> bool) -> (Cover, Cover) {
+    // At price 0 nothing is worth an innocent, so that always fits.
+    let (mut low, mut high) = (offenders.at_price(0), best);
+    while high.price - low.price > 1 {
+        let middle = offenders.at_price(low.price.midpoint(high.price));
+        match fits(&middle) {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    (low, high)
+}
+
+/// The networks of `fits`, and in their place as many of `too_much` as `left` innocents more hold, by address; and what
+/// is left then. All of these are worth the same price, and those of the lower one lie inside them.
+fn filled(fits: &Cover, too_much: &Cover, mut left: u64) -> (Cover, u64) {
     let mut narrow = fits.nets.iter().copied().peekable();
     let mut nets = Vec::new();
     for wide in &too_much.nets {
@@ -158,7 +206,7 @@ fn filled(fits: &Cover, too_much: &Cover, budget: u64) -> Cover {
         }
         left -= if more <= left { more } else { 0 };
     }
-    Cover { nets, price: too_much.price }
+    (Cover { nets, price: too_much.price }, left)
 }
 
 /// The innocents that a ban of `prefix` hits. `offenders`: those inside, sorted, each once.

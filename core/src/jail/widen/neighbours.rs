@@ -5,15 +5,18 @@
 use std::collections::BTreeMap;
 
 use crate::net::Prefix;
-use crate::time::{End, Timestamp};
+use crate::time::{End, Span, Timestamp};
 
-use super::{EVIDENCE, innocents, is_offender, levels};
+use super::{EVIDENCE, Net, innocents, is_offender, levels};
 
 /// At most so many offenders of a jail are kept; the oldest go first.
 const MAX_OFFENDERS: usize = 1_000_000;
 
 /// At most so many pardons of a jail are kept; the oldest go first.
 const MAX_PARDONS: usize = 10_000;
+
+/// So long it is told that a budget was short.
+const SHORT: Span = Span::from_secs(86_400);
 
 /// From so many offenders on a network is not looked at for each new one.
 const MANY: usize = 128;
@@ -39,17 +42,25 @@ impl Offence {
 pub struct Neighbours {
     budget: u64,
     offenders: BTreeMap<Prefix, Offence>,
+    /// Nobody of these is evidence for a shorter time.
+    first_end: Option<Timestamp>,
     pardons: BTreeMap<Prefix, Timestamp>,
-    nets: BTreeMap<Prefix, u64>,
-    /// Innocents in all of `nets`.
-    used: u64,
+    nets: BTreeMap<Prefix, Net>,
+    /// Innocents in all of `nets`, of IPv4 and of IPv6.
+    used: [u64; 2],
+    /// When the budget of each was short last.
+    short: [Option<Timestamp>; 2],
     /// How many more offenders it takes until a network with many of them is looked at again.
     rests: BTreeMap<Prefix, usize>,
 }
 
 impl Neighbours {
-    /// The same with another budget: how many innocents all networks together may hold. Without any nothing is noted.
+    /// The same with another budget: how many innocents all networks of a family may hold together. Without any nothing
+    /// is noted.
     pub fn with_budget(mut self, budget: u64) -> Neighbours {
+        if self.budget != budget {
+            self.short = [None; 2];
+        }
         self.budget = budget;
         if budget == 0 {
             self.offenders.clear();
@@ -58,7 +69,7 @@ impl Neighbours {
         self
     }
 
-    /// How many innocents all networks together may hold.
+    /// How many innocents all networks of a family may hold together.
     pub fn budget(&self) -> u64 {
         self.budget
     }
@@ -72,6 +83,7 @@ impl Neighbours {
             make_room(&mut self.offenders, MAX_OFFENDERS, |offence| offence.began);
         }
         self.pardons.remove(&prefix);
+        self.first_end = self.first_end.into_iter().chain(offence.holds_until().timestamp()).min();
         self.offenders.insert(prefix, offence);
     }
 
@@ -132,6 +144,10 @@ impl Neighbours {
                 }
             }
             let enough = self.offenders(net, now).take(level.least).count();
+            if enough < 2 {
+                // Alone here is alone in everything narrower.
+                return None;
+            }
             if enough == level.least {
                 let count = self.offenders(net, now).count();
                 if count >= MANY {
@@ -160,40 +176,84 @@ impl Neighbours {
     }
 
     /// Notes that a widened ban stands, with the innocents that it hits by what is known now.
-    pub fn widened(&mut self, net: Prefix, now: Timestamp) {
-        let inside: Vec<Prefix> = self.offenders(net, now).map(|(offender, _)| offender).collect();
-        let innocents = innocents(net, &inside);
-        self.used += innocents;
-        self.used -= self.nets.insert(net, innocents).unwrap_or(0);
+    pub fn widened(&mut self, prefix: Prefix, now: Timestamp) {
+        let inside: Vec<Prefix> = self.offenders(prefix, now).map(|(offender, _)| offender).collect();
+        let net = Net { prefix, offenders: inside.len(), innocents: innocents(prefix, &inside) };
+        let before = self.nets.insert(prefix, net).map_or(0, |net| net.innocents);
+        let used = &mut self.used[family(prefix)];
+        *used = *used + net.innocents - before;
     }
 
     /// Notes that a widened ban has ended. False if it was none.
-    pub fn narrowed(&mut self, net: Prefix) -> bool {
-        let innocents = self.nets.remove(&net);
-        self.used -= innocents.unwrap_or(0);
-        innocents.is_some()
+    pub fn narrowed(&mut self, prefix: Prefix) -> bool {
+        let gone = self.nets.remove(&prefix);
+        self.used[family(prefix)] -= gone.map_or(0, |net| net.innocents);
+        gone.is_some()
     }
 
-    /// Innocents in all widened bans.
-    pub fn used(&self) -> u64 {
-        self.used
+    /// Innocents in all widened bans of the family of `prefix`.
+    pub fn used(&self, prefix: Prefix) -> u64 {
+        self.used[family(prefix)]
     }
 
-    /// Innocents in all widened bans but those inside `prefix`.
+    /// Innocents in all widened bans of the family of `prefix` but those inside it.
     pub fn used_outside(&self, prefix: Prefix) -> u64 {
-        self.used - within(&self.nets, prefix).map(|(_, innocents)| innocents).sum::<u64>()
+        self.used(prefix) - self.nets_inside(prefix).map(|net| net.innocents).sum::<u64>()
+    }
+
+    /// The widened bans inside `prefix`, as they were noted last.
+    pub fn nets_inside(&self, prefix: Prefix) -> impl Iterator<Item = Net> {
+        within(&self.nets, prefix).map(|(_, net)| *net)
+    }
+
+    /// The widened bans of the family of `prefix` that do not lie inside it, as they were noted last.
+    pub fn elsewhere(&self, prefix: Prefix) -> impl Iterator<Item = Net> {
+        let others = self
+            .nets
+            .values()
+            .filter(move |net| family(net.prefix) == family(prefix) && !prefix.contains(net.prefix));
+        others.copied()
+    }
+
+    /// Notes that the budget of the family of `prefix` was short. True if it had not been for a day.
+    pub fn ran_short(&mut self, prefix: Prefix, now: Timestamp) -> bool {
+        let before = self.short[family(prefix)].replace(now);
+        before.is_none_or(|before| now.since(before) >= SHORT)
+    }
+
+    /// When the budget was short last, of IPv4 and of IPv6; nothing if that is a day ago.
+    pub fn short(&self, now: Timestamp) -> [Option<Timestamp>; 2] {
+        self.short.map(|last| last.filter(|last| now.since(*last) < SHORT))
     }
 
     /// Drops offenders and pardons that are too old to matter; returns the widened bans that lost evidence.
     pub fn sweep(&mut self, now: Timestamp) -> Vec<Prefix> {
-        let old = |offence: &Offence| offence.holds_until().is_over(now);
-        let gone = self.offenders.iter().filter(|(_, offence)| old(offence)).map(|(prefix, _)| *prefix);
-        let nets: Vec<Prefix> = gone.flat_map(|prefix| self.nets(prefix)).collect();
-        self.offenders.retain(|_, offence| !old(offence));
         self.rests.clear();
         self.pardons.retain(|_, time| now.since(*time) < EVIDENCE);
+        if self.first_end.is_none_or(|first| first > now) {
+            return Vec::new();
+        }
+        let mut gone = Vec::new();
+        let mut first_end = None;
+        for (prefix, offence) in &self.offenders {
+            match offence.holds_until() {
+                End::At(at) if at <= now => gone.push(*prefix),
+                End::At(at) => first_end = first_end.into_iter().chain([at]).min(),
+                End::Never => {}
+            }
+        }
+        self.first_end = first_end;
+        let nets: Vec<Prefix> = gone.iter().flat_map(|prefix| self.nets(*prefix)).collect();
+        for prefix in gone {
+            self.offenders.remove(&prefix);
+        }
         nets
     }
+}
+
+/// The place of a family in an array of both.
+fn family(prefix: Prefix) -> usize {
+    usize::from(!prefix.is_ipv4())
 }
 
 /// Drops the oldest sixteenth of a map that is full.

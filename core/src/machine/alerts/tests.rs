@@ -218,3 +218,43 @@ fn bans_by_hand_neither_blow_the_fuse_nor_wait_for_it() {
     assert_eq!(machine.ban_all((0..50).map(by_hand).collect(), &mut out), 50);
     assert_eq!(machine.fuse().level(), Level::Closed);
 }
+
+fn told_soon(out: &[Effect]) -> Vec<String> {
+    let told = out.iter().filter_map(|effect| match effect {
+        Effect::Say(Notice::Soon(soon)) => Some(soon.prefix.short()),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_known_place_is_told_of_before_its_ban_once_a_day_and_no_longer_than_it_is_near() {
+    let mut machine = machine(0);
+    log_in(&mut machine, "192.0.2.7", 0);
+    let soon =
+        |machine: &Machine, secs| machine.soon_banned(at(secs)).map(|soon| soon.left).collect::<Vec<_>>();
+    assert_eq!(told_soon(&fail(&mut machine, "192.0.2.7", 3, 10)), [""; 0]);
+    assert_eq!(told_soon(&fail(&mut machine, "192.0.2.7", 1, 11)), ["192.0.2.7"]);
+    assert_eq!(soon(&machine, 12), [1]);
+    log_in(&mut machine, "192.0.2.7", 13);
+    assert_eq!(soon(&machine, 14), [0; 0], "somebody logged in");
+    assert_eq!(told_soon(&fail(&mut machine, "192.0.2.7", 4, 20)), [""; 0], "once a day");
+    assert_eq!(soon(&machine, 21), [1], "but it is shown");
+    assert_eq!(soon(&machine, 3_700), [0; 0]);
+    let out = fail(&mut machine, "192.0.2.7", 1, 22);
+    assert_eq!((banned(&out), soon(&machine, 23)), (vec!["192.0.2.7".to_owned()], vec![]));
+    machine.tick(at(90_000), &mut Vec::new());
+    log_in(&mut machine, "192.0.2.7", 90_000);
+    assert_eq!(told_soon(&fail(&mut machine, "192.0.2.7", 4, 90_001)), ["192.0.2.7"]);
+}
+
+#[test]
+fn whoever_types_a_good_users_name_from_many_addresses_does_not_fill_the_log() {
+    let mut machine = machine(0);
+    machine.judge.names.adopt(Names::new(["root".to_owned()].into(), ["root".to_owned()].into(), false));
+    let told: usize =
+        (0..99).map(|number| told_soon(&fail(&mut machine, &format!("10.0.0.{number}"), 9, 5)).len()).sum();
+    assert_eq!(told, 20);
+    log_in(&mut machine, "192.0.2.7", 6);
+    assert_eq!(told_soon(&fail(&mut machine, "192.0.2.7", 9, 7)), ["192.0.2.7"], "who comes here is told of");
+}

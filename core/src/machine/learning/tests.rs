@@ -78,7 +78,7 @@ fn a_ban_of_a_place_that_turns_out_to_be_known_is_lifted_and_older_ones_stay() {
     let learnt = learn(&mut machine, OWNER, NOW - 20 * DAY).unwrap();
     assert_eq!(learnt.lifted.len(), 1);
     assert!(!is_banned(&machine, OWNER));
-    assert_eq!(machine.judge.past.count(Prefix::host(OWNER.parse().unwrap())), 0);
+    assert_eq!(machine.judge.past.all(Prefix::host(OWNER.parse().unwrap())), 0);
 
     // What was decided before anything was to be learnt stays, and so does what was ordered by hand.
     guess(&mut machine, STRANGER, 1);

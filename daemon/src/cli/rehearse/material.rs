@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pillory_core::config::{Config, Enabled, JailConfig};
 use pillory_core::event::Outcome;
 use pillory_core::jail::JailIndex;
+use pillory_core::jail::networks::Networks;
 use pillory_core::jail::never::{NeverBan, Why};
 use pillory_core::machine::Machine;
 use pillory_core::rehearse::Seen;
@@ -22,7 +24,7 @@ use crate::discover::{self, ActiveJail, Places};
 use crate::engine::jails::Facts;
 use crate::sources::past;
 use crate::store::query;
-use crate::{clock, facts, store};
+use crate::{clock, facts, geo, store};
 
 use super::{Rehearse, Since};
 
@@ -31,6 +33,8 @@ pub(super) struct Material {
     /// The policy with the jails that have something to read, in the order of their indexes.
     pub(super) config: Config,
     never: NeverBan,
+    /// The database of networks, also for a policy that this one is compared with.
+    networks: Option<Arc<dyn Networks>>,
     /// In order of time.
     pub(super) seen: Vec<Seen>,
     pub(super) scanned: Vec<Scanned>,
@@ -61,9 +65,15 @@ impl Material {
         };
         let collected = judging.into_collected();
         let never = never_banned(&config, is_own);
+        let networks = config.geo_asn.as_deref().map(geo::open).transpose();
+        let networks = networks.unwrap_or_else(|reason| {
+            complain(&reason);
+            None
+        });
         let mut material = Material {
             config,
             never,
+            networks,
             seen: collected.seen,
             scanned,
             unread,
@@ -83,7 +93,9 @@ impl Material {
 
     /// A machine with nothing counted that judges by `config`.
     pub(super) fn machine(&self, config: &Config, setting: Option<Setting>) -> Machine {
-        super::machine(config, &self.never, setting)
+        let mut machine = super::machine(config, &self.never, setting);
+        machine.judge.networks.clone_from(&self.networks);
+        machine
     }
 
     /// Another policy, cut down to the same jails, if these read the same.

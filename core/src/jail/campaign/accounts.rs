@@ -1,0 +1,112 @@
+//! Strangers at accounts: a person has one, somebody who sprays a password over all of them tries several.
+//!
+//! What counts here are names that are judged like accounts, decoys included: if it were the accounts alone, what a spray
+//! costs its sources would tell which these are. root is left out, for owners try it beside their own.
+
+use smol_str::SmolStr;
+
+use crate::hash::FastMap;
+use crate::jail::names;
+use crate::net::Prefix;
+use crate::time::{Span, Timestamp};
+
+use super::super::room::make_room;
+use super::{DAY, WEEK};
+
+/// So many strangers above what is usual are a spray (CUSUM, as for guessing at accounts in use, but one that fades
+/// within a day); it is over when half of them are left.
+const SPRAY: f64 = 20.0;
+
+/// The sum goes no higher, so that a spray is over within a day and a half after its last try.
+const MOST: f64 = 2.0 * SPRAY;
+
+/// Strangers a day that are usual anywhere.
+const USUAL: f64 = 1.0;
+
+/// The allowance is so many times the usual rate, which is learnt over so many days.
+const MARGIN: f64 = 1.5;
+const LEARNT_OVER_DAYS: f64 = 14.0;
+
+/// So long it is remembered which accounts a place tried: as long as a spray's source stays away while it is banned.
+const MEMORY: Span = WEEK;
+
+/// Two names that are so close are one, mistyped.
+const MISTYPED: usize = 2;
+
+/// So many accounts a place, and so many places a jail, are remembered; those that were seen last stay.
+const MAX_OF_PLACE: usize = 4;
+const MAX_PLACES: usize = 16_384;
+
+/// Longer names are no accounts, and comparing them takes time.
+const MAX_LETTERS: usize = 64;
+
+#[derive(Debug, Default)]
+struct Place {
+    last: Timestamp,
+    counted: Option<Timestamp>,
+    names: Vec<SmolStr>,
+}
+
+/// Which accounts strangers tried lately.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    places: FastMap<Prefix, Place>,
+    /// Strangers above what is usual.
+    score: f64,
+    /// Strangers a day, learnt.
+    rate: f64,
+    seen: Option<Timestamp>,
+    is_spray: bool,
+}
+
+impl Accounts {
+    /// A stranger failed at an account: how many different ones it tried by now, and whether there is a spray.
+    pub(super) fn failure(&mut self, place: Prefix, user: &str, when: Timestamp) -> (u32, bool) {
+        if self.places.len() >= MAX_PLACES && !self.places.contains_key(&place) {
+            make_room(&mut self.places, |_, place| place.last);
+        }
+        self.passed(when);
+        let own = self.places.entry(place).or_default();
+        if when.since(own.last) >= MEMORY {
+            own.names.clear();
+        }
+        own.last = when;
+        let is_same = |known: &SmolStr| known == user || names::distance(known, user) <= MISTYPED;
+        if user.len() <= MAX_LETTERS && own.names.len() < MAX_OF_PLACE && !own.names.iter().any(is_same) {
+            own.names.push(user.into());
+        }
+        let count = own.names.len() as u32;
+        if own.counted.is_none_or(|counted| when.since(counted) >= DAY) {
+            own.counted = Some(when);
+            self.rate += 1.0 / LEARNT_OVER_DAYS;
+            self.score = (self.score + 1.0).min(MOST);
+            self.is_spray |= self.score >= SPRAY;
+        }
+        (count, self.is_spray)
+    }
+
+    /// Somebody logged in from there: it was a person who mistypes.
+    pub(super) fn good_login(&mut self, place: Prefix) {
+        if self.places.remove(&place).is_some() {
+            self.score = (self.score - 1.0).max(0.0);
+        }
+    }
+
+    pub(super) fn sweep(&mut self, now: Timestamp) {
+        self.places.retain(|_, place| now.since(place.last) < MEMORY);
+    }
+
+    /// Takes off what is usual for the time since then.
+    fn passed(&mut self, now: Timestamp) {
+        let days = self.seen.map_or(0.0, |seen| now.since(seen).secs() as f64 / 86_400.0);
+        self.seen = self.seen.max(Some(now));
+        self.score = (self.score * (-days).exp() - (USUAL + MARGIN * self.rate) * days).max(0.0);
+        self.rate *= (-days / LEARNT_OVER_DAYS).exp();
+        self.is_spray &= self.score >= SPRAY / 2.0;
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+}

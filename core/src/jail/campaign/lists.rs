@@ -1,0 +1,115 @@
+//! Lists of names that several places share, however slowly each goes through its own.
+//!
+//! Two places that try the same [`SHARED`] novel names within a week have one list; a place that has one with two
+//! others belongs to a group. Novel is a name that hardly anybody tries: what every guessing program tries says nothing
+//! about who works together.
+
+use std::collections::VecDeque;
+
+use crate::hash::FastMap;
+use crate::net::Prefix;
+use crate::time::{Span, Timestamp};
+
+use super::super::room::make_room;
+use super::WEEK;
+
+/// So many names in common are no chance.
+const SHARED: usize = 3;
+
+/// A group: so many others with whom a place shares a list. One person who has forgotten a name tries from home and
+/// from work, which is two places.
+const OTHERS: usize = 2;
+
+/// A name that more places tried within a week is not novel.
+const NOVEL: usize = 32;
+
+/// So many names a place are remembered, the last ones.
+const MAX_OF_PLACE: usize = 12;
+
+/// So many places and as many names a jail; those that were seen last stay.
+const MAX: usize = 8_192;
+
+/// So long a place belongs to its group. Longer than a member is banned the first time, or each ban would be followed by
+/// as many tries as before it.
+const BELONGS: Span = Span::from_secs(14 * 86_400);
+
+#[derive(Debug, Default)]
+struct Place {
+    last: Timestamp,
+    names: VecDeque<(Timestamp, u64)>,
+    belongs: Option<Timestamp>,
+}
+
+impl Place {
+    fn has(&self, name: u64, now: Timestamp) -> bool {
+        self.names.iter().any(|(seen, known)| *known == name && now.since(*seen) < WEEK)
+    }
+}
+
+/// Who tried which novel names within a week.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    places: FastMap<Prefix, Place>,
+    /// The last places that tried a name, each once, at most [`NOVEL`] + 1.
+    names: FastMap<u64, VecDeque<(Timestamp, Prefix)>>,
+}
+
+impl Lists {
+    /// Notes a try of a name (its hash), and tells whether the place belongs to a group with one list.
+    pub(super) fn belongs(&mut self, place: Prefix, name: u64, when: Timestamp) -> bool {
+        let others = self.others(place, name, when);
+        if self.places.len() >= MAX && !self.places.contains_key(&place) {
+            make_room(&mut self.places, |_, place| place.last);
+        }
+        let own = self.places.entry(place).or_default();
+        own.last = when;
+        own.names.retain(|(seen, known)| *known != name && when.since(*seen) < WEEK);
+        own.names.push_back((when, name));
+        if own.names.len() > MAX_OF_PLACE {
+            own.names.pop_front();
+        }
+        let names: Vec<u64> = own.names.iter().map(|(_, name)| *name).collect();
+        let has_list = |other: &Prefix| {
+            let other = self.places.get(other);
+            other.is_some_and(|other| names.iter().filter(|name| other.has(**name, when)).count() >= SHARED)
+        };
+        let group: Vec<Prefix> = others.into_iter().filter(has_list).collect();
+        let is_group = group.len() >= OTHERS;
+        if is_group {
+            for member in group.iter().chain([&place]) {
+                self.places.entry(*member).and_modify(|place| place.belongs = Some(when));
+            }
+        }
+        let since = self.places.get(&place).and_then(|place| place.belongs);
+        since.is_some_and(|since| when.since(since) < BELONGS)
+    }
+
+    /// Notes who tries a name, and who else did within a week; nobody if the name is not novel.
+    fn others(&mut self, place: Prefix, name: u64, when: Timestamp) -> Vec<Prefix> {
+        if self.names.len() >= MAX && !self.names.contains_key(&name) {
+            let last = |places: &VecDeque<(Timestamp, Prefix)>| {
+                places.back().map_or_else(Timestamp::default, |last| last.0)
+            };
+            make_room(&mut self.names, |_, places| last(places));
+        }
+        let places = self.names.entry(name).or_default();
+        places.retain(|(seen, other)| *other != place && when.since(*seen) < WEEK);
+        let others =
+            if places.len() < NOVEL { places.iter().map(|(_, other)| *other).collect() } else { Vec::new() };
+        places.push_back((when, place));
+        if places.len() > NOVEL + 1 {
+            places.pop_front();
+        }
+        others
+    }
+
+    pub(super) fn sweep(&mut self, now: Timestamp) {
+        self.names.retain(|_, places| places.back().is_some_and(|(last, _)| now.since(*last) < WEEK));
+        self.places.retain(|_, place| now.since(place.last) < BELONGS);
+    }
+
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.places.len(), self.names.len())
+    }
+}

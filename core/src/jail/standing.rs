@@ -1,0 +1,175 @@
+//! Who fails: what is known of a source besides its failures, what its failures cost, and how long its first ban is.
+
+use std::net::IpAddr;
+
+use crate::event::{Class, Points};
+use crate::net::Prefix;
+use crate::time::{BanTime, Span, Timestamp};
+
+use super::alarms::Alarm;
+use super::campaign::{Evidence, Target};
+use super::never::Why;
+use super::trust::Neighbour;
+use super::window::Failure;
+use super::{Jail, JailIndex, Judge, Mode, names};
+
+/// How long who is likely a person who mistypes stays banned the first time. Source: design, "Recent good logins".
+pub(super) const SHORT_BAN: BanTime = BanTime::For(Span::from_secs(600));
+
+/// What is known of a source besides its failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nobody logged in from there lately; what others try tells this of it.
+    Stranger(Evidence),
+    /// It is beside a known place, the account logged in from there lately, and the network's rope lasts.
+    Neighbour,
+    /// Somebody logged in from there lately.
+    KnownPlace,
+}
+
+impl Standing {
+    /// Why a try costs more than its class says, for people.
+    pub(super) fn why(self) -> &'static str {
+        match self {
+            Standing::Stranger(Evidence::Listed | Evidence::Hunted) => ", a name that many try",
+            Standing::Stranger(Evidence::Member) => ", a campaign",
+            Standing::Stranger(Evidence::Accounts(_)) => ", several accounts",
+            Standing::Stranger(Evidence::Spray) => ", several accounts while many try accounts",
+            Standing::Stranger(Evidence::None) | Standing::Neighbour | Standing::KnownPlace => "",
+        }
+    }
+}
+
+impl Judge {
+    /// What one try costs.
+    pub(super) fn price(
+        &self,
+        jail: &Jail,
+        subject: Prefix,
+        (class, is_decoy): (Class, bool),
+        standing: Standing,
+    ) -> Points {
+        let of = |class| jail.policy.points.of(class);
+        let evidence = match standing {
+            Standing::KnownPlace => return of(class).min(of(Class::KnownUser)),
+            Standing::Neighbour => {
+                return of(class).min(of(Class::GoodUser)).times(self.weight(jail, subject));
+            }
+            // Where all classes cost the same nothing is asked but the number of failures.
+            Standing::Stranger(_) if jail.policy.points.is_plain() => Evidence::None,
+            Standing::Stranger(evidence) => evidence,
+        };
+        let usual = if is_decoy { of(class).min(of(Class::KnownUser)) } else { of(class) };
+        let bans = self.threshold(jail, subject);
+        let each = match evidence {
+            Evidence::None => usual,
+            Evidence::Listed => usual.max(Points(usual.plus(bans).0 / 2)),
+            Evidence::Hunted | Evidence::Member | Evidence::Spray => usual.max(bans),
+            // Never more than for a name that does not exist, or bans would tell which do.
+            Evidence::Accounts(count) => {
+                let more = of(Class::KnownUser).times(count.saturating_sub(1));
+                usual.plus(more).min(of(Class::UnknownUser)).max(usual)
+            }
+        };
+        each.times(self.weight(jail, subject))
+    }
+
+    /// What a failure tells of a place from which nobody logged in lately, by what others try.
+    pub(super) fn stranger(
+        &mut self,
+        jail: &Jail,
+        (addr, place): (IpAddr, Prefix),
+        user: Option<&str>,
+        (class, is_decoy): (Class, bool),
+        (when, mode): (Timestamp, Mode),
+    ) -> (Evidence, Vec<Alarm>) {
+        let mut alarms = self.alarms.stranger(&self.names, &jail.name, place, user, (when, mode));
+        // Owners try root and the logins of cloud images beside their own.
+        let Some(user) = user.filter(|user| !names::is_cloud_login(user)) else {
+            return (Evidence::None, alarms);
+        };
+        let target = match class {
+            Class::BadUser | Class::UnknownUser if !is_decoy => Target::Nobody(user),
+            Class::BadUser | Class::UnknownUser | Class::KnownUser | Class::GoodUser
+                if jail.policy.one_account =>
+            {
+                Target::Account(user)
+            }
+            _ => return (Evidence::None, alarms),
+        };
+        // What was written before the first start may be over long since.
+        if mode == Mode::Learn {
+            return (Evidence::None, alarms);
+        }
+        let asn = self.asn(addr);
+        let (trust, never, networks) = (&self.trust, &self.never, &self.networks);
+        let mut is_home = |number| {
+            let belongs = |addr| networks.as_ref().and_then(|networks| networks.asn(addr)) == Some(number);
+            let mut ours = never.entries().iter().filter(|(_, why)| *why != Why::Reserved);
+            trust.places().any(|(addr, _)| belongs(addr)) || ours.any(|(prefix, _)| belongs(prefix.addr()))
+        };
+        let (evidence, more) = self.alarms.campaign(&jail.name, (place, target, asn), when, &mut is_home);
+        alarms.extend(more);
+        (evidence, alarms)
+    }
+
+    /// The class by which a failure is priced: a good user's is mild from where nothing else is tried, or from where
+    /// somebody logs in.
+    pub(super) fn priced_as(
+        &self,
+        (index, jail): (JailIndex, &Jail),
+        (class, user): (Class, Option<&str>),
+        (subject, comes): (Prefix, bool),
+        when: Timestamp,
+    ) -> Class {
+        if class != Class::GoodUser || comes {
+            return class;
+        }
+        match self.tried_only((index, jail), subject, when, |account| self.names.is_good_user(account)) {
+            true => class,
+            false if user == Some("root") => Class::Root,
+            false => Class::KnownUser,
+        }
+    }
+
+    /// True if a source beside a known place has the rope of its network: it fails at an account that logged in from
+    /// there, and has tried none but such.
+    pub(super) fn has_rope(
+        &self,
+        (index, jail): (JailIndex, &Jail),
+        (addr, subject): (IpAddr, Prefix),
+        neighbour: Neighbour,
+        when: Timestamp,
+    ) -> bool {
+        let near = self.trust.accounts_near(addr, when);
+        neighbour.has_rope && self.tried_only((index, jail), subject, when, |account| near.contains(&account))
+    }
+
+    fn tried_only(
+        &self,
+        (index, jail): (JailIndex, &Jail),
+        subject: Prefix,
+        when: Timestamp,
+        is_own: impl Fn(u64) -> bool,
+    ) -> bool {
+        let tried = self.windows.failures(index, subject, when, jail.policy.findtime);
+        tried.iter().all(|failure| is_own(failure.user))
+    }
+
+    /// True if the first ban for these failures is [`SHORT_BAN`] at most: somebody logs in from there, or all of them
+    /// are of good users or of those who logged in from the addresses beside.
+    pub(super) fn is_first_ban_short(
+        &self,
+        standing: Standing,
+        addr: IpAddr,
+        failures: &[Failure],
+        when: Timestamp,
+    ) -> bool {
+        let near = match standing {
+            Standing::KnownPlace => return true,
+            Standing::Neighbour => self.trust.accounts_near(addr, when),
+            Standing::Stranger(_) => Vec::new(),
+        };
+        failures.iter().all(|failure| self.names.is_good_user(failure.user) || near.contains(&failure.user))
+    }
+}

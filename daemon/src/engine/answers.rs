@@ -141,8 +141,11 @@ impl Engine {
         let before = std::mem::replace(&mut self.writes_done, number);
         for pending in &mut self.pending {
             let concerns = pending.is_change && (before + 1..=number).contains(&pending.write);
-            if concerns && pending.answer.message.is_empty() {
-                pending.answer.message = said.to_owned();
+            // What was refused already says why.
+            if concerns && pending.answer.exit == 0 {
+                let message = &mut pending.answer.message;
+                message.push_str(if message.is_empty() { "" } else { "; " });
+                message.push_str(said);
             }
         }
     }

@@ -49,17 +49,18 @@ impl World {
             };
             self.tally.answers += 1;
             let is_aside = reply.message.contains("; a reboot before that loses it");
-            // Nothing to do means that nothing of it was kept now: that may hang on what was said before.
-            let has_changed = reply.value["changed"] != 0 && reply.value["unbanned"] != json!([]);
-            if reply.exit == 2 || !has_changed || !(reply.message.is_empty() || is_aside) {
-                continue;
-            }
-            match waiting.setting.filter(|_| reply.exit == 0) {
+            let is_kept = reply.exit == 0 && !reply.message.contains("so a crash would lose it");
+            match waiting.setting.filter(|_| is_kept) {
                 Some(Setting::Off(number, until)) => self.words.answered_off(number, until, is_aside),
                 Some(Setting::Allow(prefix, leaps, until)) if leaps == self.leaps => {
                     self.words.allows(prefix, Some((until, is_aside)));
                 }
                 _ => {}
+            }
+            // Nothing to do means that nothing of it was kept now: that may hang on what was said before.
+            let has_changed = reply.value["changed"] != 0 && reply.value["unbanned"] != json!([]);
+            if reply.exit == 2 || !has_changed || !(reply.message.is_empty() || is_aside) {
+                continue;
             }
             let banned: HashSet<&str> = reply.value["banned"]
                 .as_array()

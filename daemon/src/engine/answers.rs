@@ -141,8 +141,9 @@ impl Engine {
         let before = std::mem::replace(&mut self.writes_done, number);
         for pending in &mut self.pending {
             let concerns = pending.is_change && (before + 1..=number).contains(&pending.write);
-            // What was refused already says why.
-            if concerns && pending.answer.exit == 0 {
+            // What was refused as a whole says why already.
+            let is_refused = pending.answer.exit != 0 && !pending.answer.message.is_empty();
+            if concerns && !is_refused {
                 let message = &mut pending.answer.message;
                 message.push_str(if message.is_empty() { "" } else { "; " });
                 message.push_str(said);

@@ -48,7 +48,7 @@ impl World {
                 continue;
             };
             self.tally.answers += 1;
-            let is_aside = reply.message.contains("; a reboot before that loses it");
+            let is_aside = reply.message.contains("not on disk; kept in");
             let is_kept = reply.exit == 0 && !reply.message.contains("so a crash would lose it");
             match waiting.setting.filter(|_| is_kept) {
                 Some(Setting::Off(number, until)) => self.words.answered_off(number, until, is_aside),

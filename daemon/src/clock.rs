@@ -99,11 +99,10 @@ impl Stopwatch {
 }
 
 /// Clock ticks since boot, as the kernel stamps the start of processes: hundredths of a second on every machine that
-/// Linux runs on today. Nothing if `/proc` is not there.
-pub(crate) fn boot_ticks() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/uptime").ok()?;
-    let (secs, hundredths) = text.split_whitespace().next()?.split_once('.')?;
-    Some(secs.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?)
+/// Linux runs on today.
+pub(crate) fn boot_ticks() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec.unsigned_abs() * 100 + now.tv_nsec.unsigned_abs() / 10_000_000
 }
 
 /// The clock that never steps; for waits only.

@@ -2,7 +2,7 @@
 //!
 //! The best source is the journal, then a log file, then btmp (for sshd). Every choice is said aloud.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pillory_core::config::{Backend, Config, Enabled, JailConfig};
 
@@ -46,9 +46,20 @@ impl Places {
                 let machines = std::fs::read_dir(self.root.join(directory.trim_start_matches('/')));
                 machines.into_iter().flatten().flatten().any(|machine| {
                     let files = std::fs::read_dir(machine.path()).into_iter().flatten().flatten();
-                    files.into_iter().any(|file| file.path().extension().is_some_and(|ext| ext == "journal"))
+                    let is_journal = |path: &Path| path.extension().is_some_and(|ext| ext == "journal");
+                    files.into_iter().any(|file| is_journal(&file.path()) && may_read(&file.path()))
                 })
             })
+    }
+
+    /// True for a file that this process may read; a pattern's files are looked at when they are opened.
+    fn may_read(&self, wanted: &Wanted) -> bool {
+        let path = match wanted {
+            Wanted::Lines(path) => path.as_str().into(),
+            Wanted::Btmp(path) => path.to_string_lossy(),
+            Wanted::Journal { .. } => return true,
+        };
+        path.contains(['*', '?', '[']) || may_read(&self.root.join(path.trim_start_matches('/')))
     }
 
     fn has_program(&self, name: &str) -> bool {
@@ -63,6 +74,10 @@ impl Places {
         ];
         DIRECTORIES.iter().any(|directory| self.exists(&format!("{directory}/{name}")))
     }
+}
+
+fn may_read(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok()
 }
 
 /// The jails that run on this host; and of those that were asked for and cannot, in words, why.
@@ -104,7 +119,7 @@ fn why(jail: &JailConfig, wanted: &[Wanted], places: &Places) -> &'static str {
         _ if jail.backend != Backend::Auto => "its backend is set",
         _ if !jail.logpath.is_empty() => "its logpath is set",
         Some(Wanted::Journal { .. }) => "journald keeps a journal here",
-        Some(Wanted::Btmp(_)) => "no journal and no log file is here",
+        Some(Wanted::Btmp(_)) => "no journal and no log file is here that may be read",
         Some(Wanted::Lines(_)) if !wanted.iter().any(|wanted| is_there(wanted, places)) => {
             "no journal is here, and no log file yet: waited for"
         }
@@ -129,12 +144,19 @@ fn best(jail: &JailConfig, places: &Places, sure: bool) -> Option<Vec<Wanted>> {
         return Some(vec![journal]);
     }
     let there: Vec<Wanted> = files(jail).into_iter().filter(|wanted| is_there(wanted, places)).collect();
+    let open: Vec<Wanted> = there.iter().filter(|wanted| places.may_read(wanted)).cloned().collect();
     // Where no program is known, the log itself shows the service.
-    if !there.is_empty() && (has_service || programs.is_empty()) {
-        return Some(there);
+    let shows = has_service || programs.is_empty();
+    if !open.is_empty() && shows {
+        return Some(open);
     }
-    if is_sshd && places.exists("/var/log/btmp") {
-        return Some(vec![btmp(jail)]);
+    let btmp = btmp(jail);
+    if is_sshd && is_there(&btmp, places) && (there.is_empty() || places.may_read(&btmp)) {
+        return Some(vec![btmp]);
+    }
+    // What may not be read is better than nothing: it is said, and read once it may be.
+    if !there.is_empty() && shows {
+        return Some(there);
     }
     // A log that does not exist yet is waited for, if there is a service to write it.
     has_service.then(|| files(jail)).filter(|files| !files.is_empty())

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tracing::warn;
 
 use pillory_core::event::Event;
@@ -273,7 +274,11 @@ impl Reader {
 
 /// Far ends of the logins that utmp lists and whose process is still there.
 fn utmp_peers(path: &Path) -> Vec<IpAddr> {
-    let is_running = |pid: u32| Path::new("/proc").join(pid.to_string()).exists();
+    // Not by /proc, where a unit may hide the processes of others.
+    let is_running = |pid: u32| {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        pid.is_some_and(|pid| pidfd_open(pid, PidfdFlags::empty()).is_ok())
+    };
     let events = login_records(path).into_iter();
     events
         .filter(|event| event.connection.as_ref().and_then(|c| c.pid).is_some_and(is_running))

@@ -32,8 +32,8 @@ pub(crate) struct Holder {
 /// What came of claiming the namespace.
 #[derive(Debug)]
 pub(crate) enum Claim {
-    /// It is ours until this process ends.
-    Ours,
+    /// It is ours until this process ends, or this value does.
+    Ours(Held),
     /// A user who is neither root nor ours holds the name, so no daemon does. An abstract name has no permissions:
     /// whoever takes it first must not keep a daemon from starting.
     HeldByOthers,
@@ -41,12 +41,19 @@ pub(crate) enum Claim {
     Taken(Holder),
 }
 
+/// The namespace, claimed; whoever asks waits until [`Held::answer`] is called.
+#[derive(Debug)]
+pub(crate) struct Held {
+    listener: UnixListener,
+    control: PathBuf,
+}
+
 /// Claims the network namespace for a daemon that takes commands at `control`.
 /// # Errors
 /// The system's.
 pub(crate) fn claim(control: &Path) -> std::io::Result<Claim> {
     match UnixListener::bind_addr(&SocketAddr::from_abstract_name(NAME)?) {
-        Ok(listener) => tell(listener, std::path::absolute(control)?).map(|()| Claim::Ours),
+        Ok(listener) => Ok(Claim::Ours(Held { listener, control: std::path::absolute(control)? })),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             Ok(holder().map_or(Claim::HeldByOthers, Claim::Taken))
         }
@@ -54,23 +61,28 @@ pub(crate) fn claim(control: &Path) -> std::io::Result<Claim> {
     }
 }
 
-/// Answers whoever asks. The thread ends with the process, which holds the name until then.
-fn tell(listener: UnixListener, control: PathBuf) -> std::io::Result<()> {
-    let answer = move || {
-        for asker in listener.incoming() {
-            match asker {
-                // Who hung up needs no answer, and one that takes none must not hold up the next.
-                Ok(mut asker) => drop(
-                    asker
-                        .set_nonblocking(true)
-                        .and_then(|()| asker.write_all(control.as_os_str().as_bytes())),
-                ),
-                // No descriptor is left, say: that passes.
-                Err(_) => std::thread::park_timeout(PATIENCE),
+impl Held {
+    /// Answers whoever asks, from now on. The thread ends with the process, which holds the name until then.
+    /// # Errors
+    /// The system's, if it has no thread left.
+    pub(crate) fn answer(self) -> std::io::Result<()> {
+        let Held { listener, control } = self;
+        let answer = move || {
+            for asker in listener.incoming() {
+                match asker {
+                    // Who hung up needs no answer, and one that takes none must not hold up the next.
+                    Ok(mut asker) => drop(
+                        asker
+                            .set_nonblocking(true)
+                            .and_then(|()| asker.write_all(control.as_os_str().as_bytes())),
+                    ),
+                    // No descriptor is left, say: that passes.
+                    Err(_) => std::thread::park_timeout(PATIENCE),
+                }
             }
-        }
-    };
-    std::thread::Builder::new().name("guard".into()).spawn(answer).map(drop)
+        };
+        std::thread::Builder::new().name("guard".into()).spawn(answer).map(drop)
+    }
 }
 
 /// The daemon that holds this network namespace, if there is one.

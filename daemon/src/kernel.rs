@@ -11,7 +11,7 @@ use pillory_core::ledger::{Change, Installed};
 use pillory_core::net::PrefixSet;
 use pillory_core::time::Timestamp;
 
-use crate::actions::{Action, ActionError, Port, Restriction, dryrun};
+use crate::actions::{Action, ActionError, Port, Restriction, dryrun, nftables};
 use crate::clock;
 use crate::crash::{self, Point};
 use crate::netlink::sockdiag::{SockDiag, SockDiagError};
@@ -30,6 +30,8 @@ pub(crate) enum Job {
     Restrict(u64, Vec<Restriction>),
     /// Say what is there, unless there are as many points as expected.
     Verify(usize),
+    /// Tell a client what the rules dropped: nobody else may ask the kernel.
+    Dropped(Sender<Option<nftables::Dropped>>),
 }
 
 /// What the kernel thread answers.
@@ -100,6 +102,11 @@ impl Hand {
                     Ok(_) => Answer::Applied(number, 0),
                     Err(error) => Answer::Failed(number, error),
                 }
+            }
+            Job::Dropped(client) => {
+                // A client that went away needs no answer.
+                let _ = client.send(nftables::dropped());
+                return Vec::new();
             }
             Job::Verify(_) if self.action.restrict(&self.restrictions).is_ok_and(|restored| restored) => {
                 read(self.action.as_mut(), true)

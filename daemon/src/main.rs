@@ -1,5 +1,5 @@
 //! Pillory: watches failed logins and shuts attackers out in the kernel. Arguments and exit codes, nothing else.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod actions;
 mod allowed;
@@ -21,8 +21,10 @@ mod logging;
 mod names;
 mod netlink;
 mod ports;
+mod privilege;
 mod rescue;
 mod seat;
+mod service;
 #[cfg(test)]
 mod simulator;
 mod sources;

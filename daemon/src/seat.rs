@@ -1,6 +1,8 @@
 //! Where a command is given from: over which ssh connection, or at which login on this host; by its process and those
 //! that led to it, as `/proc` shows them.
 
+use serde::{Deserialize, Serialize};
+
 /// More ancestors than any real process has; one may end meanwhile and its number be given away.
 const MAX_ANCESTORS: usize = 64;
 
@@ -8,7 +10,8 @@ const MAX_ANCESTORS: usize = 64;
 const SERVERS: [&str; 3] = ["sshd", "sshd-session", "dropbear"];
 
 /// See the module. Times are clock ticks since boot, as [`crate::clock::boot_ticks`] has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Seat {
     /// An ssh connection that began then.
     Ssh(u64),
@@ -17,22 +20,30 @@ pub(crate) enum Seat {
     /// A session of this host, such as a login at the console, that began then.
     Local(u64),
     /// The process cannot be seen: it has ended, or lives in another process namespace.
+    #[default]
     Unknown,
 }
 
 impl Seat {
-    /// Where the process of that number was started from.
-    pub(crate) fn of(pid: u32) -> Seat {
+    /// Where the process of that number was started from; what it says itself goes for what cannot be seen from here.
+    pub(crate) fn of(pid: u32, told: Seat) -> Seat {
         let line: Vec<Process> = lineage(pid).collect();
-        let Some(own) = line.first() else { return Seat::Unknown };
+        let Some(own) = line.first() else { return told };
         if let Some(server) = line.iter().find(|process| SERVERS.contains(&process.name.as_str())) {
             return Seat::Ssh(server.started);
         }
-        if line.iter().any(|process| ssh_connection(process.pid).is_some()) {
-            return Seat::Left;
+        if told == Seat::Left {
+            return told;
         }
-        Process::read(own.session).map_or(Seat::Unknown, |leader| Seat::Local(leader.started))
+        Process::read(own.session).map_or(told, |leader| Seat::Local(leader.started))
     }
+}
+
+/// Where this process was started from. Only root sees all of it.
+pub(crate) fn own() -> Seat {
+    let by_ssh =
+        std::env::var_os("SSH_CONNECTION").is_some() || ancestors().any(|pid| ssh_connection(pid).is_some());
+    Seat::of(std::process::id(), if by_ssh { Seat::Left } else { Seat::Unknown })
 }
 
 /// What `/proc` says of a process.
@@ -102,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_process_that_is_not_there_is_unknown() {
-        assert_eq!(Seat::of(u32::MAX), Seat::Unknown);
+        assert_eq!(Seat::of(u32::MAX, Seat::Unknown), Seat::Unknown);
         assert!(ancestors().next().is_some());
     }
 }

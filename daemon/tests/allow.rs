@@ -9,12 +9,15 @@ use crate::lab::{CONFIG, Daemon, DaemonOptions, SOON, World};
 const HOME: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const NEW_HOME: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 8);
 
-fn world(home: Option<Ipv4Addr>) -> Option<(World, Home, Daemon)> {
+/// Some name is followed, so the daemon may ask name servers.
+const FOLLOWS: &str = "ignoreip = [\"elsewhere.example.net\"]\n";
+
+fn world(home: Option<Ipv4Addr>, config: &str) -> Option<(World, Home, Daemon)> {
     let world = World::new()?;
     let home = Arc::new(Mutex::new(home));
     serve_dns(&world, &home);
     world.server.write("/var/log/auth.log", "");
-    let daemon = Daemon::start(&world.server, "");
+    let daemon = Daemon::start(&world.server, config);
     Some((world, home, daemon))
 }
 
@@ -32,7 +35,7 @@ fn done(daemon: &Daemon, args: &[&str]) -> String {
 
 #[test]
 fn a_name_is_followed_listed_and_kept_over_kill_9_until_it_is_removed() {
-    let Some((world, home, daemon)) = world(Some(HOME)) else { return };
+    let Some((world, home, daemon)) = world(Some(HOME), FOLLOWS) else { return };
     done(&daemon, &["ban", "198.51.100.7", "198.51.100.8"]);
     let said = done(&daemon, &["allow", "home.example.net"]);
     assert!(said.contains("home.example.net is never banned"), "{said}");
@@ -54,8 +57,25 @@ fn a_name_is_followed_listed_and_kept_over_kill_9_until_it_is_removed() {
 }
 
 #[test]
+fn the_first_name_is_followed_after_a_restart_for_the_right_to_ask_was_given_up() {
+    let Some((world, _home, daemon)) = world(Some(HOME), "") else { return };
+    done(&daemon, &["ban", "198.51.100.7"]);
+    let answer = daemon.ask(&["allow", "home.example.net"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    assert!(answer.err.contains("restart needed"), "{answer:?}");
+    daemon.wait_for(SOON, "a warning", || {
+        let warnings = daemon.status()["warnings"].to_string();
+        warnings.contains("home.example.net").then_some(())
+    });
+    assert!(world.kernel().is_banned(IpAddr::V4(HOME)));
+    daemon.stop();
+    let daemon = Daemon::start(&world.server, "");
+    wait(&world, &daemon, HOME, false);
+}
+
+#[test]
 fn an_address_is_allowed_at_once_and_for_its_time_only() {
-    let Some((world, _home, daemon)) = world(None) else { return };
+    let Some((world, _home, daemon)) = world(None, "") else { return };
     done(&daemon, &["ban", "198.51.100.7", "198.51.100.0/24"]);
     done(&daemon, &["allow", "198.51.100.7", "2001:db8:5::/48", "--for", "3s"]);
     assert!(!world.kernel().is_banned(IpAddr::V4(HOME)), "a hole in the network, too");

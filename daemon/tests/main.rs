@@ -34,6 +34,7 @@ mod moving;
 mod nullroute;
 mod orders;
 mod outage;
+mod privilege;
 mod proxies;
 mod rehearse;
 mod rescue;

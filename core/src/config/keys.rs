@@ -64,6 +64,7 @@ pub struct TopDraft {
     pub(super) restrict: Vec<Restriction>,
     pub(super) rescue: Option<u16>,
     pub(super) geo_asn: Option<std::path::PathBuf>,
+    pub(super) sandbox: Option<bool>,
 }
 
 /// Why a value does not fit its key, and the cure.
@@ -285,6 +286,14 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
                     return Err(Misfit(format!("{other:?} is not known"), "use keep or lift").into());
                 }
             });
+            Ok(())
+        },
+    },
+    Key {
+        name: "sandbox",
+        doc: "whether the daemon gives up, once it has started, every right that it does not need",
+        set: |draft, value| {
+            draft.sandbox = Some(boolean(value)?);
             Ok(())
         },
     },

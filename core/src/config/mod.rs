@@ -52,6 +52,8 @@ pub struct Config {
     pub rescue: Option<u16>,
     /// A database that says which operator an address belongs to.
     pub geo_asn: Option<std::path::PathBuf>,
+    /// Whether the daemon gives up every right that it does not need, once it has started.
+    pub sandbox: bool,
     /// Ports that only some may connect to.
     pub restrict: Vec<Restriction>,
     /// Jails that ban networks of neighbours, each with the innocent addresses that all of these may hit at once.

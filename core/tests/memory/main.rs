@@ -35,7 +35,7 @@ const ROOM: usize = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
 const SOURCES: usize = 10 * ROOM;
 
 /// The most that the heap may take: what is needed for each place of the large tables, and the rest.
-const PEAK_BYTES: usize = 750 * ROOM + (24 << 20);
+const PEAK_BYTES: usize = 880 * ROOM + (24 << 20);
 
 /// All of it happens within one `findtime`, so that nothing is forgotten because of its age.
 const LASTS_MS: i64 = 20 * 3_600_000;

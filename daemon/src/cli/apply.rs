@@ -9,6 +9,7 @@ use serde_json::Value;
 use pillory_core::time::Span;
 
 use crate::control::Request;
+use crate::seat;
 
 use super::client::{say, word};
 use super::configfile::read_text;
@@ -65,7 +66,11 @@ pub(crate) struct Confirm {
 
 impl Confirm {
     pub(crate) fn run(&self) -> Outcome {
-        let mut reply = self.client.ask(&Request::Confirm { take_back: self.take_back, peer: None })?;
+        let mut reply = self.client.ask(&Request::Confirm {
+            take_back: self.take_back,
+            seat: seat::own(),
+            peer: None,
+        })?;
         if self.take_back {
             return say(&self.client, reply);
         }

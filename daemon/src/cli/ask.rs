@@ -11,6 +11,8 @@ use pillory_core::time::Span;
 use crate::actions::dryrun;
 use crate::clock;
 use crate::control::Request;
+use crate::logging::escape;
+use crate::privilege;
 
 use super::client::{parse_time, word};
 use super::{Client, Failure, Outcome, count, exit, past, red};
@@ -81,6 +83,7 @@ fn status_text(value: &Value) -> String {
     text.push_str(&past::learnt_text(&value["learnt"]));
     text.push_str(&super::restrict::restricted_text(&value["restricted"]));
     text.push_str(&super::allow::allowed_text(&value["allowed"]));
+    let _ = writeln!(text, "{}", escape(&privilege::words(&value["sandbox"])));
     for warning in value["warnings"].as_array().into_iter().flatten() {
         let _ = writeln!(text, "{} {}", red("warning:"), word(warning));
     }

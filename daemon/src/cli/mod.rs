@@ -21,6 +21,7 @@ mod rows;
 pub(crate) mod run;
 mod scan;
 mod test_filter;
+mod threads;
 mod widening;
 
 use std::io::Write;

@@ -1,37 +1,26 @@
 //! `pillory run`: sets everything up in order, says what it does, and runs the engine.
 
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tracing::{info, warn};
 
 use pillory_core::config::{Config, OnStop};
-use pillory_core::machine::Machine;
 
-use crate::actions::{self, Action, ActionError, Restriction, dryrun};
+use crate::actions::{self, Action, ActionError, dryrun};
 use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::control::server::Server;
 use crate::discover::{self, Places};
-use crate::engine::jails::{self, Facts, Readers};
-use crate::engine::rescue::META_RESCUE;
+use crate::engine::jails;
 use crate::engine::restrict;
 use crate::engine::trial::{Found, META_TRIAL};
-use crate::engine::{Engine, Input, Outlets, Read};
-use crate::guard::{self, Claim};
-use crate::kernel::{self, Hand};
+use crate::guard::{self, Claim, Held};
 use crate::learn::{self, Learner};
-use crate::netlink::{KernelWatch, Seen};
-use crate::store::keeper::{self, Started};
-use crate::store::writer;
-use crate::supervisor::{self, SourceOrder};
-use crate::wake::{Wake, wait_readable};
-use crate::{clock, errands, facts, logging, rescue};
+use crate::store::keeper;
+use crate::{clock, facts, logging};
 
-use super::begin::{self, Restored, Taken, WTMP};
+use super::begin::{self, Taken, WTMP};
 use super::configfile::{DEFAULT_CONFIG, Place, Policy};
+use super::threads::Threads;
 use super::{CONTROL, Failure, Outcome, STATE_DIR, exit, offline};
 
 /// Arguments of `pillory run`.
@@ -116,9 +105,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let banaction = if arguments.dry_run { dryrun::NAME.to_owned() } else { config.banaction.clone() };
     let banaction = banaction.as_str();
     let state_dir = arguments.state_dir_of(banaction);
-    if banaction != dryrun::NAME {
-        hold_namespace(&arguments.control)?;
-    }
+    let guard = if banaction == dryrun::NAME { None } else { hold_namespace(&arguments.control)? };
     let mut store = keeper::start(&state_dir, &arguments.control).map_err(|error| offline::failed(&error))?;
     // The store may say that another policy is in force than the file's; it has the same banaction.
     let trial = Found::new(store.meta(META_TRIAL).as_deref(), &file, clock::now());
@@ -154,6 +141,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         store,
         action,
         control: arguments.control.clone(),
+        state_dir,
+        guard,
         facts: (reader, asker),
         known: (allowed, first_facts, restricted),
         learner,
@@ -177,12 +166,12 @@ fn cannot_listen(control: &Path, error: &std::io::Error) -> Failure {
 }
 
 /// One daemon a network namespace; one that enforces nothing disturbs nobody.
-fn hold_namespace(control: &Path) -> Result<(), Failure> {
+fn hold_namespace(control: &Path) -> Result<Option<Held>, Failure> {
     match guard::claim(control) {
-        Ok(Claim::Ours) => Ok(()),
+        Ok(Claim::Ours(held)) => Ok(Some(held)),
         Ok(Claim::HeldByOthers) => {
             warn!("another user holds the name that guards the network namespace; going on without it");
-            Ok(())
+            Ok(None)
         }
         Ok(Claim::Taken(holder)) => Err(Failure::new(
             exit::TAKEN,
@@ -236,144 +225,5 @@ fn say_what_runs(active: &[discover::ActiveJail], action: &str, state_dir: &Path
     }
     if active.is_empty() {
         warn!("no jail runs: no service with a filter was found; name a logpath in {DEFAULT_CONFIG}");
-    }
-}
-
-/// Everything that gets a thread.
-struct Threads {
-    server: Server,
-    store: Started,
-    action: Box<dyn Action>,
-    control: PathBuf,
-    facts: (facts::Reader, facts::Asker),
-    known: (Allowed, Facts, Vec<Restriction>),
-    /// Only at a first start.
-    learner: Option<Learner>,
-}
-
-impl Threads {
-    /// `restored`: what was taken over, and what is to be said of what could not be.
-    fn run(
-        self,
-        machine: Machine,
-        readers: Readers,
-        setup: Setup,
-        (restored, lost, trial): (Restored, Option<String>, Found),
-    ) -> Outcome {
-        let Threads { server, store, action, control, facts: (facts_reader, asker), known, learner } = self;
-        let (reads_in, reads) = bounded::<Read>(16);
-        let (inputs_in, inputs) = unbounded::<Input>();
-        let (jobs_in, jobs) = unbounded();
-        let (writes_in, writes) = unbounded();
-        let stop = Arc::new(AtomicBool::new(false));
-        let wake = Wake::new()
-            .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
-        catch_signals(&inputs_in)?;
-        let start = SourceOrder::Start(readers.feeds.clone(), restored.positions.clone());
-        let (sources_in, source_orders) = unbounded();
-        let frame = (readers.ports.clone(), known.2.clone());
-        let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
-        let watch = action.watch().map_err(|error| refused(&error))?;
-        let (errands, desks) = errands::desk();
-        let outlets =
-            Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
-        let mut engine = Engine::new(machine, readers, outlets, name, setup);
-        engine.resume(restored.off, restored.positions, start, known);
-        engine.begin_dry(begin::left_in_kernel(name));
-        engine.begin_trial(trial);
-        let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
-        let go = engine.begin_learning(restored.learning);
-        engine.begin_store(&store, restored.anew, lost);
-        let writer = store.into_writer();
-        std::thread::scope(|scope| {
-            let kernel_thread = scope.spawn(|| {
-                let (answers, answered) = unbounded();
-                let back = inputs_in.clone();
-                std::thread::scope(|inner| {
-                    inner.spawn(move || forward(&answered, &back, Input::Kernel));
-                    let action = kernel::run(Hand::cutting(action, frame), &jobs, &answers);
-                    drop(answers);
-                    action
-                })
-            });
-            let (stored_in, stored) = unbounded();
-            let back = inputs_in.clone();
-            scope.spawn(move || forward(&stored, &back, Input::Store));
-            scope.spawn(move || writer::run(writer, &writes, &stored_in));
-            let (orders_in, orders) = unbounded();
-            let back = inputs_in.clone();
-            scope.spawn(move || forward(&orders, &back, Input::Order));
-            let stop_serving = Arc::clone(&stop);
-            scope.spawn(move || server.run(&orders_in, &stop_serving));
-            scope.spawn(|| facts_reader.watch(&inputs_in, &wake));
-            if let Some(listener) = &rescue_listener {
-                scope.spawn(|| rescue::run(listener, &inputs_in, &wake));
-            }
-            if let Some(watch) = watch {
-                scope.spawn(|| watch_kernel(watch, &inputs_in, &wake));
-            }
-            scope.spawn(move || supervisor::run(&source_orders, &reads_in));
-            let (names, asks) = desks.split(&inputs_in);
-            scope.spawn(names);
-            scope.spawn(asks);
-            if let Some(learner) = learner {
-                scope.spawn(|| learner.run(&go, &inputs_in, &wake));
-            }
-            engine.run(&reads, &inputs);
-            stop.store(true, Ordering::SeqCst);
-            wake.raise();
-            drop(reads);
-            drop(engine);
-            // Knocks once, so that the accepting thread sees that it is to stop.
-            drop(std::os::unix::net::UnixStream::connect(&control));
-            if let Ok(mut action) = kernel_thread.join()
-                && lift
-            {
-                match action.remove_all() {
-                    Ok(count) => info!(count, "removed from the kernel"),
-                    Err(error) => warn!(%error, "cannot remove the bans from the kernel"),
-                }
-            }
-        });
-        Ok(0)
-    }
-}
-
-fn forward<T>(from: &Receiver<T>, to: &Sender<Input>, wrap: fn(T) -> Input) {
-    for value in from {
-        if to.send(wrap(value)).is_err() {
-            return;
-        }
-    }
-}
-
-fn catch_signals(inputs: &Sender<Input>) -> Result<(), Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])
-        .map_err(|error| Failure::new(exit::NO, format!("cannot watch for signals: {error}")))?;
-    let inputs = inputs.clone();
-    // It ends with the process: a signal may come at any time until then.
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            for signal in signals.forever() {
-                let input = if signal == SIGHUP { Input::Reload } else { Input::Stop };
-                if inputs.send(input).is_err() {
-                    return;
-                }
-            }
-        })
-        .map(drop)
-        .map_err(|error| Failure::new(exit::NO, format!("cannot start a thread: {error}")))
-}
-
-/// Tells the engine when somebody else changes what is ours in the kernel.
-fn watch_kernel(mut watch: Box<dyn KernelWatch>, inputs: &Sender<Input>, wake: &Wake) {
-    while !wake.is_raised() {
-        let touched = wait_readable(&[watch.as_fd(), wake.as_fd()]).is_ok()
-            && !matches!(watch.read(), Ok(Seen::Nothing));
-        if touched && inputs.send(Input::KernelTouched).is_err() {
-            return;
-        }
     }
 }

@@ -17,6 +17,7 @@ use pillory_core::time::{BanTime, End, Span, Timestamp};
 
 use crate::allowed::Who;
 use crate::cli::configfile::Policy;
+use crate::seat::Seat;
 use crate::store::query::Wanted;
 
 /// What a client asks.
@@ -64,6 +65,10 @@ pub(crate) enum Request {
     Confirm {
         /// Take it back.
         take_back: bool,
+        /// Where the client sees itself: the daemon may not look into the environment of others, nor, in some units, see
+        /// them at all. A client that does not tell the truth deceives its own user only.
+        #[serde(default)]
+        seat: Seat,
         /// Who asks: a process, by the kernel's word and not by the client's.
         #[serde(skip)]
         peer: Option<u32>,

@@ -3,7 +3,9 @@
 //! read these fields are null, and everything else is told all the same.
 
 use std::path::Path;
+use std::time::Duration;
 
+use crossbeam_channel::{Sender, bounded};
 use rusqlite::{Connection, Result};
 use serde_json::{Map, Value, json};
 
@@ -11,8 +13,8 @@ use pillory_core::event::Attempt;
 use pillory_core::net::Prefix;
 use pillory_core::time::Span;
 
-use crate::actions::nftables;
 use crate::clock;
+use crate::kernel::Job;
 use crate::store;
 use crate::store::query::{self, Wanted};
 
@@ -21,6 +23,9 @@ use super::{Request, stamp};
 
 /// At most so many attempts are shown as the evidence of one ban, and so many rows of history.
 const SHOWN: usize = 50;
+
+/// How long the kernel's thread may be busy with a large change before a client is answered without its counters.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which answer is told more of.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +45,7 @@ impl About {
     }
 
     /// Adds the fields to the engine's answer.
-    pub(super) fn tell(self, value: &mut Value, state_dir: &Path) {
+    pub(super) fn tell(self, value: &mut Value, state_dir: &Path, kernel: &Sender<Job>) {
         if !value.is_object() || matches!(self, About::Nothing) {
             return;
         }
@@ -48,7 +53,9 @@ impl About {
         let db = db.as_ref();
         match self {
             About::Nothing => {}
-            About::Status => value["effect"] = effect(db, value["banaction"] == "nftables"),
+            About::Status => {
+                value["effect"] = effect(db, (value["banaction"] == "nftables").then_some(kernel))
+            }
             About::Explain(prefix) => {
                 value["evidence"] = db.and_then(|db| evidence(db, value).ok()).into();
                 value["seen"] = db.map_or(Value::Null, |db| seen(db, value, prefix));
@@ -58,9 +65,14 @@ impl About {
     }
 }
 
-fn effect(db: Option<&Connection>, has_counters: bool) -> Value {
+/// `kernel`: whom to ask for counters, if there are some.
+fn effect(db: Option<&Connection>, kernel: Option<&Sender<Job>>) -> Value {
     let kept = db.and_then(|db| query::effect(db).ok());
-    let dropped = has_counters.then(nftables::dropped).flatten();
+    let (client, answer) = bounded(1);
+    let dropped = kernel.and_then(|kernel| {
+        kernel.send(Job::Dropped(client)).ok()?;
+        answer.recv_timeout(PATIENCE).ok()?
+    });
     json!({
         "attempts": kept.map(|kept| kept.attempts),
         "bans": kept.map(|kept| kept.bans),

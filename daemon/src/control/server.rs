@@ -14,6 +14,7 @@ use crossbeam_channel::{Sender, bounded};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
+use crate::kernel::Job;
 use crate::store::{self, query};
 
 use super::room::Room;
@@ -75,7 +76,7 @@ impl Server {
     }
 
     /// Serves until `stop` is raised and one more client (the daemon itself) knocks.
-    pub(crate) fn run(self, orders: &Sender<Order>, stop: &Arc<AtomicBool>) {
+    pub(crate) fn run(self, orders: &Sender<Order>, kernel: &Sender<Job>, stop: &Arc<AtomicBool>) {
         let room = Room::new(MAX_CLIENTS);
         std::thread::scope(|scope| {
             for stream in self.listener.incoming() {
@@ -99,7 +100,7 @@ impl Server {
                 let (room, state_dir) = (&room, &self.state_dir);
                 scope.spawn(move || {
                     // A client that went away needs no answer.
-                    drop(serve(&stream, orders, state_dir, (stop, room)));
+                    drop(serve(&stream, (orders, kernel), state_dir, (stop, room)));
                     room.leave(&stream);
                 });
             }
@@ -123,7 +124,7 @@ fn refusal(stream: &Arc<UnixStream>, room: &Room) -> Option<Reply> {
 
 fn serve(
     stream: &Arc<UnixStream>,
-    orders: &Sender<Order>,
+    (orders, kernel): (&Sender<Order>, &Sender<Job>),
     state_dir: &Path,
     (stop, room): (&AtomicBool, &Room),
 ) -> std::io::Result<()> {
@@ -176,7 +177,7 @@ fn serve(
                 Ok(()) => replies.recv().unwrap_or_else(|_| gone()),
                 Err(_) => gone(),
             };
-            about.tell(&mut reply.value, state_dir);
+            about.tell(&mut reply.value, state_dir, kernel);
             answer(stream, &reply)
         }
     }

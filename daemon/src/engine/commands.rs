@@ -55,7 +55,7 @@ impl Engine {
             }
             Request::RescueCodes(count) => self.new_codes(count),
             Request::Allow { who, span, remove } => self.allow(who, span, remove),
-            Request::Confirm { take_back, peer } => self.confirm(take_back, peer),
+            Request::Confirm { take_back, seat, peer } => self.confirm(take_back, seat, peer),
             Request::Reload | Request::Apply(..) | Request::Attempts(..) | Request::History(..) => {
                 Reply::say(2, "this is answered elsewhere")
             }

@@ -40,7 +40,9 @@ use crate::errands::{Answered, Errands};
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::learn::Learnt;
+use crate::privilege::Sandbox;
 use crate::rescue::Call;
+use crate::service::{self, Watchdog};
 use crate::sources::{self, Batch, Position, StreamStatus};
 use crate::store::writer::{Write, Written};
 use crate::supervisor::SourceOrder;
@@ -146,6 +148,9 @@ pub(crate) struct Engine {
     read_backs: u8,
     /// The job that heals what was found to lack: what is read before it is done lacks the same.
     healing: u64,
+    /// What this process gave up.
+    pub(crate) sandbox: Sandbox,
+    watchdog: Watchdog,
     started: clock::Stopwatch,
     last_sweep: Timestamp,
     last_forget: Timestamp,
@@ -216,6 +221,8 @@ impl Engine {
             learning: learning::Learning::default(),
             read_backs: 0,
             healing: 0,
+            sandbox: Sandbox::default(),
+            watchdog: Watchdog::new(),
             started: clock::Stopwatch::start(),
             last_sweep: now,
             last_forget: Timestamp::default(),
@@ -287,7 +294,8 @@ impl Engine {
         let end = ends.min();
         let until_end = end.map_or(SWEEP_EVERY, |end| end.since(now));
         let until_verify = (self.last_verify + VERIFY_EVERY).since(now);
-        Duration::from_millis(until_end.min(until_verify).millis().clamp(1, 60_000))
+        let until = Duration::from_millis(until_end.min(until_verify).millis().clamp(1, 60_000));
+        until.min(self.watchdog.patience())
     }
 
     /// What it judges by, for the simulator's promises.
@@ -381,6 +389,7 @@ impl Engine {
     }
 
     fn housekeeping(&mut self) {
+        self.watchdog.pat();
         let now = clock::now();
         if self.off_until.is_some_and(|until| until <= now) {
             self.set_off(None);
@@ -425,6 +434,7 @@ impl Engine {
 
     /// Finishes what is queued, within a few seconds, and stops.
     fn settle(&mut self, inputs: &Receiver<Input>) {
+        service::stopping();
         self.flush();
         let limit = Duration::from_secs(5);
         let since = clock::Stopwatch::start();

@@ -8,6 +8,7 @@ use crossbeam_channel::Sender;
 use tracing::{error, info};
 
 use pillory_core::config::Config;
+use pillory_core::event::JailName;
 use pillory_core::machine::Machine;
 use pillory_core::time::Span;
 
@@ -16,6 +17,8 @@ use crate::cli::configfile::Policy;
 use crate::control::Reply;
 use crate::discover::{self, Places};
 use crate::kernel::Job;
+use crate::privilege::Needs;
+use crate::service;
 use crate::supervisor::SourceOrder;
 use crate::{clock, facts};
 
@@ -54,6 +57,7 @@ pub(super) struct Reloading {
 impl Engine {
     /// Begins a reload, by a client's command or by SIGHUP.
     pub(super) fn reload(&mut self, reply: Option<Sender<Reply>>) {
+        service::reloading();
         // What is on trial, or coming back, must not be overtaken by what the file says.
         let is_plain = |reloading: &Reloading| matches!(reloading.purpose, Purpose::Reload);
         let busy = self.busy().filter(|_| !self.reloading.as_ref().is_some_and(is_plain));
@@ -66,7 +70,10 @@ impl Engine {
         match built {
             Ok(built) => self.bring(built, Purpose::Reload, reply),
             Err(reason) => {
+                let hint = self.sandbox.hint(&reason).map_or_else(String::new, |hint| format!("\n{hint}"));
+                let reason = format!("{reason}{hint}");
                 error!(%reason, "reload refused, the old policy stays");
+                service::ready();
                 self.done(reply, Reply::say(2, format!("reload refused, the old policy stays\n{reason}")));
             }
         }
@@ -101,9 +108,32 @@ impl Engine {
         }
         let active = discover::active_jails(&config, &Places::host());
         let accounts = facts::accounts(std::path::Path::new("/etc/passwd"));
-        let (machine, readers) =
+        let (machine, mut readers) =
             jails::build(&config, &active, accounts).map_err(|problems| problems.join("\n"))?;
+        self.keep_ports(&config, &mut readers);
+        let needs = Needs::of(&config, &self.setup.place, &readers.feeds, &self.allowed);
+        if let Some(lack) = self.sandbox.lacks(config.sandbox, &needs) {
+            return Err(lack);
+        }
         Ok(Built { policy, config, machine, readers })
+    }
+
+    /// Which ports a service listens on was seen at the start, and can be seen no more from a sandbox.
+    fn keep_ports(&self, config: &Config, readers: &mut Readers) {
+        if !self.sandbox.hides_processes() {
+            return;
+        }
+        let are_found = |config: &Config, jail: &JailName| {
+            config.jails.iter().any(|known| known.name == *jail && known.port.is_empty())
+        };
+        for (jail, ports) in &mut readers.ports {
+            let old = self.readers.ports.iter().find(|(known, _)| known == jail);
+            if let Some((_, old)) =
+                old.filter(|_| are_found(config, jail) && are_found(&self.setup.config, jail))
+            {
+                ports.clone_from(old);
+            }
+        }
     }
 
     /// The sources have stopped: the new policy takes over and they start again.
@@ -141,6 +171,7 @@ impl Engine {
             Purpose::Back => Reply::say(0, ""),
         };
         info!(jails, "reloaded");
+        service::ready();
         self.flush();
         self.done(reply, answer);
     }

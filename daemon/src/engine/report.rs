@@ -17,6 +17,7 @@ use crate::actions::{self, dryrun};
 use crate::clock;
 use crate::control::{Reply, stamp};
 use crate::logging;
+use crate::service;
 use crate::sources::StreamStatus;
 
 use super::Engine;
@@ -30,14 +31,12 @@ pub(super) fn ready(engine: &Engine) {
         false => format!("switched off until `pillory on`, nothing is enforced, {banned} banned"),
     };
     logging::plain(&format!("ready: {state}\n"));
-    // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    service::ready();
 }
 
 /// The last line.
 pub(super) fn stopping(engine: &Engine) {
     logging::last(&format!("stopped: {}\n", what_stays(engine)));
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 
 /// What becomes of the bans when the daemon ends.
@@ -204,6 +203,7 @@ impl Engine {
             "learnt": self.learning.value(clock::now()),
             "allowed": self.allowed.listed(&self.facts.named),
             "restricted": self.restrictions(),
+            "sandbox": self.sandbox.value(),
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
         })

@@ -12,6 +12,7 @@ use pillory_core::time::Span;
 use crate::allowed::Who;
 use crate::clock;
 use crate::control::Reply;
+use crate::privilege;
 use crate::rescue::{Call, listen};
 
 use super::Engine;
@@ -33,7 +34,9 @@ impl Engine {
         listen(port)
             .inspect_err(|cause| {
                 error!(port, %cause, "no rescue port");
-                let text = format!("cannot listen at the rescue port {port}: {cause}; no code can be used");
+                let cure = privilege::network_cure(cause).unwrap_or_default();
+                let text =
+                    format!("cannot listen at the rescue port {port}: {cause}; no code can be used{cure}");
                 self.warnings.insert("rescue".into(), text);
             })
             .ok()

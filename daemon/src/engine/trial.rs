@@ -140,8 +140,7 @@ impl Engine {
     }
 
     fn start_trial(&mut self, kept: Kept) {
-        // Where /proc is not there nobody's connection is known to be new.
-        self.trial = Some(Trial { kept, since: clock::boot_ticks().unwrap_or(u64::MAX) });
+        self.trial = Some(Trial { kept, since: clock::boot_ticks() });
     }
 
     fn keep_trial(&mut self, kept: Option<&Kept>) {
@@ -160,7 +159,7 @@ impl Engine {
         self.trial.as_ref().and_then(|trial| trial.kept.until)
     }
 
-    pub(super) fn confirm(&mut self, take_back: bool, peer: Option<u32>) -> Reply {
+    pub(super) fn confirm(&mut self, take_back: bool, told: Seat, peer: Option<u32>) -> Reply {
         let Some(trial) = &self.trial else {
             return Reply::say(1, "no policy is on trial: it was confirmed or taken back already");
         };
@@ -171,7 +170,7 @@ impl Engine {
                 Err(reason) => Reply::say(1, reason),
             };
         }
-        if let Some(refusal) = not_new(peer.map_or(Seat::Unknown, Seat::of), trial.since) {
+        if let Some(refusal) = not_new(peer.map_or(told, |peer| Seat::of(peer, told)), trial.since) {
             return Reply::say(1, refusal);
         }
         let new = trial.kept.new.clone();

@@ -18,6 +18,7 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, RCODE, TYPE};
 use pillory_core::net::canonical;
 
 use crate::clock;
+use crate::privilege::network_cure;
 
 /// Where DNS servers listen.
 const PORT: u16 = 53;
@@ -162,7 +163,8 @@ pub(super) fn ask(
         }
         if let Err(error) = exchange.run(&open, &mut results) {
             let silent = results.iter_mut().filter(|result| **result == Err(AskError::Silent(server.ip())));
-            silent.for_each(|result| *result = Err(AskError::Unreachable(server.ip(), error.to_string())));
+            let why = format!("{error}{}", network_cure(&error).unwrap_or_default());
+            silent.for_each(|result| *result = Err(AskError::Unreachable(server.ip(), why.clone())));
         }
     }
     results

@@ -103,11 +103,21 @@ fn once_another_name_is_tried_the_mildness_ends() {
     };
     for mixed in 0..1 << 11 {
         let (tries, length) = banned_after(mixed);
-        let first_other = mixed.trailing_zeros();
-        // Before it half a point each, from then on one each.
-        let expected = if first_other >= 10 { 10 } else { first_other + (10 - first_other).div_ceil(2) };
+        // Half a point each before the other name, one each as long as that is the only one, two each once both are tried.
+        let (mut points, mut good, mut other, mut expected) = (0, false, false, 0);
+        while points < 500 {
+            let is_other = mixed >> expected & 1 == 1;
+            (good, other, expected) = (good || !is_other, other || is_other, expected + 1);
+            points += if good && other {
+                200
+            } else if other {
+                100
+            } else {
+                50
+            };
+        }
         assert_eq!(tries, expected, "{mixed:b}");
-        assert_eq!(length, if first_other >= 10 { 600 } else { DAY }, "{mixed:b}");
+        assert_eq!(length, if other { DAY } else { 600 }, "{mixed:b}");
     }
     let mut judge = judge(Policy::default());
     assert_eq!(until_banned(&mut judge, "192.0.2.3", &["drjohn1", "drjohn1", "oracle"], 0), (3, DAY));

@@ -32,7 +32,7 @@ use rustix::net::netlink::NETFILTER;
 use crate::netlink::socket::Socket;
 use crate::netlink::{KernelWatch, NetlinkError};
 
-pub use self::counters::dropped;
+pub use self::counters::{Dropped, dropped};
 use self::elements::{Abilities, Contents, Plan, Want, Wanted};
 use self::frame::{Frame, Stale, WantedFrame, is_absent, not_found};
 use self::gather::{gather, take_part};

@@ -1,6 +1,7 @@
 //! `pillory doctor`: is this host really protected? One line a finding, with the cure. Reads only.
 
 mod logs;
+mod rights;
 mod rivals;
 mod storage;
 #[cfg(test)]
@@ -136,7 +137,7 @@ impl Doctor {
                 } else if reply.value["enforcing"] == false {
                     report.find("off", "Pillory is switched off, nothing is enforced", "run `pillory on`");
                 }
-                may_ban(host, &reply.value, report);
+                rights::look(host, &reply.value, report);
                 for warning in reply.value["warnings"].as_array().into_iter().flatten() {
                     report.find("warning", warning.as_str().unwrap_or_default(), "");
                 }
@@ -163,30 +164,6 @@ impl Doctor {
             let cure = "run `pillory on`, or it enforces nothing when it starts";
             report.find("off", "Pillory is switched off", cure);
         }
-    }
-}
-
-/// `CAP_NET_ADMIN` of linux/capability.h, as a bit of a set.
-const NET_ADMIN: u64 = 1 << 12;
-
-/// Is the running daemon allowed to ban? `status`: what it says of itself.
-fn may_ban(host: &Host, status: &Value, report: &mut Report) {
-    if status["banaction"] == dryrun::NAME {
-        return;
-    }
-    let process = format!("/proc/{}", status["pid"]);
-    // A daemon in another process namespace has another number here.
-    if host.text(&format!("{process}/comm")).trim_end() != "pillory" {
-        return;
-    }
-    // proc(5): "CapEff:	0000000000001000".
-    let text = host.text(&format!("{process}/status"));
-    let effective = text.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    if effective.is_some_and(|set| set & NET_ADMIN == 0) {
-        let what = format!("the daemon (process {}) lacks CAP_NET_ADMIN: it cannot ban", status["pid"]);
-        let cure = "grant it in the unit: AmbientCapabilities=CAP_NET_ADMIN, and in CapabilityBoundingSet; or run it as root";
-        report.find("daemon_not_permitted", what, cure);
     }
 }
 

@@ -101,20 +101,24 @@ fn bans_of_other_tools_in_the_kernel_are_found_with_what_takes_them_away() {
 
 #[test]
 fn a_daemon_without_the_capability_to_ban_is_found() {
-    let status = |set: &str| format!("Name:\tpillory\nCapEff:\t{set}\nCapBnd:\t000001ffffffffff\n");
+    let status = |set: &str| {
+        format!("Name:\tpillory\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\t\nCapEff:\t{set}\n")
+    };
     let (without, with) = (status("0000000000000400"), status("0000000000001000"));
     let files = [
         ("/proc/7/comm", "pillory\n"),
-        ("/proc/7/status", without.as_str()),
+        ("/proc/7/task/7/status", without.as_str()),
         ("/proc/8/comm", "pillory\n"),
-        ("/proc/8/status", with.as_str()),
+        // Only one thread has it.
+        ("/proc/8/task/8/status", without.as_str()),
+        ("/proc/8/task/18/status", with.as_str()),
         ("/proc/9/comm", "cat\n"),
-        ("/proc/9/status", without.as_str()),
+        ("/proc/9/task/9/status", without.as_str()),
     ];
     let made = host("capability", &files);
     let found = |pid: u32, banaction: &str| {
         let mut report = Report::default();
-        may_ban(&made.0, &json!({"pid": pid, "banaction": banaction}), &mut report);
+        rights::look(&made.0, &json!({"pid": pid, "banaction": banaction}), &mut report);
         ids(&report)
     };
     assert_eq!(found(7, "nftables"), ["daemon_not_permitted"]);

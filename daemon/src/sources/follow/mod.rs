@@ -391,7 +391,7 @@ fn trouble(path: &Path, error: &io::Error) -> String {
             return format!("{path} is a directory; name a file, or a pattern such as {path}/*.log");
         }
         io::ErrorKind::PermissionDenied => {
-            "run as root, or as a member of the group that may read it (adm, utmp)"
+            "`pillory doctor` tells how the daemon may read it: a group (adm, utmp), or a restart if it lies where none was read so far"
         }
         io::ErrorKind::InvalidInput => "name a log file",
         _ => "see to the file or its disk; it is tried again",

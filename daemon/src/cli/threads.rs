@@ -1,0 +1,210 @@
+//! The threads of a daemon: what each owns, which rights it keeps, and in which order they start and end.
+//!
+//! A thread takes over the capabilities of the one that starts it. Only the kernel's needs one, so it is started first, and
+//! every other gives them up.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+use tracing::{info, warn};
+
+use pillory_core::config::OnStop;
+use pillory_core::machine::Machine;
+
+use crate::actions::{Action, Restriction};
+use crate::allowed::Allowed;
+use crate::control::server::Server;
+use crate::engine::jails::{Facts, Readers};
+use crate::engine::rescue::META_RESCUE;
+use crate::engine::trial::Found;
+use crate::engine::{Engine, Input, Outlets, Read};
+use crate::guard::Held;
+use crate::kernel::{self, Hand};
+use crate::learn::Learner;
+use crate::netlink::{KernelWatch, Seen};
+use crate::privilege::{Needs, Sandbox, shed};
+use crate::store::keeper::Started;
+use crate::store::writer;
+use crate::supervisor::{self, SourceOrder};
+use crate::wake::{Wake, wait_readable};
+use crate::{errands, facts, rescue};
+
+use super::begin::{self, Restored};
+use super::run::{Setup, refused};
+use super::{Failure, Outcome, exit};
+
+/// Everything that gets a thread.
+pub(super) struct Threads {
+    pub(super) server: Server,
+    pub(super) store: Started,
+    pub(super) action: Box<dyn Action>,
+    /// Where commands are taken.
+    pub(super) control: PathBuf,
+    pub(super) state_dir: PathBuf,
+    /// The namespace, if it is held.
+    pub(super) guard: Option<Held>,
+    pub(super) facts: (facts::Reader, facts::Asker),
+    /// Who was allowed, what the host knows, and who may connect where.
+    pub(super) known: (Allowed, Facts, Vec<Restriction>),
+    /// Only at a first start.
+    pub(super) learner: Option<Learner>,
+}
+
+impl Threads {
+    /// Runs until told to stop. `restored`: what was taken over, and what is to be said of what could not be.
+    pub(super) fn run(
+        self,
+        machine: Machine,
+        readers: Readers,
+        setup: Setup,
+        (restored, lost, trial): (Restored, Option<String>, Found),
+    ) -> Outcome {
+        let Threads { server, store, action, control, known, .. } = self;
+        let (facts_reader, asker) = self.facts;
+        let (reads_in, reads) = bounded::<Read>(16);
+        let (inputs_in, inputs) = unbounded::<Input>();
+        let (jobs_in, jobs) = unbounded();
+        let (writes_in, writes) = unbounded();
+        let stop = Arc::new(AtomicBool::new(false));
+        let no_wake = |error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}"));
+        let wake = Wake::new().map_err(no_wake)?;
+        let start = SourceOrder::Start(readers.feeds.clone(), restored.positions.clone());
+        let (sources_in, source_orders) = unbounded();
+        let frame = (readers.ports.clone(), known.2.clone());
+        let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
+        let watch = action.watch().map_err(|error| refused(&error))?;
+        let (errands, desks) = errands::desk();
+        let asked = jobs_in.clone();
+        let outlets =
+            Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
+        let needs = Needs::of(&setup.config, &setup.place, &readers.feeds, &known.0)
+            .writing([Some(&self.state_dir), control.parent()]);
+        let (wanted, on_trial) = (setup.config.sandbox, matches!(trial, Found::GoesOn(_)));
+        let mut engine = Engine::new(machine, readers, outlets, name, setup);
+        engine.resume(restored.off, restored.positions, start, known);
+        engine.begin_dry(begin::left_in_kernel(name));
+        engine.begin_trial(trial);
+        let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
+        let go = engine.begin_learning(restored.learning);
+        engine.begin_store(&store, restored.anew, lost);
+        let writer = store.into_writer();
+        // Everything is open. But for those that run commands, all threads are yet to be started.
+        engine.sandbox = Sandbox::enter(wanted, on_trial, &needs);
+        std::thread::scope(|scope| {
+            let (answers, forward_answers) = forwarding(&inputs_in, Input::Kernel);
+            // It alone keeps the right to change the network, and is the first to start.
+            scope.spawn(move || {
+                let action = kernel::run(Hand::cutting(action, frame), &jobs, &answers);
+                if lift {
+                    remove_all(action);
+                }
+            });
+            // Commands have the rights of the thread that starts them.
+            if !needs.executes {
+                shed();
+            }
+            answer_outside(self.guard, &inputs_in)?;
+            scope.spawn(shedding(forward_answers));
+            let (stored_in, forward_stored) = forwarding(&inputs_in, Input::Store);
+            scope.spawn(shedding(forward_stored));
+            scope.spawn(shedding(move || writer::run(writer, &writes, &stored_in)));
+            let (orders_in, forward_orders) = forwarding(&inputs_in, Input::Order);
+            scope.spawn(shedding(forward_orders));
+            let stop_serving = Arc::clone(&stop);
+            scope.spawn(shedding(move || server.run(&orders_in, &asked, &stop_serving)));
+            scope.spawn(shedding(|| facts_reader.watch(&inputs_in, &wake)));
+            if let Some(listener) = &rescue_listener {
+                scope.spawn(shedding(|| rescue::run(listener, &inputs_in, &wake)));
+            }
+            if let Some(watch) = watch {
+                scope.spawn(shedding(|| watch_kernel(watch, &inputs_in, &wake)));
+            }
+            scope.spawn(shedding(move || supervisor::run(&source_orders, &reads_in)));
+            let (names, asks) = desks.split(&inputs_in);
+            scope.spawn(shedding(names));
+            scope.spawn(asks);
+            if let Some(learner) = self.learner {
+                scope.spawn(shedding(|| learner.run(&go, &inputs_in, &wake)));
+            }
+            engine.run(&reads, &inputs);
+            stop.store(true, Ordering::SeqCst);
+            wake.raise();
+            drop(reads);
+            drop(engine);
+            // Knocks once, so that the accepting thread sees that it is to stop.
+            drop(std::os::unix::net::UnixStream::connect(&control));
+            Ok(0)
+        })
+    }
+}
+
+/// The work of a thread that needs no capability.
+fn shedding(work: impl FnOnce()) -> impl FnOnce() {
+    move || {
+        shed();
+        work();
+    }
+}
+
+/// Hears signals, and whoever asks at the name that guards the namespace.
+fn answer_outside(guard: Option<Held>, inputs: &Sender<Input>) -> Result<(), Failure> {
+    catch_signals(inputs)?;
+    guard
+        .map_or(Ok(()), Held::answer)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot start a thread: {error}")))
+}
+
+fn remove_all(mut action: Box<dyn Action>) {
+    match action.remove_all() {
+        Ok(count) => info!(count, "removed from the kernel"),
+        Err(error) => warn!(%error, "cannot remove the bans from the kernel"),
+    }
+}
+
+/// A channel, and the work of bringing what is sent there to the engine.
+fn forwarding<T: Send>(to: &Sender<Input>, wrap: fn(T) -> Input) -> (Sender<T>, impl FnOnce() + Send) {
+    let (sender, receiver) = unbounded();
+    let to = to.clone();
+    let forward = move || {
+        for value in receiver {
+            if to.send(wrap(value)).is_err() {
+                return;
+            }
+        }
+    };
+    (sender, forward)
+}
+
+fn catch_signals(inputs: &Sender<Input>) -> Result<(), Failure> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])
+        .map_err(|error| Failure::new(exit::NO, format!("cannot watch for signals: {error}")))?;
+    let inputs = inputs.clone();
+    // It ends with the process: a signal may come at any time until then.
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let input = if signal == SIGHUP { Input::Reload } else { Input::Stop };
+                if inputs.send(input).is_err() {
+                    return;
+                }
+            }
+        })
+        .map(drop)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot start a thread: {error}")))
+}
+
+/// Tells the engine when somebody else changes what is ours in the kernel.
+fn watch_kernel(mut watch: Box<dyn KernelWatch>, inputs: &Sender<Input>, wake: &Wake) {
+    while !wake.is_raised() {
+        let touched = wait_readable(&[watch.as_fd(), wake.as_fd()]).is_ok()
+            && !matches!(watch.read(), Ok(Seen::Nothing));
+        if touched && inputs.send(Input::KernelTouched).is_err() {
+            return;
+        }
+    }
+}

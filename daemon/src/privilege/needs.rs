@@ -1,0 +1,92 @@
+//! What a policy needs on this host: the files that are read and written, name servers, commands.
+
+use std::path::{Path, PathBuf};
+
+use pillory_core::config::Config;
+
+use crate::allowed::{self, Allowed};
+use crate::cli::configfile::Place;
+use crate::sources::{self, Feed, Wanted};
+
+use super::nearest;
+
+/// What every daemon reads: accounts, name servers, the zone, sessions, and logs wherever they may appear. Directories
+/// rather than files, for a file that is replaced is another one.
+const READ: [&str; 8] =
+    ["/etc", "/proc", "/sys", "/usr/share/zoneinfo", "/var/log", "/run/log", "/run/systemd", "/run/utmp"];
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    /// Files and directories to be read, with all that is in them.
+    pub(super) reads: Vec<PathBuf>,
+    /// Directories to be written in.
+    pub(super) writes: Vec<PathBuf>,
+    /// Files that are appended to, in directories where nothing else is to be written.
+    pub(super) appends: Vec<PathBuf>,
+    /// Name servers are to be asked.
+    pub(super) resolves: bool,
+    /// Commands are to be run.
+    pub(crate) executes: bool,
+}
+
+impl Needs {
+    /// What this policy needs with these feeds.
+    pub(crate) fn of(config: &Config, place: &Place, feeds: &[Feed], allowed: &Allowed) -> Needs {
+        let of_fail2ban = |jail: &pillory_core::config::JailConfig| {
+            jail.lines.as_ref().map(|lines| {
+                (lines.rules.resolves, !lines.commands.is_empty() || lines.ignorecommand.is_some())
+            })
+        };
+        let (resolve, execute): (Vec<bool>, Vec<bool>) = config.jails.iter().filter_map(of_fail2ban).unzip();
+        let mut reads: Vec<PathBuf> = READ.iter().map(PathBuf::from).collect();
+        reads.extend(place.path().parent().map(Path::to_owned));
+        reads.extend(nearest(place.path()));
+        reads.extend(place.fail2ban.as_ref().or(config.fail2ban.as_ref()).cloned());
+        reads.extend(config.geo_asn.as_deref().and_then(nearest));
+        reads.extend(feeds.iter().flat_map(|feed| directories(&feed.what)));
+        Needs {
+            reads,
+            writes: Vec::new(),
+            appends: config.ban_log.iter().cloned().collect(),
+            resolves: !allowed::names(config, allowed).is_empty() || resolve.contains(&true),
+            executes: execute.contains(&true),
+        }
+    }
+
+    /// With the directories that the daemon writes in.
+    pub(crate) fn writing(self, directories: [Option<&Path>; 2]) -> Needs {
+        let named = |path: &Path| if path == Path::new("") { PathBuf::from(".") } else { path.to_owned() };
+        let writes = directories.into_iter().flatten().map(named).collect();
+        Needs { writes, ..self }
+    }
+
+    /// What is read and there, as real paths.
+    pub(super) fn real_reads(&self) -> Vec<PathBuf> {
+        let mut all: Vec<PathBuf> = self.reads.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+/// Where the files of a feed are and may appear, links followed.
+fn directories(what: &Wanted) -> Vec<PathBuf> {
+    match what {
+        Wanted::Journal { directory: Some(directory), .. } => vec![directory.clone()],
+        // It may come later, on a host where not even its directory is there yet.
+        Wanted::Journal { directory: None, .. } => {
+            nearest(Path::new("/run/log/journal")).into_iter().collect()
+        }
+        Wanted::Btmp(path) => [nearest(path), nearest_of_parent(path)].into_iter().flatten().collect(),
+        Wanted::Lines(pattern) => {
+            let found = sources::expand(pattern);
+            let places = found.places.iter().filter_map(|place| nearest(&place.dir));
+            found.paths.iter().filter_map(|path| nearest(path)).chain(places).collect()
+        }
+    }
+}
+
+fn nearest_of_parent(path: &Path) -> Option<PathBuf> {
+    path.parent().and_then(nearest)
+}

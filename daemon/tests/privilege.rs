@@ -1,0 +1,424 @@
+//! Least privilege: the daemon as its own user with one capability, what its threads may do, and what a sandboxed one
+//! refuses to take over.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use crate::lab::{
+    CONFIG, Daemon, DaemonOptions, Host, Logging, SHORT, SOON, STATE_DIR, Sshd, SshdOptions, World,
+    failed_lines, find, quiet_server, say_skipped,
+};
+
+/// nobody, with what `User=`, `SupplementaryGroups=`, `AmbientCapabilities=`, `CapabilityBoundingSet=` and
+/// `NoNewPrivileges=` of the unit give it. Groups adm, utmp and systemd-journal of the lab.
+const AS_NOBODY: [&str; 9] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--groups=4,43,101",
+    "--inh-caps=-all,+net_admin",
+    "--ambient-caps=-all,+net_admin",
+    "--bounding-set=-all,+net_admin",
+    "--no-new-privs",
+    "--",
+];
+
+const NET_ADMIN: u64 = 1 << 12;
+/// CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH.
+const DAC: u64 = 1 << 1 | 1 << 2;
+
+fn as_nobody() -> DaemonOptions {
+    DaemonOptions { through: AS_NOBODY.map(str::to_owned).to_vec(), ..DaemonOptions::default() }
+}
+
+/// What `StateDirectory=` and `RuntimeDirectory=` do, and the modes that Debian's logs have.
+fn give_directories(server: &Host) {
+    std::fs::create_dir_all(server.path("/run/pillory")).expect("it is made");
+    server.run("chown", &["65534:65534", STATE_DIR, "/run/pillory"]);
+    server.run("chmod", &["700", STATE_DIR]);
+}
+
+fn set_mode(server: &Host, path: &str, mode: u32) {
+    std::fs::set_permissions(server.path(path), std::fs::Permissions::from_mode(mode))
+        .expect("the mode is set");
+}
+
+/// A field of each thread's status: proc_pid_status(5).
+fn of_threads(pid: u32, field: &str) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
+    let texts = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+    let value =
+        |text: String| text.lines().find_map(|line| line.strip_prefix(field)).map(|v| v.trim().to_owned());
+    texts.filter_map(value).collect()
+}
+
+fn capabilities(pid: u32) -> Vec<u64> {
+    let sets = of_threads(pid, "CapEff:").into_iter().chain(of_threads(pid, "CapPrm:"));
+    sets.map(|set| u64::from_str_radix(&set, 16).expect("a set of bits")).collect()
+}
+
+/// One thread holds the capability that bans need, and no other thread a capability but those in `others`.
+fn assert_one_holds_net_admin(daemon: &Daemon, others: u64) {
+    let sets = capabilities(daemon.pid());
+    // Effective and permitted.
+    assert_eq!(sets.iter().filter(|set| **set & NET_ADMIN != 0).count(), 2, "{sets:x?}");
+    assert!(sets.len() > 16 && sets.iter().filter(|set| **set & !others != 0).count() == 2, "{sets:x?}");
+    let limited = ["Seccomp:", "NoNewPrivs:"].map(|field| of_threads(daemon.pid(), field));
+    assert!(
+        limited[0].iter().all(|mode| mode == "2") && limited[1].iter().all(|on| on == "1"),
+        "{limited:?}"
+    );
+}
+
+#[test]
+fn as_its_own_user_with_one_capability_it_does_all_its_work_on_a_real_sshds_log() {
+    let Some(world) = World::with(&[Logging::Rsyslog.needs(), &["setpriv"]].concat()) else { return };
+    let _syslog = Logging::Rsyslog.start(&world.server);
+    let _sshd = Sshd::start_with(&world.server, &SshdOptions { use_pam: false, ..SshdOptions::default() });
+    give_directories(&world.server);
+    world.server.run("chgrp", &["adm", "/var/log/auth.log"]);
+    set_mode(&world.server, "/var/log/auth.log", 0o640);
+    let daemon = Daemon::start_with(&world.server, &as_nobody());
+    assert_one_holds_net_admin(&daemon, 0);
+    let attacker = world.attacker("198.51.100.7");
+    let _held = attacker.hold_preauth(4);
+    assert_eq!(world.server.connections_with(attacker.addr), 4);
+    let is_banned = || world.kernel().is_banned(attacker.addr).then_some(());
+    for _ in 0..5 {
+        attacker.try_password("root", "wrong");
+    }
+    daemon.wait_for(SOON, "the ban in the kernel", is_banned);
+    daemon.wait_for(SOON, "the connections to be cut", || {
+        (world.server.connections_with(attacker.addr) == 0).then_some(())
+    });
+    assert!(world.friend("198.51.100.8").is_served(SOON));
+    assert!(daemon.status()["effect"]["packets_dropped"].is_u64(), "{}", daemon.status());
+    let (code, said) = daemon.stop();
+    assert_eq!(code, Some(0), "{said}");
+    let owner = std::os::unix::fs::MetadataExt::uid(
+        &std::fs::metadata(world.server.path(format!("{STATE_DIR}/pillory.db"))).expect("the store is there"),
+    );
+    assert_eq!(owner, 65_534);
+    world.kernel().nft("delete table inet pillory");
+    let daemon = Daemon::start_with(&world.server, &as_nobody());
+    daemon.wait_for(SOON, "the ban after a restart", is_banned);
+    assert!(daemon.lists("198.51.100.7/32"));
+    assert_eq!(daemon.ask(&["unban", "198.51.100.7"]).code, Some(0));
+    daemon.wait_for(SOON, "a banner for the unbanned", || attacker.is_served(SHORT).then_some(()));
+    // A flush is healed by the thread that may.
+    assert_eq!(daemon.ask(&["ban", "198.51.100.7"]).code, Some(0));
+    world.kernel().nft("flush ruleset");
+    daemon.wait_for(SOON, "the healed ban", is_banned);
+}
+
+#[test]
+fn as_its_own_user_it_reads_btmp_and_the_journal() {
+    for logging in [Logging::BtmpOnly, Logging::Journald] {
+        if logging == Logging::BtmpOnly && !crate::lab::sshd_writes_btmp() {
+            say_skipped("this sshd does not write btmp");
+            continue;
+        }
+        let Some(world) = World::with(&[logging.needs(), &["setpriv"]].concat()) else { return };
+        let _syslog = logging.start(&world.server);
+        let _sshd =
+            Sshd::start_with(&world.server, &SshdOptions { use_pam: false, ..SshdOptions::default() });
+        give_directories(&world.server);
+        let daemon = Daemon::start_with(&world.server, &as_nobody());
+        let attacker = world.attacker("198.51.100.7");
+        for _ in 0..5 {
+            attacker.try_password("root", "wrong");
+        }
+        daemon.wait_for(SOON, &format!("the ban by {logging:?}"), || {
+            world.kernel().is_banned(attacker.addr).then_some(())
+        });
+    }
+}
+
+#[test]
+fn as_root_no_thread_but_the_kernels_keeps_more_than_the_right_to_read_files() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_one_holds_net_admin(&daemon, DAC);
+    let sandbox = daemon.status()["sandbox"].clone();
+    assert!(sandbox["on"] == true && sandbox["seccomp"] == true, "{sandbox}");
+    let has_landlock = sandbox["landlock"].is_u64();
+    assert_eq!(sandbox["why"].is_null(), has_landlock, "{sandbox}");
+    let doctor = daemon.ask(&["doctor"]);
+    assert!(doctor.out.contains("- the daemon is sandboxed by "), "{doctor:?}");
+    assert!(!doctor.out.contains("CAP_NET_ADMIN"), "{doctor:?}");
+    let status = daemon.ask(&["status"]);
+    assert!(status.out.contains("the daemon is sandboxed by "), "{status:?}");
+}
+
+#[test]
+fn the_sandbox_can_be_switched_off() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "sandbox = false\n");
+    assert!(of_threads(daemon.pid(), "Seccomp:").iter().all(|mode| mode == "0"));
+    let sandbox = daemon.status()["sandbox"].clone();
+    assert!(sandbox["on"] == false && sandbox["why"] == "sandbox = false", "{sandbox}");
+    // Capabilities are given up all the same.
+    let holders = capabilities(daemon.pid()).into_iter().filter(|set| set & NET_ADMIN != 0);
+    assert_eq!(holders.count(), 2);
+    // And what it did not need at the start can be taken over.
+    server.write("/run/app/app.log", "");
+    server.write(CONFIG, format!("sandbox = false\n{APP}"));
+    assert_eq!(daemon.ask(&["reload"]).code, Some(0));
+    // What is there before it is first looked at bans nobody.
+    daemon.wait_for(SOON, "the log to be watched", || {
+        daemon.status()["jails"].to_string().contains("/run/app/app.log").then_some(())
+    });
+    server.append("/run/app/app.log", failed_lines(100, 3, "root", "198.51.100.7"));
+    daemon.wait_for(SOON, "the ban", || {
+        world.kernel().is_banned("198.51.100.7".parse().unwrap()).then_some(())
+    });
+}
+
+const APP: &str = "[jail.app]\nfilter = \"sshd\"\nlogpath = [\"/run/app/app.log\"]\n";
+
+const COMMAND: &str = "[Definition]\nactionban = echo ban <ip> >> /run/said\n";
+
+#[test]
+fn a_reload_that_needs_more_than_the_sandbox_allows_is_refused_and_says_restart_needed() {
+    let Some((world, server)) = quiet_server() else { return };
+    server.write("/run/app/app.log", "");
+    server.write("/etc/f2b/filter.d/own.conf", "[Definition]\nfailregex = ^failed from <HOST>$\n");
+    server.write("/etc/f2b/action.d/tell.conf", COMMAND);
+    server.write(
+        "/etc/f2b/jail.conf",
+        "[own]\nenabled = true\nfilter = own\nbackend = polling\nlogpath = /var/log/auth.log\naction = tell\n",
+    );
+    let daemon = Daemon::start(&server, "");
+    if !daemon.status()["sandbox"]["landlock"].is_u64() {
+        say_skipped("this kernel has no Landlock");
+        return;
+    }
+    let names = "[restrict.ssh]\nport = 22\nallow = \"home.example.net\"\n";
+    let cases = [
+        (APP, "read /run/app"),
+        ("fail2ban = \"/etc/f2b\"\n", "run commands"),
+        ("sandbox = false\n", "the sandbox"),
+        (names, "name servers"),
+        ("ignoreip = \"home.example.net\"\n", "name servers"),
+    ];
+    for (config, what) in cases {
+        server.write(CONFIG, config);
+        for command in [&["reload"][..], &["apply", CONFIG]] {
+            let answer = daemon.ask(command);
+            assert_eq!(answer.code, Some(2), "{config}: {answer:?}");
+            assert!(
+                answer.err.contains("restart needed") && answer.err.contains(what),
+                "{config}: {answer:?}"
+            );
+        }
+    }
+    // The old policy goes on.
+    server.append("/var/log/auth.log", failed_lines(100, 3, "root", "198.51.100.7"));
+    daemon.wait_for(SOON, "the ban", || {
+        world.kernel().is_banned("198.51.100.7".parse().unwrap()).then_some(())
+    });
+    daemon.stop();
+    let daemon = Daemon::start(&server, APP);
+    server.append("/run/app/app.log", failed_lines(200, 3, "root", "198.51.100.8"));
+    daemon.wait_for(SOON, "the ban after the restart", || {
+        world.kernel().is_banned("198.51.100.8".parse().unwrap()).then_some(())
+    });
+}
+
+#[test]
+fn jails_that_run_commands_run_without_a_sandbox_and_keep_what_commands_need() {
+    let Some((_world, server)) = quiet_server() else { return };
+    server.write("/etc/f2b/filter.d/own.conf", "[Definition]\nfailregex = ^failed from <HOST>$\n");
+    server.write(
+        "/etc/f2b/action.d/tell.conf",
+        "[Definition]\nactionban = grep CapEff /proc/self/status > /run/said\n",
+    );
+    server.write(
+        "/etc/f2b/jail.conf",
+        "[own]\nenabled = true\nfilter = own\nbackend = polling\nlogpath = /var/log/auth.log\naction = tell\n",
+    );
+    let daemon = Daemon::start(&server, "fail2ban = \"/etc/f2b\"\n");
+    let sandbox = daemon.status()["sandbox"].clone();
+    assert!(
+        sandbox["on"] == false && sandbox["why"].as_str().is_some_and(|why| why.contains("commands")),
+        "{sandbox}"
+    );
+    assert_eq!(daemon.ask(&["ban", "198.51.100.7", "--jail", "own"]).code, Some(0));
+    let said = daemon.wait_for(SOON, "what the command says", || {
+        Some(server.read("/run/said")).filter(|said| said.ends_with('\n'))
+    });
+    let set = u64::from_str_radix(said.trim_start_matches("CapEff:").trim(), 16).expect("a set of bits");
+    assert!(set & NET_ADMIN != 0, "{said}");
+}
+
+#[test]
+fn a_log_that_moves_out_of_reach_is_said_and_the_others_are_read() {
+    let Some((world, server)) = quiet_server() else { return };
+    server.write("/run/elsewhere/app.log", "");
+    server.write("/var/log/app.log", "");
+    let daemon = Daemon::start(&server, &APP.replace("/run/app", "/var/log"));
+    if !daemon.status()["sandbox"]["landlock"].is_u64() {
+        say_skipped("this kernel has no Landlock");
+        return;
+    }
+    std::fs::remove_file(server.path("/var/log/app.log")).expect("it is removed");
+    std::os::unix::fs::symlink("/run/elsewhere/app.log", server.path("/var/log/app.log"))
+        .expect("a link is made");
+    daemon.wait_for(SOON, "a warning", || {
+        let warnings = daemon.status()["warnings"].to_string();
+        (warnings.contains("/var/log/app.log") && warnings.contains("denied") && warnings.contains("restart"))
+            .then_some(())
+    });
+    std::fs::remove_file(server.path("/var/log/app.log")).expect("it is removed");
+    server.append("/var/log/app.log", failed_lines(100, 3, "root", "198.51.100.7"));
+    daemon.wait_for(SOON, "the ban", || {
+        world.kernel().is_banned("198.51.100.7".parse().unwrap()).then_some(())
+    });
+}
+
+#[test]
+fn a_log_closed_to_its_user_is_passed_over_or_said_with_the_drop_in_that_opens_it() {
+    let Some(world) = World::with(&["setpriv"]) else { return };
+    let server = &world.server;
+    give_directories(server);
+    server.write("/var/log/auth.log", "");
+    set_mode(server, "/var/log/auth.log", 0o600);
+    let daemon = Daemon::start_with(server, &as_nobody());
+    let sources = |daemon: &Daemon| daemon.status()["jails"][0]["sources"].to_string();
+    assert!(sources(&daemon).contains("/var/log/btmp"), "{}", sources(&daemon));
+    let drop_in = "`AmbientCapabilities=CAP_DAC_READ_SEARCH` and `CapabilityBoundingSet=CAP_DAC_READ_SEARCH`";
+    let says = |daemon: &Daemon, mark: &str, path: &str, cure: &str| {
+        let said = daemon.ask(&["doctor"]).out;
+        let is_it = |line: &str| line.starts_with(mark) && line.contains(path) && line.contains(cure);
+        assert!(said.lines().any(is_it), "{mark} {path} {cure}: {said}");
+    };
+    says(&daemon, "- the daemon (user 65534) may not read", "/var/log/auth.log", drop_in);
+    daemon.stop();
+    set_mode(server, "/var/log/btmp", 0o600);
+    let daemon = Daemon::start_with(server, &as_nobody());
+    assert!(sources(&daemon).contains("/var/log/auth.log"), "{}", sources(&daemon));
+    says(&daemon, "! the daemon (user 65534) may not read", "/var/log/auth.log", drop_in);
+    daemon.stop();
+    // What the drop-in does.
+    let through = AS_NOBODY.map(|word| word.replace("net_admin", "net_admin,+dac_read_search"));
+    let daemon = Daemon::start_with(server, &DaemonOptions { through: through.to_vec(), ..as_nobody() });
+    assert_one_holds_net_admin(&daemon, DAC);
+    server.append("/var/log/auth.log", failed_lines(100, 3, "root", "198.51.100.7"));
+    daemon.wait_for(SOON, "the ban", || {
+        world.kernel().is_banned("198.51.100.7".parse().unwrap()).then_some(())
+    });
+    daemon.stop();
+    // A group is enough where the log has one.
+    server.run("chgrp", &["adm", "/var/log/auth.log"]);
+    set_mode(server, "/var/log/auth.log", 0o640);
+    let through = AS_NOBODY.map(|word| word.replace("4,43,101", "43"));
+    let daemon = Daemon::start_with(server, &DaemonOptions { through: through.to_vec(), ..as_nobody() });
+    says(&daemon, "!", "/var/log/auth.log", "`SupplementaryGroups=adm`");
+}
+
+#[test]
+fn the_service_manager_hears_of_the_start_reloads_the_watchdog_and_the_end() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let manager = UnixDatagram::bind(server.path("/run/notify")).expect("a socket is made");
+    manager.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+    let next = |wanted: &str| {
+        let mut text = [0; 512];
+        loop {
+            let length =
+                manager.recv(&mut text).unwrap_or_else(|error| panic!("{wanted} is waited for: {error}"));
+            let text = String::from_utf8_lossy(&text[..length]).into_owned();
+            if wanted == "WATCHDOG=1" || !text.starts_with("WATCHDOG=1") {
+                return text;
+            }
+        }
+    };
+    let env = [("NOTIFY_SOCKET", "/run/notify"), ("WATCHDOG_USEC", "400000")];
+    let daemon = Daemon::start_with(
+        &server,
+        &DaemonOptions {
+            config: Some(String::new()),
+            env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            ..DaemonOptions::default()
+        },
+    );
+    assert_eq!(next("READY=1").trim(), "READY=1");
+    for _ in 0..3 {
+        assert_eq!(next("WATCHDOG=1").trim(), "WATCHDOG=1");
+    }
+    for (config, code) in [("maxretry = 3\n", 0), ("maxretry = many\n", 2)] {
+        server.write(CONFIG, config);
+        assert_eq!(daemon.ask(&["reload"]).code, Some(code));
+        let reloading = next("RELOADING=1");
+        assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+        assert_eq!(next("READY=1").trim(), "READY=1");
+    }
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(next("STOPPING=1").trim(), "STOPPING=1");
+}
+
+fn packaging() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging")
+}
+
+/// The words that come after `Directive=` in the unit, all lines of that name together.
+fn directive(unit: &str, name: &str) -> Vec<String> {
+    let values = unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    values.flat_map(str::split_whitespace).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_unit_gives_one_capability_and_exposes_little() {
+    let path = packaging().join("pillory.service");
+    let unit = std::fs::read_to_string(&path).expect("the unit is there");
+    for name in ["AmbientCapabilities", "CapabilityBoundingSet"] {
+        assert_eq!(directive(&unit, name), ["CAP_NET_ADMIN"]);
+    }
+    assert_eq!(directive(&unit, "SupplementaryGroups"), ["adm", "systemd-journal", "utmp"]);
+    assert_eq!(directive(&unit, "RuntimeDirectoryPreserve"), ["yes"]);
+    // They are in no group of older systemds, and without them the daemon can give up nothing more.
+    let served = directive(&unit, "SystemCallFilter");
+    for call in
+        ["capset", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"]
+    {
+        assert!(served.iter().any(|known| known == call), "{call}");
+    }
+    let Some(tool) = find("systemd-analyze") else {
+        say_skipped("no systemd-analyze here; the unit's exposure is not measured");
+        return;
+    };
+    let mut analyze = tool.command();
+    let output = analyze
+        .args(["security", "--offline=true", "--no-pager", "--threshold=13"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && table.contains("Overall exposure level"), "{table}{output:?}");
+}
+
+#[test]
+fn the_unit_is_understood_by_systemd() {
+    let Some(tool) = find("systemd-analyze") else {
+        say_skipped("no systemd-analyze here; the unit is not verified");
+        return;
+    };
+    let directory = std::env::temp_dir().join(format!("pillory-unit-{}", std::process::id()));
+    let drop_ins = directory.join("pillory.service.d");
+    std::fs::create_dir_all(&drop_ins).unwrap();
+    let unit = std::fs::read_to_string(packaging().join("pillory.service")).unwrap();
+    // The program and its manual are where the packages put them, not here.
+    let unit = unit.replace("/usr/bin/pillory", "/bin/true").replace("Documentation=man:pillory(1)\n", "");
+    std::fs::write(directory.join("pillory.service"), unit).unwrap();
+    for drop_in in [None, Some("network.conf"), Some("commands.conf")] {
+        if let Some(name) = drop_in {
+            std::fs::copy(packaging().join("drop-ins").join(name), drop_ins.join("own.conf")).unwrap();
+        }
+        let output = tool.command().arg("verify").arg(directory.join("pillory.service")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let about_us =
+            said.lines().filter(|line| line.contains("pillory.service") || line.contains("own.conf"));
+        assert_eq!(about_us.collect::<Vec<_>>(), Vec::<&str>::new(), "{drop_in:?}: {said}");
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}

@@ -1,6 +1,6 @@
 # The commands of this project. Each works from a fresh clone with git, Rust, and root or sudo.
 
-.PHONY: help run test demo bench simulate fuzz lint
+.PHONY: help run test demo bench simulate soak fuzz lint
 
 help:
 	@echo "make run     build the release binary and protect this host until Ctrl-C; DRY=1 enforces nothing"
@@ -8,6 +8,7 @@ help:
 	@echo "make demo    play one attack in network namespaces; this host is not touched"
 	@echo "make bench   measure: line to kernel, bulk bans, start, idle, scan, rehearsal, fail2ban's filters"
 	@echo "make simulate play 30 days of people and attacks, and print what plain counting and Pillory make of them"
+	@echo "make soak    ten million steps of the simulator, then an hour among attackers, rotations and faults; STEPS=, MINUTES="
 	@echo "make fuzz    throw invented input at the parsers for a minute each; needs a nightly compiler"
 	@echo "make lint    formatting and clippy"
 
@@ -25,6 +26,9 @@ bench:
 
 simulate:
 	@cargo test --quiet -p pillory-core --test simulation -- --nocapture --test-threads 1
+
+soak:
+	@STEPS="$(STEPS)" MINUTES="$(MINUTES)" scripts/soak.sh
 
 fuzz:
 	@scripts/fuzz.sh

@@ -16,12 +16,41 @@ const ZONE_CURE: &str = "set TZ to a name such as Europe/Berlin, or unset it";
 
 /// The wall clock's time now.
 pub(crate) fn now() -> Timestamp {
+    #[cfg(test)]
+    if let Some(now) = simulated::now() {
+        return now;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let millis = match since {
         Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
         Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
     };
     Timestamp::from_millis(millis)
+}
+
+/// The clock of a simulation, which is its thread's alone.
+#[cfg(test)]
+pub(crate) mod simulated {
+    use super::Timestamp;
+    use std::cell::Cell;
+
+    thread_local! {
+        static NOW: Cell<Option<Timestamp>> = const { Cell::new(None) };
+    }
+
+    /// From now on it is this time for the calling thread.
+    pub(crate) fn set(now: Timestamp) {
+        NOW.set(Some(now));
+    }
+
+    /// True if the calling thread simulates.
+    pub(crate) fn is_on() -> bool {
+        now().is_some()
+    }
+
+    pub(super) fn now() -> Option<Timestamp> {
+        NOW.get()
+    }
 }
 
 /// The zone of this host, for stamps that carry none and for people; UTC if it cannot be used.

@@ -102,6 +102,15 @@ impl Asker {
     }
 }
 
+#[cfg(test)]
+impl Asker {
+    /// Asks nobody.
+    pub(crate) fn of_nobody() -> std::io::Result<Asker> {
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Asker { bell, logins: unbounded().0, names: unbounded().0 })
+    }
+}
+
 /// The last good answer to each question: who is never banned must not hang on a moment's trouble.
 #[derive(Debug, Default)]
 struct LastGood {

@@ -13,6 +13,7 @@ use pillory_core::time::Timestamp;
 
 use crate::actions::{Action, ActionError, Port, Restriction, dryrun, nftables};
 use crate::clock;
+use crate::crash::{self, Point};
 use crate::netlink::sockdiag::{SockDiag, SockDiagError};
 
 /// Ports of each jail whose bans may be limited to them.
@@ -47,54 +48,57 @@ pub(crate) enum Answer {
 }
 
 /// Works until the engine hangs up, and then gives the action back.
-pub(crate) fn run(
-    mut action: Box<dyn Action>,
-    (mut ports, mut restrictions): (JailPorts, Vec<Restriction>),
-    jobs: &Receiver<Job>,
-    answer: &Sender<Answer>,
-) -> Box<dyn Action> {
-    let mut held: Option<Job> = None;
-    let mut sockets = if action.name() == dryrun::NAME { None } else { open_sockets() };
-    while let Some(job) = held.take().or_else(|| jobs.recv().ok()) {
+pub(crate) fn run(mut hand: Hand, jobs: &Receiver<Job>, answer: &Sender<Answer>) -> Box<dyn Action> {
+    while let Some(job) = hand.next(|| jobs.recv().ok()) {
+        for said in hand.work(job, &mut jobs.try_iter()) {
+            if answer.send(said).is_err() {
+                return hand.action;
+            }
+        }
+    }
+    hand.action
+}
+
+/// What works on the kernel.
+pub(crate) struct Hand {
+    action: Box<dyn Action>,
+    ports: JailPorts,
+    restrictions: Vec<Restriction>,
+    /// Cuts connections of the banned; nothing cuts them if it is not there.
+    sockets: Option<SockDiag>,
+    /// A job that was taken and not begun.
+    held: Option<Job>,
+}
+
+impl Hand {
+    /// `frame`: what the action was prepared with.
+    pub(crate) fn new(
+        action: Box<dyn Action>,
+        (ports, restrictions): (JailPorts, Vec<Restriction>),
+        sockets: Option<SockDiag>,
+    ) -> Hand {
+        Hand { action, ports, restrictions, sockets, held: None }
+    }
+
+    /// The same for an action on the kernel itself, which cuts connections.
+    pub(crate) fn cutting(action: Box<dyn Action>, frame: (JailPorts, Vec<Restriction>)) -> Hand {
+        let sockets = if action.name() == dryrun::NAME { None } else { open_sockets() };
+        Hand::new(action, frame, sockets)
+    }
+
+    /// The job that is held, or else a new one.
+    pub(crate) fn next(&mut self, new: impl FnOnce() -> Option<Job>) -> Option<Job> {
+        self.held.take().or_else(new)
+    }
+
+    /// Does a job, with the changes that wait behind it; the first other job that waits is held.
+    pub(crate) fn work(&mut self, job: Job, waiting: &mut dyn Iterator<Item = Job>) -> Vec<Answer> {
         let said = match job {
-            Job::Apply(first, changes) => {
-                let mut group = vec![(first, changes)];
-                for next in jobs.try_iter() {
-                    match next {
-                        Job::Apply(number, changes) => group.push((number, changes)),
-                        other => {
-                            held = Some(other);
-                            break;
-                        }
-                    }
-                }
-                let last = group.last().map_or(first, |(number, _)| *number);
-                let all: Vec<Change> = group.iter().flat_map(|(_, changes)| changes).cloned().collect();
-                let said = apply(action.as_mut(), &ports, last, &all, sockets.as_mut());
-                if matches!(said, Answer::Failed(..)) && group.len() > 1 {
-                    // One by one, so that an order is not blamed for what another one asked.
-                    for (number, changes) in group {
-                        let said = apply(action.as_mut(), &ports, number, &changes, sockets.as_mut());
-                        if answer.send(said).is_err() {
-                            return action;
-                        }
-                    }
-                    continue;
-                }
-                said
-            }
-            Job::Prepare(new) => {
-                let is_new = new != ports;
-                ports = new;
-                match action.prepare(&ports).and_then(|mended| Ok((mended, action.restrict(&restrictions)?)))
-                {
-                    Ok((mended, restored)) => read(action.as_mut(), (mended && !is_new) || restored),
-                    Err(error) => Answer::Unreadable(error),
-                }
-            }
+            Job::Apply(number, changes) => return self.apply_group((number, changes), waiting),
+            Job::Prepare(new) => self.prepare(new),
             Job::Restrict(number, new) => {
-                restrictions = new;
-                match restrict(action.as_mut(), &ports, &restrictions) {
+                self.restrictions = new;
+                match restrict(self.action.as_mut(), &self.ports, &self.restrictions) {
                     Ok(_) => Answer::Applied(number, 0),
                     Err(error) => Answer::Failed(number, error),
                 }
@@ -102,22 +106,72 @@ pub(crate) fn run(
             Job::Dropped(client) => {
                 // A client that went away needs no answer.
                 let _ = client.send(nftables::dropped());
-                continue;
+                return Vec::new();
             }
-            Job::Verify(_) if action.restrict(&restrictions).is_ok_and(|restored| restored) => {
-                read(action.as_mut(), true)
+            Job::Verify(_) if self.action.restrict(&self.restrictions).is_ok_and(|restored| restored) => {
+                read(self.action.as_mut(), true)
             }
-            Job::Verify(expected) => match action.count_points() {
-                Ok(Some(count)) if count == expected => continue,
-                Ok(_) => read(action.as_mut(), false),
+            Job::Verify(expected) => match self.action.count_points() {
+                Ok(Some(count)) if count == expected => return Vec::new(),
+                Ok(_) => read(self.action.as_mut(), false),
                 Err(error) => Answer::Unreadable(error),
             },
         };
-        if answer.send(said).is_err() {
-            break;
+        vec![said]
+    }
+
+    fn prepare(&mut self, new: JailPorts) -> Answer {
+        let is_new = new != self.ports;
+        self.ports = new;
+        let prepared = self.action.prepare(&self.ports);
+        match prepared.and_then(|mended| Ok((mended, self.action.restrict(&self.restrictions)?))) {
+            Ok((mended, restored)) => read(self.action.as_mut(), (mended && !is_new) || restored),
+            Err(error) => Answer::Unreadable(error),
         }
     }
-    action
+
+    fn apply_group(
+        &mut self,
+        first: (u64, Vec<Change>),
+        waiting: &mut dyn Iterator<Item = Job>,
+    ) -> Vec<Answer> {
+        let mut group = vec![first];
+        for next in waiting {
+            match next {
+                Job::Apply(number, changes) => group.push((number, changes)),
+                other => {
+                    self.held = Some(other);
+                    break;
+                }
+            }
+        }
+        let last = group.last().map_or(0, |(number, _)| *number);
+        let all: Vec<Change> = group.iter().flat_map(|(_, changes)| changes).cloned().collect();
+        let said = self.apply(last, &all);
+        if matches!(said, Answer::Failed(..)) && group.len() > 1 {
+            // One by one, so that an order is not blamed for what another one asked.
+            return group.into_iter().map(|(number, changes)| self.apply(number, &changes)).collect();
+        }
+        vec![said]
+    }
+
+    fn apply(&mut self, number: u64, changes: &[Change]) -> Answer {
+        let now: Timestamp = clock::now();
+        let has_ban = || changes.iter().any(|change| matches!(change, Change::Set(..)));
+        crash::not_before(Point::LedgerWritten, has_ban);
+        let action = self.action.as_mut();
+        let mut result = action.apply(changes, now);
+        if matches!(result, Err(ActionError::Vanished { .. })) {
+            // Somebody took the frame away; the engine heals the elements once it hears of it.
+            result = action.prepare(&self.ports).and_then(|_| action.apply(changes, now));
+        }
+        if let Err(error) = result {
+            return Answer::Failed(number, error);
+        }
+        crash::point(Point::KernelTold, has_ban);
+        let sockets = self.sockets.as_mut();
+        Answer::Applied(number, sockets.map_or(0, |sockets| cut(sockets, &self.ports, changes, now)))
+    }
 }
 
 fn restrict(action: &mut dyn Action, ports: &JailPorts, wanted: &[Restriction]) -> Result<bool, ActionError> {
@@ -136,25 +190,6 @@ fn read(action: &mut dyn Action, mended: bool) -> Answer {
 
 fn open_sockets() -> Option<SockDiag> {
     SockDiag::open().inspect_err(|error| warn!(%error, "connections of banned sources will not be cut")).ok()
-}
-
-fn apply(
-    action: &mut dyn Action,
-    ports: &JailPorts,
-    number: u64,
-    changes: &[Change],
-    sockets: Option<&mut SockDiag>,
-) -> Answer {
-    let now: Timestamp = clock::now();
-    let mut result = action.apply(changes, now);
-    if matches!(result, Err(ActionError::Vanished { .. })) {
-        // Somebody took the frame away; the engine heals the elements once it hears of it.
-        result = action.prepare(ports).and_then(|_| action.apply(changes, now));
-    }
-    if let Err(error) = result {
-        return Answer::Failed(number, error);
-    }
-    Answer::Applied(number, sockets.map_or(0, |sockets| cut(sockets, ports, changes, now)))
 }
 
 /// Cuts this host's own connections with the newly banned: packets are dropped already, but what they left open

@@ -75,9 +75,17 @@ pub(crate) fn last(line: &str) {
     if IS_JSON.load(Ordering::Relaxed) {
         info!(what = line.trim_end(), "stopped");
     } else {
-        // A log that cannot be written must not stop anything.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        plain(line);
     }
+}
+
+/// Writes a line as it is, for scripts and tools that wait for it. A log that cannot be written must not stop anything.
+pub(crate) fn plain(line: &str) {
+    #[cfg(test)]
+    if clock::simulated::is_on() {
+        return;
+    }
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Why the daemon cannot run, if the log is JSON; false if it is not, and somebody else must say it.
@@ -325,8 +333,7 @@ fn fail2ban_line(jail: &JailName, who: &str, what: &str) {
         format!("{stamp},{millis:03} {name:<24}[{pid}]: NOTICE  [{jail}] {what} {who}\n")
     };
     if !IS_JSON.load(Ordering::Relaxed) {
-        // A log that cannot be written must not stop the bans.
-        let _ = std::io::stderr().write_all(line("pillory.actions").as_bytes());
+        plain(&line("pillory.actions"));
     }
     append(&line("fail2ban.actions"));
 }

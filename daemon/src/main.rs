@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod commands;
 mod control;
+mod crash;
 mod discover;
 mod engine;
 mod errands;
@@ -24,6 +25,8 @@ mod privilege;
 mod rescue;
 mod seat;
 mod service;
+#[cfg(test)]
+mod simulator;
 mod sources;
 mod store;
 mod supervisor;

@@ -37,14 +37,21 @@ const WELL_KNOWN: [(&str, u16); 13] = [
 /// The ports of every jail. A port that has no number is passed over and named in the second value.
 pub(crate) fn of_jails(active: &[ActiveJail]) -> (JailPorts, Vec<String>) {
     let services = services();
-    let listeners =
-        SockDiag::open().ok().and_then(|mut diag| Connections::read(&mut diag).ok()).map(|c| c.listeners);
-    let owners = owners(&listeners.unwrap_or_default());
+    let owners = match active.iter().any(|jail| jail.config.port.is_empty()) {
+        true => owners(&listeners()),
+        // Nobody asks whose ports are open.
+        false => HashMap::new(),
+    };
     let mut unknown = Vec::new();
     let ports = active
         .iter()
         .map(|jail| (jail.config.name.clone(), of_jail(&jail.config, &owners, &services, &mut unknown)));
     (ports.collect(), unknown)
+}
+
+fn listeners() -> Vec<Listener> {
+    let read = SockDiag::open().ok().and_then(|mut diag| Connections::read(&mut diag).ok());
+    read.map(|connections| connections.listeners).unwrap_or_default()
 }
 
 /// Says of a port as jails write it whether it has a number on this host.

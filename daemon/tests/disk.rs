@@ -82,7 +82,9 @@ fn off_on_a_full_disk_outlives_a_crash() {
     let daemon = Daemon::start(&server, "");
     assert_eq!(daemon.ask(&["ban", FIRST, "--for", "1h"]).code, Some(0));
     fill(&server);
-    assert_eq!(daemon.ask(&["off"]).code, Some(0));
+    let answer = daemon.ask(&["off"]);
+    let said = format!("{}{}", answer.out, answer.err);
+    assert!(answer.code == Some(0) && said.contains("not on disk"), "{answer:?}");
     daemon.kill();
     let daemon = Daemon::start(&server, "");
     assert!(world.kernel().banned().is_empty());

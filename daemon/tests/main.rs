@@ -12,6 +12,7 @@ mod badinput;
 mod commands;
 mod control;
 mod counting;
+mod crash;
 mod disk;
 mod docs;
 mod edges;

@@ -194,6 +194,10 @@ impl Machine {
         };
         let decision = Decision { since: now, until, ..decision.clone() };
         self.take_ban(jail, decision, now, out);
+        // What led to it is used up, as by every ban, with the failure that asked again.
+        if self.ledger.is_banned(subject, name) {
+            self.judge.forget(subject, Some(name));
+        }
     }
 
     /// Closes the fuse if it is time, and forgets what it withheld too long ago.

@@ -13,8 +13,10 @@ use pillory_core::machine::Machine;
 use pillory_core::time::{Span, Timestamp};
 
 use crate::actions::{self, Action, ActionError, Restriction, dryrun};
-use crate::engine::jails::Readers;
+use crate::allowed::{self, Allowed};
+use crate::engine::jails::{Facts, Readers};
 use crate::engine::learning::{Learning, META_LEARNT};
+use crate::engine::restrict;
 use crate::engine::{META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
 use crate::sources::Position;
 use crate::store::META_ANEW;
@@ -25,24 +27,59 @@ use crate::{clock, facts, ports};
 use super::run::refused;
 use super::{Failure, exit};
 
+/// Where good logins are recorded.
+pub(crate) const WTMP: &str = "/var/log/wtmp";
+
 /// What the sources need from the store.
-pub(super) struct Restored {
+pub(crate) struct Restored {
     /// How far each stream was read.
-    pub(super) positions: HashMap<String, Position>,
+    pub(crate) positions: HashMap<String, Position>,
     /// Nothing if `pillory off` is not in force, else until when if that was said.
-    pub(super) off: Option<Option<Timestamp>>,
+    pub(crate) off: Option<Option<Timestamp>>,
     /// The store has just begun.
-    pub(super) anew: bool,
+    pub(crate) anew: bool,
     /// What a first start has learnt.
-    pub(super) learning: Learning,
+    pub(crate) learning: Learning,
+}
+
+/// What a start has taken over.
+pub(crate) struct Taken {
+    /// From the store.
+    pub(crate) restored: Restored,
+    /// Good logins from wtmp.
+    pub(crate) wtmp: Vec<Event>,
+    /// Who may connect where, as the kernel was told.
+    pub(crate) restricted: Vec<Restriction>,
+    /// What became of the bans that the store does not tell.
+    pub(crate) lost: Option<String>,
+}
+
+/// Takes over what the store, wtmp and the kernel hold, and brings the kernel to the ledger. `allowed` and `facts` say
+/// who is never banned.
+/// # Errors
+/// The store's, for what is not the disk's fault, and the kernel's.
+pub(crate) fn take_over(
+    (store, wtmp): (&mut Started, &str),
+    action: &mut dyn Action,
+    (machine, readers): (&mut Machine, &mut Readers),
+    config: &Config,
+    (allowed, facts): (&Allowed, &Facts),
+) -> Result<Taken, Failure> {
+    // Who is never banned comes first: nothing is counted for them.
+    machine.set_never(allowed::never(config, allowed, facts), &mut Vec::new());
+    let restored = restore(store, config, machine)?;
+    let wtmp = learn_from_wtmp(Path::new(wtmp), machine);
+    ports::add_left_over(&mut readers.ports, &machine.ledger);
+    let restricted = match machine.is_enforcing() {
+        true => restrict::wanted(config, facts, &machine.judge.never),
+        false => Vec::new(),
+    };
+    let lost = prepare(action, machine, readers, &restricted, lost(store, restored.anew))?;
+    Ok(Taken { restored, wtmp, restricted, lost })
 }
 
 /// Takes over what the store kept.
-pub(super) fn restore(
-    store: &mut Started,
-    config: &Config,
-    machine: &mut Machine,
-) -> Result<Restored, Failure> {
+fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Result<Restored, Failure> {
     let now = clock::now();
     let longest =
         config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
@@ -115,9 +152,9 @@ fn secret(kept: Option<&String>) -> Option<Secret> {
 
 /// Learns places and accounts with good logins from wtmp and its rotated parts, before anything is judged. At every
 /// start, for it is read in no time; returns these logins.
-pub(super) fn learn_from_wtmp(machine: &mut Machine) -> Vec<Event> {
+fn learn_from_wtmp(wtmp: &Path, machine: &mut Machine) -> Vec<Event> {
     let now = clock::now();
-    let logins = facts::good_logins(Path::new("/var/log/wtmp"), now - trust::MEMORY, now);
+    let logins = facts::good_logins(wtmp, now - trust::MEMORY, now);
     for login in &logins {
         let (Some(when), user) = (login.stamp, login.user.as_deref()) else { continue };
         machine.judge.trust.learn(login.addr, user, when, now);
@@ -130,7 +167,7 @@ pub(super) fn learn_from_wtmp(machine: &mut Machine) -> Vec<Event> {
 ///
 /// `lost`: why the store does not tell who was banned. Then what is ours in the kernel is all that is known, and stays;
 /// the returned text says so.
-pub(super) fn prepare(
+fn prepare(
     action: &mut dyn Action,
     machine: &mut Machine,
     readers: &mut Readers,
@@ -165,7 +202,7 @@ pub(super) fn prepare(
 }
 
 /// Why the store does not tell who was banned, if it does not.
-pub(super) fn lost(store: &Started, anew: bool) -> Option<String> {
+fn lost(store: &Started, anew: bool) -> Option<String> {
     let path = store.store.path();
     let missing = || format!("there was no store at {}: all that it knew is lost", path.display());
     let unread = store.unread.as_ref().map(|error| format!("the store cannot be read: {error}"));

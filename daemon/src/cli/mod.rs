@@ -3,7 +3,7 @@
 mod allow;
 mod apply;
 mod ask;
-mod begin;
+pub(crate) mod begin;
 mod check;
 mod client;
 pub(crate) mod configfile;

@@ -16,9 +16,9 @@ use crate::engine::trial::{Found, META_TRIAL};
 use crate::guard::{self, Claim, Held};
 use crate::learn::{self, Learner};
 use crate::store::keeper;
-use crate::{clock, facts, logging, ports};
+use crate::{clock, facts, logging};
 
-use super::begin::{self, learn_from_wtmp, prepare, restore};
+use super::begin::{self, Taken, WTMP};
 use super::configfile::{DEFAULT_CONFIG, Place, Policy};
 use super::threads::Threads;
 use super::{CONTROL, Failure, Outcome, STATE_DIR, exit, offline};
@@ -122,17 +122,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let (mut reader, asker) = facts::Reader::new(&allowed::names(&config, &allowed))
         .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
     let first_facts = reader.read();
-    machine.set_never(allowed::never(&config, &allowed, &first_facts), &mut Vec::new());
-    // Who is never banned comes first: nothing is counted for them.
-    let restored = restore(&mut store, &config, &mut machine)?;
-    let wtmp = learn_from_wtmp(&mut machine);
-    ports::add_left_over(&mut readers.ports, &machine.ledger);
-    let lost = begin::lost(&store, restored.anew);
-    let restricted = match machine.is_enforcing() {
-        true => restrict::wanted(&config, &first_facts, &machine.judge.never),
-        false => Vec::new(),
-    };
-    let lost = prepare(action.as_mut(), &mut machine, &mut readers, &restricted, lost)?;
+    let known = (&allowed, &first_facts);
+    let Taken { restored, wtmp, restricted, lost } =
+        begin::take_over((&mut store, WTMP), action.as_mut(), (&mut machine, &mut readers), &config, known)?;
     restrict::say(&config, &arguments.off());
     say_what_runs(&active.0, action.name(), &state_dir);
 

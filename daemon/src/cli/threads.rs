@@ -22,6 +22,7 @@ use crate::engine::rescue::META_RESCUE;
 use crate::engine::trial::Found;
 use crate::engine::{Engine, Input, Outlets, Read};
 use crate::guard::Held;
+use crate::kernel::{self, Hand};
 use crate::learn::Learner;
 use crate::netlink::{KernelWatch, Seen};
 use crate::privilege::{Needs, Sandbox, shed};
@@ -29,7 +30,7 @@ use crate::store::keeper::Started;
 use crate::store::writer;
 use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
-use crate::{errands, facts, kernel, rescue};
+use crate::{errands, facts, rescue};
 
 use super::begin::{self, Restored};
 use super::run::{Setup, refused};
@@ -88,17 +89,15 @@ impl Threads {
         engine.begin_trial(trial);
         let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
         let go = engine.begin_learning(restored.learning);
-        engine.begin_store(restored.anew, lost.or_else(|| store.broken.clone()));
-        say_unwritten(&mut engine, &store);
-        let lacks = store.unread.is_some();
-        let (store, spilled) = (store.store, store.spilled);
+        engine.begin_store(&store, restored.anew, lost);
+        let writer = store.into_writer();
         // Everything is open. But for those that run commands, all threads are yet to be started.
         engine.sandbox = Sandbox::enter(wanted, on_trial, &needs);
         std::thread::scope(|scope| {
             let (answers, forward_answers) = forwarding(&inputs_in, Input::Kernel);
             // It alone keeps the right to change the network, and is the first to start.
             scope.spawn(move || {
-                let action = kernel::run(action, frame, &jobs, &answers);
+                let action = kernel::run(Hand::cutting(action, frame), &jobs, &answers);
                 if lift {
                     remove_all(action);
                 }
@@ -111,7 +110,7 @@ impl Threads {
             scope.spawn(shedding(forward_answers));
             let (stored_in, forward_stored) = forwarding(&inputs_in, Input::Store);
             scope.spawn(shedding(forward_stored));
-            scope.spawn(shedding(move || writer::run(store, spilled, lacks, &writes, &stored_in)));
+            scope.spawn(shedding(move || writer::run(writer, &writes, &stored_in)));
             let (orders_in, forward_orders) = forwarding(&inputs_in, Input::Order);
             scope.spawn(shedding(forward_orders));
             let stop_serving = Arc::clone(&stop);
@@ -139,15 +138,6 @@ impl Threads {
             drop(std::os::unix::net::UnixStream::connect(&control));
             Ok(0)
         })
-    }
-}
-
-/// Says that the disk takes nothing, if it does not.
-fn say_unwritten(engine: &mut Engine, store: &Started) {
-    if let Some(trouble) = &store.trouble {
-        // If that takes nothing either, the next write will tell.
-        let means = format!("kept in {} until the disk takes it", store.store.spill_path().display());
-        engine.unwritten(trouble, &format!("{means}; a reboot before that loses it"));
     }
 }
 

@@ -7,6 +7,7 @@ use pillory_core::ledger::Change;
 
 use crate::clock;
 use crate::control::Reply;
+use crate::crash::{self, Point};
 use crate::kernel::{Answer, Job};
 use crate::store::StoreError;
 use crate::store::writer::Written;
@@ -140,8 +141,12 @@ impl Engine {
         let before = std::mem::replace(&mut self.writes_done, number);
         for pending in &mut self.pending {
             let concerns = pending.is_change && (before + 1..=number).contains(&pending.write);
-            if concerns && pending.answer.message.is_empty() {
-                pending.answer.message = said.to_owned();
+            // What was refused as a whole says why already.
+            let is_refused = pending.answer.exit != 0 && !pending.answer.message.is_empty();
+            if concerns && !is_refused {
+                let message = &mut pending.answer.message;
+                message.push_str(if message.is_empty() { "" } else { "; " });
+                message.push_str(said);
             }
         }
     }
@@ -153,6 +158,7 @@ impl Engine {
             .partition(|pending| pending.job <= jobs && pending.write <= writes);
         self.pending = waiting;
         for pending in done {
+            crash::point(Point::BothDone, || pending.is_change);
             // The client may have gone; its command is done all the same.
             drop(pending.reply.send(pending.answer));
         }

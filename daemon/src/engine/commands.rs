@@ -68,7 +68,8 @@ impl Engine {
         if let Some(unknown) = options.jail.as_ref().and_then(|jail| self.unknown_jail(jail)) {
             return unknown;
         }
-        let now = clock::now();
+        // Bans end by the machine's time, which stands still after the clock was set back.
+        let now = self.machine.now(clock::now());
         let (default_jail, origin) =
             if options.import { ("import", Origin::Import) } else { ("manual", Origin::Manual) };
         let Some(jail) = options.jail.clone().or_else(|| JailName::new(default_jail).ok()) else {

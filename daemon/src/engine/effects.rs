@@ -12,9 +12,11 @@ use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
 
 use crate::allowed::META_ALLOWED;
+use crate::crash::{self, Point};
 use crate::errands::Doubt;
 use crate::kernel::Job;
 use crate::store::META_ANEW;
+use crate::store::keeper::Started;
 use crate::store::writer::Write;
 use crate::{clock, logging};
 
@@ -49,6 +51,7 @@ impl Engine {
                 Effect::Evidence(evidence) => self.hooks.keep(*evidence),
             }
         }
+        crash::point(Point::Decided, || records.iter().any(|record| matches!(record, Record::Banned(_))));
         // The kernel first: it never waits for the disk.
         if !changes.is_empty() {
             self.apply(changes);
@@ -114,9 +117,10 @@ impl Engine {
         }
     }
 
-    /// Says what is wrong with the store that a start found, and gives one that begins `anew` what is known.
-    pub(crate) fn begin_store(&mut self, anew: bool, lost: Option<String>) {
-        if let Some(lost) = lost {
+    /// Says what is wrong with the store that a start found, and gives one that begins `anew` what is known. `lost`: what
+    /// became of the bans that it does not tell.
+    pub(crate) fn begin_store(&mut self, store: &Started, anew: bool, lost: Option<String>) {
+        if let Some(lost) = lost.or_else(|| store.broken.clone()) {
             if anew {
                 warn!(reason = %lost, "the store does not tell who was banned");
             }
@@ -124,6 +128,11 @@ impl Engine {
         }
         if anew {
             self.write_snapshot();
+        }
+        if let Some(trouble) = &store.trouble {
+            // If that takes nothing either, the next write will tell.
+            let means = format!("kept in {} until the disk takes it", store.store.spill_path().display());
+            self.unwritten(trouble, &format!("{means}; a reboot before that loses it"));
         }
     }
 

@@ -263,20 +263,26 @@ impl Engine {
                 recv(reads) -> read => if let Ok(read) = read { self.read(read) },
                 default(timeout) => {}
             }
-            for input in inputs.try_iter().take(ROUND) {
-                self.input(input);
-            }
-            for read in reads.try_iter().take(ROUND) {
-                self.read(read);
-            }
-            self.housekeeping();
-            self.flush();
-            self.say_ready();
+            self.round(inputs.try_iter().take(ROUND), reads.try_iter().take(ROUND));
         }
         self.settle(inputs);
     }
 
-    fn timeout(&self) -> Duration {
+    /// Takes what has come, does what is due, and sends all effects out.
+    pub(crate) fn round(&mut self, inputs: impl Iterator<Item = Input>, reads: impl Iterator<Item = Read>) {
+        for input in inputs {
+            self.input(input);
+        }
+        for read in reads {
+            self.read(read);
+        }
+        self.housekeeping();
+        self.flush();
+        self.say_ready();
+    }
+
+    /// How long nothing is due if nothing comes.
+    pub(crate) fn timeout(&self) -> Duration {
         let now = clock::now();
         let ends = self
             .machine
@@ -290,6 +296,18 @@ impl Engine {
         let until_verify = (self.last_verify + VERIFY_EVERY).since(now);
         let until = Duration::from_millis(until_end.min(until_verify).millis().clamp(1, 60_000));
         until.min(self.watchdog.patience())
+    }
+
+    /// What it judges by, for the simulator's promises.
+    #[cfg(test)]
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The text of the policy in force, for the simulator.
+    #[cfg(test)]
+    pub(crate) fn policy_text(&self) -> Option<&str> {
+        self.setup.policy.text.as_deref()
     }
 
     fn read(&mut self, read: Read) {

@@ -1,7 +1,5 @@
 //! What the engine says of itself: the JSON of `status`, `list` and `explain`, and the lines of start and stop.
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 
 use pillory_core::config::OnStop;
@@ -32,8 +30,7 @@ pub(super) fn ready(engine: &Engine) {
         true => format!("enforcing by {action}, {banned} banned"),
         false => format!("switched off until `pillory on`, nothing is enforced, {banned} banned"),
     };
-    // Nobody may be there to read it; the daemon works all the same.
-    let _ = std::io::stderr().write_all(format!("ready: {state}\n").as_bytes());
+    logging::plain(&format!("ready: {state}\n"));
     service::ready();
 }
 

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::query::{self, Restored, Since};
 use super::salvage::salvage;
 use super::spill::{META_SPILLED, Spill};
-use super::writer::{Write, commit};
+use super::writer::{Write, Writer, commit};
 use super::{
     ANEW, FILE, SCHEMA, SCHEMA_VERSION, StoreError, create_private, lock, open, open_file, put_aside,
 };
@@ -102,6 +102,11 @@ impl Started {
     ) -> Result<T, StoreError> {
         let db = self.copy.as_ref().or(self.store.db());
         db.map_or_else(|| Ok(T::default()), read).map_err(|cause| self.store.failed("read", cause))
+    }
+
+    /// What goes on writing to it.
+    pub(crate) fn into_writer(self) -> Writer {
+        Writer::new(self.store, self.spilled, self.unread.is_some())
     }
 
     /// Writes, or sets aside what the disk does not take; returns what is to be said of that.

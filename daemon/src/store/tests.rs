@@ -197,7 +197,7 @@ impl Stuck {
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let (writes, taken) = crossbeam_channel::unbounded();
         let (told, answers) = crossbeam_channel::unbounded();
-        let work = move || writer::run(started.store, started.spilled, false, &taken, &told);
+        let work = move || writer::run(started.into_writer(), &taken, &told);
         let writer = std::thread::spawn(work);
         Stuck { directory: directory.to_owned(), other, writes, answers, writer }
     }

@@ -19,6 +19,7 @@ use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::Record;
 use pillory_core::time::{Span, Timestamp};
 
+use crate::crash::{self, Point};
 use crate::sources::Position;
 
 use super::keeper::Store;
@@ -66,39 +67,59 @@ const MAX_HELD: usize = 100_000;
 /// How often the file is looked for if nothing is written.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// Works until the engine hangs up. `spilled`: what an earlier daemon set aside. `lacks`: what the store holds is not
-/// known. `answer` sends to the engine.
-pub(crate) fn run(
-    mut store: Store,
-    spilled: Vec<Write>,
-    lacks: bool,
-    writes: &Receiver<Write>,
-    answer: &Sender<Written>,
-) {
-    let mut held = Held { aside: spilled.len(), group: spilled, lacks, has_asked: false };
+/// Works until the engine hangs up.
+pub(crate) fn run(mut writer: Writer, writes: &Receiver<Write>, answer: &Sender<Written>) {
     let mut goes_on = true;
     while goes_on {
-        let wait = if held.group.is_empty() { LOOK_EVERY } else { RETRY };
-        match writes.recv_timeout(wait) {
-            Ok(write) => held.group.push(write),
-            Err(RecvTimeoutError::Timeout) => {}
+        let wait = if writer.held.group.is_empty() { LOOK_EVERY } else { RETRY };
+        let first = match writes.recv_timeout(wait) {
+            Ok(write) => Some(write),
+            Err(RecvTimeoutError::Timeout) => None,
             // What failed is tried a last time.
-            Err(RecvTimeoutError::Disconnected) => goes_on = false,
-        }
-        held.group.extend(writes.try_iter().take(GROUP));
-        if store.is_gone() {
-            warn!(path = %store.path().display(), "the store was removed while running; it is made anew with all bans in force, what was tried before is lost");
-            held.lacks = true;
-        }
-        let written = held.write(&mut store);
-        let rescued = store.take_rescued();
-        held.lacks |= rescued.is_some();
-        let asked = held.asks().then_some(Written::Lacks(rescued));
-        for told in written.into_iter().chain(asked) {
+            Err(RecvTimeoutError::Disconnected) => {
+                goes_on = false;
+                None
+            }
+        };
+        for told in writer.round(first.into_iter().chain(writes.try_iter().take(GROUP))) {
             if answer.send(told).is_err() {
                 return;
             }
         }
+    }
+}
+
+/// What writes to the store.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    store: Store,
+    held: Held,
+}
+
+impl Writer {
+    /// `spilled`: what an earlier daemon set aside. `lacks`: what the store holds is not known.
+    pub(crate) fn new(store: Store, spilled: Vec<Write>, lacks: bool) -> Writer {
+        Writer { store, held: Held { aside: spilled.len(), group: spilled, lacks, has_asked: false } }
+    }
+
+    /// Writes what failed before and what has come, as one transaction; returns what the engine is to be told.
+    pub(crate) fn round(&mut self, new: impl Iterator<Item = Write>) -> Vec<Written> {
+        self.held.group.extend(new);
+        if self.store.is_gone() {
+            warn!(path = %self.store.path().display(), "the store was removed while running; it is made anew with all bans in force, what was tried before is lost");
+            self.held.lacks = true;
+        }
+        let written = self.held.write(&mut self.store);
+        let rescued = self.store.take_rescued();
+        self.held.lacks |= rescued.is_some();
+        let asked = self.held.asks().then_some(Written::Lacks(rescued));
+        written.into_iter().chain(asked).collect()
+    }
+
+    /// The store, for the simulator, which lets its disk fill.
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 }
 
@@ -118,8 +139,10 @@ impl Held {
     /// Writes everything, or sets it aside.
     fn write(&mut self, store: &mut Store) -> Option<Written> {
         let last = self.group.last()?.number;
+        crash::not_before(Point::KernelTold, || self.has_ban());
         let committed = self.is_whole().then(|| store.commit(&self.group));
         if let Some(Ok(())) = committed {
+            crash::point(Point::LedgerWritten, || self.has_ban());
             *self = Held::default();
             return Some(Written::UpTo(last));
         }
@@ -134,6 +157,10 @@ impl Held {
             Ok(()) => Written::Aside(last, store.spill_path().to_owned(), trouble),
             Err(_) => Written::Failed(last, trouble),
         })
+    }
+
+    fn has_ban(&self) -> bool {
+        self.group.iter().flat_map(|write| &write.records).any(|record| matches!(record, Record::Banned(_)))
     }
 
     /// True if nothing of what was let go would be missing after a commit.

@@ -176,6 +176,11 @@ impl Daemon {
         self.running.pid()
     }
 
+    /// True while it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.running.is_running()
+    }
+
     /// What it has written to standard error so far.
     pub fn errors(&self) -> String {
         self.running.errors()

@@ -179,6 +179,8 @@ fn who_was_withheld_is_banned_at_the_next_failure_after_the_thaw() {
     assert_eq!(banned(&out), ["192.0.2.3"]);
     let until = machine.ledger.of("192.0.2.3".parse().unwrap())[0].until;
     assert_eq!(until, End::At(at(100 + 86_400)), "for as long as if it had been banned then");
+    let counted = machine.judge.counted("192.0.2.3".parse().unwrap(), at(100));
+    assert_eq!(counted, [], "what led to it is used up");
 }
 
 #[test]

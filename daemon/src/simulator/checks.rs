@@ -1,0 +1,226 @@
+//! What must hold: after each round, after each start, and when all has settled.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+
+use pillory_core::event::{Origin, Scope};
+use pillory_core::ledger::{Ban, Element};
+use pillory_core::machine::Record;
+use pillory_core::net::Prefix;
+use pillory_core::time::Span;
+use serde_json::json;
+
+use crate::engine::jails::MAX_TRACKED;
+use crate::store::writer::Write;
+
+use super::daemon::Daemon;
+use super::kernel::{Held, Mood};
+use super::logs::Logs;
+use super::promises::{Bans, Kept, UsedUp, Word, key};
+use super::scenery;
+use super::world::{Broken, Setting, World};
+
+impl World {
+    /// What a start took over is what outlives a crash.
+    pub(super) fn check_restored(&self, daemon: &Daemon) -> Result<(), Broken> {
+        let ledger = daemon.machine().ledger.iter().map(|ban| (key(ban), ban.clone()));
+        let ledger: Bans = ledger.collect();
+        // What an earlier daemon banned without ever writing to its store is found in the kernel.
+        if ledger != self.kept.told && self.kept.has_begun {
+            return Err(format!("a restart forgot or invented: {}", difference(&self.kept.told, &ledger)));
+        }
+        for (jail, stream) in [("sshd", "file:/simulated/auth.log"), ("console", "btmp:/simulated/btmp")] {
+            let (found, read) = (daemon.attempts(jail)?, daemon.position(stream));
+            let expected = self.logs.counting(stream, read);
+            if found != expected {
+                return Err(format!(
+                    "{read} lines of {stream} were read, {expected} of them count, and {found} are in the store"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn hear_answers(&mut self) -> Result<(), Broken> {
+        for waiting in std::mem::take(&mut self.waiting) {
+            let Ok(reply) = waiting.reply.try_recv() else {
+                self.waiting.push(waiting);
+                continue;
+            };
+            self.tally.answers += 1;
+            let is_aside = reply.message.contains("not on disk; kept in");
+            let is_kept = reply.exit == 0 && !reply.message.contains("so a crash would lose it");
+            match waiting.setting.filter(|_| is_kept) {
+                Some(Setting::Off(number, until)) => self.words.answered_off(number, until, is_aside),
+                Some(Setting::Allow(prefix, leaps, until)) if leaps == self.leaps => {
+                    self.words.allows(prefix, Some((until, is_aside)));
+                }
+                _ => {}
+            }
+            // Nothing to do means that nothing of it was kept now: that may hang on what was said before.
+            let has_changed = reply.value["changed"] != 0 && reply.value["unbanned"] != json!([]);
+            if reply.exit == 2 || !has_changed || !(reply.message.is_empty() || is_aside) {
+                continue;
+            }
+            let banned: HashSet<&str> = reply.value["banned"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|text| text.as_str())
+                .collect();
+            for (prefix, number, word) in waiting.asked {
+                if matches!(word, Word::Banned(_)) {
+                    if !banned.contains(prefix.to_string().as_str()) {
+                        continue;
+                    }
+                    if waiting.is_undisturbed {
+                        self.check_in_kernel(prefix)?;
+                    }
+                }
+                self.words.answered(prefix, number, word, is_aside);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever was told that a prefix is banned finds it shut out.
+    fn check_in_kernel(&self, prefix: Prefix) -> Result<(), Broken> {
+        let Some(daemon) = &self.daemon else { return Ok(()) };
+        let addr = prefix.addr();
+        let lasts = self.shuts_out(addr, &Scope::All, daemon.machine().ledger.iter());
+        if lasts && !self.in_kernel(addr, &Scope::All) {
+            return Err(format!("the ban of {prefix} was acknowledged and is not in the kernel"));
+        }
+        Ok(())
+    }
+
+    /// Whether bans shut an address out, by the plain meaning of the words.
+    fn shuts_out<'a>(&self, addr: IpAddr, scope: &Scope, mut bans: impl Iterator<Item = &'a Ban>) -> bool {
+        let is_enforcing = self.daemon.as_ref().is_some_and(|daemon| daemon.machine().is_enforcing());
+        let is_never = self.never.contains_addr(addr);
+        // A point that holds a friend is banned only in parts, so addresses are what counts.
+        is_enforcing
+            && bans
+                .any(|ban| ban.prefix.contains_addr(addr) && ban.scope == *scope && (ban.forced || !is_never))
+    }
+
+    pub(super) fn in_kernel(&self, addr: IpAddr, scope: &Scope) -> bool {
+        // After `pillory off` nothing is healed: what somebody else puts there then stays.
+        let is_off = self.daemon.as_ref().is_some_and(|daemon| !daemon.machine().is_enforcing());
+        let table = self.kernel.table();
+        table.elements.iter().any(|(element, held)| {
+            element.scope == *scope && element.prefix.contains_addr(addr) && (held.asked.is_some() || !is_off)
+        })
+    }
+
+    /// What must hold after each round.
+    pub(super) fn check_round(&mut self) -> Result<(), Broken> {
+        self.renew_never();
+        let Some(daemon) = &self.daemon else { return Ok(()) };
+        let machine = daemon.machine();
+        let is_forced = |element: &Element| {
+            let covering = machine.ledger.covering(element.prefix);
+            covering.iter().any(|ban| ban.forced && self.words.forced.contains(&ban.prefix))
+        };
+        if let Some(element) = self.ordered.wrong(&self.never, is_forced) {
+            return Err(format!("{element:?} holds somebody who is never banned"));
+        }
+        if let Some(end) = machine.ledger.next_end().filter(|end| *end <= self.wall()) {
+            return Err(format!("a ban that ended at {} is in the ledger still", end.millis()));
+        }
+        let tracked: usize =
+            (0..machine.judge.jails().len()).map(|jail| machine.judge.tracked(jail as u16)).sum();
+        if tracked > MAX_TRACKED {
+            return Err(format!("{tracked} sources are counted, {MAX_TRACKED} may be"));
+        }
+        let is_never = |prefix: Prefix| machine.judge.never.overlaps(prefix);
+        self.words.check_settings(machine.is_enforcing(), is_never, self.elapsed)?;
+        let of = |prefix| machine.ledger.of(prefix).to_vec();
+        self.words.check(of, self.elapsed)
+    }
+
+    /// Nothing stays in the kernel longer than a second after its end.
+    pub(super) fn check_lifted(&self) -> Result<(), Broken> {
+        let Some(daemon) = &self.daemon else { return Ok(()) };
+        let table = self.kernel.table();
+        if !daemon.jobs.is_empty() || self.elapsed <= self.patient_until || table.mood != Mood::Willing {
+            return Ok(());
+        }
+        let limit = self.wall() - Span::from_secs(1);
+        // A longer ban may have come that a kernel without time-outs need not hear of.
+        let lasts = |element: &Element| {
+            daemon.machine().ledger.covering(element.prefix).iter().any(|ban| !ban.until.is_over(limit))
+        };
+        let is_late = |element: &Element, held: &Held| {
+            held.asked.is_some_and(|end| end.is_over(limit)) && !lasts(element)
+        };
+        let late = table.elements.iter().find(|(element, held)| is_late(element, held));
+        late.map_or(Ok(()), |(element, held)| {
+            Err(format!("{element:?} was to end at {:?} and is in the kernel still", held.asked))
+        })
+    }
+
+    pub(super) fn check_settled(&mut self) -> Result<(), Broken> {
+        self.tally.settled += 1;
+        let Some(daemon) = &self.daemon else { return Ok(()) };
+        let machine = daemon.machine();
+        let ledger = machine.ledger.iter().map(|ban| (key(ban), ban.clone()));
+        let ledger: Bans = ledger.collect();
+        self.tally.most_banned = self.tally.most_banned.max(ledger.len());
+        if ledger != self.kept.told {
+            return Err(format!("the store was told otherwise: {}", difference(&self.kept.told, &ledger)));
+        }
+        if !self.waiting.is_empty() {
+            return Err(format!("{} clients were never answered", self.waiting.len()));
+        }
+        let jails = machine.judge.jails().iter().map(|jail| Scope::Ports(jail.name.clone()));
+        for scope in jails.chain([Scope::All]) {
+            for addr in scenery::samples() {
+                let (wanted, held) =
+                    (self.shuts_out(addr, &scope, ledger.values()), self.in_kernel(addr, &scope));
+                if wanted != held {
+                    return Err(format!("{addr} in {scope:?}: banned {wanted}, in the kernel {held}"));
+                }
+            }
+        }
+        let projected: BTreeSet<_> =
+            machine.projection().elements().map(|(element, _)| element.clone()).collect();
+        let table = self.kernel.table();
+        if machine.is_enforcing() && !table.elements.keys().eq(projected.iter()) {
+            let held: Vec<_> = table.elements.keys().collect();
+            return Err(format!("the kernel holds {held:?}, and should {projected:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// The failures that a jail's bans use up. None is banned for more than were read since its last ban.
+pub(super) fn used_up(write: &Write, daemon: &Daemon, logs: &Logs, kept: &Kept) -> Result<UsedUp, Broken> {
+    let mut used = UsedUp::new();
+    for record in &write.records {
+        let Record::Banned(ban) = record else { continue };
+        let is_single = ban.prefix.is_host() || (!ban.prefix.is_ipv4() && ban.prefix.prefix_len() == 64);
+        if ban.origin != Origin::Local || !is_single {
+            continue;
+        }
+        let key = key(ban);
+        let stream =
+            if ban.jail.as_str() == "sshd" { "file:/simulated/auth.log" } else { "btmp:/simulated/btmp" };
+        let read = logs.failures(stream, daemon.sources.position(stream), ban.prefix);
+        let before = used.get(&key).or_else(|| kept.used_up.get(&key)).copied().unwrap_or(0);
+        if ban.failures == 0 || ban.failures as usize > read - before.min(read) {
+            return Err(format!(
+                "{read} failures of {} were read, {before} of them before its last ban: {ban:?}",
+                ban.prefix
+            ));
+        }
+        used.insert(key, read);
+    }
+    Ok(used)
+}
+
+fn difference(told: &Bans, ledger: &Bans) -> String {
+    let missing: Vec<_> = told.iter().filter(|(key, ban)| ledger.get(*key) != Some(*ban)).collect();
+    let surplus: Vec<_> = ledger.iter().filter(|(key, ban)| told.get(*key) != Some(*ban)).collect();
+    format!("told {missing:?}, in the ledger {surplus:?}")
+}

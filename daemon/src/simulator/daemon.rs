@@ -1,0 +1,214 @@
+//! One life of a daemon: started as `pillory run` starts it, the threads' work done step by step.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+
+use crossbeam_channel::{Receiver, unbounded};
+use jiff::tz::TimeZone;
+
+use pillory_core::config::OnStop;
+use pillory_core::machine::Machine;
+
+use crate::allowed::{Allowed, META_ALLOWED};
+use crate::cli::begin;
+use crate::cli::configfile::Place;
+use crate::cli::run::Setup;
+use crate::clock;
+use crate::discover::{Places, active_jails};
+use crate::engine::jails::{self, Facts};
+use crate::engine::{Engine, Input, Outlets, Read};
+use crate::errands::{self, Desks};
+use crate::facts::Asker;
+use crate::kernel::{Hand, Job};
+use crate::store::keeper;
+use crate::store::writer::{Write, Writer, Written};
+use crate::supervisor::SourceOrder;
+
+use super::kernel::SimulatedKernel;
+use super::logs::{Logs, Sources};
+
+/// Where a simulated host keeps its files.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) directory: PathBuf,
+}
+
+impl Files {
+    pub(super) fn config(&self) -> PathBuf {
+        self.directory.join("pillory.toml")
+    }
+
+    pub(super) fn state(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
+    /// Its directory is there or not: what the store does not take is written beside it.
+    pub(super) fn control(&self) -> PathBuf {
+        self.directory.join("run/control.sock")
+    }
+}
+
+pub(super) struct Daemon {
+    pub(super) engine: Engine,
+    pub(super) sources: Sources,
+    /// What the engine has not taken yet.
+    pub(super) inbox: VecDeque<Input>,
+    /// What the kernel's thread has not taken yet.
+    pub(super) jobs: VecDeque<Job>,
+    /// What the store's thread has not taken yet.
+    pub(super) writes: VecDeque<Write>,
+    hand: Hand,
+    writer: Writer,
+    new_jobs: Receiver<Job>,
+    new_writes: Receiver<Write>,
+    orders: Receiver<SourceOrder>,
+    _desks: Desks,
+}
+
+/// What a round sent out.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    pub(super) first_job: usize,
+    pub(super) first_write: usize,
+}
+
+impl Daemon {
+    /// Starts one as `pillory run` does, without its threads.
+    pub(super) fn start(
+        files: &Files,
+        kernel: &SimulatedKernel,
+        facts: impl Fn() -> Facts,
+    ) -> Result<Daemon, String> {
+        let place = Place { file: Some(files.config()), fail2ban: None };
+        let (policy, config) = place.load().map_err(|failure| failure.message)?;
+        let mut store = keeper::start(&files.state(), &files.control()).map_err(|error| error.to_string())?;
+        let active = active_jails(&config, &Places::host());
+        let (mut machine, mut readers) =
+            jails::build(&config, &active, HashSet::new()).map_err(|problems| problems.join("; "))?;
+        let allowed = Allowed::restored(store.meta(META_ALLOWED).as_deref(), clock::now());
+        let first_facts = facts();
+        let mut action = kernel.clone();
+        let known = (&allowed, &first_facts);
+        let no_wtmp = (&mut store, "/simulated/wtmp");
+        let begin::Taken { restored, restricted, lost, .. } =
+            begin::take_over(no_wtmp, &mut action, (&mut machine, &mut readers), &config, known)
+                .map_err(|failure| failure.message)?;
+        let (kernel_in, new_jobs) = unbounded();
+        let (store_in, new_writes) = unbounded();
+        let (sources_in, orders) = unbounded();
+        let (errands, desks) = errands::desk();
+        let asker = Asker::of_nobody().map_err(|error| error.to_string())?;
+        let outlets =
+            Outlets { kernel: kernel_in, store: store_in, facts: asker, sources: sources_in, errands };
+        let setup =
+            Setup { config, policy, place, on_stop: OnStop::Keep, zone: TimeZone::UTC, off: String::new() };
+        let start = SourceOrder::Start(readers.feeds.clone(), restored.positions.clone());
+        let frame = (readers.ports.clone(), restricted.clone());
+        let mut engine = Engine::new(machine, readers, outlets, "simulated", setup);
+        engine.resume(restored.off, restored.positions, start, (allowed, first_facts, restricted));
+        // Logs of before are read by a thread that is not here.
+        drop(engine.begin_learning(restored.learning));
+        engine.begin_store(&store, restored.anew, lost);
+        Ok(Daemon {
+            engine,
+            sources: Sources::default(),
+            inbox: VecDeque::new(),
+            jobs: VecDeque::new(),
+            writes: VecDeque::new(),
+            hand: Hand::new(Box::new(action), frame, None),
+            writer: store.into_writer(),
+            new_jobs,
+            new_writes,
+            orders,
+            _desks: desks,
+        })
+    }
+
+    pub(super) fn machine(&self) -> &Machine {
+        self.engine.machine()
+    }
+
+    /// One round of the engine with the first `inputs` that wait and what sources sent; what it sends out is queued.
+    pub(super) fn round(&mut self, inputs: usize, reads: Vec<Read>, logs: &Logs) -> Sent {
+        let inputs: Vec<Input> = self.inbox.drain(..inputs.min(self.inbox.len())).collect();
+        let sent = Sent { first_job: self.jobs.len(), first_write: self.writes.len() };
+        self.engine.round(inputs.into_iter(), reads.into_iter());
+        self.collect(logs);
+        sent
+    }
+
+    /// Queues what the engine has sent out.
+    pub(super) fn collect(&mut self, logs: &Logs) {
+        self.jobs.extend(self.new_jobs.try_iter());
+        self.writes.extend(self.new_writes.try_iter());
+        for order in self.orders.try_iter() {
+            self.sources.order(order, logs);
+        }
+    }
+
+    /// The kernel's thread takes up to so many jobs; its answers wait for the engine.
+    pub(super) fn kernel_works(&mut self, most: usize) {
+        let count = most.min(self.jobs.len());
+        let mut taken = self.jobs.drain(..count);
+        while let Some(job) = self.hand.next(|| taken.next()) {
+            let answers = self.hand.work(job, &mut taken);
+            self.inbox.extend(answers.into_iter().map(Input::Kernel));
+        }
+    }
+
+    /// The store's thread takes up to so many writes; its answers wait for the engine. `told` hears them.
+    pub(super) fn store_works(&mut self, most: usize, mut told: impl FnMut(&Written)) {
+        let count = most.min(self.writes.len());
+        let written = self.writer.round(self.writes.drain(..count));
+        written.iter().for_each(&mut told);
+        self.inbox.extend(written.into_iter().map(Input::Store));
+    }
+
+    /// The disk has no room for another page from now on, or has.
+    pub(super) fn fill_disk(&self, is_full: bool) -> Result<(), String> {
+        let Some(db) = self.writer.store().db() else { return Ok(()) };
+        let pages = if is_full { 1 } else { 1_000_000 };
+        // Less than there are means as many as there are.
+        db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+            .map_err(|error| error.to_string())
+    }
+
+    /// What the store on disk counts of attempts of a jail.
+    pub(super) fn attempts(&self, jail: &str) -> Result<usize, String> {
+        let db = self.writer.store().db().ok_or("the store is not open")?;
+        let count =
+            db.query_row("SELECT count(*) FROM attempts WHERE jail = ?1", [jail], |row| row.get::<_, u32>(0));
+        count.map(|count| count as usize).map_err(|error| error.to_string())
+    }
+
+    /// How far a stream was read, as the store on disk says.
+    pub(super) fn position(&self, stream: &str) -> usize {
+        let db = self.writer.store().db();
+        let text = db.and_then(|db| {
+            let sql = "SELECT position FROM positions WHERE stream = ?1";
+            db.query_row(sql, [stream], |row| row.get::<_, String>(0)).ok()
+        });
+        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// Makes the files of a host anew, in memory if there is a file system for that.
+pub(super) fn files(name: &str, has_room_beside: bool) -> std::io::Result<Files> {
+    let memory = Path::new("/dev/shm");
+    let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let directory = base.join(format!("pillory-simulator-{}-{name}", std::process::id()));
+    // Left over from a run that was killed; absence is the normal case.
+    drop(std::fs::remove_dir_all(&directory));
+    std::fs::create_dir_all(&directory)?;
+    let files = Files { directory };
+    if has_room_beside {
+        std::fs::create_dir_all(files.directory.join("run"))?;
+    }
+    Ok(files)
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Plays STEPS steps of the simulator (default: ten million), and then runs the release binary for MINUTES (default: 60)
+# in network namespaces among attackers, rotations and faults. PILLORY_BIN runs another binary and builds none.
+# STEPS=0 and MINUTES=0 leave out one of both.
+set -eu
+cd "$(dirname "$0")/.."
+
+target=${CARGO_TARGET_DIR:-target}
+STEPS=${STEPS:-10000000}
+MINUTES=${MINUTES:-60}
+if [ "$STEPS" != 0 ]; then
+    echo "make soak: building the simulator, optimised"
+    export STEPS
+    CARGO_PROFILE_TEST_OPT_LEVEL=2 cargo test --quiet --locked --target-dir "$target/soak" -p pillory --bin pillory simulator -- --nocapture
+fi
+[ "$MINUTES" != 0 ] || exit 0
+
+scripts/fetch-test-tools.sh
+if [ -z "${PILLORY_BIN:-}" ]; then
+    echo "make soak: building the release binary (the first time takes a few minutes)"
+    cargo build --quiet --release --locked --bin pillory
+    PILLORY_BIN=$(cd "$target" && pwd)/release/pillory
+fi
+export PILLORY_BIN MINUTES
+cargo build --quiet --locked -p pillory --example soak
+[ "$(id -u)" = 0 ] || echo "make soak: root is needed to make network namespaces; using sudo"
+exec scripts/as-root.sh "$target/debug/examples/soak"

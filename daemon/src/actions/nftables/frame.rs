@@ -43,6 +43,8 @@ struct Set {
     flags: u32,
     key_type: u32,
     key_len: u32,
+    /// How many elements it takes at most, if somebody has limited that; ours take any number.
+    size: Option<u32>,
 }
 
 /// A rule as the kernel has it.
@@ -180,7 +182,8 @@ impl Chain {
 impl Set {
     fn is_right(&self) -> bool {
         self.id.as_ref().is_some_and(|id| {
-            self.flags == wire::set_flags(id.kind)
+            self.size.is_none()
+                && self.flags == wire::set_flags(id.kind)
                 && self.key_type == wire::key_type(id.kind)
                 && self.key_len == id.kind.key_bytes() as u32
         })
@@ -353,7 +356,7 @@ fn read_sets(
 ) -> Result<HashMap<String, Set>, NetlinkError> {
     let read = |message: &Message<'_>| {
         let (mut name, mut comment) = (String::new(), None);
-        let mut set = Set { id: None, flags: 0, key_type: 0, key_len: 0 };
+        let mut set = Set { id: None, flags: 0, key_type: 0, key_len: 0, size: None };
         for found in message.split(wire::FIXED_BYTES)?.1 {
             let found = found?;
             match found.kind {
@@ -361,6 +364,14 @@ fn read_sets(
                 attribute::SET_FLAGS => set.flags = found.be32()?,
                 attribute::SET_KEY_TYPE => set.key_type = found.be32()?,
                 attribute::SET_KEY_LEN => set.key_len = found.be32()?,
+                attribute::SET_DESC => {
+                    for part in found.nested() {
+                        let part = part?;
+                        if part.kind == attribute::SET_DESC_SIZE {
+                            set.size = Some(part.be32()?);
+                        }
+                    }
+                }
                 attribute::SET_USERDATA => {
                     comment = wire::read_comment(wire::USERDATA_SET_COMMENT, found.value);
                 }

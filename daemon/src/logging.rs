@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pillory_core::event::JailName;
 use pillory_core::jail::alarms::Alarm;
-use pillory_core::jail::campaign::{self, Campaign, System};
+use pillory_core::jail::campaign::{self, Campaign, Group, Spray, System};
 use pillory_core::jail::proxies::Standing;
 use pillory_core::jail::{Soon, outage, stealth};
 use pillory_core::ledger::Ended;
@@ -233,12 +233,8 @@ fn how_ended(how: Ended) -> &'static str {
 
 /// True if it is good news.
 fn is_over(alarm: &Alarm) -> bool {
-    matches!(
-        alarm,
-        Alarm::Outage(outage::Change::Ended(_))
-            | Alarm::Stealth(stealth::Change::Ended(_))
-            | Alarm::Campaign(campaign::Change::Ended(_) | campaign::Change::SystemEnded(..))
-    )
+    matches!(alarm, Alarm::Outage(outage::Change::Ended(_)) | Alarm::Stealth(stealth::Change::Ended(_)))
+        || matches!(alarm, Alarm::Campaign(change) if change.is_end())
 }
 
 /// What is said of what no single source shows. Names are of accounts that exist or that several places tried, so no
@@ -282,6 +278,14 @@ pub(crate) fn alarm_words(alarm: &Alarm) -> String {
         }
         Alarm::Campaign(campaign::Change::Began { jail, campaign }) => campaign_words(jail, campaign),
         Alarm::Campaign(campaign::Change::Ended(jail)) => format!("jail {jail}: the campaign is over"),
+        Alarm::Campaign(campaign::Change::ListsBegan { jail, group }) => group_words(jail, group),
+        Alarm::Campaign(campaign::Change::ListsEnded(jail)) => {
+            format!("jail {jail}: no places share lists of names any more")
+        }
+        Alarm::Campaign(campaign::Change::SprayBegan { jail, spray }) => spray_words(jail, spray),
+        Alarm::Campaign(campaign::Change::SprayEnded(jail)) => {
+            format!("jail {jail}: strangers no longer try accounts more than usual")
+        }
         Alarm::Campaign(campaign::Change::SystemBegan { jail, system }) => system_words(jail, system),
         Alarm::Campaign(campaign::Change::SystemEnded(jail, number)) => {
             format!("jail {jail}: the networks of AS{number} no longer attack together")
@@ -296,6 +300,24 @@ pub(crate) fn campaign_words(jail: &JailName, campaign: &Campaign) -> String {
     format!(
         "jail {jail}: a campaign is on since {since}: {members} addresses within a day try the same names ({}), a few times each; while it lasts such a name bans at the first try if it does not exist here, and nothing need be done",
         names.join(", ")
+    )
+}
+
+/// What is said of places that share lists of names, each of which several tried.
+pub(crate) fn group_words(jail: &JailName, group: &Group) -> String {
+    let Group { since, places, names } = group;
+    let names: Vec<String> = names.iter().map(|name| escape(name)).collect();
+    let named = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+    format!(
+        "jail {jail}: {places} places share lists of names that hardly anybody else tries{named}, since {since}; for two weeks a name that does not exist here bans at the first try from there, and nothing need be done"
+    )
+}
+
+/// What is said of many strangers at accounts.
+pub(crate) fn spray_words(jail: &JailName, spray: &Spray) -> String {
+    let Spray { since, places } = spray;
+    format!(
+        "jail {jail}: strangers try accounts far more than usual since {since}, from {places} places within a day; while they do, a second account bans at once, and nothing need be done"
     )
 }
 

@@ -161,7 +161,7 @@ fn what_was_on_is_on_after_a_restart_and_not_told_again() {
         out.extend(seen(&mut before, &sven, "sven", fails(Class::UnknownUser), time));
         out.extend(seen(&mut before, &alice, "alice", fails(Class::KnownUser), time));
     }
-    assert_eq!(alarms(&out).len(), 2, "an attack on alice and a campaign: {:?}", alarms(&out));
+    assert_eq!(alarms(&out).len(), 3, "an attack on alice, a spray and a campaign: {:?}", alarms(&out));
     let attempts: Vec<Attempt> = out
         .into_iter()
         .filter_map(|effect| match effect {
@@ -175,7 +175,10 @@ fn what_was_on_is_on_after_a_restart_and_not_told_again() {
     let attack = after.judge.alarms.stealth.on(&jail);
     assert_eq!(attack, before.judge.alarms.stealth.on(&jail));
     assert_eq!(attack.map(|attack| attack.places), Some(60));
-    // The next of both is told by neither; of the campaign it is banned at its first try.
+    let spray = |machine: &Machine| machine.judge.alarms.campaigns.spray(&jail, attempts[120].time);
+    assert_eq!(spray(&after).map(|spray| spray.places), Some(60));
+    assert_eq!(spray(&after), spray(&before));
+    // The next of each is told by neither; of the campaign it is banned at its first try.
     for machine in [&mut before, &mut after] {
         let alice = seen(machine, "203.0.113.99", "alice", fails(Class::KnownUser), 4_000);
         let sven = seen(machine, "198.51.100.99", "sven", fails(Class::UnknownUser), 4_001);

@@ -222,32 +222,47 @@ impl Engine {
     /// Who works together against a jail, as `status --json` shows it; nothing if nobody does.
     fn campaign_of(&self, jail: &JailName) -> Option<Value> {
         let campaigns = &self.machine.judge.alarms.campaigns;
-        let (campaign, systems) = (campaigns.on(jail, clock::now()), campaigns.systems(jail));
+        let now = clock::now();
+        let (campaign, systems) = (campaigns.on(jail, now), campaigns.systems(jail));
+        let (lists, spray) = (campaigns.lists(jail, now), campaigns.spray(jail, now));
         let first = campaign
             .iter()
             .map(|campaign| campaign.since)
             .chain(systems.iter().map(|system| system.since))
+            .chain(lists.iter().map(|group| group.since))
+            .chain(spray.iter().map(|spray| spray.since))
             .min()?;
         let networks = systems.iter().map(
             |system| json!({"asn": system.number, "since": stamp(system.since), "networks": system.networks}),
         );
+        let lists = lists.map(|group| {
+            let names: Vec<&str> = group.names.iter().map(|name| name.as_str()).collect();
+            json!({"since": stamp(group.since), "places": group.places, "names": names})
+        });
+        let spray = spray.map(|spray| json!({"since": stamp(spray.since), "places": spray.places}));
         let names = campaign.iter().flat_map(|campaign| &campaign.names).map(|name| name.as_str());
         Some(json!({
             "since": stamp(first),
             "members": campaigns.members(jail),
             "names": names.collect::<Vec<_>>(),
             "systems": networks.collect::<Vec<_>>(),
+            "lists": lists,
+            "spray": spray,
         }))
     }
 
     /// The same as warnings, with what is known now.
     fn campaigns(&self) -> Vec<String> {
         let judge = &self.machine.judge;
-        let campaigns = &judge.alarms.campaigns;
+        let (campaigns, now) = (&judge.alarms.campaigns, clock::now());
         let mut said = Vec::new();
         for jail in judge.jails() {
-            let on = campaigns.on(&jail.name, clock::now());
+            let on = campaigns.on(&jail.name, now);
             said.extend(on.map(|campaign| logging::campaign_words(&jail.name, &campaign)));
+            let lists = campaigns.lists(&jail.name, now);
+            said.extend(lists.map(|group| logging::group_words(&jail.name, &group)));
+            let spray = campaigns.spray(&jail.name, now);
+            said.extend(spray.map(|spray| logging::spray_words(&jail.name, &spray)));
             let systems = campaigns.systems(&jail.name);
             said.extend(systems.iter().map(|system| logging::system_words(&jail.name, system)));
         }

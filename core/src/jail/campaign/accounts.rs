@@ -11,7 +11,7 @@ use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
 use super::super::room::make_room;
-use super::{DAY, WEEK};
+use super::{DAY, Spray, WEEK};
 
 /// So many strangers above what is usual are a spray (CUSUM, as for guessing at accounts in use, but one that fades
 /// within a day); it is over when half of them are left.
@@ -56,12 +56,13 @@ pub(super) struct Accounts {
     /// Strangers a day, learnt.
     rate: f64,
     seen: Option<Timestamp>,
-    is_spray: bool,
+    /// Since when there is a spray.
+    since: Option<Timestamp>,
 }
 
 impl Accounts {
-    /// A stranger failed at an account: how many different ones it tried by now, and whether there is a spray.
-    pub(super) fn failure(&mut self, place: Prefix, user: &str, when: Timestamp) -> (u32, bool) {
+    /// A stranger failed at an account: how many different ones it tried by now.
+    pub(super) fn failure(&mut self, place: Prefix, user: &str, when: Timestamp) -> u32 {
         if self.places.len() >= MAX_PLACES && !self.places.contains_key(&place) {
             make_room(&mut self.places, |_, place| place.last);
         }
@@ -80,9 +81,21 @@ impl Accounts {
             own.counted = Some(when);
             self.rate += 1.0 / LEARNT_OVER_DAYS;
             self.score = (self.score + 1.0).min(MOST);
-            self.is_spray |= self.score >= SPRAY;
+            self.since = self.since.or((self.score >= SPRAY).then_some(when));
         }
-        (count, self.is_spray)
+        count
+    }
+
+    /// True if there is a spray, as far as the last failure or sweep knows.
+    pub(super) fn is_spray(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// The spray, if there is one at `now`.
+    pub(super) fn spray(&self, now: Timestamp) -> Option<Spray> {
+        let since = self.since.filter(|_| self.score_at(now) >= SPRAY / 2.0)?;
+        let within = |place: &&Place| place.counted.is_some_and(|counted| now.since(counted) < DAY);
+        Some(Spray { since, places: self.places.values().filter(within).count() })
     }
 
     /// Somebody logged in from there: it was a person who mistypes.
@@ -92,17 +105,33 @@ impl Accounts {
         }
     }
 
-    pub(super) fn sweep(&mut self, now: Timestamp) {
+    /// Forgets what is too old; true if a spray is over by that.
+    pub(super) fn sweep(&mut self, now: Timestamp) -> bool {
         self.places.retain(|_, place| now.since(place.last) < MEMORY);
+        // The sums stay as they are: how often somebody sweeps must not change them.
+        let is_over = self.is_spray() && self.score_at(now) < SPRAY / 2.0;
+        if is_over {
+            self.since = None;
+        }
+        is_over
     }
 
-    /// Takes off what is usual for the time since then.
+    /// How many days passed since the last failure.
+    fn days_until(&self, now: Timestamp) -> f64 {
+        self.seen.map_or(0.0, |seen| now.since(seen).secs() as f64 / 86_400.0)
+    }
+
+    /// What is left of the score without what is usual for the time since the last failure.
+    fn score_at(&self, now: Timestamp) -> f64 {
+        let days = self.days_until(now);
+        (self.score * (-days).exp() - (USUAL + MARGIN * self.rate) * days).max(0.0)
+    }
+
     fn passed(&mut self, now: Timestamp) {
-        let days = self.seen.map_or(0.0, |seen| now.since(seen).secs() as f64 / 86_400.0);
+        self.score = self.score_at(now);
+        self.rate *= (-self.days_until(now) / LEARNT_OVER_DAYS).exp();
         self.seen = self.seen.max(Some(now));
-        self.score = (self.score * (-days).exp() - (USUAL + MARGIN * self.rate) * days).max(0.0);
-        self.rate *= (-days / LEARNT_OVER_DAYS).exp();
-        self.is_spray &= self.score >= SPRAY / 2.0;
+        self.since = self.since.filter(|_| self.score >= SPRAY / 2.0);
     }
 
     #[cfg(test)]

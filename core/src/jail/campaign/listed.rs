@@ -66,13 +66,22 @@ impl Listed {
     pub(super) fn most_tried(&self, count: usize, now: Timestamp) -> Vec<SmolStr> {
         let within = |name: &Name| name.places.iter().filter(|(seen, _)| now.since(*seen) < DAY).count();
         let listed = self.names.iter().filter(|(_, name)| name.reached >= LISTED);
-        let mut names: Vec<(usize, &SmolStr)> = listed.map(|(text, name)| (within(name), text)).collect();
-        names.sort_by(|(more, a), (less, b)| less.cmp(more).then_with(|| a.cmp(b)));
-        names.into_iter().take(count).map(|(_, text)| text.clone()).collect()
+        most(listed.map(|(text, name)| (within(name), text)).collect(), count)
+    }
+
+    /// Every name that somebody tried within a week, in any order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &SmolStr> {
+        self.names.keys()
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }
+}
+
+/// The names with the highest numbers, those first, and of equals in the alphabet's order.
+pub(super) fn most(mut names: Vec<(usize, &SmolStr)>, count: usize) -> Vec<SmolStr> {
+    names.sort_by(|(more, a), (less, b)| less.cmp(more).then_with(|| a.cmp(b)));
+    names.into_iter().take(count).map(|(_, text)| text.clone()).collect()
 }

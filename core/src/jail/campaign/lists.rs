@@ -41,6 +41,10 @@ struct Place {
 }
 
 impl Place {
+    fn belongs(&self, now: Timestamp) -> bool {
+        self.belongs.is_some_and(|since| now.since(since) < BELONGS)
+    }
+
     fn has(&self, name: u64, now: Timestamp) -> bool {
         self.names.iter().any(|(seen, known)| *known == name && now.since(*seen) < WEEK)
     }
@@ -52,6 +56,8 @@ pub(super) struct Lists {
     places: FastMap<Prefix, Place>,
     /// The last places that tried a name, each once, at most [`NOVEL`] + 1.
     names: FastMap<u64, VecDeque<(Timestamp, Prefix)>>,
+    /// When the first group of those that there are now was found out.
+    since: Option<Timestamp>,
 }
 
 impl Lists {
@@ -76,12 +82,31 @@ impl Lists {
         let group: Vec<Prefix> = others.into_iter().filter(has_list).collect();
         let is_group = group.len() >= OTHERS;
         if is_group {
+            self.since = self.since.or(Some(when));
             for member in group.iter().chain([&place]) {
                 self.places.entry(*member).and_modify(|place| place.belongs = Some(when));
             }
         }
-        let since = self.places.get(&place).and_then(|place| place.belongs);
-        since.is_some_and(|since| when.since(since) < BELONGS)
+        self.places.get(&place).is_some_and(|place| place.belongs(when))
+    }
+
+    /// True if there is a group, as far as the last sweep knows.
+    pub(super) fn is_on(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Since when there are groups, and how many places belong to one; nothing without any.
+    pub(super) fn group(&self, now: Timestamp) -> Option<(Timestamp, usize)> {
+        let count = self.places.values().filter(|place| place.belongs(now)).count();
+        self.since.filter(|_| count > 0).map(|since| (since, count))
+    }
+
+    /// How many members of groups tried a name (its hash) within a week; nothing if it could be one person.
+    pub(super) fn sharing(&self, name: u64, now: Timestamp) -> Option<usize> {
+        let belongs = |place: &Prefix| self.places.get(place).is_some_and(|place| place.belongs(now));
+        let tried = self.names.get(&name)?.iter();
+        let count = tried.filter(|(seen, place)| now.since(*seen) < WEEK && belongs(place)).count();
+        (count > OTHERS).then_some(count)
     }
 
     /// Notes who tries a name, and who else did within a week; nobody if the name is not novel.
@@ -103,9 +128,15 @@ impl Lists {
         others
     }
 
-    pub(super) fn sweep(&mut self, now: Timestamp) {
+    /// Forgets what is too old; true if no group is left by that.
+    pub(super) fn sweep(&mut self, now: Timestamp) -> bool {
         self.names.retain(|_, places| places.back().is_some_and(|(last, _)| now.since(*last) < WEEK));
         self.places.retain(|_, place| now.since(place.last) < BELONGS);
+        let is_over = self.is_on() && self.group(now).is_none();
+        if is_over {
+            self.since = None;
+        }
+        is_over
     }
 
     #[cfg(test)]

@@ -20,10 +20,9 @@ mod accounts;
 mod listed;
 mod lists;
 mod systems;
+mod told;
 
 use std::collections::VecDeque;
-
-use smol_str::SmolStr;
 
 use crate::event::JailName;
 use crate::hash::FastMap;
@@ -35,6 +34,8 @@ use accounts::Accounts;
 use listed::Listed;
 use lists::Lists;
 use systems::{Systems, Turn};
+use told::TOLD;
+pub use told::{Campaign, Change, Group, Spray, System};
 
 /// So many other places have tried a name that is on the list.
 pub const LISTED: usize = 5;
@@ -60,54 +61,6 @@ pub const MEMORY: Span = WEEK;
 
 /// Memory: so many members a jail; those that were seen last stay.
 const MAX_MEMBERS: usize = 65_536;
-
-/// So many names are told.
-const TOLD: usize = 5;
-
-/// What people are told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// A campaign is on.
-    Began {
-        /// Where.
-        jail: JailName,
-        /// How large it is by now.
-        campaign: Campaign,
-    },
-    /// It is over.
-    Ended(JailName),
-    /// Networks of one operator attack together.
-    SystemBegan {
-        /// Where.
-        jail: JailName,
-        /// Whose.
-        system: System,
-    },
-    /// Those of the AS with this number do no longer.
-    SystemEnded(JailName, u32),
-}
-
-/// A campaign that is on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Campaign {
-    /// When the first of those was seen who made it one.
-    pub since: Timestamp,
-    /// So many places were members within a day.
-    pub members: usize,
-    /// The names that most places try; each was tried by several, so none is a mistyped password.
-    pub names: Vec<SmolStr>,
-}
-
-/// An operator whose networks attack together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct System {
-    /// The number of its AS.
-    pub number: u32,
-    /// Since when.
-    pub since: Timestamp,
-    /// From so many of its networks within a day.
-    pub networks: usize,
-}
 
 /// What a stranger tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,12 +121,13 @@ impl Campaigns {
         let watch = self.jails.entry(jail.clone()).or_default();
         let user = match target {
             Target::Nobody(user) => user,
-            Target::Account(user) => return (watch.account(place, user, when), Vec::new()),
+            Target::Account(user) => return watch.account(jail, (place, user), when),
         };
         let mut changes = Vec::new();
         changes.extend(watch.forget(when).then(|| Change::Ended(jail.clone())));
         let others = watch.listed.others(place, user, when);
-        let is_of_group = watch.lists.belongs(place, names::hash(user), when);
+        let (is_of_group, change) = watch.of_group(jail, (place, user), when);
+        changes.extend(change);
         let (is_of_system, change) = watch.of_system(jail, (place, asn), when, is_home);
         changes.extend(change);
         if others >= LISTED || is_of_group || is_of_system {
@@ -223,6 +177,16 @@ impl Campaigns {
         self.jails.get(jail)?.campaign(now)
     }
 
+    /// The places that share lists of names, if there are some.
+    pub fn lists(&self, jail: &JailName, now: Timestamp) -> Option<Group> {
+        self.jails.get(jail)?.group(now)
+    }
+
+    /// The strangers at the accounts of a jail, while they are many more than usual.
+    pub fn spray(&self, jail: &JailName, now: Timestamp) -> Option<Spray> {
+        self.jails.get(jail)?.accounts.spray(now)
+    }
+
     /// The operators whose networks attack a jail together, by their number.
     pub fn systems(&self, jail: &JailName) -> Vec<System> {
         self.jails.get(jail).map_or_else(Vec::new, |watch| watch.systems.attacking())
@@ -244,8 +208,8 @@ impl Campaigns {
         let mut ended = Vec::new();
         for (jail, watch) in &mut self.jails {
             watch.listed.sweep(now);
-            watch.lists.sweep(now);
-            watch.accounts.sweep(now);
+            ended.extend(watch.lists.sweep(now).then(|| Change::ListsEnded(jail.clone())));
+            ended.extend(watch.accounts.sweep(now).then(|| Change::SprayEnded(jail.clone())));
             let over = watch.systems.sweep(now);
             ended.extend(over.into_iter().map(|number| Change::SystemEnded(jail.clone(), number)));
             ended.extend(watch.forget(now).then(|| Change::Ended(jail.clone())));
@@ -255,12 +219,49 @@ impl Campaigns {
 }
 
 impl Watch {
-    fn account(&mut self, place: Prefix, user: &str, when: Timestamp) -> Evidence {
-        match self.accounts.failure(place, user, when) {
-            (0 | 1, _) => Evidence::None,
-            (_, true) => Evidence::Spray,
-            (count, false) => Evidence::Accounts(count),
-        }
+    /// A stranger failed at an account.
+    fn account(
+        &mut self,
+        jail: &JailName,
+        (place, user): (Prefix, &str),
+        when: Timestamp,
+    ) -> (Evidence, Vec<Change>) {
+        let was_spray = self.accounts.is_spray();
+        let count = self.accounts.failure(place, user, when);
+        let is_spray = self.accounts.is_spray();
+        let change = match (was_spray, is_spray) {
+            (false, true) => {
+                self.accounts.spray(when).map(|spray| Change::SprayBegan { jail: jail.clone(), spray })
+            }
+            (true, false) => Some(Change::SprayEnded(jail.clone())),
+            _ => None,
+        };
+        let evidence = match count {
+            0 | 1 => Evidence::None,
+            _ if is_spray => Evidence::Spray,
+            count => Evidence::Accounts(count),
+        };
+        (evidence, change.into_iter().collect())
+    }
+
+    /// True if a place that tries a name belongs to a group with one list.
+    fn of_group(
+        &mut self,
+        jail: &JailName,
+        (place, user): (Prefix, &str),
+        when: Timestamp,
+    ) -> (bool, Option<Change>) {
+        let was_on = self.lists.is_on();
+        let belongs = self.lists.belongs(place, names::hash(user), when);
+        let began = if was_on || !self.lists.is_on() { None } else { self.group(when) };
+        (belongs, began.map(|group| Change::ListsBegan { jail: jail.clone(), group }))
+    }
+
+    fn group(&self, now: Timestamp) -> Option<Group> {
+        let (since, places) = self.lists.group(now)?;
+        let shared =
+            self.listed.names().filter_map(|name| Some((self.lists.sharing(names::hash(name), now)?, name)));
+        Some(Group { since, places, names: listed::most(shared.collect(), TOLD) })
     }
 
     /// True if the AS of a place attacks.

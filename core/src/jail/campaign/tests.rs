@@ -207,3 +207,65 @@ fn memory_is_bounded_whatever_is_tried() {
     assert!(watch.accounts.len() <= 16_384 && watch.systems.len() <= 4_096);
     assert_eq!(campaigns.systems(&jail())[0].networks, 64);
 }
+
+/// So many places try an account, one a minute: what was told, by the place.
+fn spray(campaigns: &mut Campaigns, count: u32) -> Vec<(u32, Change)> {
+    let mut told = Vec::new();
+    for number in 0..count {
+        let stranger = (place(number), Target::Account("alice"), None);
+        let changes = campaigns.failure(&jail(), stranger, at(i64::from(number) * 60), &mut |_| false).1;
+        told.extend(changes.into_iter().map(|change| (number, change)));
+    }
+    told
+}
+
+#[test]
+fn a_spray_is_told_once_with_its_places_and_its_end() {
+    let mut campaigns = Campaigns::default();
+    let told = spray(&mut campaigns, 60);
+    let [(number, Change::SprayBegan { spray, .. })] = &told[..] else { panic!("{told:?}") };
+    let began = at(i64::from(*number) * 60);
+    assert!((19..30).contains(number), "{number}");
+    assert_eq!(*spray, Spray { since: began, places: *number as usize + 1 });
+    let now = Spray { since: began, places: 60 };
+    assert_eq!(campaigns.spray(&jail(), at(HOUR)), Some(now));
+    assert_eq!(campaigns.sweep(at(2 * HOUR)), []);
+    assert_eq!(campaigns.spray(&jail(), at(37 * HOUR)), None, "what is shown is what is so now");
+    assert_eq!(campaigns.sweep(at(37 * HOUR)), [Change::SprayEnded(jail())]);
+    assert_eq!(campaigns.sweep(at(38 * HOUR)), []);
+}
+
+#[test]
+fn a_sweep_changes_nothing_of_what_counts_as_a_spray() {
+    let (mut swept, mut left) = (Campaigns::default(), Campaigns::default());
+    for number in 0..60 {
+        let secs = i64::from(number) * 1_800;
+        for user in ["alice", "bernd"] {
+            assert_eq!(guesses(&mut swept, number, user, secs), guesses(&mut left, number, user, secs));
+        }
+        swept.sweep(at(secs + 900));
+        assert_eq!(swept.spray(&jail(), at(secs)), left.spray(&jail(), at(secs)), "{number}");
+    }
+    assert!(left.spray(&jail(), at(108_000)).is_some());
+}
+
+#[test]
+fn places_with_one_list_are_told_once_with_the_names_that_three_of_them_tried() {
+    let mut campaigns = Campaigns::default();
+    let mut told = Vec::new();
+    for (day, user) in ["novel0", "novel1", "novel2", "novel3"].into_iter().enumerate() {
+        for number in 0..3 {
+            told.extend(fails(&mut campaigns, number, user, day as i64 * 30 * HOUR).1);
+        }
+    }
+    fails(&mut campaigns, 0, "s3cret", 91 * HOUR);
+    let names = |last: usize| (0..last).map(|number| format!("novel{number}").into()).collect();
+    let group = Group { since: at(60 * HOUR), places: 3, names: names(3) };
+    assert_eq!(told, [Change::ListsBegan { jail: jail(), group: group.clone() }]);
+    let now = Group { names: names(4), ..group };
+    assert_eq!(campaigns.lists(&jail(), at(92 * HOUR)), Some(now), "what one place tried is not shown");
+    assert_eq!(campaigns.sweep(at(14 * 24 * HOUR)), []);
+    let end = at(90 * HOUR + 14 * 24 * HOUR);
+    assert_eq!(campaigns.lists(&jail(), end), None);
+    assert_eq!(campaigns.sweep(end), [Change::ListsEnded(jail())]);
+}

@@ -108,7 +108,7 @@ impl Judge {
         let mut is_home = |number| {
             let belongs = |addr| networks.as_ref().and_then(|networks| networks.asn(addr)) == Some(number);
             let mut ours = never.entries().iter().filter(|(_, why)| *why != Why::Reserved);
-            trust.places().any(|(addr, _)| belongs(addr)) || ours.any(|(prefix, _)| belongs(prefix.addr()))
+            trust.places().any(|login| belongs(login.addr)) || ours.any(|(prefix, _)| belongs(prefix.addr()))
         };
         let (evidence, more) = self.alarms.campaign(&jail.name, (place, target, asn), when, &mut is_home);
         alarms.extend(more);

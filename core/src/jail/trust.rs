@@ -20,16 +20,33 @@ use super::room::make_room;
 /// Good logins of the last [`MEMORY`].
 #[derive(Debug, Default)]
 pub struct Trust {
+    /// By the first address of each place ([`place`]).
     places: FastMap<IpAddr, Place>,
-    /// The same addresses, in order: whose network is asked for.
+    /// The same first addresses, in order: whose network is asked for.
     sorted: BTreeSet<IpAddr>,
     /// What strangers in networks with good logins have used of their ropes, and since when.
     ropes: FastMap<Prefix, (Timestamp, u32)>,
 }
 
-/// Who logged in from an address, the last one last, each once.
-#[derive(Debug, Default)]
-struct Place(Vec<(Timestamp, Option<String>)>);
+/// Who logged in from a place.
+#[derive(Debug)]
+struct Place {
+    /// From which of its addresses the last login came.
+    addr: IpAddr,
+    /// When and who, the last one last, each once.
+    users: Vec<(Timestamp, Option<String>)>,
+}
+
+/// The last good login from a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Login<'t> {
+    /// From this address of it.
+    pub addr: IpAddr,
+    /// When.
+    pub time: Timestamp,
+    /// Who, if that is known.
+    pub user: Option<&'t str>,
+}
 
 /// What a stranger is who lives beside a known place and fails at an account that logged in from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +67,7 @@ const DAY: Span = Span::from_secs(86_400);
 
 const MAX_PLACES: usize = 100_000;
 
-/// So many users of one address are remembered; the last ones.
+/// So many users of one place are remembered; the last ones.
 const MAX_USERS: usize = 16;
 
 /// The place that an address belongs to, by its first address: itself, or its /64 (IPv6).
@@ -61,32 +78,42 @@ pub fn place(addr: IpAddr) -> Prefix {
     }
 }
 
+/// The address by which a place is known: its first.
+fn key(addr: IpAddr) -> IpAddr {
+    place(addr).addr()
+}
+
 impl Place {
-    fn last(&self) -> Option<&(Timestamp, Option<String>)> {
-        self.0.last()
+    fn last(&self) -> Option<Login<'_>> {
+        let (time, user) = self.users.last()?;
+        Some(Login { addr: self.addr, time: *time, user: user.as_deref() })
     }
 
     fn is_recent(&self, now: Timestamp) -> bool {
-        self.last().is_some_and(|(time, _)| now.since(*time) < MEMORY)
+        self.last().is_some_and(|login| now.since(login.time) < MEMORY)
     }
 
-    fn note(&mut self, user: Option<&str>, when: Timestamp) {
-        if let Some(at) = self.0.iter().position(|(_, known)| known.as_deref() == user) {
-            if self.0[at].0 > when {
+    fn note(&mut self, addr: IpAddr, user: Option<&str>, when: Timestamp) {
+        if self.last().is_none_or(|login| login.time <= when) {
+            self.addr = addr;
+        }
+        let users = &mut self.users;
+        if let Some(at) = users.iter().position(|(_, known)| known.as_deref() == user) {
+            if users[at].0 > when {
                 return;
             }
-            self.0.remove(at);
+            users.remove(at);
         }
-        let at = self.0.partition_point(|(time, _)| *time <= when);
-        self.0.insert(at, (when, user.map(str::to_owned)));
-        if self.0.len() > MAX_USERS {
-            self.0.remove(0);
+        let at = users.partition_point(|(time, _)| *time <= when);
+        users.insert(at, (when, user.map(str::to_owned)));
+        if users.len() > MAX_USERS {
+            users.remove(0);
         }
     }
 
     /// Who logged in within [`MEMORY`] before `now`.
     fn users(&self, now: Timestamp) -> impl Iterator<Item = &str> {
-        let recent = self.0.iter().filter(move |(time, _)| now.since(*time) < MEMORY);
+        let recent = self.users.iter().filter(move |(time, _)| now.since(*time) < MEMORY);
         recent.filter_map(|(_, user)| user.as_deref())
     }
 }
@@ -94,18 +121,20 @@ impl Place {
 impl Trust {
     /// Notes a good login.
     pub fn good_login(&mut self, addr: IpAddr, user: Option<&str>, when: Timestamp) {
-        if self.places.len() >= MAX_PLACES && !self.places.contains_key(&addr) {
-            make_room(&mut self.places, |_, place| place.last().map(|(time, _)| *time));
-            self.sorted.retain(|addr| self.places.contains_key(addr));
+        let first = key(addr);
+        if self.places.len() >= MAX_PLACES && !self.places.contains_key(&first) {
+            make_room(&mut self.places, |_, place| place.last().map(|login| login.time));
+            self.sorted.retain(|first| self.places.contains_key(first));
         }
-        self.sorted.insert(addr);
-        self.places.entry(addr).or_default().note(user, when);
+        self.sorted.insert(first);
+        let place = self.places.entry(first).or_insert_with(|| Place { addr, users: Vec::new() });
+        place.note(addr, user, when);
     }
 
     /// The same of a login of before, in any order: without room for one more place it is left out, as the places that
     /// are known matter more. True if the place of `addr` becomes known by it.
     pub fn learn(&mut self, addr: IpAddr, user: Option<&str>, when: Timestamp, now: Timestamp) -> bool {
-        if self.places.len() >= MAX_PLACES && !self.places.contains_key(&addr) {
+        if self.places.len() >= MAX_PLACES && !self.places.contains_key(&key(addr)) {
             return false;
         }
         let was_known = self.is_known_place(addr, now);
@@ -115,23 +144,20 @@ impl Trust {
 
     /// True if somebody logged in from the place of `addr` within [`MEMORY`] before `now`.
     pub fn is_known_place(&self, addr: IpAddr, now: Timestamp) -> bool {
-        self.known_inside(place(addr), now).next().is_some()
+        self.places.get(&key(addr)).is_some_and(|place| place.is_recent(now))
     }
 
     /// True if `user` logged in from the place of `addr` within [`MEMORY`] before `now`.
     pub fn is_owner(&self, addr: IpAddr, user: Option<&str>, now: Timestamp) -> bool {
-        user.is_some_and(|user| self.users_inside(place(addr), now).any(|known| known == user))
+        let (Some(user), Some(place)) = (user, self.places.get(&key(addr))) else { return false };
+        place.users(now).any(|known| known == user)
     }
 
-    /// Who logged in from addresses of `prefix` within [`MEMORY`] before `now`.
-    fn users_inside(&self, prefix: Prefix, now: Timestamp) -> impl Iterator<Item = &str> {
-        let inside = self.sorted.range(prefix.addr()..=prefix.last_addr());
-        inside.filter_map(|addr| self.places.get(addr)).flat_map(move |place| place.users(now))
-    }
-
-    /// The same without root, whom everybody guesses at everywhere.
+    /// Who logged in from places of a network within [`MEMORY`] before `now`, without root, whom everybody guesses at
+    /// everywhere.
     fn users_near(&self, network: Prefix, now: Timestamp) -> impl Iterator<Item = &str> {
-        self.users_inside(network, now).filter(|user| *user != "root")
+        let inside = self.places_inside(network).flat_map(move |(_, place)| place.users(now));
+        inside.filter(|user| *user != "root")
     }
 
     /// What a failure at `user` is worth that comes from beside a known place; nothing if the account never logged in
@@ -163,21 +189,25 @@ impl Trust {
         network.map_or_else(Vec::new, |network| self.users_near(network, now).map(names::hash).collect())
     }
 
-    /// The last good login from `addr`: when and who.
-    pub fn last_login(&self, addr: IpAddr) -> Option<(Timestamp, Option<&str>)> {
-        let (time, user) = self.places.get(&addr)?.last()?;
-        Some((*time, user.as_deref()))
+    /// The last good login from the place of `addr`.
+    pub fn last_login(&self, addr: IpAddr) -> Option<Login<'_>> {
+        self.places.get(&key(addr))?.last()
     }
 
-    /// Every known place with its last login.
-    pub fn places(&self) -> impl Iterator<Item = (IpAddr, Timestamp)> {
-        self.places.iter().filter_map(|(addr, place)| Some((*addr, place.last()?.0)))
+    /// The last login of every place.
+    pub fn places(&self) -> impl Iterator<Item = Login<'_>> {
+        self.places.values().filter_map(Place::last)
     }
 
-    /// Known places inside `prefix`, in order.
-    pub fn known_inside(&self, prefix: Prefix, now: Timestamp) -> impl Iterator<Item = IpAddr> {
-        let inside = self.sorted.range(prefix.addr()..=prefix.last_addr()).copied();
-        inside.filter(move |addr| self.places.get(addr).is_some_and(|place| place.is_recent(now)))
+    /// Known places inside `prefix`, or the one that it is inside of, in order, each with its last login.
+    pub fn known_inside(&self, prefix: Prefix, now: Timestamp) -> impl Iterator<Item = (Prefix, Login<'_>)> {
+        let recent = self.places_inside(prefix).filter(move |(_, known)| known.is_recent(now));
+        recent.filter_map(|(first, known)| Some((place(first), known.last()?)))
+    }
+
+    fn places_inside(&self, prefix: Prefix) -> impl Iterator<Item = (IpAddr, &Place)> {
+        let inside = self.sorted.range(key(prefix.addr())..=prefix.last_addr());
+        inside.filter_map(|first| Some((*first, self.places.get(first)?)))
     }
 
     /// Forgets what is too old.
@@ -209,7 +239,8 @@ mod tests {
             trust.good_login(office, Some(user), at(secs));
         }
         trust.good_login(office, Some("carol"), at(0));
-        assert_eq!(trust.last_login(office), Some((at(3), Some("alice"))));
+        let last = Login { addr: office, time: at(3), user: Some("alice") };
+        assert_eq!(trust.last_login(office), Some(last));
         for user in ["alice", "bob", "carol"] {
             assert!(trust.is_owner(office, Some(user), at(9)), "{user}");
         }
@@ -219,6 +250,31 @@ mod tests {
         }
         assert!(!trust.is_owner(office, Some("alice"), at(60)), "so many users are remembered and no more");
         assert!(trust.is_owner(office, Some("user39"), at(60)));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_place_from_however_many_addresses_somebody_logs_in() {
+        let mut trust = Trust::default();
+        let other: IpAddr = "192.0.2.7".parse().unwrap();
+        trust.good_login(other, Some("bob"), at(0));
+        let addr = |host: u128| IpAddr::from((0x2001_0db8_0001_0002u128 << 64 | host).to_be_bytes());
+        for host in 1..=200_000u32 {
+            trust.good_login(addr(host.into()), Some("alice"), at(host.into()));
+        }
+        trust.good_login(addr(5), Some("alice"), at(5));
+        let now = at(200_000);
+        assert_eq!((trust.places.len(), trust.sorted.len()), (2, 2));
+        assert!(trust.is_known_place(other, now), "it pushes nobody out");
+        assert!(trust.is_owner(addr(0), Some("alice"), now) && !trust.is_owner(addr(0), Some("bob"), now));
+        let last = Login { addr: addr(200_000), time: now, user: Some("alice") };
+        assert_eq!(trust.last_login(addr(u128::from(u64::MAX))), Some(last));
+        for inside in
+            ["2001:db8:1::/48", "2001:db8:1:2::/64", "2001:db8:1:2::99/128", "2001:db8:1:2::8000/120"]
+        {
+            let known: Vec<_> = trust.known_inside(inside.parse().unwrap(), now).collect();
+            assert_eq!(known, [("2001:db8:1:2::/64".parse().unwrap(), last)], "{inside}");
+        }
+        assert_eq!(trust.known_inside("2001:db8:1:3::/64".parse().unwrap(), now).count(), 0);
     }
 
     #[test]

@@ -119,20 +119,14 @@ impl Machine {
         }
     }
 
-    /// The addresses of `prefix` with good logins lately: how many, and the last of them.
+    /// The places of `prefix` with good logins lately: how many, and from which address and when the last of them was.
     pub fn good_logins_in(&self, prefix: Prefix, now: Timestamp) -> Option<(usize, IpAddr, Timestamp)> {
-        let trust = &self.judge.trust;
-        if prefix.is_host() {
-            let known = trust.is_known_place(prefix.addr(), now).then(|| trust.last_login(prefix.addr()));
-            return known.flatten().map(|(at, _)| (1, prefix.addr(), at));
+        let (mut count, mut last) = (0, None);
+        for (_, login) in self.judge.trust.known_inside(prefix, now) {
+            count += 1;
+            last = last.max(Some((login.time, login.addr)));
         }
-        let inside = trust
-            .places()
-            .filter(|(addr, _)| prefix.contains_addr(*addr) && trust.is_known_place(*addr, now));
-        inside.fold(None, |found, (addr, at)| match found {
-            Some((count, last, when)) if when >= at => Some((count + 1, last, when)),
-            found => Some((found.map_or(1, |(count, _, _)| count + 1), addr, at)),
-        })
+        last.map(|(at, addr)| (count, addr, at))
     }
 
     /// Somebody who is never banned has earned a ban.

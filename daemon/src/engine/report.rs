@@ -11,7 +11,7 @@ use pillory_core::jail::{Jail, Judge, stealth};
 use pillory_core::ledger::Ban;
 use pillory_core::machine::{IdentityBan, Level, Machine, Widening};
 use pillory_core::net::Prefix;
-use pillory_core::time::{End, Timestamp};
+use pillory_core::time::End;
 
 use crate::actions::{self, dryrun};
 use crate::clock;
@@ -338,7 +338,7 @@ impl Engine {
             let operator = judge.networks.as_ref().and_then(|networks| networks.operator(prefix.addr()));
             json!({"asn": number, "operator": operator})
         });
-        let login: Option<(Timestamp, Option<&str>)> = judge.trust.last_login(prefix.addr());
+        let login = judge.trust.last_login(prefix.addr());
         let value = json!({
             "prefix": prefix.to_string(),
             "counted_as": subject.to_string(),
@@ -353,7 +353,7 @@ impl Engine {
             "network": network,
             "findtime_s": by_jail(judge, |jail| json!(jail.policy.findtime.secs())),
             "maxretry": by_jail(judge, |jail| json!(f64::from(jail.policy.maxretry.0) / 100.0)),
-            "last_good_login": login.map(|(at, user)| json!({"time": stamp(at), "user": user})),
+            "last_good_login": login.map(|login| json!({"time": stamp(login.time), "user": login.user})),
         });
         Reply { exit: u8::from(value["banned"] != json!(true)), message: String::new(), value }
     }

@@ -258,3 +258,20 @@ fn whoever_types_a_good_users_name_from_many_addresses_does_not_fill_the_log() {
     log_in(&mut machine, "192.0.2.7", 6);
     assert_eq!(told_soon(&fail(&mut machine, "192.0.2.7", 9, 7)), ["192.0.2.7"], "who comes here is told of");
 }
+
+#[test]
+fn good_logins_of_ipv6_are_counted_by_place_and_the_last_address_is_named() {
+    let mut machine = machine(0);
+    let logins =
+        [("2001:db8:1:2::7", 1), ("2001:db8:1:3::7", 5), ("2001:db8:1:2::8", 9), ("2001:db8:2::1", 20)];
+    for (host, secs) in logins {
+        log_in(&mut machine, host, secs);
+    }
+    let found = |prefix: &str| machine.good_logins_in(prefix.parse().unwrap(), at(30));
+    let last = "2001:db8:1:2::8".parse().unwrap();
+    assert_eq!(found("2001:db8:1::/48"), Some((2, last, at(9))));
+    for one in ["2001:db8:1:2::/64", "2001:db8:1:2::ffff/128"] {
+        assert_eq!(found(one), Some((1, last, at(9))), "{one}");
+    }
+    assert_eq!(found("2001:db8:3::/48"), None);
+}

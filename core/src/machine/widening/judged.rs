@@ -162,7 +162,7 @@ impl Machine {
         let judge = &self.judge;
         let hosts = |spared| move |addr| (Prefix::host(addr), spared);
         let mut all: Vec<(Prefix, Spared)> =
-            judge.trust.known_inside(region, now).map(hosts(Spared::LoggedIn)).collect();
+            judge.trust.known_inside(region, now).map(|(place, _)| (place, Spared::LoggedIn)).collect();
         let talks = self.talks_to.range(region.addr()..=region.last_addr()).copied();
         all.extend(talks.map(hosts(Spared::TalksTo)));
         let known = Known { never: &judge.never, trust: &judge.trust };

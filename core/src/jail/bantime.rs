@@ -123,7 +123,7 @@ impl PastBans {
         past.map_or(0, |past| u32::from(past.standing_at(seconds(now), self.memory)))
     }
 
-    /// A number from 0 up to 1 that nobody outside can foresee.
+    /// A number from 0 up to 1 that nobody outside can foresee, another one in each process.
     pub fn chance(&self, prefix: Prefix, when: Timestamp) -> f64 {
         (self.seed.hash_one((prefix, when)) >> 11) as f64 / (1u64 << 53) as f64
     }

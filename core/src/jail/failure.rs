@@ -201,6 +201,14 @@ impl Judge {
         jail.policy.threshold(shift)
     }
 
+    /// A number from 0 up to 1 that nobody outside can foresee; the same for the same ban if the host has a secret.
+    pub(super) fn chance(&self, prefix: Prefix, when: Timestamp) -> f64 {
+        match &self.secret {
+            Some(secret) => secret.chance(&format!("{prefix} {}", when.millis())),
+            None => self.past.chance(prefix, when),
+        }
+    }
+
     fn decide(
         &mut self,
         (index, jail): (JailIndex, &Jail),
@@ -216,9 +224,7 @@ impl Judge {
         let earlier = self.earlier(jail, subject, when) + u32::from(is_member);
         let bantime = match jail.growth() {
             None => jail.policy.bantime.step(earlier),
-            Some(growth) => {
-                growth.bantime(jail.policy.bantime.step(0), earlier, self.past.chance(subject, when))
-            }
+            Some(growth) => growth.bantime(jail.policy.bantime.step(0), earlier, self.chance(subject, when)),
         };
         let is_short = earlier == 0 && self.is_first_ban_short(standing, addr, &failures, when);
         let bantime = if is_short { bantime.min(SHORT_BAN) } else { bantime };

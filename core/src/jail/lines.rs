@@ -184,7 +184,7 @@ impl Judge {
     }
 
     fn line_ban(&self, jail: &Jail, rules: &LineRules, prefix: Prefix, tally: Tally) -> Decision {
-        let chance = || self.past.chance(prefix, tally.last);
+        let chance = || self.chance(prefix, tally.last);
         let bantime = rules.growth.as_ref().map_or(rules.bantime, |growth| {
             growth.bantime(rules.bantime, self.earlier(jail, prefix, tally.last), chance())
         });

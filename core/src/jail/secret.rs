@@ -1,7 +1,8 @@
 //! A host's secret, and what is decided by it: nobody outside can foresee that, and asking again gives the same.
 //!
-//! Bans are seen by those who are banned, so whatever a ban depends on can be learnt by trying. Two things shall
-//! not be: which names exist here ([`Secret::is_decoy`]) and where exactly the threshold lies ([`Secret::shift`]).
+//! Bans are seen by those who are banned, so whatever a ban depends on can be learnt by trying. Three
+//! things shall not be: which names exist here ([`Secret::is_decoy`]), where exactly the threshold lies
+//! ([`Secret::shift`]), and when exactly a ban ends whose length has a share of chance ([`Secret::chance`]).
 
 use std::fmt;
 
@@ -54,6 +55,12 @@ impl Secret {
         drawn as i64 - i64::from(most.0)
     }
 
+    /// A number from 0 up to 1 for a ban.
+    pub fn chance(&self, ban: &str) -> f64 {
+        // The highest 53 bits: as many as such a number holds.
+        (self.number("chance", ban) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// From the SHA-256 of the secret and what is asked: the same in every version.
     fn number(&self, what: &str, of: &str) -> u64 {
         let asked = [self.0.as_slice(), what.as_bytes(), b"\0", of.as_bytes()].concat();
@@ -99,5 +106,18 @@ mod tests {
         assert_eq!((drawn.iter().min(), drawn.iter().max()), (Some(&-30), Some(&30)));
         assert!(drawn.iter().sum::<i64>().abs() < 5_000 * 2);
         assert_eq!(secret.shift("1", Percent(0)), 0);
+    }
+
+    #[test]
+    fn chance_is_even_and_differs_from_host_to_host() {
+        let drawn = |seed: u8| -> Vec<f64> {
+            let secret = Secret::new([seed; 16]);
+            (0..5_000).map(|ban| secret.chance(&ban.to_string())).collect()
+        };
+        let here = drawn(7);
+        assert!(here.iter().all(|drawn| (0.0..1.0).contains(drawn)));
+        let mean = here.iter().sum::<f64>() / 5_000.0;
+        assert!((0.48..0.52).contains(&mean), "{mean}");
+        assert!(here.iter().zip(drawn(8)).all(|(here, there)| *here != there));
     }
 }

@@ -73,6 +73,29 @@ fn a_threshold_that_jitters_differs_from_source_to_source_and_after_a_ban() {
 }
 
 #[test]
+fn a_host_draws_the_same_chance_for_the_same_bans_and_another_host_another() {
+    let ends = |seed: u8| -> Vec<End> {
+        let growth = growth::Growth { rndtime: Some(Span::from_secs(86_400)), ..Default::default() };
+        let mut judge = judge(Policy { growth: Some(Arc::new(growth)), ..Policy::default() });
+        judge.secret = Some(secret::Secret::new([seed; 16]));
+        // Chance is added from the second ban on.
+        for host in 1..20 {
+            let source = format!("192.0.2.{host}").parse().unwrap();
+            judge.past.began(source, &JailName::new("sshd").unwrap(), at(0));
+        }
+        let sources =
+            (1..20).map(|pid| failure(&format!("192.0.2.{pid}"), "oracle", Class::UnknownUser, pid));
+        let decisions = sources.filter_map(|event| judge.observe(0, &event, at(1), Mode::Judge).decision);
+        decisions.map(|decision| decision.until).collect()
+    };
+    let here = ends(1);
+    let different: std::collections::BTreeSet<_> = here.iter().map(|end| end.timestamp()).collect();
+    assert_eq!((here.len(), different.len() > 15), (19, true), "{here:?}");
+    assert_eq!(here, ends(1));
+    assert_ne!(here, ends(2));
+}
+
+#[test]
 fn plain_counting_counts_attempts() {
     let policy = Policy { maxretry: Points(300), points: PointTable::plain(), ..Policy::default() };
     let mut judge = judge(policy);

@@ -173,6 +173,19 @@ fn read(lines: &mut impl BufRead) -> std::io::Result<(Head, Vec<Entry>, u64)> {
     Ok((head, entries, good as u64))
 }
 
+/// For fuzzing: what can be read is set aside again as the same.
+#[cfg(any(test, fuzzing))]
+pub(super) fn whatever(mut data: &[u8]) {
+    let length = data.len() as u64;
+    let Ok((_, entries, good)) = read(&mut data) else { return };
+    assert!(good <= length);
+    for entry in entries {
+        let said = serde_json::to_string(&entry).unwrap_or_default();
+        let again = serde_json::to_string(&Entry::of(&Write::from(entry), true)).unwrap_or_default();
+        assert_eq!(said, again);
+    }
+}
+
 fn remove(path: &Path) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

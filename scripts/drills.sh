@@ -26,3 +26,5 @@ awk -v log_file="$log" '
         printf "  %-8s%-60s%s\n", result, cell[2], cell[3]
     }
 ' SECURITY.md
+# What drills measured; such a line may follow the runner's dots.
+grep -o 'measured: .*' "$log" | sort -u | sed 's/^/  /' || true

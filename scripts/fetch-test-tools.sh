@@ -25,6 +25,9 @@ rsyslogd                         rsyslog                 rsyslog
 systemd-journald,journalctl      systemd                 systemd
 systemd-journal-remote           systemd-journal-remote  systemd-journal-remote
 fail2ban-regex,fail2ban-server   fail2ban                fail2ban-server
+strace                           strace                  strace
+iptables-nft                     iptables                iptables-nft
+prlimit                          util-linux              util-linux
 '
 
 has() {

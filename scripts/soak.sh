@@ -24,4 +24,8 @@ fi
 export PILLORY_BIN MINUTES
 cargo build --quiet --locked -p pillory --example soak
 [ "$(id -u)" = 0 ] || echo "make soak: root is needed to make network namespaces; using sudo"
+# The drills that are too long for make test.
+host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+export "CARGO_TARGET_${host}_RUNNER=$PWD/scripts/as-root.sh"
+cargo test --quiet --locked -p pillory --test lab -- --ignored --nocapture --test-threads 1 soak_
 exec scripts/as-root.sh "$target/debug/examples/soak"

@@ -15,9 +15,10 @@ use pillory_core::jail::proxies::Standing;
 use pillory_core::jail::{Soon, outage, stealth};
 use pillory_core::ledger::Ended;
 use pillory_core::machine::{Alert, Level, Notice, Reason};
+use rustix::fs::OFlags;
 use tracing::{error, info, warn};
 
-use crate::clock;
+use crate::{clock, outfile};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -342,10 +343,13 @@ fn fail2ban_line(jail: &JailName, who: &str, what: &str) {
 fn append(line: &str) {
     let file = BAN_LOG.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     let Some(path) = file else { return };
+    // No link is followed that others can have planted.
+    let follow = if outfile::is_ours(&path) { OFlags::empty() } else { OFlags::NOFOLLOW };
     let written = std::fs::OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o640)
+        .custom_flags(follow.bits().cast_signed())
         .open(&path)
         .and_then(|mut file| file.write_all(line.as_bytes()));
     let had_failed = BAN_LOG_FAILED.swap(written.is_err(), Ordering::Relaxed);

@@ -22,6 +22,7 @@ mod learn;
 mod logging;
 mod names;
 mod netlink;
+mod outfile;
 mod ports;
 mod privilege;
 mod rescue;

@@ -366,7 +366,7 @@ fn a_damaged_store_is_set_aside_and_said() {
 #[test]
 fn a_full_disk_keeps_no_ban_from_the_kernel() {
     let Some((world, server)) = quiet_server() else { return };
-    server.run("mount", &["-t", "tmpfs", "-o", "size=1m", "full", STATE_DIR]);
+    server.run("mount", &["-t", "tmpfs", "-o", "size=1m,mode=755", "full", STATE_DIR]);
     let daemon = Daemon::start(&server, "");
     let filler = vec![b'x'; 4096];
     let mut file = std::fs::File::create(server.path(format!("{STATE_DIR}/filler"))).expect("it opens");

@@ -12,7 +12,7 @@ const SECOND: &str = "198.51.100.8/32";
 /// A server whose state directory is a disk of its own.
 fn small_disk() -> Option<(World, Host)> {
     let (world, server) = quiet_server()?;
-    server.run("mount", &["-t", "tmpfs", "-o", "size=1m", "small", STATE_DIR]);
+    server.run("mount", &["-t", "tmpfs", "-o", "size=1m,mode=755", "small", STATE_DIR]);
     Some((world, server))
 }
 

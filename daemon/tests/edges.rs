@@ -62,7 +62,7 @@ fn off_without_a_daemon_lifts_the_bans_even_if_it_cannot_be_remembered() {
     server.append("/var/log/auth.log", failed_lines(9000, 3, "root", "198.51.100.7"));
     daemon.wait_for(SOON, "the ban", || (!world.kernel().banned().is_empty()).then_some(()));
     daemon.stop();
-    server.run("mount", &["-t", "tmpfs", "-o", "ro", "none", STATE_DIR]);
+    server.run("mount", &["-t", "tmpfs", "-o", "ro,mode=755", "none", STATE_DIR]);
     let answer = pillory(&server, &["off", "--control", CONTROL]);
     assert_eq!(answer.code, Some(1), "{answer:?}");
     assert!(answer.err.contains(STATE_DIR) && answer.err.contains("lifted"), "{answer:?}");

@@ -1,6 +1,5 @@
 //! `pillory apply` and `pillory confirm`: a new policy that cannot lock its owner out for longer than a moment.
 
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use serde_json::Value;
 use pillory_core::time::Span;
 
 use crate::control::Request;
-use crate::seat;
+use crate::{outfile, seat};
 
 use super::client::{say, word};
 use super::configfile::read_text;
@@ -103,21 +102,12 @@ impl Confirm {
 
 /// Makes `text` the content of `path` in one step; what was there is kept beside it, under the returned name.
 fn keep(path: &Path, text: &str) -> std::io::Result<Option<PathBuf>> {
-    let beside = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let (fresh, before) = (beside(".new"), beside(".before"));
-    let mut file = std::fs::File::create(&fresh)?;
-    file.write_all(text.as_bytes())?;
     let there = std::fs::metadata(path).ok();
-    let mode = there.as_ref().map_or(0o644, |meta| meta.permissions().mode());
-    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-    file.sync_all()?;
+    let mode = there.as_ref().map_or(0o644, |meta| meta.permissions().mode() & 0o7777);
+    let before = outfile::beside(path, ".before");
     if there.is_some() {
-        std::fs::copy(path, &before)?;
+        outfile::replace(&before, &std::fs::read(path)?, mode)?;
     }
-    std::fs::rename(&fresh, path)?;
+    outfile::replace(path, text.as_bytes(), mode)?;
     Ok(there.map(|_| before))
 }

@@ -255,7 +255,7 @@ pub(super) fn failed(error: &StoreError) -> Failure {
                 && matches!(cause.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
         }
         StoreError::Taken { .. } => return Failure::new(exit::TAKEN, error.to_string()),
-        StoreError::Newer { .. } => false,
+        StoreError::Newer { .. } | StoreError::Shared { .. } | StoreError::Link { .. } => false,
     };
     let (code, cure) = if denied { (exit::NOT_PERMITTED, "; run it as root") } else { (exit::NO, "") };
     Failure::new(code, format!("{error}{cure}"))

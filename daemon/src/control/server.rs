@@ -3,6 +3,7 @@
 //! Clients that connect and say nothing make room for those that come after them.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -71,7 +73,7 @@ impl Server {
             Err(error) => return Err(error),
         }
         let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+        let_group_in(path)?;
         Ok(Server { listener, path: path.to_owned(), state_dir: state_dir.to_owned() })
     }
 
@@ -108,6 +110,13 @@ impl Server {
         });
         drop(std::fs::remove_file(&self.path));
     }
+}
+
+/// Lets the group connect, too. Not by the name alone: where others can write, it may lead elsewhere by now.
+fn let_group_in(path: &Path) -> std::io::Result<()> {
+    let bound = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let own = format!("/proc/self/fd/{}", bound.as_raw_fd());
+    std::fs::set_permissions(own, std::fs::Permissions::from_mode(0o660))
 }
 
 /// Why this client is not served, if it is not.

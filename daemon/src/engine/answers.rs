@@ -1,11 +1,13 @@
 //! What the kernel and the store answer, and the clients that wait for it.
 
+use std::time::Duration;
+
 use crossbeam_channel::Sender;
 use tracing::{error, info, warn};
 
 use pillory_core::ledger::Change;
 
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::control::Reply;
 use crate::crash::{self, Point};
 use crate::kernel::{Answer, Job};
@@ -23,6 +25,20 @@ pub(super) struct Pending {
     is_change: bool,
     reply: Sender<Reply>,
     answer: Reply,
+    since: Stopwatch,
+}
+
+/// A disk that hangs keeps nobody from asking for longer than this ..
+const QUESTION_WAITS: Duration = Duration::from_secs(1);
+
+/// .. and nobody from ordering for longer than this.
+const ORDER_WAITS: Duration = Duration::from_secs(5);
+
+impl Pending {
+    /// True if it has waited for the disk for long enough.
+    fn is_late(&self) -> bool {
+        self.since.elapsed() > if self.is_change { ORDER_WAITS } else { QUESTION_WAITS }
+    }
 }
 
 /// The first look finds what was refused and orders it again, the second one that it is there now.
@@ -34,7 +50,14 @@ impl Engine {
     ///
     /// `is_change`: whether what the client asked for changes something, so that a refusal concerns it.
     pub(super) fn answer(&mut self, reply: Sender<Reply>, answer: Reply, is_change: bool) {
-        self.pending.push(Pending { job: self.jobs, write: self.writes, is_change, reply, answer });
+        self.pending.push(Pending {
+            job: self.jobs,
+            write: self.writes,
+            is_change,
+            reply,
+            answer,
+            since: Stopwatch::start(),
+        });
         self.answer_pending();
     }
 
@@ -103,6 +126,12 @@ impl Engine {
     }
 
     pub(super) fn stored(&mut self, written: Written) {
+        if let Written::UpTo(number) | Written::Aside(number, ..) | Written::Failed(number, _) = &written {
+            self.backlog.done(*number);
+            if !self.backlog.is_full() && self.warnings.remove("backlog").is_some() {
+                info!("the disk writes again, and attempts are recorded again");
+            }
+        }
         match written {
             Written::UpTo(number) => {
                 self.writes_done = number;
@@ -151,8 +180,21 @@ impl Engine {
         }
     }
 
+    /// True if a client waits, so that soon it must be looked whether it has waited long enough.
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Answers whoever can be answered, and whoever has waited for a disk that hangs.
     pub(super) fn answer_pending(&mut self) {
         let (jobs, writes) = (self.jobs_done, self.writes_done);
+        for pending in self.pending.iter_mut().filter(|pending| pending.write > writes && pending.is_late()) {
+            pending.write = writes;
+            if pending.is_change && pending.answer.message.is_empty() {
+                pending.answer.message =
+                    "in the kernel, but not on disk yet, so a crash would lose it: the disk hangs".to_owned();
+            }
+        }
         let (done, waiting): (Vec<Pending>, Vec<Pending>) = std::mem::take(&mut self.pending)
             .into_iter()
             .partition(|pending| pending.job <= jobs && pending.write <= writes);

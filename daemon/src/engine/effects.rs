@@ -101,6 +101,15 @@ impl Engine {
     fn write(&mut self, mut write: Write) {
         self.writes += 1;
         write.number = self.writes;
+        if self.backlog.is_full() {
+            write.records.retain(|record| !matches!(record, Record::Attempt(_) | Record::Learnt(_)));
+            let text =
+                "the disk hangs: attempts are no longer recorded until it has written what waits; bans go on";
+            if self.warnings.insert("backlog".into(), text.into()).is_none() {
+                warn!("{text}");
+            }
+        }
+        self.backlog.sent(write.number, write.records.len());
         if self.outlets.store.send(write).is_err() && !self.stopping {
             self.warnings.insert("store".into(), "the store thread has ended; restart the daemon".into());
         }

@@ -6,6 +6,7 @@
 
 mod allow;
 mod answers;
+mod backlog;
 pub(crate) mod commands;
 mod effects;
 mod hooks;
@@ -23,7 +24,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, never, select};
 use tracing::{error, info};
 
 use pillory_core::event::Line;
@@ -48,6 +49,7 @@ use crate::store::writer::{Write, Written};
 use crate::supervisor::SourceOrder;
 
 use answers::Pending;
+use backlog::Backlog;
 use jails::{Facts, Readers};
 
 /// What a source thread sends.
@@ -122,6 +124,7 @@ pub(crate) struct Engine {
     jobs_done: u64,
     writes: u64,
     writes_done: u64,
+    backlog: Backlog,
     pending: Vec<Pending>,
     streams: HashMap<&'static str, Vec<StreamStatus>>,
     watching: Vec<&'static str>,
@@ -168,6 +171,16 @@ const VERIFY_EVERY: Span = Span::from_secs(30);
 /// At most so many inputs are taken in one round, so that effects do not wait for ever.
 const ROUND: usize = 64;
 
+/// At most so many batches of lines, some 20,000 lines, are judged in one round.
+const BATCHES: usize = 8;
+
+/// Once so many effects wait they are sent out before more lines are judged: a flood shall neither fill memory nor hold
+/// back the bans of its begin.
+const MOST_EFFECTS: usize = 2_048;
+
+/// How often it is looked whether the store has caught up, or hangs.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// Name of the setting that keeps `pillory off` over restarts: milliseconds of its end, or `on_command`.
 pub(crate) const META_OFF: &str = "off";
 
@@ -205,6 +218,7 @@ impl Engine {
             jobs_done: 0,
             writes: 0,
             writes_done: 0,
+            backlog: Backlog::new(),
             pending: Vec::new(),
             streams: HashMap::new(),
             watching: Vec::new(),
@@ -256,14 +270,18 @@ impl Engine {
     /// Works until told to stop. Returns once everything is durable.
     pub(crate) fn run(&mut self, reads: &Receiver<Read>, inputs: &Receiver<Input>) {
         self.say_ready();
+        let nothing = never();
         while !self.stopping {
-            let timeout = self.timeout();
+            let holds_back = self.backlog.holds_back();
+            let reads = if holds_back { &nothing } else { reads };
+            let waits = holds_back || self.is_waited_for();
+            let timeout = if waits { self.timeout().min(LOOK_AGAIN) } else { self.timeout() };
             select! {
                 recv(inputs) -> input => match input { Ok(input) => self.input(input), Err(_) => self.stopping = true },
                 recv(reads) -> read => if let Ok(read) = read { self.read(read) },
                 default(timeout) => {}
             }
-            self.round(inputs.try_iter().take(ROUND), reads.try_iter().take(ROUND));
+            self.round(inputs.try_iter().take(ROUND), reads.try_iter().take(BATCHES));
         }
         self.settle(inputs);
     }
@@ -275,6 +293,9 @@ impl Engine {
         }
         for read in reads {
             self.read(read);
+            if self.effects.len() >= MOST_EFFECTS {
+                self.flush();
+            }
         }
         self.housekeeping();
         self.flush();
@@ -389,6 +410,7 @@ impl Engine {
     }
 
     fn housekeeping(&mut self) {
+        self.answer_pending();
         self.watchdog.pat();
         let now = clock::now();
         if self.off_until.is_some_and(|until| until <= now) {

@@ -14,6 +14,7 @@ pub(crate) mod writer;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -21,6 +22,8 @@ use rusqlite::{Connection, OpenFlags};
 use pillory_core::event::{Attempt, Class, Decision, JailName, Origin, Points, Scope, Shown};
 use pillory_core::ledger::Ban;
 use pillory_core::time::{End, Timestamp};
+
+use crate::outfile;
 
 /// The file inside the state directory.
 pub(crate) const FILE: &str = "pillory.db";
@@ -88,6 +91,18 @@ pub(crate) enum StoreError {
         #[source]
         cause: std::io::Error,
     },
+    /// Everybody can write to the state directory.
+    #[error("everybody can write to the state directory {}, and so plant files there; take that right away (chmod o-w), or choose another --state-dir", .directory.display())]
+    Shared {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// Somebody who is neither we nor root may have planted a link.
+    #[error("{} is a link, and not we alone can make one there; remove it, or choose another --state-dir", .path.display())]
+    Link {
+        /// Where the link is.
+        path: PathBuf,
+    },
     /// Another process has the lock.
     #[error("another pillory uses the state directory {}; stop it, or choose another --state-dir", .directory.display())]
     Taken {
@@ -115,7 +130,10 @@ impl StoreError {
                 Some(CannotOpen | ReadOnly) => path.parent().is_some_and(takes_nothing),
                 _ => false,
             },
-            StoreError::Taken { .. } | StoreError::Newer { .. } => false,
+            StoreError::Taken { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Shared { .. }
+            | StoreError::Link { .. } => false,
         }
     }
 
@@ -144,7 +162,13 @@ fn takes_nothing(directory: &Path) -> bool {
 /// [`StoreError::Lock`], [`StoreError::Taken`].
 pub(crate) fn lock(directory: &Path) -> Result<OwnedFd, StoreError> {
     let path = directory.join("lock");
-    let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let open = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .custom_flags(no_link)
+        .open(&path);
     let file: OwnedFd = match open {
         // Where no file can be made or written, one that is there can be locked, or the directory itself.
         Err(error) if is_the_disks(&error) => {
@@ -199,13 +223,17 @@ fn put_aside(path: &Path) -> Result<PathBuf, StoreError> {
     Ok(aside)
 }
 
-/// Makes the state directory, closed to others, if it is not there.
+/// Makes the state directory, closed to others, if it is not there; refuses one that is open to everybody.
 /// # Errors
-/// [`StoreError::Directory`].
+/// [`StoreError::Directory`], [`StoreError::Shared`].
 fn create_private(directory: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(directory);
-    made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })
+    made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })?;
+    match outfile::is_shared(directory) {
+        true => Err(StoreError::Shared { directory: directory.to_owned() }),
+        false => Ok(()),
+    }
 }
 
 fn is_broken(error: &rusqlite::Error) -> bool {
@@ -215,6 +243,10 @@ fn is_broken(error: &rusqlite::Error) -> bool {
 
 fn open_file(path: &Path) -> Result<Connection, StoreError> {
     let failed = |tried| move |cause| StoreError::Database { tried, path: path.to_owned(), cause };
+    // SQLite itself follows no link at the files beside it.
+    if !outfile::is_ours(path) && path.is_symlink() {
+        return Err(StoreError::Link { path: path.to_owned() });
+    }
     let connection = Connection::open(path).map_err(failed("open"))?;
     let setup = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1024; PRAGMA busy_timeout = 5000;";
     connection.execute_batch(setup).map_err(failed("set up"))?;

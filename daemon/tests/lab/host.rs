@@ -108,6 +108,7 @@ impl Host {
         command.arg(format!("--target={}", self.pid())).args(["--net", "--mount", "--uts", "--"]);
         if let Some(libraries) = tool.libraries {
             command.arg("env").arg(format!("LD_LIBRARY_PATH={libraries}"));
+            command.args(tools::module_dir("xtables").map(|dir| format!("XTABLES_LIBDIR={}", dir.display())));
         }
         command.arg(tool.path).stdin(Stdio::null());
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

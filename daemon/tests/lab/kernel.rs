@@ -78,6 +78,12 @@ impl Kernel {
         Some(left.unsigned_abs())
     }
 
+    /// True if a set holds this element; quick, however much else it holds.
+    pub fn holds(&self, set: &str, element: &str) -> bool {
+        let words = ["get", "element", "inet", "pillory", set, "{", element, "}"];
+        self.host.command("nft").args(words).output().expect("nft starts").status.success()
+    }
+
     /// True if the sets or the blackhole routes cover `addr`.
     pub fn is_banned(&self, addr: IpAddr) -> bool {
         let covers = |prefix: &Prefix| prefix.contains_addr(addr);

@@ -172,10 +172,20 @@ pub fn stock_fail2ban() -> Option<PathBuf> {
     found
 }
 
-/// Prints past the test runner's capture, which would hide it because the test passes.
+/// Says that a test leaves something out, and why.
 pub fn say_skipped(why: &str) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("a test");
-    let line = format!("skipped: {name} ({why})\n");
+    say(&format!("skipped: {name} ({why})"));
+}
+
+/// Says what a drill measured; `make test` prints it below the table of drills.
+pub fn say_figure(figure: &str) {
+    say(&format!("measured: {figure}"));
+}
+
+/// Prints past the test runner's capture, which would hide it because the test passes.
+fn say(text: &str) {
+    let line = format!("{text}\n");
     std::io::stderr().write_all(line.as_bytes()).expect("standard error takes a line");
 }

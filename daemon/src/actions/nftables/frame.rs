@@ -49,6 +49,8 @@ struct Set {
     flags: u32,
     key_type: u32,
     key_len: u32,
+    /// How many elements it takes at most, if somebody has limited that; ours take any number.
+    size: Option<u32>,
 }
 
 /// A rule as the kernel has it.
@@ -186,7 +188,8 @@ impl Chain {
 impl Set {
     fn is_right(&self) -> bool {
         self.id.as_ref().is_some_and(|id| {
-            self.flags == wire::set_flags(id.kind)
+            self.size.is_none()
+                && self.flags == wire::set_flags(id.kind)
                 && self.key_type == wire::key_type(id.kind)
                 && self.key_len == id.kind.key_bytes() as u32
         })

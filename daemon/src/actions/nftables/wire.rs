@@ -64,6 +64,8 @@ pub(super) mod attribute {
     pub(crate) const SET_FLAGS: u16 = 3;
     pub(crate) const SET_KEY_TYPE: u16 = 4;
     pub(crate) const SET_KEY_LEN: u16 = 5;
+    pub(crate) const SET_DESC: u16 = 9;
+    pub(crate) const SET_DESC_SIZE: u16 = 1;
     pub(crate) const SET_ID: u16 = 10;
     pub(crate) const SET_USERDATA: u16 = 13;
     pub(crate) const SET_COUNT: u16 = 20;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -212,5 +213,8 @@ fn write(out: &Path, toml: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(Failure::new(exit::USAGE, format!("cannot read {name}: {error}"))),
     }
-    std::fs::write(out, toml).map_err(|error| Failure::new(exit::NO, format!("cannot write {name}: {error}")))
+    // Nothing was there, so nothing may be: a link that leads nowhere yet is not followed.
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(out);
+    made.and_then(|mut file| file.write_all(toml.as_bytes()))
+        .map_err(|error| Failure::new(exit::NO, format!("cannot write {name}: {error}")))
 }

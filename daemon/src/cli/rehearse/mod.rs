@@ -21,8 +21,8 @@ use pillory_core::rehearse::good::Logins;
 use pillory_core::rehearse::{Report, replay};
 use pillory_core::time::{Span, Timestamp};
 
-use crate::clock;
 use crate::sources::past::base_name;
+use crate::{clock, outfile};
 
 use super::configfile::{DEFAULT_CONFIG, load_config};
 use super::offline::State;
@@ -108,7 +108,7 @@ impl Rehearse {
         let told = Told { present, against, curve: points, advice, places: logins.addresses() };
         if let Some(path) = &self.svg {
             let drawn = svg::draw(&told);
-            std::fs::write(path, drawn).map_err(|error| {
+            outfile::write(path, drawn.as_bytes()).map_err(|error| {
                 Failure::new(exit::NO, format!("cannot write {}: {error}; name another file", path.display()))
             })?;
         }

@@ -61,7 +61,7 @@ pub(super) fn chain(message: &Message<'_>) -> Result<Chain, NetlinkError> {
 /// A set and its name; `jails` to recognise it by where the kernel keeps no comments.
 pub(super) fn set(message: &Message<'_>, jails: &[JailName]) -> Result<(String, Set), NetlinkError> {
     let (mut name, mut comment) = (String::new(), None);
-    let mut set = Set { id: None, flags: 0, key_type: 0, key_len: 0 };
+    let mut set = Set { id: None, flags: 0, key_type: 0, key_len: 0, size: None };
     for found in message.split(wire::FIXED_BYTES)?.1 {
         let found = found?;
         match found.kind {
@@ -69,6 +69,14 @@ pub(super) fn set(message: &Message<'_>, jails: &[JailName]) -> Result<(String, 
             attribute::SET_FLAGS => set.flags = found.be32()?,
             attribute::SET_KEY_TYPE => set.key_type = found.be32()?,
             attribute::SET_KEY_LEN => set.key_len = found.be32()?,
+            attribute::SET_DESC => {
+                for part in found.nested() {
+                    let part = part?;
+                    if part.kind == attribute::SET_DESC_SIZE {
+                        set.size = Some(part.be32()?);
+                    }
+                }
+            }
             attribute::SET_USERDATA => {
                 comment = wire::read_comment(wire::USERDATA_SET_COMMENT, found.value);
             }

@@ -1,0 +1,399 @@
+//! Drills: the host itself is in trouble. The disk, the kernel, memory or descriptors fail; bans go on.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::drills_load::{crowd, far_apart};
+use crate::lab::{
+    CONTROL, Daemon, DaemonOptions, Host, Kernel, Place, Running, SOON, STATE_DIR, World, failed_line,
+    failed_lines, need, quiet_server, say_figure, say_skipped, wait_until,
+};
+
+const LOG: &str = "/var/log/auth.log";
+const FROM: &str = "198.51.100.7";
+const PREFIX: &str = "198.51.100.7/32";
+
+/// A program that makes system calls of the daemon fail; it lets go when dropped.
+struct Fault {
+    tracer: Running,
+}
+
+impl Fault {
+    /// `what`: as strace's `inject=` takes it. `None`, with a word, if nobody may trace here.
+    fn inject(host: &Host, daemon: &Daemon, what: &str) -> Option<Fault> {
+        let calls = what.split(':').next().unwrap_or_default();
+        let mut command = host.command("strace");
+        command.args(["-f", "-q", "-p", &daemon.pid().to_string(), "-o", "/dev/null"]);
+        command.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={what}")]);
+        let mut tracer = Running::start("strace", command);
+        let tasks = format!("/proc/{}/task", daemon.pid());
+        let is_traced = |task: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            // proc(5): 0 if nobody traces it. A thread that has just ended has no status.
+            status.is_empty() || !status.contains("TracerPid:\t0\n")
+        };
+        let attached = wait_until(SOON, || {
+            if !tracer.is_running() {
+                return Some(false);
+            }
+            let mut all = std::fs::read_dir(&tasks).expect("the daemon runs").flatten();
+            all.all(is_traced).then_some(true)
+        });
+        if attached == Some(true) {
+            return Some(Fault { tracer });
+        }
+        say_skipped(&format!("nobody may trace a process here: {}", tracer.errors().trim()));
+        None
+    }
+
+    /// Lets go of the daemon, which runs on; a call that was delayed goes on at once.
+    fn end(mut self) {
+        self.tracer.signal(Signal::KILL);
+        self.tracer.wait(SOON);
+    }
+}
+
+fn traced() -> Option<(World, Host, Daemon)> {
+    if !need(&["strace"]) {
+        return None;
+    }
+    let (world, server) = quiet_server()?;
+    let daemon = Daemon::start(&server, "");
+    Some((world, server, daemon))
+}
+
+/// Attacks, and returns how long the kernel had to wait for the ban.
+#[track_caller]
+fn attack(host: &Host, daemon: &Daemon, (first_pid, addr): (u32, &str)) -> Duration {
+    host.append(LOG, failed_lines(first_pid, 3, "root", addr));
+    let began = Instant::now();
+    let kernel = Kernel::new(host.clone());
+    // Not the daemon's word: its own calls may be those that fail.
+    let there = wait_until(SOON, || kernel.holds("ban4", addr).then_some(()));
+    assert!(there.is_some(), "{addr} is not banned; the daemon said:\n{}", daemon.errors());
+    began.elapsed()
+}
+
+fn warns(daemon: &Daemon, words: &str) -> bool {
+    daemon.status()["warnings"].to_string().contains(words)
+}
+
+const UNWRITTEN: &str = "bans go on in the kernel";
+
+#[test]
+fn a_disk_that_answers_eio_keeps_no_ban_from_the_kernel_and_nothing_is_lost() {
+    let Some((_world, server, daemon)) = traced() else { return };
+    assert_eq!(daemon.ask(&["ban", "198.51.100.6", "--for", "1h"]).code, Some(0));
+    let Some(fault) = Fault::inject(&server, &daemon, "fdatasync,fsync,pwrite64:error=EIO") else { return };
+    attack(&server, &daemon, (5000, FROM));
+    daemon.wait_for(SOON, "the operator to be told", || warns(&daemon, UNWRITTEN).then_some(()));
+    assert!(daemon.errors().contains("the store cannot be written"), "{}", daemon.errors());
+    attack(&server, &daemon, (5100, "198.51.100.8"));
+    // A crash now: what could not be written lies beside the socket.
+    drop(fault);
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    for prefix in ["198.51.100.6/32", PREFIX, "198.51.100.8/32"] {
+        assert!(daemon.lists(prefix), "{prefix}: {:?}", daemon.list());
+    }
+    assert_eq!(daemon.attempts_of(FROM), 3);
+}
+
+#[test]
+fn a_disk_that_answers_eio_for_a_while_is_written_again() {
+    let Some((_world, server, daemon)) = traced() else { return };
+    let Some(fault) = Fault::inject(&server, &daemon, "fdatasync,fsync,pwrite64:error=EIO") else { return };
+    attack(&server, &daemon, (5000, FROM));
+    daemon.wait_for(SOON, "the operator to be told", || warns(&daemon, UNWRITTEN).then_some(()));
+    fault.end();
+    daemon.wait_for(SOON, "the warning to go", || (!warns(&daemon, UNWRITTEN)).then_some(()));
+    assert!(!server.path(format!("{CONTROL}.unwritten")).exists());
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert!(daemon.lists(PREFIX) && daemon.attempts_of(FROM) == 3, "{:?}", daemon.list());
+}
+
+#[test]
+fn an_fsync_that_hangs_delays_no_ban_and_no_answer() {
+    let Some((_world, server, daemon)) = traced() else { return };
+    let stall = "fdatasync,fsync:delay_enter=60000000";
+    let Some(fault) = Fault::inject(&server, &daemon, stall) else { return };
+    // The first attack's records are what hangs, then one more comes.
+    let first = attack(&server, &daemon, (5000, FROM));
+    let second = attack(&server, &daemon, (5100, "198.51.100.8"));
+    let slowest = first.max(second);
+    let began = Instant::now();
+    assert!(daemon.lists(PREFIX));
+    let answered = began.elapsed();
+    let ordered = daemon.ask(&["ban", "198.51.100.9", "--for", "1h"]);
+    assert!(ordered.code == Some(0) && ordered.err.contains("not on disk yet"), "{ordered:?}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    say_figure(&format!(
+        "fsync hangs: ban {:.2} s after its line, list answered after {:.1} s",
+        slowest.as_secs_f64(),
+        answered.as_secs_f64()
+    ));
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    fault.end();
+    daemon.wait_for(SOON, "the records", || (daemon.attempts_of("198.51.100.8") == 3).then_some(()));
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert!(daemon.lists("198.51.100.9/32") && daemon.lists(PREFIX));
+}
+
+#[test]
+fn a_disk_that_hangs_in_a_flood_fills_no_memory() {
+    const LINES: u32 = 150_000;
+    let Some((_world, server, daemon)) = traced() else { return };
+    let Some(fault) = Fault::inject(&server, &daemon, "fdatasync,fsync:delay_enter=60000000") else { return };
+    crowd(&server, LINES, "alice", |number| far_apart(number % 1000));
+    server.append(LOG, failed_lines(5000, 3, "root", FROM));
+    let kernel = Kernel::new(server.clone());
+    let banned = wait_until(Duration::from_secs(50), || kernel.holds("ban4", FROM).then_some(()));
+    assert!(banned.is_some(), "not banned behind the flood; the daemon said:\n{}", daemon.errors());
+    let told = wait_until(SOON, || warns(&daemon, "attempts are no longer recorded").then_some(()));
+    assert!(told.is_some(), "{}", daemon.status());
+    fault.end();
+    let told = wait_until(SOON, || (!warns(&daemon, "attempts are no longer recorded")).then_some(()));
+    assert!(told.is_some(), "{}", daemon.status());
+    // What was banned meanwhile is kept, whatever else was let go.
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    assert!(daemon.lists(PREFIX));
+}
+
+#[test]
+fn what_the_kernel_refuses_for_a_while_is_told_and_made_up_for() {
+    for error in ["EPERM", "ENOBUFS"] {
+        let Some((_world, server, daemon)) = traced() else { return };
+        assert_eq!(daemon.ask(&["ban", "198.51.100.6", "--for", "1h"]).code, Some(0));
+        // One refusal, of the message that carries the ban.
+        let what = format!("sendto,sendmsg:error={error}:when=1");
+        let Some(fault) = Fault::inject(&server, &daemon, &what) else { return };
+        server.append(LOG, failed_lines(5000, 3, "root", FROM));
+        daemon.wait_for(SOON, "the refusal to be told", || {
+            daemon.errors().contains("the kernel refused a change").then_some(())
+        });
+        fault.end();
+        let kernel = Kernel::new(server.clone());
+        // The next change that the kernel takes makes it look whether anything lacks.
+        attack(&server, &daemon, (5100, "198.51.100.8"));
+        daemon.wait_for(SOON, "the ban that was refused", || kernel.holds("ban4", FROM).then_some(()));
+        daemon.wait_for(SOON, "no warning", || {
+            (daemon.status()["warnings"] == serde_json::json!([])).then_some(())
+        });
+    }
+}
+
+/// A control group that limits memory; removed when dropped.
+struct Limited {
+    directory: PathBuf,
+}
+
+impl Limited {
+    /// `None`, with a word, if none can be made here.
+    fn new(bytes: u64) -> Option<Limited> {
+        let name = format!("pillory-lab-{}", std::process::id());
+        let v1 = Path::new("/sys/fs/cgroup/memory");
+        let (directory, limit) = match v1.join("memory.limit_in_bytes").exists() {
+            true => (v1.join(name), "memory.limit_in_bytes"),
+            false => (Path::new("/sys/fs/cgroup").join(name), "memory.max"),
+        };
+        let made = std::fs::create_dir(&directory);
+        let group = Limited { directory };
+        match made.and_then(|()| std::fs::write(group.directory.join(limit), bytes.to_string())) {
+            Ok(()) => Some(group),
+            Err(error) => {
+                say_skipped(&format!("no memory cgroup can be made here: {error}"));
+                None
+            }
+        }
+    }
+
+    /// A program and its arguments that start another one inside.
+    fn through(&self) -> Vec<String> {
+        let script = format!("echo $$ >{}/cgroup.procs && exec \"$@\"", self.directory.display());
+        ["sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        // It is busy until the last process in it is reaped.
+        wait_until(SOON, || std::fs::remove_dir(&self.directory).is_ok().then_some(()));
+    }
+}
+
+#[test]
+fn a_hundred_thousand_sources_are_counted_within_a_memory_cgroup_of_64_mib() {
+    const SOURCES: u32 = 100_000;
+    let Some((world, server)) = quiet_server() else { return };
+    let Some(group) = Limited::new(64 * 1024 * 1024) else { return };
+    // What lies in a tmpfs counts as memory of whoever wrote it, so the state needs a disk.
+    let place =
+        Place(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/lab/state-{}", server.pid())));
+    std::fs::create_dir_all(&place.0).expect("it is made");
+    let on_disk = place.0.canonicalize().expect("it is there").display().to_string();
+    server.run("mount", &["--bind", &on_disk, STATE_DIR]);
+    let options = DaemonOptions {
+        config: Some("widen = false\n".to_owned()),
+        through: group.through(),
+        ..DaemonOptions::default()
+    };
+    let daemon = Daemon::start_with(&server, &options);
+    let inside = std::fs::read_to_string(group.directory.join("cgroup.procs")).expect("it is read");
+    assert!(inside.lines().any(|pid| pid == daemon.pid().to_string()), "{inside}");
+    let addr = |number: u32| format!("{}.{}.{}.9", 20 + (number >> 16), (number >> 8) & 0xff, number & 0xff);
+    for first in (0..SOURCES).step_by(10_000) {
+        let lines =
+            (first..first + 10_000).map(|number| failed_line(10_000 + number, "alice", &addr(number)));
+        server.append(LOG, lines.collect::<String>());
+    }
+    server.append(LOG, failed_lines(5000, 3, "root", FROM));
+    let kernel = world.kernel();
+    let alive = || std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap_or_default();
+    let banned = wait_until(Duration::from_secs(60), || kernel.holds("ban4", FROM).then_some(()));
+    assert!(banned.is_some(), "not banned behind them; the daemon said:\n{}\n{}", daemon.errors(), alive());
+    assert_eq!(daemon.counted(&addr(SOURCES - 1)), (1.0, 1));
+    say_figure(&format!(
+        "memory cgroup of 64 MiB: peak RSS {:.1} MiB",
+        daemon.peak_rss_kib() as f64 / 1024.0
+    ));
+}
+
+#[test]
+fn thirty_two_descriptors_are_enough_or_what_to_do_is_said() {
+    if !need(&["prlimit"]) {
+        return;
+    }
+    let Some((_world, server)) = quiet_server() else { return };
+    let options = DaemonOptions {
+        config: Some(String::new()),
+        through: ["prlimit", "--nofile=32"].map(str::to_owned).to_vec(),
+        ..DaemonOptions::default()
+    };
+    let daemon = Daemon::start_with(&server, &options);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).expect("it runs");
+    assert!(
+        limits.lines().any(|line| line.starts_with("Max open files") && line.contains(" 32 ")),
+        "{limits}"
+    );
+    // More clients at once than there are descriptors: some may be turned away, none may hinder a ban.
+    let clients: Vec<_> =
+        (0..40).filter_map(|_| std::os::unix::net::UnixStream::connect(server.path(CONTROL)).ok()).collect();
+    assert!(!clients.is_empty());
+    attack(&server, &daemon, (5000, FROM));
+    drop(clients);
+    let listed = || {
+        let answer = daemon.ask(&["list"]);
+        (answer.code == Some(0) && answer.out.contains(FROM)).then_some(())
+    };
+    daemon.wait_for(SOON, "an answer", listed);
+    // The store is opened anew, logs are rotated, facts are read: all of it needs descriptors.
+    std::fs::rename(server.path(LOG), server.path("/var/log/auth.log.1")).expect("it is renamed");
+    server.write(LOG, "");
+    attack(&server, &daemon, (5100, "198.51.100.8"));
+    assert!(server.path(format!("{STATE_DIR}/pillory.db")).exists());
+}
+
+#[test]
+fn a_stopped_daemon_whose_notices_overflowed_loses_no_line() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "widen = false\n");
+    let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("inotify is there");
+    let limit: u32 = limit.trim().parse().expect("a number");
+    if limit > 200_000 {
+        say_skipped(&format!("inotify keeps {limit} notices here; that is a lot of files to rename"));
+        return;
+    }
+    daemon.signal(Signal::STOP);
+    server.append(LOG, failed_lines(4000, 1, "root", FROM));
+    // Each renaming is two notices that cannot be merged with the one before.
+    let (one, other) = (server.path("/var/log/noise.1"), server.path("/var/log/noise.2"));
+    File::create(&one).expect("it is made").write_all(b"noise\n").expect("it is written");
+    for _ in 0..limit / 2 + 1000 {
+        std::fs::rename(&one, &other).expect("it is renamed");
+        std::fs::rename(&other, &one).expect("and back");
+    }
+    // Of what follows there is no notice at all: lines in the old file, a rotation, lines in the new one.
+    server.append(LOG, failed_lines(5000, 1, "root", FROM));
+    server.append(LOG, failed_lines(5100, 2, "root", "198.51.100.8"));
+    std::fs::rename(server.path(LOG), server.path("/var/log/auth.log.1")).expect("it is renamed");
+    server.write(LOG, failed_lines(5200, 1, "root", FROM) + &failed_lines(5300, 1, "alice", "198.51.100.9"));
+    daemon.signal(Signal::CONT);
+    let kernel = world.kernel();
+    daemon.wait_for(SOON, "the ban", || kernel.holds("ban4", FROM).then_some(()));
+    daemon.wait_for(SOON, "every line", || {
+        (daemon.counted("198.51.100.8") == (4.0, 2) && daemon.counted("198.51.100.9") == (1.0, 1))
+            .then_some(())
+    });
+    assert_eq!(daemon.attempts_of(FROM), 3);
+    // And it hears of what comes after.
+    server.append(LOG, failed_lines(5400, 1, "root", "198.51.100.8"));
+    daemon.wait_for(SOON, "the next ban", || kernel.holds("ban4", "198.51.100.8").then_some(()));
+}
+
+#[test]
+fn utf_16_in_a_log_is_passed_over() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    let text: String = failed_lines(5000, 5, "root", "198.51.100.8");
+    let little: Vec<u8> =
+        "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> =
+        "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect();
+    server.append(LOG, little);
+    server.append(LOG, big);
+    server.append(LOG, "\n");
+    attack(&server, &daemon, (6000, FROM));
+    assert_eq!(daemon.list().len(), 1, "{:?}", daemon.list());
+    assert_eq!(world.kernel().banned().len(), 1);
+}
+
+#[test]
+fn a_log_replaced_by_one_of_the_same_size_is_read_from_its_begin() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    server.append(LOG, failed_lines(5000, 2, "root", FROM));
+    daemon.wait_for(SOON, "both lines", || (daemon.counted(FROM) == (4.0, 2)).then_some(()));
+    // The same number of bytes, in another file that is put in the place of the first.
+    let fresh = failed_lines(5100, 2, "root", "198.51.100.8");
+    assert_eq!(fresh.len(), server.read_bytes(LOG).len());
+    server.write("/var/log/fresh", fresh);
+    std::fs::rename(server.path("/var/log/fresh"), server.path(LOG)).expect("it is renamed");
+    daemon.wait_for(SOON, "the lines of the other file", || {
+        (daemon.counted("198.51.100.8") == (4.0, 2)).then_some(())
+    });
+    assert_eq!(daemon.counted(FROM), (4.0, 2));
+}
+
+#[test]
+fn a_log_stamped_in_another_zone_is_said_and_its_attackers_are_banned() {
+    for hours in [-7, 5] {
+        let Some((_world, server)) = quiet_server() else { return };
+        let daemon = Daemon::start(&server, "");
+        let stamp = jiff::Zoned::now().checked_add(jiff::Span::new().hours(hours)).expect("not so far away");
+        let stamp = stamp.strftime("%b %e %H:%M:%S").to_string();
+        for pid in 5000..5003 {
+            let line = format!("Failed password for root from {FROM} port {pid} ssh2");
+            server.append(LOG, format!("{stamp} server sshd[{pid}]: {line}\n"));
+        }
+        let kernel = Kernel::new(server.clone());
+        daemon.wait_for(SOON, "the ban", || kernel.holds("ban4", FROM).then_some(()));
+        let off = hours * 3600;
+        let said = daemon.errors();
+        let line = said.lines().find(|line| line.contains("the log's stamps are off"));
+        let line = line.unwrap_or_else(|| panic!("nothing is said of {off} s:\n{said}"));
+        // A second may have passed since the stamp was made.
+        assert!((0..9).any(|late| line.contains(&format!("off_s={}", off - late))), "{line}");
+        let until =
+            daemon.ban_of(PREFIX).expect("it is listed")["until"].as_str().expect("an end").to_owned();
+        let until: jiff::Timestamp = until.parse().expect("a time");
+        let left = until.as_second() - jiff::Timestamp::now().as_second();
+        assert!((86_000..=86_400).contains(&left), "a day from now on, whatever the stamp: {left}");
+    }
+}

@@ -226,7 +226,7 @@ pub fn formula(data: &[u8]) {
     let factor = f64::from(byte(0)) / 16.0;
     let base = Span::from_secs(1 << (byte(1) % 40));
     for count in [0, 1, u32::from(byte(2)), u32::MAX] {
-        drop(formula.compute((base.secs() as f64).into(), count, factor.into()));
+        let _ = formula.compute((base.secs() as f64).into(), count, factor.into());
         let growth = Growth { formula: Some(formula.clone()), factor: Some(factor), ..Growth::default() };
         let grown = growth.bantime(BanTime::For(base), count, 0.5);
         assert!(matches!(grown, BanTime::For(span) if span >= base), "{text}: {grown:?}");

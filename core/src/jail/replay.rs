@@ -20,6 +20,8 @@ pub enum Turn {
     Lifted,
     /// Its time was over.
     Expired,
+    /// It was over before anybody could be banned: what was counted for it is used up, and nothing else comes of it.
+    Missed,
 }
 
 /// One line of the history of bans.
@@ -88,6 +90,7 @@ impl Judge {
                 self.recount(past, banned);
                 self.use_up(past);
             }
+            Turn::Missed => self.use_up(past),
             Turn::Lifted => {
                 banned.prefixes.remove(&(past.prefix, &past.jail));
                 self.forget(past.prefix, None);

@@ -52,11 +52,12 @@ fn restarted(before: &Machine, out: &[Effect], first_start: i64, now: i64) -> Ma
                 continue;
             }
             Effect::Record(Record::Banned(ban)) => (ban, ban.since, Turn::Began),
+            Effect::Record(Record::Missed(ban)) => (ban, ban.since, Turn::Missed),
             Effect::Record(Record::Ended(ban, Ended::Lifted, time)) => (ban, *time, Turn::Lifted),
             Effect::Record(Record::Ended(ban, _, time)) => (ban, *time, Turn::Expired),
             _ => continue,
         };
-        if turn == Turn::Began {
+        if turn == Turn::Began || turn == Turn::Missed {
             after.judge.past.began(ban.prefix, &ban.jail, ban.since);
         }
         turns.push(PastBan { time, prefix: ban.prefix, jail: ban.jail.clone(), turn });
@@ -88,6 +89,25 @@ fn what_was_history_at_the_first_start_is_not_on() {
     assert_eq!(on(&restarted(&before, &out, 5_000, 5_000), 5_000), (None, None));
     let as_if_seen = on(&restarted(&before, &out, 0, 5_000), 5_000);
     assert!(as_if_seen.0.is_some() && as_if_seen.1.is_some(), "it would have been: {as_if_seen:?}");
+}
+
+#[test]
+fn a_ban_that_was_over_before_it_could_be_made_is_an_earlier_one_and_uses_up_its_count() {
+    let mut before = host(DAY);
+    let source = "203.0.113.9";
+    // The first brings a ban of an hour, the second counts anew, both while nobody watched.
+    let mut out = Vec::new();
+    for (user, class, time) in [("oracle", Class::UnknownUser, 100), ("alice", Class::KnownUser, 200)] {
+        out.extend(read(&mut before, (source, user, class), Phase::CatchUp, (time, 9_000)));
+    }
+    let after = restarted(&before, &out, 0, 9_000);
+    let known = |machine: &Machine| {
+        let prefix: Prefix = source.parse().unwrap();
+        let now = Timestamp::from_secs(9_000);
+        (machine.judge.past.all(prefix), machine.judge.counted(prefix, now), machine.ledger.len())
+    };
+    assert_eq!((known(&before).0, known(&before).2), (1, 0));
+    assert_eq!(known(&after), known(&before));
 }
 
 #[test]

@@ -214,7 +214,9 @@ impl Reading<'_> {
     }
 
     fn take(&mut self, jail: usize, login: Event, told: Told) {
-        let is_wanted = login.stamp.is_some_and(|at| (self.since..self.before).contains(&at));
+        // Most stamps are whole seconds: that of a login right after the start, which is seen live, is before it.
+        let before = Timestamp::from_secs(self.before.secs());
+        let is_wanted = login.stamp.is_some_and(|at| (self.since..before).contains(&at));
         let name = self.jails.get(jail).map(|jail| jail.name.clone());
         if let Some(name) = name.filter(|_| is_wanted && self.found.is_new(jail, &login, told)) {
             self.waiting.push((name, login));

@@ -11,7 +11,7 @@ use super::campaign::Evidence;
 use super::growth::Growth;
 use super::proxies::Known;
 use super::soon::{Soon, failures_left};
-use super::standing::{SHORT_BAN, Standing};
+use super::standing::Standing;
 use super::window::{Failure, evidence};
 use super::{Jail, JailIndex, Judge, Judgement, Mode, names};
 
@@ -209,7 +209,7 @@ impl Judge {
     ) -> Decision {
         let failures = self.windows.take(index, subject);
         let (tries, reason) = evidence(&failures, when);
-        self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
+        self.names.banned_source_tried(subject, failures.iter().map(|failure| failure.user));
         let reason = if jail.policy.points.is_plain() { reason } else { reason + standing.why() };
         // Bots of a campaign come back: their first ban is as long as the second of others.
         let is_member = standing == Standing::Stranger(Evidence::Member) && !jail.policy.points.is_plain();
@@ -220,8 +220,8 @@ impl Judge {
                 growth.bantime(jail.policy.bantime.step(0), earlier, self.past.chance(subject, when))
             }
         };
-        let is_short = earlier == 0 && self.is_first_ban_short(standing, addr, &failures, when);
-        let bantime = if is_short { bantime.min(SHORT_BAN) } else { bantime };
+        let longest = self.longest_ban((jail, earlier), (standing, addr), &failures, when);
+        let bantime = longest.map_or(bantime, |longest| bantime.min(longest));
         Decision {
             prefix: subject,
             jail: jail.name.clone(),

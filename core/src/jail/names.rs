@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::event::Class;
 use crate::hash::{FastMap, FastSet};
+use crate::net::Prefix;
 
 /// What is known about user names.
 #[derive(Debug, Default)]
@@ -17,7 +18,8 @@ pub struct Names {
     logged_in: VecDeque<String>,
     /// Of how many accounts, users who logged in and good users [`alike`] makes this; root is left out.
     alike: FastMap<String, u32>,
-    tried_by_banned: FastSet<u64>,
+    /// Names that sources tried which were banned, each with the source that did, or [`SEVERAL`].
+    tried_by_banned: FastMap<u64, u64>,
     tried_order: VecDeque<u64>,
 }
 
@@ -133,6 +135,9 @@ pub fn is_cloud_login(user: &str) -> bool {
 /// of other hosts). Guessing at them leads nowhere, so each good login from there clears them.
 pub const NOBODY: u64 = u64::MAX;
 
+/// More than one source; [`hash`] is never this.
+const SEVERAL: u64 = 0;
+
 /// A user name as a number; never 0.
 pub fn hash(user: &str) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
@@ -241,7 +246,11 @@ impl Names {
 
     /// Notes that an account logged in: it exists (LDAP users are in no file), and names like it are typing errors.
     pub fn logged_in(&mut self, user: &str) {
-        if self.logged_in.iter().any(|known| known == user) {
+        // Who logged in last is forgotten last.
+        if let Some(at) = self.logged_in.iter().rposition(|known| known == user) {
+            if let Some(known) = self.logged_in.remove(at) {
+                self.logged_in.push_back(known);
+            }
             return;
         }
         if self.logged_in.len() >= MAX_LOGGED_IN
@@ -281,11 +290,17 @@ impl Names {
         }
     }
 
-    /// Notes the names (hashes) that a source tried which is now banned.
-    pub fn banned_source_tried(&mut self, users: impl Iterator<Item = u64>) {
+    /// Notes the names (hashes) that a source tried which is now banned. A name is bad once two sources were banned that
+    /// tried it: one alone may be a person who is mistaken, or wants others to be.
+    pub fn banned_source_tried(&mut self, source: Prefix, users: impl Iterator<Item = u64>) {
+        let source = hash(&source.to_string());
         for user in users.filter(|user| ![0, NOBODY].contains(user)) {
-            if self.tried_by_banned.insert(user) {
+            let first = *self.tried_by_banned.entry(user).or_insert_with(|| {
                 self.tried_order.push_back(user);
+                source
+            });
+            if first != source {
+                self.tried_by_banned.insert(user, SEVERAL);
             }
             if self.tried_order.len() > MAX_TRIED
                 && let Some(oldest) = self.tried_order.pop_front()
@@ -311,7 +326,7 @@ impl Names {
     }
 
     fn is_bad(&self, user: &str) -> bool {
-        NOTORIOUS.binary_search(&user).is_ok() || self.tried_by_banned.contains(&hash(user))
+        NOTORIOUS.binary_search(&user).is_ok() || self.tried_by_banned.get(&hash(user)) == Some(&SEVERAL)
     }
 
     /// The number of the account that a failure is for; of a mistyped name the one that was meant, so that its owner's

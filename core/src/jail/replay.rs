@@ -108,7 +108,7 @@ impl Judge {
             rates.take(&Subject::Net(past.prefix));
         }
         let failures = self.windows.take(index, past.prefix);
-        self.names.banned_source_tried(failures.iter().map(|failure| failure.user));
+        self.names.banned_source_tried(past.prefix, failures.iter().map(|failure| failure.user));
     }
 
     /// A jail that counts bans counts this one, unless it had banned its source itself.

@@ -14,7 +14,10 @@ use super::window::Failure;
 use super::{Jail, JailIndex, Judge, Mode, campaign, names};
 
 /// How long who is likely a person who mistypes stays banned the first time. Source: design, "Recent good logins".
-pub(super) const SHORT_BAN: BanTime = BanTime::For(Span::from_secs(600));
+const SHORT_BAN: BanTime = BanTime::For(Span::from_secs(600));
+
+/// The same for a second ban of a place from which somebody logs in.
+const SECOND_BAN: BanTime = BanTime::For(Span::from_secs(3_600));
 
 /// What is known of a source besides its failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,20 +173,27 @@ impl Judge {
         tried.iter().all(|failure| is_own(failure.user))
     }
 
-    /// True if the first ban for these failures is [`SHORT_BAN`] at most: somebody logs in from there, or all of them
-    /// are of good users or of those who logged in from the addresses beside.
-    pub(super) fn is_first_ban_short(
+    /// How long a ban for these failures may last, if that is limited: the first for [`SHORT_BAN`] where somebody logs in
+    /// from there, or all of them are of good users or of those who logged in from the addresses beside.
+    ///
+    /// Where somebody logs in from, the second lasts [`SECOND_BAN`] and none longer than a stranger's first: a telephone
+    /// that has the old password, or whoever shares the address, is not to keep the owner out for a week.
+    pub(super) fn longest_ban(
         &self,
-        standing: Standing,
-        addr: IpAddr,
+        (jail, earlier): (&Jail, u32),
+        (standing, addr): (Standing, IpAddr),
         failures: &[Failure],
         when: Timestamp,
-    ) -> bool {
-        let near = match standing {
-            Standing::KnownPlace => return true,
-            Standing::Neighbour => self.trust.accounts_near(addr, when),
-            Standing::Stranger(_) => Vec::new(),
+    ) -> Option<BanTime> {
+        let near = match (standing, earlier) {
+            (Standing::KnownPlace, 0) => return Some(SHORT_BAN),
+            (Standing::KnownPlace, 1) => return Some(SECOND_BAN),
+            (Standing::KnownPlace, _) => return Some(jail.policy.bantime.step(0)),
+            (_, 1..) => return None,
+            (Standing::Neighbour, 0) => self.trust.accounts_near(addr, when),
+            (Standing::Stranger(_), 0) => Vec::new(),
         };
-        failures.iter().all(|failure| self.names.is_good_user(failure.user) || near.contains(&failure.user))
+        let is_own = |user| self.names.is_good_user(user) || near.contains(&user);
+        failures.iter().all(|failure| is_own(failure.user)).then_some(SHORT_BAN)
     }
 }

@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use smol_str::SmolStr;
 
 use crate::event::JailName;
-use crate::hash::{FastMap, FastSet};
+use crate::hash::FastMap;
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
@@ -58,6 +58,9 @@ const MAX_STRANGERS: usize = 4_096;
 
 /// So many logins from new places are remembered, for an attack that has not been noticed yet.
 const MAX_LOGINS: usize = 64;
+
+/// So many accounts a stranger are remembered.
+const MAX_USERS: usize = 4;
 
 /// So many accounts are named.
 const MAX_NAMED: usize = 5;
@@ -125,8 +128,8 @@ struct Watch {
     days: f64,
     seen: Option<Timestamp>,
     strangers: VecDeque<Stranger>,
-    /// The places of the strangers.
-    places: FastSet<Prefix>,
+    /// The places of the strangers, and the accounts that each tried, the first ones.
+    places: FastMap<Prefix, Vec<SmolStr>>,
     /// Logins from new places.
     logins: VecDeque<Stranger>,
     /// The last stranger who came during an alarm or brought it about.
@@ -157,7 +160,10 @@ impl Stealth {
         if watch.pass(when) {
             changes.push(Change::Ended(jail.clone()));
         }
-        if watch.places.contains(&place) {
+        if let Some(users) = watch.places.get_mut(&place) {
+            if users.len() < MAX_USERS && !users.iter().any(|known| known == user) {
+                users.push(user.into());
+            }
             return changes;
         }
         watch.came(Stranger { when, place, user: user.into() });
@@ -189,11 +195,11 @@ impl Stealth {
         }
         let login = Stranger { when, place, user: user.into() };
         let is_suspicious = !is_known && watch.suspect.is_some_and(|last| when.since(last) < DAY);
-        if is_suspicious && watch.is_tried(user) {
+        if is_suspicious && (watch.is_tried(user) || watch.places.contains_key(&place)) {
             changes.push(login.got_in(jail));
             return changes;
         }
-        if watch.places.remove(&place) {
+        if watch.places.remove(&place).is_some() {
             watch.strangers.retain(|stranger| stranger.place != place);
             watch.score = (watch.score - 1.0).max(0.0);
             watch.back += 1.0;
@@ -265,7 +271,7 @@ impl Watch {
     }
 
     fn is_tried(&self, user: &str) -> bool {
-        self.strangers.iter().any(|stranger| stranger.user == user)
+        self.places.values().flatten().any(|tried| tried == user)
     }
 
     fn came(&mut self, stranger: Stranger) {
@@ -275,7 +281,7 @@ impl Watch {
         if self.score <= 0.0 {
             self.rising = stranger.when;
         }
-        self.places.insert(stranger.place);
+        self.places.insert(stranger.place, vec![stranger.user.clone()]);
         self.strangers.push_back(stranger);
         self.score = (self.score + 1.0).min(ALARM);
     }

@@ -114,14 +114,17 @@ fn a_good_login_clears_that_users_points_and_makes_the_place_known() {
     }
     judge.observe(0, &good("192.0.2.1", "alice", 9), at(2), Mode::Judge);
     assert!(judge.counted("192.0.2.1".parse().unwrap(), at(3)).is_empty());
-    // Known places: one point a failure, and ten minutes the first time.
-    let mut last = None;
-    for pid in 10..15 {
-        last = judge
-            .observe(0, &failure("192.0.2.1", "root", Class::KnownUser, pid), at(3), Mode::Judge)
-            .decision;
+    // Known places: one point a failure; ten minutes, then an hour, and never longer than a stranger's first ban.
+    for (number, secs) in [600, 3_600, 86_400, 86_400].into_iter().enumerate() {
+        let mut last = None;
+        for pid in 10..15 {
+            let event = failure("192.0.2.1", "root", Class::KnownUser, pid + 10 * number as u32);
+            last = judge.observe(0, &event, at(3), Mode::Judge).decision;
+        }
+        let decision = last.unwrap();
+        assert_eq!(decision.until, crate::time::End::At(at(3) + Span::from_secs(secs)));
+        judge.past.began(decision.prefix, &decision.jail, at(3));
     }
-    assert_eq!(last.unwrap().until, crate::time::End::At(at(3) + Span::from_secs(600)));
 }
 
 #[test]

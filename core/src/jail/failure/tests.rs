@@ -200,7 +200,7 @@ fn strangers_of_an_operator_whose_networks_attack_together_are_banned_at_once() 
     let mut judge = judge(Policy::default());
     assert_eq!(rented(&mut judge), (Points(500), Some(7 * DAY)));
     assert_eq!(tries(&mut judge, &from(901), "alice", 100), (Points(100), None), "a name that exists");
-    assert_eq!(tries(&mut judge, "198.51.100.1", "somebody", 100).0, Points(500), "that name is bad by now");
+    assert_eq!(tries(&mut judge, "198.51.100.1", "somebody", 100).0, Points(300), "one source is no sign");
     assert_eq!(tries(&mut judge, "198.51.100.2", "marion", 100).0, Points(300), "another operator");
 }
 

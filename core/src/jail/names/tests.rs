@@ -71,11 +71,27 @@ fn what_forgotten_accounts_looked_like_is_forgotten() {
 }
 
 #[test]
-fn a_name_becomes_bad_once_a_source_that_tried_it_is_banned() {
+fn a_name_becomes_bad_once_two_sources_that_tried_it_are_banned() {
     let mut names = names();
-    assert_eq!(names.refine(Class::UnknownUser, Some("weird77")), Class::UnknownUser);
-    names.banned_source_tried([hash("weird77")].into_iter());
-    assert_eq!(names.refine(Class::UnknownUser, Some("weird77")), Class::BadUser);
+    let of = |names: &Names| names.refine(Class::UnknownUser, Some("weird77"));
+    let sources = ["192.0.2.1/32", "192.0.2.1/32", "192.0.2.2/32"].map(|source| source.parse().unwrap());
+    let seen = sources.map(|source| {
+        names.banned_source_tried(source, [hash("weird77")].into_iter());
+        of(&names)
+    });
+    assert_eq!(seen, [Class::UnknownUser, Class::UnknownUser, Class::BadUser]);
+}
+
+#[test]
+fn who_logs_in_every_day_is_not_forgotten() {
+    let mut names = names();
+    for number in 0..5 * MAX_LOGGED_IN {
+        names.logged_in("alice");
+        names.logged_in(&format!("user{number}"));
+    }
+    assert!(
+        names.is_in_use("alice") && !names.is_in_use("jonathan") && names.logged_in.len() == MAX_LOGGED_IN
+    );
 }
 
 #[test]

@@ -214,3 +214,17 @@ fn memory_is_bounded() {
     let watch = &stealth.jails[&jail()];
     assert!(watch.strangers.len() <= MAX_STRANGERS && watch.places.len() == watch.strangers.len());
 }
+
+#[test]
+fn who_tried_another_account_first_is_told_of_and_so_is_who_failed_there_and_gets_in_elsewhere() {
+    let mut stealth = Stealth::default();
+    for number in 0..9 {
+        for user in ["alice", "bob"] {
+            stealth.failure(&jail(), place(number), user, at(number.into()), true);
+        }
+    }
+    for (number, user) in [(8, "bob"), (7, "alice"), (6, "carol"), (99, "bob")] {
+        let got_in = Change::GotIn { jail: jail(), place: place(number), user: user.into() };
+        assert_eq!(stealth.good_login(&jail(), place(number), user, false, at(HOUR)), [got_in]);
+    }
+}

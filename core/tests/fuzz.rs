@@ -17,5 +17,6 @@ fn stored_inputs_of_every_fuzz_target_pass() {
         }
         eprintln!("{name}: {inputs} inputs");
         assert!(inputs >= 3, "{name} has no corpus");
+        assert!(corpus.join(format!("../targets/{name}.rs")).exists(), "{name} has no target");
     }
 }

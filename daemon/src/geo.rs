@@ -63,7 +63,7 @@ fn read(path: &Path) -> Result<Operators, String> {
     understand(bytes)
 }
 
-fn understand(bytes: Vec<u8>) -> Result<Operators, String> {
+pub(crate) fn understand(bytes: Vec<u8>) -> Result<Operators, String> {
     let reader = Reader::from_source(bytes).map_err(|error| error.to_string())?;
     let kind = &reader.metadata().database_type;
     if !kind.to_ascii_lowercase().contains("asn") {

@@ -12,6 +12,8 @@ mod discover;
 mod engine;
 mod errands;
 mod facts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod geo;
 mod guard;
 mod kernel;

@@ -7,7 +7,7 @@
 //! [`Follower`] is driven by the facts thread: [`Follower::new`] waits for the first answers, but not for long;
 //! [`Follower::start`] starts the asking thread as soon as there are names, and never if there are none.
 
-mod dns;
+pub(crate) mod dns;
 mod reverse;
 
 use std::io::{self, Read};

@@ -1,6 +1,6 @@
 //! `pillory import`: address lists in, and a whole fail2ban directory.
 
-mod database;
+pub(crate) mod database;
 mod house;
 
 use std::fmt::Write;

@@ -10,7 +10,7 @@ pub(crate) mod configfile;
 mod doctor;
 mod explain;
 pub(crate) mod fail2ban;
-mod import;
+pub(crate) mod import;
 mod offline;
 mod order;
 mod past;

@@ -337,6 +337,20 @@ fn decode(message: &[u8], question: &Question) -> Option<Reply> {
     }
 }
 
+/// For fuzzing: an answer to each kind of question, and a resolv.conf.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn whatever(data: &[u8]) {
+    for family in [Family::V4, Family::V6, Family::Name] {
+        let question = Question { name: "home.example.net".to_owned(), family };
+        if let Some(Reply::Found(found)) = decode(data, &question) {
+            assert!(found.addrs.len() <= MAX_ADDRESSES && found.names.len() <= MAX_ADDRESSES);
+        }
+    }
+    // A zone is looked up in /sys.
+    let text = String::from_utf8_lossy(data).replace('%', "");
+    assert!(ResolvConf::parse(&text).servers.len() <= MAX_SERVERS);
+}
+
 /// The addresses of `name` in an answer, through its aliases.
 fn addresses<'a>(packet: &'a Packet<'a>, name: Name<'a>) -> Found {
     let mut found = Found::default();

@@ -3,6 +3,7 @@
 use rustix::net::netlink::NETFILTER;
 
 use super::NetlinkError;
+use super::decode::Message;
 use super::socket::{Dump, Socket};
 
 /// Messages and attributes of linux/netfilter/nf_tables.h and ipset/ip_set.h; subsystems of nfnetlink.h.
@@ -90,20 +91,27 @@ fn list(kind: u16, fixed: [u8; FIXED_BYTES], wanted: &[u16]) -> Result<Vec<(u8, 
     socket.dump(
         &request,
         &mut |message| {
-            let (header, attributes) = message.split(FIXED_BYTES)?;
-            let mut texts = <[String; 2]>::default();
-            for attribute in attributes {
-                let attribute = attribute?;
-                for (text, _) in texts.iter_mut().zip(wanted).filter(|(_, kind)| **kind == attribute.kind) {
-                    attribute.text()?.clone_into(text);
-                }
-            }
-            found.borrow_mut().push((header.first().copied().unwrap_or(0), texts));
+            found.borrow_mut().push(read_names(message, wanted)?);
             Ok(())
         },
         &mut || found.borrow_mut().clear(),
     )?;
     Ok(found.into_inner())
+}
+
+/// The family of what a message tells of, and the texts of at most two attributes.
+/// # Errors
+/// [`NetlinkError::Malformed`].
+pub fn read_names(message: &Message<'_>, wanted: &[u16]) -> Result<(u8, [String; 2]), NetlinkError> {
+    let (header, attributes) = message.split(FIXED_BYTES)?;
+    let mut texts = <[String; 2]>::default();
+    for attribute in attributes {
+        let attribute = attribute?;
+        for (text, _) in texts.iter_mut().zip(wanted).filter(|(_, kind)| **kind == attribute.kind) {
+            attribute.text()?.clone_into(text);
+        }
+    }
+    Ok((header.first().copied().unwrap_or(0), texts))
 }
 
 /// `NFPROTO_*` as nft writes them.

@@ -11,7 +11,7 @@ mod layout;
 pub(crate) mod offline;
 mod places;
 mod stream;
-mod unpack;
+pub(crate) mod unpack;
 
 use std::fs;
 use std::os::fd::BorrowedFd;

@@ -9,9 +9,9 @@ mod btmp;
 #[cfg(test)]
 mod contract;
 mod file;
-mod follow;
+pub(crate) mod follow;
 mod glob;
-mod journal;
+pub(crate) mod journal;
 pub(crate) mod past;
 mod read;
 mod watch;

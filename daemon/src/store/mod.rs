@@ -8,6 +8,8 @@ pub(crate) mod keeper;
 pub(crate) mod query;
 mod salvage;
 mod spill;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod whatever;
 pub(crate) mod writer;
 
 use std::collections::HashMap;

@@ -100,25 +100,13 @@ impl Spill {
         if !own || status.mode() & 0o022 != 0 {
             return Err(Error::new(ErrorKind::PermissionDenied, "it is not ours alone"));
         }
-        let mut lines = BufReader::new(&file);
-        let mut line = String::new();
-        let mut good = lines.read_line(&mut line)?;
-        let head: Head = serde_json::from_str(&line)?;
+        let (head, entries, good) = read(&mut BufReader::new(&file))?;
         if head.state_dir != self.head.state_dir {
             return Err(Error::other(format!("it belongs to {}", head.state_dir.display())));
         }
-        let mut writes = Vec::new();
-        loop {
-            line.clear();
-            let bytes = lines.read_line(&mut line)?;
-            // Only the last line can be cut off, by a crash; nobody was told that it is kept.
-            let Ok(entry) = serde_json::from_str::<Entry>(&line) else { break };
-            good += bytes;
-            writes.push(entry.into());
-        }
-        file.set_len(good as u64)?;
-        (self.head, self.bytes, self.file) = (head, good as u64, Some(file));
-        Ok(writes)
+        file.set_len(good)?;
+        (self.head, self.bytes, self.file) = (head, good, Some(file));
+        Ok(entries.into_iter().map(Write::from).collect())
     }
 
     /// Adds writes; all or none.
@@ -165,6 +153,36 @@ impl Spill {
         }
         (self.head, self.bytes) = (Head::new(&self.head.state_dir), 0);
         remove(&self.path)
+    }
+}
+
+/// The first line, what the others say, and how many bytes of them can be read.
+fn read(lines: &mut impl BufRead) -> std::io::Result<(Head, Vec<Entry>, u64)> {
+    let mut line = Vec::new();
+    let mut good = lines.read_until(b'\n', &mut line)?;
+    let head = serde_json::from_slice(&line)?;
+    let mut entries = Vec::new();
+    loop {
+        line.clear();
+        let bytes = lines.read_until(b'\n', &mut line)?;
+        // Only the last line can be cut off, by a crash and within a letter too; nobody was told that it is kept.
+        let Ok(entry) = serde_json::from_slice(&line) else { break };
+        good += bytes;
+        entries.push(entry);
+    }
+    Ok((head, entries, good as u64))
+}
+
+/// For fuzzing: what can be read is set aside again as the same.
+#[cfg(any(test, fuzzing))]
+pub(super) fn whatever(mut data: &[u8]) {
+    let length = data.len() as u64;
+    let Ok((_, entries, good)) = read(&mut data) else { return };
+    assert!(good <= length);
+    for entry in entries {
+        let said = serde_json::to_string(&entry).unwrap_or_default();
+        let again = serde_json::to_string(&Entry::of(&Write::from(entry), true)).unwrap_or_default();
+        assert_eq!(said, again);
     }
 }
 

@@ -296,6 +296,20 @@ fn what_lies_beside_the_store_is_taken_over_once() {
 }
 
 #[test]
+fn a_line_cut_within_a_letter_costs_no_line_before_it() {
+    let directory = directory("letter");
+    let stuck = Stuck::new(&directory);
+    stuck.write(1, Record::Banned(ban("192.0.2.7", Some(99))));
+    let directory = stuck.crash();
+    let spill = directory.join("socket.unwritten");
+    let text = std::fs::read(&spill).unwrap();
+    std::fs::write(&spill, [text.as_slice(), b"{\"records\":[{\"Attempt\":{\"user\":\"jos\xc3"].concat())
+        .unwrap();
+    assert_eq!(banned(&directory), ["192.0.2.7"]);
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
 fn what_others_could_have_put_beside_the_store_is_not_believed() {
     use std::os::unix::fs::PermissionsExt;
     let directory = directory("foreign");

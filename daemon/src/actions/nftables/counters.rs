@@ -25,14 +25,14 @@ pub fn dropped() -> Option<Dropped> {
     let mut this = Nftables::open().ok()?;
     let rules = list(&mut this.socket, (kind::GET_RULE, TABLE), &|_| {}, &counted).ok()?;
     let add = |sum: Dropped, one: Dropped| Dropped {
-        packets: sum.packets + one.packets,
-        bytes: sum.bytes + one.bytes,
+        packets: sum.packets.saturating_add(one.packets),
+        bytes: sum.bytes.saturating_add(one.bytes),
     };
     rules.into_iter().reduce(add)
 }
 
 /// What the counters of one rule say.
-fn counted(message: &Message<'_>) -> Result<Dropped, NetlinkError> {
+pub(super) fn counted(message: &Message<'_>) -> Result<Dropped, NetlinkError> {
     let mut sum = Dropped::default();
     for found in message.split(wire::FIXED_BYTES)?.1 {
         let found = found?;
@@ -49,8 +49,8 @@ fn counted(message: &Message<'_>) -> Result<Dropped, NetlinkError> {
                         for field in part.nested() {
                             let field = field?;
                             match field.kind {
-                                COUNTER_BYTES => sum.bytes += field.be64()?,
-                                COUNTER_PACKETS => sum.packets += field.be64()?,
+                                COUNTER_BYTES => sum.bytes = sum.bytes.saturating_add(field.be64()?),
+                                COUNTER_PACKETS => sum.packets = sum.packets.saturating_add(field.be64()?),
                                 _ => {}
                             }
                         }

@@ -200,6 +200,25 @@ fn read_element<'a>(entry: &Attribute<'a>) -> Result<Listed<'a>, NetlinkError> {
     Ok(element)
 }
 
+/// For fuzzing: reads one message as elements of each kind of set.
+#[cfg(any(test, fuzzing))]
+pub(super) fn whatever(message: &Message<'_>) {
+    let mut keys = [Vec::new(), Vec::new()];
+    let read = each_element(message, &mut |element| {
+        for kind in SetKind::ALL {
+            let _: Option<Prefix> = kind.prefix_of_key(element.key);
+        }
+        if let Some(key) = addr(element.key) {
+            keys[usize::from(key.is_ipv4())].push((key, (!element.is_end).then_some(element.left_ms)));
+        }
+    });
+    drop(read);
+    for keys in keys {
+        let most = keys.len() * 256;
+        assert!(intervals(keys).len() <= most, "a range is at most 254 prefixes");
+    }
+}
+
 /// What the kernel can do with elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Abilities {

@@ -1,5 +1,7 @@
 //! The frame: table, sets, chain and rules. Reads what is there, and plans what is missing or wrong.
 
+mod read;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
@@ -16,6 +18,10 @@ use super::rule::{self, Rule, delete_rule};
 use super::sets::SetId;
 use super::transaction::Transaction;
 use super::wire::{self, BaseChain, attribute, kind};
+
+pub(super) use read::is_of_table;
+#[cfg(any(test, fuzzing))]
+pub(super) use read::whatever;
 
 /// What is there under our table's name.
 #[derive(Debug, Default)]
@@ -255,12 +261,7 @@ fn read_table(socket: &mut Socket, table: &str) -> Result<Option<u32>, NetlinkEr
     request.message(kind::GET_TABLE, ACK, &wire::fixed(wire::INET), |a| a.text(attribute::TABLE, table));
     let mut flags = 0;
     let answered = socket.ask(&request, &mut |message| {
-        for found in message.split(wire::FIXED_BYTES)?.1 {
-            let found = found?;
-            if found.kind == attribute::TABLE_FLAGS {
-                flags = found.be32()?;
-            }
-        }
+        flags = read::table_flags(message)?;
         Ok(())
     });
     Ok(if_there(answered)?.map(|()| flags))
@@ -281,24 +282,7 @@ pub(super) fn read_chain(
     });
     let mut chain = Chain::default();
     let answered = socket.ask(&request, &mut |message| {
-        for found in message.split(wire::FIXED_BYTES)?.1 {
-            let found = found?;
-            match found.kind {
-                attribute::CHAIN_POLICY => chain.policy = Some(found.be32()?),
-                attribute::CHAIN_TYPE => chain.kind = found.text()?.to_owned(),
-                attribute::CHAIN_HOOK => {
-                    for part in found.nested() {
-                        let part = part?;
-                        match part.kind {
-                            attribute::HOOK_NUMBER => chain.hook = Some(part.be32()?),
-                            attribute::HOOK_PRIORITY => chain.priority = Some(part.be32()?),
-                            _ => {}
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
+        chain = read::chain(message)?;
         Ok(())
     });
     Ok(if_there(answered)?.map(|()| chain))
@@ -334,53 +318,12 @@ pub(super) fn list<T>(
     Ok(found.into_inner())
 }
 
-/// True if a message of nf_tables is about this table of family inet.
-pub(super) fn is_of_table(message: &Message<'_>, table: &str) -> Result<bool, NetlinkError> {
-    let (fixed, attributes) = message.split(wire::FIXED_BYTES)?;
-    if fixed.first() != Some(&wire::INET) {
-        return Ok(false);
-    }
-    for found in attributes {
-        let found = found?;
-        if found.kind == attribute::TABLE {
-            return Ok(found.text()? == table);
-        }
-    }
-    Ok(false)
-}
-
 fn read_sets(
     socket: &mut Socket,
     table: &str,
     jails: &[JailName],
 ) -> Result<HashMap<String, Set>, NetlinkError> {
-    let read = |message: &Message<'_>| {
-        let (mut name, mut comment) = (String::new(), None);
-        let mut set = Set { id: None, flags: 0, key_type: 0, key_len: 0, size: None };
-        for found in message.split(wire::FIXED_BYTES)?.1 {
-            let found = found?;
-            match found.kind {
-                attribute::SET_NAME => name = found.text()?.to_owned(),
-                attribute::SET_FLAGS => set.flags = found.be32()?,
-                attribute::SET_KEY_TYPE => set.key_type = found.be32()?,
-                attribute::SET_KEY_LEN => set.key_len = found.be32()?,
-                attribute::SET_DESC => {
-                    for part in found.nested() {
-                        let part = part?;
-                        if part.kind == attribute::SET_DESC_SIZE {
-                            set.size = Some(part.be32()?);
-                        }
-                    }
-                }
-                attribute::SET_USERDATA => {
-                    comment = wire::read_comment(wire::USERDATA_SET_COMMENT, found.value);
-                }
-                _ => {}
-            }
-        }
-        set.id = SetId::from_kernel(&name, comment, jails);
-        Ok((name, set))
-    };
+    let read = |message: &Message<'_>| read::set(message, jails);
     Ok(list(socket, (kind::GET_SET, table), &|_| {}, &read)?.into_iter().collect())
 }
 
@@ -388,15 +331,7 @@ fn read_sets(
 /// # Errors
 /// [`NetlinkError`].
 pub(super) fn set_names(socket: &mut Socket, table: &str) -> Result<Vec<String>, NetlinkError> {
-    list(socket, (kind::GET_SET, table), &|_| {}, &|message| {
-        for found in message.split(wire::FIXED_BYTES)?.1 {
-            let found = found?;
-            if found.kind == attribute::SET_NAME {
-                return Ok(found.text()?.to_owned());
-            }
-        }
-        Ok(String::new())
-    })
+    list(socket, (kind::GET_SET, table), &|_| {}, &read::set_name)
 }
 
 /// The rules of some chains, in order.
@@ -407,36 +342,9 @@ pub(super) fn read_rules(
     table: &str,
     chains: &[BaseChain],
 ) -> Result<Vec<InstalledRule>, NetlinkError> {
-    let mut rules = list(socket, (kind::GET_RULE, table), &|_| {}, &read_rule)?;
+    let mut rules = list(socket, (kind::GET_RULE, table), &|_| {}, &read::rule)?;
     rules.retain(|rule| chains.iter().any(|chain| chain.name == rule.chain));
     Ok(rules)
-}
-
-fn read_rule(message: &Message<'_>) -> Result<InstalledRule, NetlinkError> {
-    let mut rule = InstalledRule::default();
-    for found in message.split(wire::FIXED_BYTES)?.1 {
-        let found = found?;
-        match found.kind {
-            attribute::RULE_CHAIN => rule.chain = found.text()?.to_owned(),
-            attribute::RULE_HANDLE => rule.handle = found.be64()?,
-            attribute::RULE_USERDATA => {
-                let comment = wire::read_comment(wire::USERDATA_COMMENT, found.value);
-                rule.comment = comment.unwrap_or_default().to_owned();
-            }
-            attribute::RULE_EXPRESSIONS => {
-                for entry in found.nested() {
-                    for part in entry?.nested() {
-                        let part = part?;
-                        if part.kind == attribute::EXPRESSION_NAME {
-                            rule.expressions.push(part.text()?.to_owned());
-                        }
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(rule)
 }
 
 /// The kernel's error as a question: is something simply not there?

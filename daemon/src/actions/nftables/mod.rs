@@ -339,3 +339,11 @@ fn not_supported(error: ActionError) -> ActionError {
         other => other,
     }
 }
+
+/// For fuzzing: reads one message as everything that is asked for.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn whatever(message: &crate::netlink::decode::Message<'_>) {
+    frame::whatever(message);
+    elements::whatever(message);
+    drop(counters::counted(message));
+}

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 /// One ban as fail2ban keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     pub(super) jail: String,
     /// An address, or whatever the filter took for an identity.
     pub(super) ip: String,
@@ -26,7 +26,7 @@ const TRIES: usize = 5;
 /// changes: that takes no lock, which a running fail2ban could wait for. A file that did change meanwhile is read again.
 /// # Errors
 /// SQLite's, of the last try.
-pub(super) fn bans(path: &Path) -> rusqlite::Result<Vec<Kept>> {
+pub(crate) fn bans(path: &Path) -> rusqlite::Result<Vec<Kept>> {
     let changed = || std::fs::metadata(path).and_then(|file| Ok((file.modified()?, file.len()))).ok();
     let mut before: Option<(SystemTime, u64)> = changed();
     let mut result = read(path);

@@ -298,7 +298,9 @@ fn request_of_both(states: u32) -> [u8; REQUEST_OF_BOTH_BYTES] {
 }
 
 /// The socket that a message tells of; nothing if its family or state is unknown.
-fn read_socket(message: &Message<'_>) -> Result<Option<TcpSocket>, NetlinkError> {
+/// # Errors
+/// [`NetlinkError::Malformed`].
+pub fn read_socket(message: &Message<'_>) -> Result<Option<TcpSocket>, NetlinkError> {
     let (fixed, _) = message.split(ANSWER_BYTES)?;
     let malformed = || NetlinkError::Malformed { what: "a socket's entry is too short" };
     let bytes: [u8; ID_BYTES] = array(fixed, ID_AT_IN_ANSWER).ok_or_else(malformed)?;

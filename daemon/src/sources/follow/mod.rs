@@ -13,7 +13,7 @@
 
 mod begin;
 mod files;
-mod gzip;
+pub(crate) mod gzip;
 mod place;
 mod recover;
 mod rotated;

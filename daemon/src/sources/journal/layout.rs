@@ -220,6 +220,8 @@ impl JournalFile {
             }
         };
         while number - place.1 >= place.2 {
+            // Where the chain is broken, nobody walks up to there again for each entry behind it.
+            self.array = Some(place);
             let next = u64_at(&self.object(place.0, ENTRY_ARRAY, 24)?, 16);
             if next <= place.0 {
                 return Err(damaged("the chain of entry arrays is broken"));

@@ -49,6 +49,9 @@ struct Open {
     next: Option<Entry>,
 }
 
+/// No entry has fewer bytes: a file that counts more of them than fit into it is damaged.
+const MIN_ENTRY_BYTES: u64 = 64;
+
 /// So many entries are looked at together on the way back from the latest.
 const BLOCK: u64 = 512;
 
@@ -231,7 +234,8 @@ pub(crate) fn own_files(since: Timestamp) -> Vec<PathBuf> {
 impl Open {
     fn new(path: &Path) -> io::Result<Open> {
         let (file, header) = JournalFile::new(path.to_owned(), File::open(path)?)?;
-        let (n_entries, tail) = (header.n_entries, header.tail_realtime);
+        let most = file.file().metadata()?.len() / MIN_ENTRY_BYTES;
+        let (n_entries, tail) = (header.n_entries.min(most), header.tail_realtime);
         Ok(Open { file, reader: Reader::default(), read: 0, n_entries, tail, next: None })
     }
 

@@ -13,7 +13,7 @@ const ZSTD: u8 = 1 << 2;
 /// Unpacks a value, at most its first `max` bytes.
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] and others if it is damaged.
-pub(super) fn unpack(how: u8, packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn unpack(how: u8, packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
     match how {
         ZSTD => unpack_zstd(packed, max),
         LZ4 => unpack_lz4(packed, max),

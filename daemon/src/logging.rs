@@ -227,6 +227,7 @@ fn how_ended(how: Ended) -> &'static str {
         Ended::Expired => "bantime is over",
         Ended::Lifted => "by hand",
         Ended::Narrowed => "what is known now asks for another network, or for none",
+        Ended::Mistaken => "people log in from there, as was learnt only later",
         Ended::Displaced => "there was no room for it beside bans that end later",
     }
 }

@@ -136,6 +136,8 @@ pub struct Judge {
     pub secret: Option<Secret>,
     /// The share of names without an account that are judged as if they had one.
     pub decoys: Percent,
+    /// When somebody first watched: attempts before it were history even then. The epoch if that is not known.
+    pub first_start: Timestamp,
     trusted_proxies: PrefixSet,
 }
 
@@ -160,6 +162,7 @@ impl Judge {
             networks: None,
             secret: None,
             decoys: Percent(0),
+            first_start: Timestamp::default(),
             trusted_proxies,
         }
     }

@@ -6,10 +6,10 @@ use std::collections::{BTreeSet, HashSet};
 use crate::event::{Attempt, Class, JailName};
 use crate::filter::fail2ban::Subject;
 use crate::net::Prefix;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 use super::window::Failure;
-use super::{Jail, JailIndex, Judge, Mode, names};
+use super::{Jail, JailIndex, Judge, Mode, names, trust};
 
 /// What became of a ban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Turn {
     Lifted,
     /// Its time was over.
     Expired,
+    /// It was over before anybody could be banned: what was counted for it is used up, and nothing else comes of it.
+    Missed,
 }
 
 /// One line of the history of bans.
@@ -57,7 +59,9 @@ impl Judge {
     /// `attempts` and `past` are in order of time; attempts older than every window teach the alarms only. Decides nothing
     /// and tells nothing. Attempts of jails that are no more, and of sources that are never banned, are passed over.
     pub fn replay(&mut self, attempts: &[Attempt], past: &[PastBan], until: Timestamp) {
-        let longest = self.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or_default();
+        // The rope of a network is new every day.
+        let findtimes = self.jails.iter().map(|jail| jail.policy.findtime);
+        let longest = findtimes.fold(trust::DAY, Span::max);
         let mut banned = Banned::default();
         let mut turns = past.iter().peekable();
         for attempt in attempts {
@@ -84,14 +88,9 @@ impl Judge {
                 banned.prefixes.insert((past.prefix, &past.jail));
                 banned.lens.insert(past.prefix.prefix_len());
                 self.recount(past, banned);
-                if let Some(index) = self.index_of(&past.jail) {
-                    if let Some(rates) = self.rates_of(index) {
-                        rates.take(&Subject::Net(past.prefix));
-                    }
-                    let failures = self.windows.take(index, past.prefix);
-                    self.names.banned_source_tried(past.prefix, failures.iter().map(|failure| failure.user));
-                }
+                self.use_up(past);
             }
+            Turn::Missed => self.use_up(past),
             Turn::Lifted => {
                 banned.prefixes.remove(&(past.prefix, &past.jail));
                 self.forget(past.prefix, None);
@@ -100,6 +99,16 @@ impl Judge {
                 banned.prefixes.remove(&(past.prefix, &past.jail));
             }
         }
+    }
+
+    /// What led to a ban counts for no other one.
+    fn use_up(&mut self, past: &PastBan) {
+        let Some(index) = self.index_of(&past.jail) else { return };
+        if let Some(rates) = self.rates_of(index) {
+            rates.take(&Subject::Net(past.prefix));
+        }
+        let failures = self.windows.take(index, past.prefix);
+        self.names.banned_source_tried(past.prefix, failures.iter().map(|failure| failure.user));
     }
 
     /// A jail that counts bans counts this one, unless it had banned its source itself.
@@ -134,7 +143,7 @@ impl Judge {
         self.trust.good_login(addr, Some(user), time);
     }
 
-    /// Shows the alarms an attempt, as they saw it.
+    /// Shows the alarms an attempt, as they saw it: what was history at the first start begins nothing.
     fn show_alarms(&mut self, jail: &Jail, attempt: &Attempt, class: Class) {
         let passes = class == Class::GoodUser && self.names.good_users_are_never_banned();
         if passes || self.trust.is_known_place(attempt.addr, attempt.time) {
@@ -143,7 +152,8 @@ impl Judge {
         let (subject, user) = (self.subject(attempt.addr), attempt.user.as_deref());
         let is_decoy = self.is_decoy(class, user);
         let source = (attempt.addr, subject);
-        drop(self.stranger(jail, source, user, (class, is_decoy), (attempt.time, Mode::Judge)));
+        let mode = if attempt.time < self.first_start { Mode::Learn } else { Mode::Judge };
+        drop(self.stranger(jail, source, user, (class, is_decoy), (attempt.time, mode)));
     }
 
     /// Puts an attempt back into its window, as it was counted, unless its source was banned then or it is too old.
@@ -168,26 +178,32 @@ impl Judge {
             rates.count(&Subject::Net(Prefix::host(attempt.addr)), attempt.time);
             return;
         }
-        let is_known = self.trust.is_known_place(attempt.addr, attempt.time);
-        let most = self.jails.get(usize::from(index)).map(|jail| jail.policy.points.of(Class::KnownUser));
-        let failure = Failure {
-            time: attempt.time,
-            // It may have become known only later that its place was known then.
-            points: match most.filter(|_| is_known) {
-                Some(most) => attempt.points.min(most.times(attempt.tries)),
-                None => attempt.points,
-            },
-            tries: attempt.tries,
-            user: attempt.user.as_deref().map_or(0, |user| {
-                let near = self.trust.neighbour(attempt.addr, user, attempt.tries, attempt.time);
-                let meant = || self.names.meant(class, user, is_known);
-                near.filter(|_| !is_known).map_or_else(meant, |near| near.account)
-            }),
-            connection: attempt.connection.map_or(0, |shown| shown.connection),
-        };
+        let failure = self.as_counted((index, &jail), attempt, class);
         let subject = self.subject(attempt.addr);
-        if let Some(jail) = self.jails.get(usize::from(index)) {
-            self.windows.add(index, subject, failure, &jail.policy);
+        self.windows.add(index, subject, failure, &jail.policy);
+    }
+
+    /// An attempt as its window held it; one from beside a known place takes its part of the rope again.
+    fn as_counted(&mut self, (index, jail): (JailIndex, &Jail), attempt: &Attempt, class: Class) -> Failure {
+        let (addr, time, tries) = (attempt.addr, attempt.time, attempt.tries);
+        let is_known = self.trust.is_known_place(addr, time);
+        let user = attempt.user.as_deref();
+        let near = user.filter(|_| !is_known).and_then(|user| self.trust.neighbour(addr, user, tries, time));
+        let subject = self.subject(addr);
+        if near.is_some_and(|near| self.has_rope((index, jail), (addr, subject), near, time)) {
+            self.trust.spend_rope(addr, tries, time);
+        }
+        let meant = || user.map_or(0, |user| self.names.meant(class, user, is_known));
+        Failure {
+            time,
+            // It may have become known only later that its place was known then.
+            points: match is_known {
+                true => attempt.points.min(jail.policy.points.of(Class::KnownUser).times(tries)),
+                false => attempt.points,
+            },
+            tries,
+            user: near.map_or_else(meant, |near| near.account),
+            connection: attempt.connection.map_or(0, |shown| shown.connection),
         }
     }
 }

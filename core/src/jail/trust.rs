@@ -63,7 +63,7 @@ pub const MEMORY: Span = Span::from_secs(30 * 86_400);
 /// So many failures a day cost less in a /24 with good logins, of all its addresses together.
 pub const ROPE: u32 = 10;
 
-const DAY: Span = Span::from_secs(86_400);
+pub(super) const DAY: Span = Span::from_secs(86_400);
 
 const MAX_PLACES: usize = 100_000;
 

@@ -28,6 +28,8 @@ pub enum Ended {
     Narrowed,
     /// There was no room for all bans, and it would have ended before the others.
     Displaced,
+    /// It should not have been, as was learnt only after it began; it counts for nothing.
+    Mistaken,
 }
 
 /// How many prefixes there are of each length, by family; only lengths that there are, the shortest first.

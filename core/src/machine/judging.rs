@@ -194,7 +194,9 @@ impl Machine {
             counters.bans += 1;
         }
         let widens = self.offended(&decision);
-        if !decision.until.is_over(now) {
+        if decision.until.is_over(now) {
+            out.push(Effect::Record(Record::Missed(decision)));
+        } else {
             let (prefix, name, since) = (decision.prefix, decision.jail.clone(), decision.since);
             let is_made = self.ban(decision, out);
             if widens {

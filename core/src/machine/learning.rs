@@ -93,7 +93,7 @@ impl Machine {
         for ban in &lifted {
             self.judge.past.undo(ban.prefix, &ban.jail);
         }
-        self.ended(&lifted, Ended::Lifted, now, out);
+        self.ended(&lifted, Ended::Mistaken, now, out);
         self.spare_from_nets(Prefix::host(addr));
         lifted
     }

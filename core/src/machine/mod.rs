@@ -75,6 +75,8 @@ pub enum Record {
     Learnt(Attempt),
     /// A ban began, or its end changed.
     Banned(Ban),
+    /// A ban that was over before it could be made; it counts as an earlier one.
+    Missed(Ban),
     /// A ban ended.
     Ended(Ban, Ended, Timestamp),
     /// Stood on an imported list too long ago to be banned for it; history only, at the time of `since`.

@@ -1,3 +1,5 @@
+mod restart;
+
 use super::*;
 use crate::event::{Class, Event, Origin, Outcome, Scope};
 use crate::jail::names::Names;

@@ -124,7 +124,7 @@ impl Machine {
         let now = self.now;
         for turn in past {
             match turn.turn {
-                Turn::Began => {
+                Turn::Began | Turn::Missed => {
                     if let Some(neighbours) = self.neighbours.get_mut(&turn.jail) {
                         let offence = Offence { began: turn.time, until: End::At(turn.time) };
                         neighbours.offended(turn.prefix, offence);

@@ -81,8 +81,9 @@ pub(crate) fn take_over(
 /// Takes over what the store kept.
 fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Result<Restored, Failure> {
     let now = clock::now();
-    let longest =
-        config.jails.iter().map(|jail| jail.policy.findtime).max().unwrap_or(Span::from_secs(86_400));
+    // What a network beside a known place may try, it may try once a day.
+    let findtimes = config.jails.iter().map(|jail| jail.policy.findtime);
+    let longest = findtimes.fold(Span::from_secs(86_400), Span::max);
     let since = Since {
         failures: now - longest,
         strangers: now - campaign::MEMORY,
@@ -96,7 +97,10 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
     }
     // Whose names are decoys is asked while the attempts are shown again.
     machine.judge.secret = secret(restored.meta.get(META_SECRET));
+    let learnt = restored.meta.get(META_LEARNT).map(String::as_str);
+    machine.judge.first_start = Learning::first_start(learnt);
     machine.restore(restored.bans, &restored.attempts, &restored.turns, restored.last_write);
+    say_what_is_on(machine, now);
     if restored.last_write > now {
         warn!(last_write = %restored.last_write, "the clock is behind the store's last write; time stands still until it has caught up");
     }
@@ -126,9 +130,21 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
     }
     let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
     let anew = restored.meta.get(META_ANEW).is_some_and(|mark| !mark.is_empty());
-    let kept = restored.meta.get(META_LEARNT).map(String::as_str);
-    let learning = Learning::restored(kept, anew || store.broken.is_some(), now);
+    let learning = Learning::restored(learnt, anew || store.broken.is_some(), now);
     Ok(Restored { positions, off, anew, learning })
+}
+
+/// Tells once a jail which attacks go on that were told before.
+fn say_what_is_on(machine: &Machine, now: Timestamp) {
+    let alarms = &machine.judge.alarms;
+    for jail in machine.judge.jails() {
+        let campaign = alarms.campaigns.on(&jail.name, now).map_or(0, |campaign| campaign.members);
+        let operators = alarms.campaigns.systems(&jail.name).len();
+        let places = alarms.stealth.on(&jail.name).map_or(0, |attack| attack.places);
+        if (campaign, operators, places) != (0, 0, 0) {
+            info!(jail = %jail.name, campaign, operators, guessing_places = places, "attacks that were on go on");
+        }
+    }
 }
 
 /// The host's secret as it was kept, or a new one.

@@ -288,7 +288,7 @@ fn history(text: &mut String, value: &Value) {
         let prefix = ban_prefix(row).map_or_else(|| word(&row["prefix"]), Prefix::short);
         let (what, jail) = (word(&row["what"]), word(&row["jail"]));
         let _ = writeln!(text, "  {}  {what:<8}{jail}  {prefix}", local(&row["time"]));
-        let until = match (row["what"] == "ban", row["until"].is_null()) {
+        let until = match (what == "ban" || what == "missed", row["until"].is_null()) {
             (true, false) => format!("; until {}", local(&row["until"])),
             (true, true) => "; until somebody lifts it".to_owned(),
             _ => String::new(),

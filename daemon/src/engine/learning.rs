@@ -55,6 +55,12 @@ impl Learning {
         }
     }
 
+    /// The moment of the first start as it was kept; the epoch if it was not.
+    pub(crate) fn first_start(kept: Option<&str>) -> Timestamp {
+        let kept = kept.and_then(|kept| serde_json::from_str::<Learning>(kept).ok());
+        kept.map_or_else(Timestamp::default, |kept| kept.before)
+    }
+
     /// The same for the store.
     pub(super) fn kept(&self) -> String {
         // Invariant: numbers and texts always become JSON.
@@ -144,6 +150,8 @@ mod tests {
     fn what_was_finished_is_not_done_again_and_what_was_not_begins_with_the_same_moment() {
         let first = Learning::restored(None, false, NOW);
         assert_eq!((first.before, first.is_done), (NOW, false));
+        assert_eq!(Learning::first_start(Some(&first.kept())), NOW);
+        assert_eq!(Learning::first_start(None), Timestamp::default());
         let later = Timestamp::from_secs(1_000_500);
         let again = Learning::restored(Some(&first.kept()), false, later);
         assert_eq!((again.before, again.is_done), (NOW, false));

@@ -40,7 +40,7 @@ impl Told {
             match record {
                 Record::Banned(ban) => drop(bans.insert(key(ban), ban.clone())),
                 Record::Ended(ban, ..) => drop(bans.remove(&key(ban))),
-                Record::Attempt(_) | Record::Learnt(_) | Record::Listed(_) => {}
+                Record::Attempt(_) | Record::Learnt(_) | Record::Listed(_) | Record::Missed(_) => {}
             }
         }
     }

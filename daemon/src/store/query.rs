@@ -63,12 +63,7 @@ pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restore
     );
     let times = [since.failures, since.strangers, since.logins].map(Timestamp::millis);
     restored.attempts = all(db, "*", &young, &times, |row| attempt_of(row, &mut jails))?;
-    let began = "FROM history WHERE what = 'ban' AND origin = 'local' ORDER BY id";
-    restored.past_bans = all(db, "prefix, jail, time", began, &[], |row| {
-        let (prefix, jail) = (row.get::<_, String>(0)?.parse(), row.get::<_, String>(1)?);
-        let (Ok(prefix), Some(jail)) = (prefix, jails.of(&jail)) else { return Ok(None) };
-        Ok(Some((prefix, jail, Timestamp::from_millis(row.get(2)?))))
-    })?;
+    restored.past_bans = past_bans(db)?;
     restored.turns = turns(db, since.bans.min(since.failures))?;
     restored.positions = pairs(db, "SELECT stream, position FROM positions")?;
     restored.meta = pairs(db, "SELECT key, value FROM meta")?;
@@ -81,16 +76,32 @@ pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restore
     Ok(restored)
 }
 
+/// Local bans in the order of their begins, without the last one before each that was a mistake.
+fn past_bans(db: &Connection) -> rusqlite::Result<Vec<(Prefix, JailName, Timestamp)>> {
+    let mut jails = JailNames::default();
+    let began = "FROM history WHERE what IN ('ban', 'missed') AND origin = 'local' AND id NOT IN
+        (SELECT (SELECT coalesce(max(id), 0) FROM history WHERE what = 'ban' AND origin = 'local'
+            AND id < mistake.id AND prefix = mistake.prefix AND jail = mistake.jail)
+            FROM history AS mistake WHERE what = 'mistake')
+        ORDER BY id";
+    all(db, "prefix, jail, time", began, &[], |row| {
+        let (prefix, jail) = (row.get::<_, String>(0)?.parse(), row.get::<_, String>(1)?);
+        let (Ok(prefix), Some(jail)) = (prefix, jails.of(&jail)) else { return Ok(None) };
+        Ok(Some((prefix, jail, Timestamp::from_millis(row.get(2)?))))
+    })
+}
+
 /// What became of bans since `since`, and the bans that lasted longer.
 fn turns(db: &Connection, since: Timestamp) -> rusqlite::Result<Vec<PastBan>> {
     let mut jails = JailNames::default();
-    let from = "FROM history WHERE (what IN ('unban', 'expire', 'narrow', 'displace') AND time > ?1)
+    let from = "FROM history WHERE (what IN ('unban', 'expire', 'narrow', 'displace', 'mistake', 'missed') AND time > ?1)
         OR (what = 'ban' AND origin = 'local' AND (until IS NULL OR until > ?1)) ORDER BY time, id";
     all(db, "time, prefix, jail, what", from, &[since.millis()], |row| {
         let (prefix, jail, what): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
         let (Ok(prefix), Some(jail)) = (prefix.parse(), jails.of(&jail)) else { return Ok(None) };
         let turn = match what.as_str() {
             "ban" => Turn::Began,
+            "missed" => Turn::Missed,
             "unban" => Turn::Lifted,
             _ => Turn::Expired,
         };
@@ -182,8 +193,9 @@ pub(crate) struct Wanted {
 pub(crate) struct HistoryRow {
     /// When.
     pub(crate) time: Timestamp,
-    /// `ban`, `unban` (by hand), `expire`, `narrow` (a network of neighbours gave way to another one or to none), or
-    /// `displace` (there was no room for it).
+    /// `ban`, `unban` (by hand), `expire`, `narrow` (a network of neighbours gave way to another one or to none),
+    /// `displace` (there was no room for it), `mistake` (people log in from there, as was learnt only later), or `missed`
+    /// (a ban that was over before it could be made).
     pub(crate) what: String,
     /// Whom.
     pub(crate) prefix: Prefix,
@@ -324,7 +336,7 @@ pub(crate) fn began(
     let since: Option<i64> = rows.query_map([prefix.as_str(), jail], |row| row.get(0))?.next().transpose()?;
     let Some(since) = since else { return Ok(None) };
     let sql = "SELECT max(time) FROM history
-        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire', 'narrow', 'displace') AND time <= ?3";
+        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire', 'narrow', 'displace', 'mistake') AND time <= ?3";
     let before: Option<i64> = db.query_row(sql, (prefix, jail, since), |row| row.get(0))?;
     Ok(Some((Timestamp::from_millis(since), before.map(Timestamp::from_millis))))
 }

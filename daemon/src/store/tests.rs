@@ -3,6 +3,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::*;
+use pillory_core::jail::replay::Turn;
 use pillory_core::ledger::Ended;
 use pillory_core::machine::Record;
 use query::{Since, Wanted};
@@ -86,6 +87,31 @@ fn what_was_written_is_restored() {
     let last = query::attempts(&db, &Wanted { last: 1, ..Wanted::default() }).unwrap();
     assert_eq!(last[0].1, attempt(20, "192.0.2.9"));
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn past_bans_are_those_made_and_missed_without_mistakes() {
+    let directory = directory("past-bans");
+    std::fs::create_dir_all(&directory).unwrap();
+    let (mut db, _) = open(&directory).unwrap();
+    let lifted = |addr, how| Record::Ended(ban(addr, Some(99)), how, Timestamp::from_secs(50));
+    let records = vec![
+        Record::Banned(ban("192.0.2.7", Some(99))),
+        lifted("192.0.2.7", Ended::Lifted),
+        Record::Banned(ban("192.0.2.7", Some(99))),
+        lifted("192.0.2.7", Ended::Mistaken),
+        Record::Missed(ban("192.0.2.8", Some(99))),
+        // The ban was before what is kept.
+        lifted("192.0.2.9", Ended::Mistaken),
+    ];
+    commit(&mut db, &[Write { records, ..Write::default() }]).unwrap();
+    let restored = query::restore(&db, Since::default()).unwrap();
+    let past: Vec<String> = restored.past_bans.iter().map(|(prefix, ..)| prefix.short()).collect();
+    assert_eq!(past, ["192.0.2.7", "192.0.2.8"]);
+    assert!(restored.bans.is_empty(), "a ban that was missed is not in force");
+    let turns: Vec<Turn> = restored.turns.iter().map(|past| past.turn).collect();
+    let of_seven = [Turn::Began, Turn::Began, Turn::Missed, Turn::Lifted, Turn::Expired, Turn::Expired];
+    assert_eq!(turns, of_seven);
 }
 
 #[test]

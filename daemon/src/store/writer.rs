@@ -231,6 +231,7 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
             keep_ban(transaction, ban)?;
             keep_history(transaction, ban, "ban", ban.since)?;
         }
+        Record::Missed(ban) => keep_history(transaction, ban, "missed", ban.since)?,
         Record::Ended(ban, how, time) => {
             let sql = "DELETE FROM bans WHERE prefix = ?1 AND jail = ?2";
             transaction.prepare_cached(sql)?.execute(params![ban.prefix.to_string(), ban.jail.as_str()])?;
@@ -239,6 +240,7 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
                 Ended::Lifted => "unban",
                 Ended::Narrowed => "narrow",
                 Ended::Displaced => "displace",
+                Ended::Mistaken => "mistake",
             };
             keep_history(transaction, ban, what, *time)?;
         }

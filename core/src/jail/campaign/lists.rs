@@ -31,7 +31,7 @@ const MAX: usize = 8_192;
 
 /// So long a place belongs to its group. Longer than a member is banned the first time, or each ban would be followed by
 /// as many tries as before it.
-const BELONGS: Span = Span::from_secs(14 * 86_400);
+pub(super) const BELONGS: Span = Span::from_secs(14 * 86_400);
 
 #[derive(Debug, Default)]
 struct Place {

@@ -56,8 +56,8 @@ pub const PAUSE: Span = Span::from_secs(3_600);
 const DAY: Span = Span::from_secs(86_400);
 const WEEK: Span = Span::from_secs(7 * 86_400);
 
-/// Names and lists that nobody tried for so long are forgotten.
-pub const MEMORY: Span = WEEK;
+/// Nothing of a campaign is remembered for longer.
+pub const MEMORY: Span = lists::BELONGS;
 
 /// Memory: so many members a jail; those that were seen last stay.
 const MAX_MEMBERS: usize = 65_536;

@@ -75,8 +75,12 @@ fn a_ban_of_a_place_that_turns_out_to_be_known_is_lifted_and_older_ones_stay() {
     let mut machine = machine();
     guess(&mut machine, OWNER, 1);
     assert!(is_banned(&machine, OWNER));
-    let learnt = learn(&mut machine, OWNER, NOW - 20 * DAY).unwrap();
+    let mut out = Vec::new();
+    let login = event(OWNER, Some("alice"), Outcome::Success, NOW - 20 * DAY);
+    let learnt = machine.learn(&sshd(), &login, at(NOW), at(NOW + 10), &mut out).unwrap();
     assert_eq!(learnt.lifted.len(), 1);
+    let is_mistake = |effect: &Effect| matches!(effect, Effect::Record(Record::Ended(_, Ended::Mistaken, _)));
+    assert!(out.iter().any(is_mistake), "a restart does not count it: {out:?}");
     assert!(!is_banned(&machine, OWNER));
     assert_eq!(machine.judge.past.all(Prefix::host(OWNER.parse().unwrap())), 0);
 

@@ -6,7 +6,7 @@ log=$1
 awk -v log_file="$log" '
     BEGIN {
         while ((getline line < log_file) > 0) {
-            if (line ~ / --- FAILED$/) { sub(/ --- FAILED$/, "", line); sub(/^.* /, "", line); failed[line] = 1 }
+            if (line ~ / --- FAILED$/) { sub(/ --- FAILED$/, "", line); sub(/^.* /, "", line); failed[line] = 1; sub(/^.*::/, "", line); failed[line] = 1 }
             if (line ~ /^error: /) broken = 1
             if (line ~ /skipped: .*/) skipped = skipped "\n" line
         }

@@ -82,7 +82,7 @@ fn the_readme_names_every_built_in_filter() {
     assert!(README.contains(&format!("Built-in filters: {list}.")), "{list}");
 }
 
-/// The tests that SECURITY.md's table of drills names, as `module::test`.
+/// The lab's tests that SECURITY.md's table of drills names, as `module::test`; a name alone is a test elsewhere.
 fn drills() -> Vec<&'static str> {
     let table = include_str!("../../SECURITY.md").split("\n## Drills\n").nth(1);
     let table = table.and_then(|text| text.split("\n## ").next()).expect("there is a table of drills");

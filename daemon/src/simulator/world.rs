@@ -51,6 +51,8 @@ pub(super) struct World {
     /// Milliseconds since the world began, on the clock that never steps; and what the wall clock is off.
     pub(super) elapsed: u64,
     pub(super) off_by: i64,
+    /// The latest that the wall clock ever showed: the daemon's time stands still until it shows that again.
+    pub(super) latest: Timestamp,
     /// How often the wall clock was set forward, or who is allowed was changed: older answers say nothing then.
     pub(super) leaps: u64,
     /// The policy in the file that a start would take.
@@ -94,6 +96,7 @@ impl World {
             logs: Logs::default(),
             elapsed: 0,
             off_by: 0,
+            latest: Timestamp::default(),
             leaps: 0,
             friends: vec![("203.0.113.7/32".parse().map_err(|_| "no prefix")?, Why::Own)],
             talks_to: HashSet::new(),
@@ -124,6 +127,7 @@ impl World {
     /// Every clock shows the time.
     pub(super) fn set_clock(&mut self) {
         let wall = self.wall();
+        self.latest = self.latest.max(wall);
         clock::simulated::set(wall);
         self.kernel.table().tick(Timestamp::from_millis(self.elapsed as i64));
     }

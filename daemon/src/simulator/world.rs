@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use pillory_core::jail::never::Why;
@@ -165,7 +166,17 @@ impl World {
     /// Starts the daemon; false if the kernel does not let it.
     pub(super) fn start(&mut self) -> Result<bool, Broken> {
         self.write_policy(true)?;
-        let started = Daemon::start(&self.files, &self.kernel, || self.facts());
+        // Programs that other tests start have the lock of the daemon before for a moment, until they are executed.
+        let mut tries_left = 2_000;
+        let is_locked = |started: &Result<Daemon, Broken>| {
+            started.as_ref().err().is_some_and(|reason| reason.contains("another pillory uses the state"))
+        };
+        let mut started = Daemon::start(&self.files, &self.kernel, || self.facts());
+        while is_locked(&started) && tries_left > 0 {
+            tries_left -= 1;
+            std::thread::sleep(Duration::from_millis(5));
+            started = Daemon::start(&self.files, &self.kernel, || self.facts());
+        }
         let mut daemon = match started {
             Ok(daemon) => daemon,
             Err(_) if self.kernel.table().mood != Mood::Willing => return Ok(false),

@@ -139,21 +139,13 @@ pub fn geo(data: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
+#[path = "../../fuzz/replay.rs"]
+mod replay;
 
+#[cfg(test)]
+mod tests {
     #[test]
     fn stored_inputs_of_every_fuzz_target_pass() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-        for (name, body) in super::TARGETS {
-            let mut inputs = 0;
-            for entry in std::fs::read_dir(corpus.join(name)).unwrap() {
-                body(&std::fs::read(entry.unwrap().path()).unwrap());
-                inputs += 1;
-            }
-            eprintln!("{name}: {inputs} inputs");
-            assert!(inputs >= 3, "{name} has no corpus");
-            assert!(corpus.join(format!("../targets/{name}.rs")).exists(), "{name} has no target");
-        }
+        super::replay::stored_inputs(&super::TARGETS);
     }
 }

@@ -242,11 +242,28 @@ fn thirty_days_of_people_and_attacks() {
         // Who fails five times on end is banned by both; a day's memory costs people hardly more than ten minutes'.
         let hit = |played: &Played| played.report.total.good_users_hit;
         assert!(hit(played) <= hit(&plain) + 1, "{:?}", played.report.good_users);
+        if seed() == SEED {
+            assert_nobody_is_hit(&scenes, played);
+        }
     }
     // A provider that people have is spared as soon as the first of them has logged in.
     let begin = scenes.seen.first().unwrap().time;
     let systems = networks.began.1.iter().filter(|(_, last)| last.since(begin) > Span::from_secs(86_400));
     assert!(systems.map(|(number, _)| *number).eq([operators::RENTED]), "{:?}", networks.began);
+}
+
+/// Nobody who belongs here is banned, nor is an address of theirs, and no attempt of theirs is stopped.
+fn assert_nobody_is_hit(scenes: &Scenes, played: &Played) {
+    assert_eq!(played.report.good_users, [], "nobody who belongs here is hit");
+    let of_users = played.scenes[&Scene::Users];
+    assert_eq!(of_users.let_through, of_users.attempts, "no attempt of theirs is stopped");
+    let is_theirs = |prefix: Prefix| {
+        scenes.of.iter().any(|(addr, scene)| *scene == Scene::Users && prefix.contains_addr(*addr))
+    };
+    assert!(
+        !played.report.bans.iter().any(|ban| is_theirs(ban.prefix)),
+        "no ban covers an address of theirs"
+    );
 }
 
 /// Of what finds any host no campaign comes, and people are in none.

@@ -192,18 +192,12 @@ impl World {
                 }
             }
         }
-        let projected: BTreeSet<_> = machine
-            .projection()
-            .elements()
-            .filter(|(_, end)| !self.comes_and_goes(*end))
-            .map(|(element, _)| element.clone())
-            .collect();
-        let brief: BTreeSet<_> = machine
-            .projection()
-            .elements()
-            .filter(|(_, end)| self.comes_and_goes(*end))
-            .map(|(element, _)| element.clone())
-            .collect();
+        let (brief, projected): (BTreeSet<_>, BTreeSet<_>) = {
+            let elements = machine.projection().elements();
+            let (brief, lasting): (Vec<_>, Vec<_>) = elements.partition(|(_, end)| self.comes_and_goes(*end));
+            let names = |all: Vec<(Element, End)>| all.into_iter().map(|(element, _)| element).collect();
+            (names(brief), names(lasting))
+        };
         let table = self.kernel.table();
         let held: BTreeSet<_> = table.elements.keys().filter(|element| !brief.contains(element)).collect();
         if machine.is_enforcing() && !held.into_iter().eq(projected.iter()) {

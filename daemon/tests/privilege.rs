@@ -3,11 +3,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 
 use crate::lab::{
     CONFIG, Daemon, DaemonOptions, Host, Logging, SHORT, SOON, STATE_DIR, Sshd, SshdOptions, World,
-    failed_lines, find, quiet_server, say_skipped,
+    failed_lines, quiet_server, say_skipped,
 };
 
 /// nobody, with what `User=`, `SupplementaryGroups=`, `AmbientCapabilities=`, `CapabilityBoundingSet=` and
@@ -355,70 +354,4 @@ fn the_service_manager_hears_of_the_start_reloads_the_watchdog_and_the_end() {
     }
     daemon.signal(rustix::process::Signal::TERM);
     assert_eq!(next("STOPPING=1").trim(), "STOPPING=1");
-}
-
-fn packaging() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging")
-}
-
-/// The words that come after `Directive=` in the unit, all lines of that name together.
-fn directive(unit: &str, name: &str) -> Vec<String> {
-    let values = unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    values.flat_map(str::split_whitespace).map(str::to_owned).collect()
-}
-
-#[test]
-fn the_unit_gives_one_capability_and_exposes_little() {
-    let path = packaging().join("pillory.service");
-    let unit = std::fs::read_to_string(&path).expect("the unit is there");
-    for name in ["AmbientCapabilities", "CapabilityBoundingSet"] {
-        assert_eq!(directive(&unit, name), ["CAP_NET_ADMIN"]);
-    }
-    assert_eq!(directive(&unit, "SupplementaryGroups"), ["adm", "systemd-journal", "utmp"]);
-    assert_eq!(directive(&unit, "RuntimeDirectoryPreserve"), ["yes"]);
-    // They are in no group of older systemds, and without them the daemon can give up nothing more.
-    let served = directive(&unit, "SystemCallFilter");
-    for call in
-        ["capset", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"]
-    {
-        assert!(served.iter().any(|known| known == call), "{call}");
-    }
-    let Some(tool) = find("systemd-analyze") else {
-        say_skipped("no systemd-analyze here; the unit's exposure is not measured");
-        return;
-    };
-    let mut analyze = tool.command();
-    let output = analyze
-        .args(["security", "--offline=true", "--no-pager", "--threshold=13"])
-        .arg(&path)
-        .output()
-        .unwrap();
-    let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && table.contains("Overall exposure level"), "{table}{output:?}");
-}
-
-#[test]
-fn the_unit_is_understood_by_systemd() {
-    let Some(tool) = find("systemd-analyze") else {
-        say_skipped("no systemd-analyze here; the unit is not verified");
-        return;
-    };
-    let directory = std::env::temp_dir().join(format!("pillory-unit-{}", std::process::id()));
-    let drop_ins = directory.join("pillory.service.d");
-    std::fs::create_dir_all(&drop_ins).unwrap();
-    let unit = std::fs::read_to_string(packaging().join("pillory.service")).unwrap();
-    // The program and its manual are where the packages put them, not here.
-    let unit = unit.replace("/usr/bin/pillory", "/bin/true").replace("Documentation=man:pillory(1)\n", "");
-    std::fs::write(directory.join("pillory.service"), unit).unwrap();
-    for drop_in in [None, Some("network.conf"), Some("commands.conf")] {
-        if let Some(name) = drop_in {
-            std::fs::copy(packaging().join("drop-ins").join(name), drop_ins.join("own.conf")).unwrap();
-        }
-        let output = tool.command().arg("verify").arg(directory.join("pillory.service")).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let about_us =
-            said.lines().filter(|line| line.contains("pillory.service") || line.contains("own.conf"));
-        assert_eq!(about_us.collect::<Vec<_>>(), Vec::<&str>::new(), "{drop_in:?}: {said}");
-    }
-    std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -160,6 +160,45 @@ fn under_systemd_a_log_of_mode_0600_is_read_with_the_drop_in_that_doctor_prints(
     host.wait("the ban", || is_banned(&world, "198.51.100.7"));
 }
 
+#[test]
+fn under_systemd_with_their_drop_in_commands_are_run_as_root_and_the_daemon_stays_in_its_sandbox() {
+    let drop_in = std::fs::read_to_string(packaging().join("drop-ins/commands.conf")).expect("it is there");
+    // What nobody may but root, outside of every protection; and at a stop, of which systemd tells every process.
+    let action = "[Definition]\nactionban = echo <ip> > /root/said; chown nobody /root/said\n\
+        actionstop = echo stopped > /root/stopped\n";
+    let files = [
+        (CONFIG, plain("fail2ban = \"/etc/f2b\"\n")),
+        ("/etc/f2b/filter.d/own.conf", "[Definition]\nfailregex = ^failed from <HOST>$\n".to_owned()),
+        ("/etc/f2b/action.d/tell.conf", action.to_owned()),
+        (
+            "/etc/f2b/jail.conf",
+            "[own]\nenabled = true\nfilter = own\nlogpath = /var/log/own.log\naction = tell\n".to_owned(),
+        ),
+        (&*format!("{DROP_INS}/commands.conf"), drop_in),
+    ]
+    .map(|(path, text)| (path.to_owned(), text));
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (&**path, &**text)).collect();
+    let Some((_world, host)) = booted(&files) else { return };
+    host.must(&["pillory", "ban", "198.51.100.7", "--jail", "own"]);
+    host.wait("what the command does", || {
+        let said = host.path("/root/said");
+        let owner = std::fs::metadata(&said).ok().map(|file| std::os::unix::fs::MetadataExt::uid(&file));
+        (owner == Some(65_534)).then(|| assert_eq!(std::fs::read_to_string(&said).unwrap(), "198.51.100.7\n"))
+    });
+    let pid = host.daemon_pid();
+    for field in ["Seccomp:", "NoNewPrivs:"] {
+        let found = of_threads(pid, field);
+        assert!(found.iter().all(|value| value != "0"), "{field} {found:?}");
+    }
+    host.must(&["systemctl", "stop", PILLORY]);
+    assert_eq!(
+        std::fs::read_to_string(host.path("/root/stopped")).unwrap(),
+        "stopped\n",
+        "{}",
+        host.journal()
+    );
+}
+
 fn packaging() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging")
 }

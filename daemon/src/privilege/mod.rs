@@ -50,7 +50,6 @@ impl Sandbox {
             () if on_trial => {
                 Some("a policy was on trial at the start, and the one before must be able to come back")
             }
-            () if needs.executes => Some("jails run commands, which would inherit it"),
             () => None,
         };
         let mut sandbox =
@@ -79,9 +78,6 @@ impl Sandbox {
         let restart = "restart needed: the running daemon gave up the right to";
         if !wanted {
             return Some("restart needed: what the sandbox took cannot be got back while running".to_owned());
-        }
-        if needs.executes {
-            return Some(format!("{restart} run commands"));
         }
         if needs.resolves && !self.resolves && (calls.is_ok() || files.is_ok()) {
             return Some(format!(

@@ -26,19 +26,13 @@ pub(crate) struct Needs {
     pub(super) appends: Vec<PathBuf>,
     /// Name servers are to be asked.
     pub(super) resolves: bool,
-    /// Commands are to be run.
-    pub(crate) executes: bool,
 }
 
 impl Needs {
     /// What this policy needs with these feeds.
     pub(crate) fn of(config: &Config, place: &Place, feeds: &[Feed], allowed: &Allowed) -> Needs {
-        let of_fail2ban = |jail: &pillory_core::config::JailConfig| {
-            jail.lines.as_ref().map(|lines| {
-                (lines.rules.resolves, !lines.commands.is_empty() || lines.ignorecommand.is_some())
-            })
-        };
-        let (resolve, execute): (Vec<bool>, Vec<bool>) = config.jails.iter().filter_map(of_fail2ban).unzip();
+        let mut lines = config.jails.iter().filter_map(|jail| jail.lines.as_ref());
+        let resolves = lines.any(|lines| lines.rules.resolves);
         let mut reads: Vec<PathBuf> = READ.iter().map(PathBuf::from).collect();
         reads.extend(place.path().parent().map(Path::to_owned));
         reads.extend(nearest(place.path()));
@@ -49,9 +43,15 @@ impl Needs {
             reads,
             writes: Vec::new(),
             appends: config.ban_log.iter().cloned().collect(),
-            resolves: !allowed::names(config, allowed).is_empty() || resolve.contains(&true),
-            executes: execute.contains(&true),
+            resolves: !allowed::names(config, allowed).is_empty() || resolves,
         }
+    }
+
+    /// The fail2ban directory whose commands are to be run, if some are.
+    pub(crate) fn commands(config: &Config, place: &Place) -> Option<PathBuf> {
+        let mut lines = config.jails.iter().filter_map(|jail| jail.lines.as_ref());
+        let executes = lines.any(|lines| !lines.commands.is_empty() || lines.ignorecommand.is_some());
+        place.fail2ban.as_ref().or(config.fail2ban.as_ref()).filter(|_| executes).cloned()
     }
 
     /// With the directories that the daemon writes in.

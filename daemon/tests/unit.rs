@@ -3,7 +3,9 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
+use crate::ignoreip_names::serve_dns;
 use crate::lab::{CONFIG, SOON, SYSTEMD, Systemd, World, failed_lines, find, say_skipped, wait_until};
 
 const PILLORY: &str = "pillory.service";
@@ -142,22 +144,45 @@ fn under_systemd_a_log_of_mode_0600_is_read_with_the_drop_in_that_doctor_prints(
             said.lines().find(|line| line.contains("may not read") && line.contains("/var/log/secure"));
         about.map(str::to_owned)
     });
-    // What stands between backticks, but for the command before it, is what the operator writes.
-    let words: Vec<&str> = finding.split('`').skip(1).step_by(2).collect();
-    let lines: Vec<&str> =
-        words.iter().copied().filter(|word| word.starts_with('[') || word.contains('=')).collect();
-    assert!(lines.first() == Some(&"[Service]") && lines.len() > 1, "{finding}");
-    let drop_in = host.path(DROP_INS);
-    std::fs::create_dir_all(&drop_in).expect("a directory is made");
-    std::fs::write(drop_in.join("override.conf"), lines.join("\n")).expect("it is written");
-    host.must(&["systemctl", "daemon-reload"]);
-    host.must(&["systemctl", "restart", PILLORY]);
+    edit(&host, &finding);
     let doctor = host.run(&["pillory", "doctor"]).out;
     assert!(!doctor.contains("may not read"), "{doctor}");
     let mut text = std::fs::read_to_string(&log).expect("root reads it");
     text.push_str(&failed_lines(100, 5, "root", "198.51.100.7"));
     std::fs::write(&log, text).expect("it is written");
     host.wait("the ban", || is_banned(&world, "198.51.100.7"));
+}
+
+/// Does what a cure says with `systemctl edit`: what stands between backticks, but for commands, is written.
+#[track_caller]
+fn edit(host: &Systemd, cure: &str) {
+    let words = cure.split('`').skip(1).step_by(2);
+    let lines: Vec<&str> = words.filter(|word| word.starts_with('[') || word.contains('=')).collect();
+    assert!(lines.first() == Some(&"[Service]") && lines.len() > 1, "{cure}");
+    let drop_ins = host.path(DROP_INS);
+    std::fs::create_dir_all(&drop_ins).expect("a directory is made");
+    std::fs::write(drop_ins.join("override.conf"), lines.join("\n")).expect("it is written");
+    host.must(&["systemctl", "daemon-reload"]);
+    host.must(&["systemctl", "restart", PILLORY]);
+}
+
+#[test]
+fn under_systemd_a_first_name_comes_by_reload_and_is_followed_with_the_lines_that_status_prints() {
+    let Some((world, host)) = booted(&[(CONFIG, &plain(""))]) else { return };
+    serve_dns(&world, &Arc::new(Mutex::new(Some([198, 51, 100, 7].into()))));
+    std::fs::write(host.path(CONFIG), plain("ignoreip = \"home.example.net\"\n")).expect("it is written");
+    host.must(&["systemctl", "reload", PILLORY]);
+    let warning = host.wait("a warning", || {
+        let status = host.run(&["pillory", "status"]).out;
+        status
+            .lines()
+            .find(|line| line.contains("home.example.net") && line.contains("AF_INET"))
+            .map(str::to_owned)
+    });
+    edit(&host, &warning);
+    host.wait("the name to be followed", || {
+        (host.run(&["pillory", "ban", "198.51.100.7"]).code == Some(1)).then_some(())
+    });
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Threads {
         let asked = jobs_in.clone();
         let outlets =
             Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
-        let needs = Needs::of(&setup.config, &setup.place, &readers.feeds, &known.0)
+        let needs = Needs::of(&setup.config, &setup.place, &readers.feeds)
             .writing([Some(&self.state_dir), control.parent()]);
         let (wanted, on_trial) = (setup.config.sandbox, matches!(trial, Found::GoesOn(_)));
         let outside = setup.outside.clone();

@@ -153,6 +153,22 @@ fn under_systemd_a_log_of_mode_0600_is_read_with_the_drop_in_that_doctor_prints(
     host.wait("the ban", || is_banned(&world, "198.51.100.7"));
 }
 
+#[test]
+fn under_systemd_a_journal_that_may_not_be_read_is_found_with_the_drop_in_that_opens_it() {
+    // The group adm may read the journal, too, by an access list of systemd's.
+    let less = "[Service]\nSupplementaryGroups=\nSupplementaryGroups=utmp\n";
+    let drop_in = format!("{DROP_INS}/less.conf");
+    let Some((world, host)) = booted(&[(CONFIG, &plain("")), (&drop_in, less)]) else { return };
+    let said = host.run(&["pillory", "doctor"]).out;
+    let finding = said.lines().find(|line| line.starts_with('!') && line.contains("system.journal"));
+    edit(&host, finding.unwrap_or_else(|| panic!("no finding: {said}")));
+    let attacker = world.attacker("198.51.100.7");
+    for _ in 0..5 {
+        attacker.try_password("root", "wrong");
+    }
+    host.wait("the ban", || is_banned(&world, "198.51.100.7"));
+}
+
 /// Does what a cure says with `systemctl edit`: what stands between backticks, but for commands, is written.
 #[track_caller]
 fn edit(host: &Systemd, cure: &str) {

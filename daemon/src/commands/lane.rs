@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use pillory_core::config::fail2ban::F2bAction;
+use pillory_core::config::fail2ban::render::{self, ShellCommand};
 use pillory_core::event::JailName;
 use pillory_core::filter::settings::Options;
 
@@ -173,13 +174,14 @@ impl Lane {
             }
         }
         let started: Vec<Family> = self.started.keys().copied().collect();
-        let mut done: Vec<String> = Vec::new();
+        let mut done: Vec<ShellCommand> = Vec::new();
         for family in started {
             // One command may serve both families: it runs once.
             let order = self.order("actionstop", family, None)?;
-            if !done.contains(&order.command) {
+            let command = render::render(&order.command, &order.tags, &order.captures);
+            if !done.contains(&command) {
                 result = result.and(self.execute("actionstop", &order));
-                done.push(order.command);
+                done.push(command);
             }
         }
         self.started.clear();

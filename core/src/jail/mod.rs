@@ -45,7 +45,7 @@ use connections::Connections;
 use failure::Failed;
 use growth::Growth;
 use lines::LineRules;
-use names::Names;
+use names::{Names, Tried};
 use networks::Networks;
 use never::NeverBan;
 use policy::Policy;
@@ -89,6 +89,8 @@ pub struct Judgement {
     pub attempt: Option<Attempt>,
     /// The ban to make.
     pub decision: Option<Decision>,
+    /// What is to be kept of the names that led to it.
+    pub tried: Vec<Tried>,
     /// The ban that would be made if its source could be banned at all.
     pub spared: Option<Spared>,
     /// Somebody who belongs here, it seems, is soon banned.
@@ -417,6 +419,7 @@ impl Judge {
         self.sweep_connections(now);
         self.trust.sweep(now);
         self.past.sweep(now);
+        self.names.sweep(now, self.past.memory());
         self.alarms.sweep(now)
     }
 }

@@ -80,6 +80,7 @@ impl Judge {
         }
         turns.for_each(|turn| self.turn(turn, &mut banned));
         drop(self.alarms.sweep(until));
+        self.names.sweep(until, self.past.memory());
     }
 
     fn turn<'p>(&mut self, past: &'p PastBan, banned: &mut Banned<'p>) {
@@ -108,7 +109,8 @@ impl Judge {
             rates.take(&Subject::Net(past.prefix));
         }
         let failures = self.windows.take(index, past.prefix);
-        self.names.banned_source_tried(past.prefix, failures.iter().map(|failure| failure.user));
+        let users = failures.iter().map(|failure| failure.user);
+        self.names.banned_source_tried(past.prefix, users, past.time);
     }
 
     /// A jail that counts bans counts this one, unless it had banned its source itself.

@@ -52,6 +52,10 @@ fn restarted(before: &Machine, out: &[Effect], first_start: i64, now: i64) -> Ma
                 continue;
             }
             Effect::Record(Record::Banned(ban)) => (ban, ban.since, Turn::Began),
+            Effect::Record(Record::Tried(names)) => {
+                after.judge.names.restore_tried(names.iter().copied());
+                continue;
+            }
             Effect::Record(Record::Missed(ban)) => (ban, ban.since, Turn::Missed),
             Effect::Record(Record::Ended(ban, Ended::Lifted, time)) => (ban, *time, Turn::Lifted),
             Effect::Record(Record::Ended(ban, _, time)) => (ban, *time, Turn::Expired),
@@ -129,4 +133,27 @@ fn the_rope_of_a_network_is_as_far_spent_whatever_the_findtime() {
         assert_eq!(rope(&before), [Some(true), Some(false)]);
         assert_eq!(rope(&after), [Some(true), Some(false)]);
     }
+}
+
+#[test]
+fn a_name_is_as_notorious_whenever_the_sources_were_banned_that_tried_it() {
+    let tried_on = |days: [i64; 2], now: i64| {
+        let mut before = host(600);
+        let (mut out, mut addr) = (Vec::new(), 0);
+        for (day, user) in days.into_iter().zip([["weird77", "odd1"], ["weird77", "odd2"]]) {
+            addr += 1;
+            for (second, user) in (0..).zip(user) {
+                let source = format!("203.0.113.{addr}");
+                out.extend(seen(&mut before, &source, user, fails(Class::UnknownUser), day * DAY + second));
+            }
+        }
+        let after = restarted(&before, &out, 0, now * DAY);
+        before.sweep(Timestamp::from_secs(now * DAY), &mut Vec::new());
+        [before, after].map(|machine| {
+            ["weird77", "odd1"].map(|user| machine.judge.names.refine(Class::UnknownUser, Some(user)))
+        })
+    };
+    let (bad, unknown) = ([Class::BadUser, Class::UnknownUser], [Class::UnknownUser; 2]);
+    assert_eq!(tried_on([1, 40], 60), [bad, bad]);
+    assert_eq!(tried_on([1, 40], 92), [unknown, unknown], "bans are remembered for ninety days");
 }

@@ -145,6 +145,9 @@ fn say_what_is_on(machine: &Machine, now: Timestamp) {
         if (campaign, operators, places) != (0, 0, 0) {
             info!(jail = %jail.name, campaign, operators, guessing_places = places, "attacks that were on go on");
         }
+        if let Some(since) = alarms.outages.on(&jail.name) {
+            info!(jail = %jail.name, %since, "still nobody can log in, it seems");
+        }
     }
 }
 

@@ -183,7 +183,7 @@ fn a_restart_at_any_moment_of_an_outage_changes_nothing_that_is_told_or_banned()
     let play = |machine: &mut Machine, (when, addr, user, outcome): &(i64, String, String, Outcome)| {
         let mut out = Vec::new();
         machine.sweep(Timestamp::from_secs(*when), &mut out);
-        out.extend(seen(machine, addr, user, outcome.clone(), *when));
+        out.extend(seen(machine, addr, user, *outcome, *when));
         out
     };
     let told = |out: &[Effect]| -> Vec<Effect> {

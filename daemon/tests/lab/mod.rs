@@ -34,7 +34,7 @@ pub use logging::{Logging, PERSISTENT_JOURNAL, Syslog, VOLATILE_JOURNAL};
 pub use network::{Knocking, Knocks};
 pub use notices::Notices;
 pub use place::Place;
-pub use scene::{SHORT, SOON, Scene, SceneOptions, failed_line, failed_lines, quiet_server, sshd_line};
+pub use scene::{LOG, SHORT, SOON, Scene, SceneOptions, failed_line, failed_lines, quiet_server, sshd_line};
 pub use sshd::{Sshd, SshdOptions, sshd_writes_btmp};
 pub use tools::{Missing, find, need, say_figure, say_skipped, stock_fail2ban};
 pub use wait::{wait_for, wait_until};

@@ -17,6 +17,7 @@ mod disk;
 mod docs;
 mod drills_faults;
 mod drills_files;
+mod drills_firewalls;
 mod drills_input;
 mod drills_kernel;
 mod drills_load;

@@ -41,6 +41,7 @@ mod moving;
 mod nullroute;
 mod orders;
 mod outage;
+mod peer_drills;
 mod privilege;
 mod proxies;
 mod rehearse;

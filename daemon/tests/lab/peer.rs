@@ -58,8 +58,9 @@ impl Fail2ban {
         let tool = tools::find(program).expect("it was there");
         let mut command = self.host.command(first);
         command.args(rest);
-        if tool.libraries.is_some() {
-            command.arg("env").args(tools::unpacked_environment());
+        if let Some(libraries) = tool.libraries {
+            command.arg("env").arg(format!("LD_LIBRARY_PATH={libraries}"));
+            command.args(tools::unpacked_environment());
         }
         command.arg(tool.path);
         command

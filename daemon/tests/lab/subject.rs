@@ -55,12 +55,7 @@ pub trait Subject {
 
 /// What drills do with every subject.
 impl dyn Subject + '_ {
-    /// Starts it; false if it is not at work soon.
-    pub fn start(&mut self) -> bool {
-        self.start_through(&[])
-    }
-
-    /// The same through these words.
+    /// Starts it through these words, or through none; false if it is not at work soon.
     pub fn start_through(&mut self, through: &[&str]) -> bool {
         let mut running = self.spawn(through);
         let is_ready = wait_until(2 * SOON, || {
@@ -69,6 +64,12 @@ impl dyn Subject + '_ {
         });
         *self.slot() = Some(running);
         is_ready == Some(true)
+    }
+
+    /// The last line that it said.
+    pub fn last_words(&mut self) -> String {
+        let said = self.slot().as_ref().map(Running::errors).unwrap_or_default();
+        said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
     }
 
     /// Ends it with a signal; true if it has ended soon.

@@ -92,46 +92,58 @@ fn stamped_now(line: &str) -> String {
     }
 }
 
-/// The connections of sshd that text decides, whose attacker has to be counted or is nobody.
+impl Connection {
+    /// The `number`th one, of which this is the first line. IPv4 addresses that are in many connections get another one
+    /// in each; where nobody attacks it is the address itself that matters.
+    fn begin(number: usize, line: &str, attacker: &str, victim: &str) -> Connection {
+        let is_attacked = !attacker.is_empty() && line.contains(attacker);
+        let addr = |net: u8, addr: &str| match addr.parse().ok()? {
+            IpAddr::V4(_) if is_attacked => {
+                Some(IpAddr::from([10, net, (number / 200) as u8, (number % 200 + 1) as u8]))
+            }
+            addr => Some(addr),
+        };
+        Connection { lines: String::new(), attacker: addr(77, attacker), victim: addr(78, victim) }
+    }
+
+    fn add(&mut self, line: &str, attacker: &str, victim: &str) {
+        let mut text = stamped_now(line);
+        for (from, to) in [(attacker, self.attacker), (victim, self.victim)] {
+            if let Some(to) = to.filter(IpAddr::is_ipv4) {
+                text = text.replace(from, &to.to_string());
+            }
+        }
+        self.lines += text.trim_end_matches('\n');
+        self.lines.push('\n');
+    }
+}
+
+/// True if text does not decide it, if it is no whole line, or none of sshd, or if counting is a matter of policy.
+fn is_left_out(record: &Value) -> bool {
+    let is_cut = record["note"].as_str().is_some_and(|note| note.contains("waits for the newline"));
+    is_cut
+        || record["filter"] != "sshd"
+        || record["counts"] == "optional"
+        || record["undecidable_from_text"] == true
+}
+
 fn connections(corpus: &str) -> Vec<Connection> {
     let records: Vec<Value> = corpus.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let left_out = |record: &Value| {
-        let is_cut = record["note"].as_str().is_some_and(|note| note.contains("waits for the newline"));
-        record["filter"] != "sshd"
-            || record["counts"] == "optional"
-            || record["undecidable_from_text"] == true
-            || is_cut
-    };
     let offends = |addr: &str| records.iter().any(|record| record["attacker_ip"] == addr);
     let mut known: BTreeMap<String, Connection> = BTreeMap::new();
-    for record in records.iter().filter(|record| !left_out(record)) {
+    for record in records.iter().filter(|record| !is_left_out(record)) {
         let Some(line) = record["line"].as_str() else { continue };
         // Lines of one process and attacker are of one connection.
         let pid = line.split_once('[').and_then(|(_, rest)| rest.split(']').next()).unwrap_or_default();
-        let addr = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
-        let (attacker, mut victim) = (addr("attacker_ip"), addr("victim_ip"));
-        if attacker.is_empty() && offends(&victim) {
-            // Who is banned for another line is no victim of this one.
-            victim.clear();
-        }
+        let attacker = record["attacker_ip"].as_str().unwrap_or_default();
+        // Who is banned for another line is no victim of this one.
+        let victim = record["victim_ip"].as_str().filter(|victim| !attacker.is_empty() || !offends(victim));
+        let victim = victim.unwrap_or_default();
         let number = known.len();
-        let entry = known.entry(format!("{pid} {attacker} {victim}")).or_insert_with(|| {
-            // Whoever is in many connections gets an address in each; where nobody attacks it is the address that matters.
-            let is_own = !attacker.is_empty() && line.contains(&attacker);
-            let own = |net: u8| IpAddr::from([10, net, (number / 200) as u8, (number % 200 + 1) as u8]);
-            let addr = |net: u8, addr: &str| {
-                if is_own && !addr.is_empty() { Some(own(net)) } else { addr.parse().ok() }
-            };
-            Connection { lines: String::new(), attacker: addr(77, &attacker), victim: addr(78, &victim) }
-        });
-        let mut text = stamped_now(line);
-        for (from, to) in [(&attacker, entry.attacker), (&victim, entry.victim)] {
-            if let Some(to) = to.filter(|to| to.is_ipv4() && !from.is_empty()) {
-                text = text.replace(from.as_str(), &to.to_string());
-            }
-        }
-        entry.lines += text.trim_end_matches('\n');
-        entry.lines.push('\n');
+        let connection = known.entry(format!("{pid} {attacker} {victim}"));
+        connection
+            .or_insert_with(|| Connection::begin(number, line, attacker, victim))
+            .add(line, attacker, victim);
     }
     known.into_values().collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{Drill, FROM, It, Outcome, banned, start, within};
+use super::{Drill, FROM, It, Outcome, banned, start, start_through, within};
 use crate::lab::{Host, LOG, SOON, failed_lines};
 use crate::meddling::{overflow_notices, rename, set_mode};
 
@@ -124,9 +124,7 @@ fn other_attack(it: &It, pid: u32, addr: &str) -> Option<Duration> {
 fn second_log(it: &mut It, through: &[&str], spoil: impl Fn(&Host)) -> Outcome {
     it.settings().other_log = Some(OTHER_LOG);
     spoil(it.host());
-    if !it.start_through(through) && !it.is_running() {
-        return Err("does not start".to_owned());
-    }
+    start_through(it, through)?;
     let first = it.attack(5000, FROM);
     // Now it is a log as it should be.
     let path = it.host().path(OTHER_LOG);

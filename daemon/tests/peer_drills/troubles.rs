@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Drill, FROM, It, OTHER, Outcome, THIRD, banned, start, start_with_a_ban, within, yes};
+use super::{
+    Drill, FROM, It, OTHER, Outcome, THIRD, banned, start, start_through, start_with_a_ban, within, yes,
+};
 use crate::lab::{Kernel, LOG, Running, SOON, failed_lines, wait_until};
 use crate::meddling::{fill, garbage};
 
@@ -154,9 +156,7 @@ fn second(it: &mut It) -> Outcome {
 }
 
 fn few_descriptors(it: &mut It) -> Outcome {
-    if !it.start_through(&["prlimit", "--nofile=32"]) {
-        return Err("does not start".to_owned());
-    }
+    start_through(it, &["prlimit", "--nofile=32"])?;
     let first = it.attack(5000, FROM);
     let all = (0..5).filter(|number| it.attack(5100 + 10 * number, &format!("10.77.1.{number}")).is_some());
     Ok(format!("{}; of five more {} banned", banned(first), all.count()))

@@ -13,7 +13,8 @@ stamp=$root/.stamp
 work=$root/.work.$$
 log=$root/.log
 
-# program, Debian package, Fedora package. More than one name for a program is joined by commas.
+# program, Debian package, Fedora package. More than one name for a program is joined by commas; a name that ends in .py
+# is a module of Python.
 wanted='
 ip                               iproute2                iproute
 nft                              nftables                nftables
@@ -28,9 +29,21 @@ fail2ban-regex,fail2ban-server   fail2ban                fail2ban-server
 strace                           strace                  strace
 iptables-nft                     iptables                iptables-nft
 prlimit                          util-linux              util-linux
+pyinotify.py                     python3-pyinotify       python3-inotify
+ufw                              ufw                     ufw
+firewalld,firewall-cmd           firewalld               firewalld
+dbus-daemon                      dbus-daemon             dbus-daemon
 '
 
 has() {
+    case $1 in
+    *.py)
+        for module in "/usr/lib/python3"*/*-packages/"$1" "$root/usr/lib/python3"*/*-packages/"$1"; do
+            [ -e "$module" ] && return 0
+        done
+        return 1
+        ;;
+    esac
     for dir in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin /lib/systemd /usr/lib/systemd \
         "$root/usr/sbin" "$root/usr/bin" "$root/sbin" "$root/bin" "$root/lib/systemd" "$root/usr/lib/systemd"; do
         [ -x "$dir/$1" ] && return 0

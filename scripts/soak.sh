@@ -27,5 +27,12 @@ cargo build --quiet --locked -p pillory --example soak
 # The drills that are too long for make test.
 host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 export "CARGO_TARGET_${host}_RUNNER=$PWD/scripts/as-root.sh"
-cargo test --quiet --locked -p pillory --test lab -- --ignored --nocapture --test-threads 1 soak_
+log=$target/soak.log
+rm -f "$target/.soak-failed"
+{
+    cargo test --quiet --locked -p pillory --test lab -- --ignored --nocapture --test-threads 1 soak_ 2>&1 ||
+        echo "$?" >"$target/.soak-failed"
+} | tee "$log"
+scripts/drills.sh "$log" soak
+[ ! -e "$target/.soak-failed" ] || exit "$(cat "$target/.soak-failed")"
 exec scripts/as-root.sh "$target/debug/examples/soak"

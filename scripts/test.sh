@@ -29,14 +29,17 @@ log=target/test.log
 status=0
 rm -f target/.test-failed
 {
-    cargo test --quiet --locked --workspace --no-fail-fast -- "$@" 2>&1 || echo "$?" >target/.test-failed
+    # The build says what it builds and each group of tests what it is; the tests say only what fails.
+    cargo test --locked --workspace --no-fail-fast -- --quiet "$@" 2>&1 || echo "$?" >target/.test-failed
 } | tee "$log"
 if [ -e target/.test-failed ]; then
     status=$(cat target/.test-failed)
 fi
 if [ "$#" = 0 ]; then
+    began=$(date +%s)
     scripts/fuzz.sh --if-there 5 >target/fuzz.log 2>&1 || status=1
     tee -a "$log" <target/fuzz.log
+    echo "group: fuzzing, 5 s a target: $(($(date +%s) - began)) s" >>"$log"
 fi
 
 echo
@@ -44,12 +47,19 @@ echo
 # A line of a skipped test may follow the runner's dots.
 skipped=$(grep -o 'skipped: .*' "$log" | sort -u || true)
 [ -z "$skipped" ] || echo "$skipped"
-grep '^test result: ' "$log" || true
 awk -v skipped="$(echo "$skipped" | grep -c . || true)" '
-    /^test result: / { passed += $4; failed += $6 }
+    # Running tests/main.rs (target/debug/deps/lab-0123456789abcdef)
+    / Running .* \(/ { group = $0; sub(/^.*\//, "", group); sub(/-[0-9a-f]*\)$/, "", group); group = group ", " $(NF - 1) }
+    / Doc-tests / { group = $NF ", examples in its docs" }
+    /^test result: / {
+        passed += $4; failed += $6
+        seconds = $NF; sub(/s$/, "", seconds); total += seconds
+        if ($4 + $6 > 0) printf "group: %s: %d passed, %d failed, %s s\n", group, $4, $6, seconds
+    }
+    /^group: / { print; total += $(NF - 1) }
     END {
         note = skipped > 0 ? sprintf(" (%d of them skipped something, see above)", skipped) : ""
-        printf "in all: %d passed%s, %d failed\n", passed, note, failed
+        printf "in all: %d passed%s, %d failed, %d s without building\n", passed, note, failed, total
     }
 ' "$log"
 exit "$status"

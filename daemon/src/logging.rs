@@ -18,7 +18,7 @@ use pillory_core::machine::{Alert, Level, Notice, Reason};
 use rustix::fs::OFlags;
 use tracing::{error, info, warn};
 
-use crate::{clock, outfile};
+use crate::{clock, outfile, stamps};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -123,7 +123,7 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
             fail2ban_line(&ban.jail, &id, "Unban");
         }
         Notice::StampOff(jail, seconds) => {
-            warn!(jail = %jail, off_s = seconds, "the log's stamps are off; lines are judged by the time of their arrival (is the zone of the log another one?)");
+            warn!(jail = %jail, off_s = seconds, "{}", stamps::words(*seconds));
         }
         Notice::NoEffect(jail, prefix) => {
             warn!(jail = %jail, ip = %prefix.short(), "ban has no effect (proxy?): lines still come from it; if it is a proxy, list it in trusted_proxies");

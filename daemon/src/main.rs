@@ -31,6 +31,7 @@ mod service;
 #[cfg(test)]
 mod simulator;
 mod sources;
+mod stamps;
 mod store;
 mod supervisor;
 mod wake;

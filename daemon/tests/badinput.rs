@@ -3,11 +3,11 @@
 use std::io::Write;
 
 use crate::lab::{
-    CONFIG, CONTROL, Daemon, DaemonOptions, Host, Running, SOON, STATE_DIR, World, binary, failed_line,
+    CONFIG, CONTROL, Daemon, DaemonOptions, Host, LOG, Running, SOON, STATE_DIR, World, binary, failed_line,
     failed_lines, quiet_server, say_skipped, wait_for,
 };
+use crate::meddling::{fill, garbage, set_mode, write_garbage, write_long_line};
 
-const LOG: &str = "/var/log/auth.log";
 const FROM: &str = "198.51.100.7";
 const PREFIX: &str = "198.51.100.7/32";
 
@@ -21,27 +21,11 @@ fn assert_still_bans(world: &World, daemon: &Daemon) {
     assert!(daemon.lists(PREFIX));
 }
 
-/// Bytes that look random and are the same each time.
-fn garbage(count: usize) -> Vec<u8> {
-    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut next = || {
-        // xorshift64, Marsaglia 2003.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    std::iter::repeat_with(&mut next).flatten().take(count).collect()
-}
-
 #[test]
 fn binary_garbage_is_passed_over() {
     let Some((world, server)) = quiet_server() else { return };
     let daemon = Daemon::start(&server, "");
-    server.append(LOG, garbage(2 * 1024 * 1024));
-    server.append(LOG, "\n");
-    server.append(LOG, [0; 100_000]);
-    server.append(LOG, "\n");
+    write_garbage(&server);
     assert_still_bans(&world, &daemon);
     assert_eq!(daemon.list().len(), 1, "{:?}", daemon.list());
 }
@@ -73,11 +57,7 @@ fn a_line_of_100_mib_costs_no_memory_and_hides_no_line_after_it() {
     server.append(LOG, normal.repeat(100_000));
     daemon.wait_for(SOON, "the normal lines", || (daemon.lines("sshd") >= 100_000).then_some(()));
     let before = daemon.peak_rss_kib();
-    let piece = vec![b'A'; 1024 * 1024];
-    for _ in 0..100 {
-        server.append(LOG, &piece);
-    }
-    server.append(LOG, "\n");
+    write_long_line(&server);
     assert_still_bans(&world, &daemon);
     let growth = daemon.peak_rss_kib() - before;
     // 1 MiB is the aim; the ban, its first query and the store's first pages are in it too, unoptimised, so 2.
@@ -229,11 +209,6 @@ fn without_override() -> DaemonOptions {
     }
 }
 
-fn set_mode(server: &Host, path: &str, mode: u32) {
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-    std::fs::set_permissions(server.path(path), mode).expect("the mode is set");
-}
-
 #[test]
 fn an_unreadable_log_is_said_and_read_once_it_can_be() {
     let Some(world) = World::with(&["setpriv"]) else { return };
@@ -368,9 +343,7 @@ fn a_full_disk_keeps_no_ban_from_the_kernel() {
     let Some((world, server)) = quiet_server() else { return };
     server.run("mount", &["-t", "tmpfs", "-o", "size=1m,mode=755", "full", STATE_DIR]);
     let daemon = Daemon::start(&server, "");
-    let filler = vec![b'x'; 4096];
-    let mut file = std::fs::File::create(server.path(format!("{STATE_DIR}/filler"))).expect("it opens");
-    while file.write_all(&filler).is_ok() {}
+    let file = fill(&server, STATE_DIR);
     server.append(LOG, failed_lines(9000, 3, "root", FROM));
     daemon.wait_for(SOON, "the ban in the kernel", || {
         world.kernel().banned().contains(&PREFIX.parse().expect("a prefix")).then_some(())

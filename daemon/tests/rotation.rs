@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::lab::{Daemon, Host, Logging, SOON, World, failed_line, quiet_server, wait_until};
+use crate::meddling::rename;
 
 const LOG: &str = "/var/log/auth.log";
 const FROM: &str = "198.51.100.7";
@@ -63,10 +64,6 @@ fn ends<T: std::fmt::Debug>(all: &[T]) -> String {
         [first, .., last] => format!("{} from {first:?} to {last:?}", all.len()),
         few => format!("{few:?}"),
     }
-}
-
-fn rename(server: &Host, from: &str, to: &str) {
-    std::fs::rename(server.path(from), server.path(to)).expect("the log is renamed");
 }
 
 /// A writer that keeps its file open, as most do.

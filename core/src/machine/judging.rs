@@ -9,9 +9,6 @@ use crate::time::{Span, Timestamp};
 
 use super::{Effect, Extractor, Machine, Notice, Phase, Record, ScopeRule};
 
-/// A stamp further off than this is doubted. Source: fail2ban 1.0, log times more than 60 s off.
-const STAMP_TOLERANCE_S: u64 = 60;
-
 /// So many attempts this long after a ban began show that it has no effect.
 const NO_EFFECT: (u32, Span) = (3, Span::from_secs(30));
 
@@ -118,17 +115,6 @@ impl Machine {
         }
         if let Some(decision) = judgement.decision {
             self.ban_by_jail(jail, decision, now, out);
-        }
-    }
-
-    /// A service whose clock or zone is off is said once a jail.
-    fn doubt_stamp(&mut self, jail: JailIndex, stamp: Timestamp, now: Timestamp, out: &mut Vec<Effect>) {
-        let off = stamp.since(now).secs().max(now.since(stamp).secs());
-        let Some(warned) = self.stamp_warned.get_mut(usize::from(jail)) else { return };
-        if off > STAMP_TOLERANCE_S && !std::mem::replace(warned, true) {
-            let seconds = (stamp.millis() - now.millis()) / 1000;
-            let name = self.judge.jails().get(usize::from(jail)).map(|jail| jail.name.clone());
-            out.extend(name.map(|name| Effect::Say(Notice::StampOff(name, seconds))));
         }
     }
 

@@ -47,7 +47,11 @@ impl Machine {
             return;
         };
         let ruling = filter.judge(line, clock, timing, clock.now);
+        let stamp = filter.date().and_then(|date| date.time.ok()).or(line.stamp);
         if let Ruling::Failure(subject, hit) = ruling {
+            if let (Phase::Live, Some(stamp)) = (phase, stamp) {
+                self.doubt_stamp(jail, stamp, clock.now, out);
+            }
             self.classic_failure((jail, reader), (subject, hit), phase, clock.now, out);
         }
         self.judge.line_read(jail, clock.now);

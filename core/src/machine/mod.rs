@@ -10,6 +10,7 @@ mod identities;
 mod judging;
 mod learning;
 mod lines;
+mod stamps;
 mod widening;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -191,7 +192,7 @@ pub struct Machine {
     enforcing: bool,
     limit_to_ports: ScopeRule,
     counters: Vec<Counters>,
-    stamp_warned: Vec<bool>,
+    stamps: Vec<stamps::Stamps>,
     /// Jails for which it was said that somebody is no address.
     identity_warned: HashSet<JailName>,
     /// What led to the failures of each source, for jails that run commands.
@@ -234,7 +235,7 @@ impl Machine {
             enforcing: true,
             limit_to_ports,
             counters: vec![Counters::default(); jails],
-            stamp_warned: vec![false; jails],
+            stamps: vec![stamps::Stamps::default(); jails],
             identity_warned: HashSet::new(),
             matches: HashMap::new(),
             after_ban: HashMap::new(),
@@ -309,7 +310,7 @@ impl Machine {
         };
         self.counters =
             new.judge.jails().iter().map(|jail| counters(&jail.name).unwrap_or_default()).collect();
-        self.stamp_warned = new.stamp_warned;
+        self.stamps = new.stamps;
         self.extractors = new.extractors;
         self.matches.clear();
         self.limit_to_ports = new.limit_to_ports;

@@ -19,6 +19,7 @@ use crate::control::{Reply, stamp};
 use crate::logging;
 use crate::service;
 use crate::sources::StreamStatus;
+use crate::stamps;
 
 use super::Engine;
 
@@ -164,6 +165,7 @@ impl Engine {
                 "tracked": self.machine.judge.tracked(index),
                 "banned": banned,
                 "bans_total": counters.bans,
+                "stamps_off_s": self.machine.stamps_off(index),
                 "identities": self.identities_of(&jail.name),
                 "widened": self.machine.widened(&jail.name),
                 "campaign": self.campaign_of(&jail.name),
@@ -178,6 +180,7 @@ impl Engine {
         warnings.extend(self.hooks.troubles());
         warnings.extend(self.facts.troubles.iter().cloned());
         warnings.extend(self.stream_troubles());
+        warnings.extend(self.stamps_off());
         warnings.extend(self.withheld());
         warnings.extend(self.stealth_warnings());
         warnings.extend(self.trial_warning());
@@ -206,6 +209,14 @@ impl Engine {
             "sandbox": self.sandbox.value(),
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
+        })
+    }
+
+    /// The jails whose logs have another clock or zone.
+    fn stamps_off(&self) -> impl Iterator<Item = String> {
+        (0..).zip(self.machine.judge.jails()).filter_map(|(index, jail)| {
+            let off_s = self.machine.stamps_off(index)?;
+            Some(format!("jail {}: {}", jail.name, stamps::words(off_s)))
         })
     }
 

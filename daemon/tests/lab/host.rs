@@ -16,6 +16,7 @@ use super::tools;
 use super::wait::{wait_for, wait_until};
 
 const SERVER: &str = concat!(include_str!("server.sh"), include_str!("keep.sh"));
+const INSTALLED: &str = include_str!("installed.sh");
 const CLIENT: &str = concat!(include_str!("client.sh"), include_str!("keep.sh"));
 
 /// A host of the lab. Cheap to clone; the last clone that is dropped ends it and everything that runs on it.
@@ -45,7 +46,7 @@ impl Host {
     fn start(script: &str) -> Host {
         let mut child = Command::new("unshare")
             .args(["--net", "--mount", "--uts", "sh", "-c", script])
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PATH", tools::HOST_PATH)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -109,9 +110,10 @@ impl Host {
         if let Some(libraries) = tool.libraries {
             command.arg("env").arg(format!("LD_LIBRARY_PATH={libraries}"));
             command.args(tools::module_dir("xtables").map(|dir| format!("XTABLES_LIBDIR={}", dir.display())));
+            command.args(tools::unpacked_environment());
         }
         command.arg(tool.path).stdin(Stdio::null());
-        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("PATH", tools::HOST_PATH);
         command
     }
 
@@ -126,6 +128,19 @@ impl Host {
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Makes the unpacked packages look installed here; `None`, with a word, if that cannot be.
+    pub fn install_tools(&self) -> Option<()> {
+        let tools = tools::tools_dir().canonicalize().unwrap_or_default().display().to_string();
+        let output =
+            self.command("sh").args(["-c", INSTALLED, "sh", &tools]).output().expect("nsenter starts");
+        if output.status.success() {
+            return Some(());
+        }
+        let why = String::from_utf8_lossy(&output.stderr);
+        tools::say_skipped(&format!("the unpacked packages cannot be installed in the lab: {}", why.trim()));
+        None
     }
 
     /// Runs `ip -batch` with these lines.

@@ -30,10 +30,14 @@ impl Kernel {
 
     /// `nft -j list table inet pillory`; `None` if there is no such table.
     pub fn nft_json(&self) -> Option<Value> {
+        self.table_json("pillory")
+    }
+
+    fn table_json(&self, table: &str) -> Option<Value> {
         let output = self
             .host
             .command("nft")
-            .args(["-j", "list", "table", "inet", "pillory"])
+            .args(["-j", "list", "table", "inet", table])
             .output()
             .expect("nft starts");
         if !output.status.success() {
@@ -61,6 +65,14 @@ impl Kernel {
         SETS.iter().flat_map(|set| elements(table.as_ref(), set)).map(|element| element.prefix).collect()
     }
 
+    /// What all sets of a table of anybody hold; a set named `ban6n` is one of /64s.
+    pub fn all_of(&self, table: &str) -> BTreeSet<Prefix> {
+        let table = self.table_json(table);
+        let objects = table.as_ref().and_then(|table| table["nftables"].as_array()).into_iter().flatten();
+        let names = objects.filter_map(|object| object["set"]["name"].as_str());
+        names.flat_map(|set| elements(table.as_ref(), set)).map(|element| element.prefix).collect()
+    }
+
     /// What one set holds, with the time that each element has left.
     pub fn set(&self, name: &str) -> Vec<Element> {
         elements(self.nft_json().as_ref(), name)
@@ -80,7 +92,12 @@ impl Kernel {
 
     /// True if a set holds this element; quick, however much else it holds.
     pub fn holds(&self, set: &str, element: &str) -> bool {
-        let words = ["get", "element", "inet", "pillory", set, "{", element, "}"];
+        self.holds_in("pillory", set, element)
+    }
+
+    /// The same of a table of anybody.
+    pub fn holds_in(&self, table: &str, set: &str, element: &str) -> bool {
+        let words = ["get", "element", "inet", table, set, "{", element, "}"];
         self.host.command("nft").args(words).output().expect("nft starts").status.success()
     }
 

@@ -15,6 +15,8 @@ use super::sshd::{Sshd, SshdOptions};
 use super::wait::wait_for;
 use super::world::{PASSWORD, World};
 
+/// The log of sshd that tests write themselves.
+pub const LOG: &str = "/var/log/auth.log";
 /// Within this something that happens at once has happened, on a machine that does a dozen things at a time.
 pub const SOON: Duration = Duration::from_secs(10);
 /// A banned source is waited for this long before it counts as unanswered.
@@ -212,6 +214,6 @@ pub fn failed_lines(first: u32, count: u32, user: &str, addr: &str) -> String {
 pub fn quiet_server() -> Option<(World, Host)> {
     let world = World::new()?;
     let server = world.server.clone();
-    server.write("/var/log/auth.log", "");
+    server.write(LOG, "");
     Some((world, server))
 }

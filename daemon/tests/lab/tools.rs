@@ -22,6 +22,9 @@ const HOST_DIRS: [&str; 9] = [
     "/usr/libexec",
 ];
 
+/// `PATH` of what runs on a host of the lab.
+pub const HOST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The same below `target/tools/`.
 const UNPACKED_DIRS: [&str; 6] = ["usr/sbin", "usr/bin", "sbin", "bin", "usr/lib/systemd", "lib/systemd"];
 
@@ -86,6 +89,16 @@ pub fn module_dir(name: &str) -> Option<PathBuf> {
     }
     dirs.extend(library_dirs(Path::new("/")));
     dirs.into_iter().map(|dir| dir.join(name)).find(|dir| dir.is_dir())
+}
+
+/// What an unpacked program needs to find the programs and Python modules that were unpacked with it.
+pub fn unpacked_environment() -> Vec<String> {
+    let Ok(root) = tools_dir().canonicalize() else { return Vec::new() };
+    let dirs = UNPACKED_DIRS.map(|dir| root.join(dir).display().to_string()).join(":");
+    let modules = root.join("usr/lib/python3/dist-packages");
+    let mut set = vec![format!("PATH={HOST_PATH}:{dirs}"), "PYTHONDONTWRITEBYTECODE=1".to_owned()];
+    set.extend(modules.is_dir().then(|| format!("PYTHONPATH={}", modules.display())));
+    set
 }
 
 /// True if the path leads to an executable file.
@@ -170,6 +183,15 @@ pub fn stock_fail2ban() -> Option<PathBuf> {
         say_skipped("no fail2ban here; scripts/fetch-test-tools.sh fetches it");
     }
     found
+}
+
+/// A file as a package ships it; says that the test is skipped if that package is not unpacked here.
+pub fn package_file(path: &str) -> Option<String> {
+    let text = std::fs::read_to_string(tools_dir().join(path)).ok();
+    if text.is_none() {
+        say_skipped(&format!("no /{path} of a package here; scripts/fetch-test-tools.sh fetches it"));
+    }
+    text
 }
 
 /// Says that a test leaves something out, and why.

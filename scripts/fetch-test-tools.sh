@@ -28,6 +28,7 @@ fail2ban-regex,fail2ban-server   fail2ban                fail2ban-server
 strace                           strace                  strace
 iptables-nft                     iptables                iptables-nft
 prlimit                          util-linux              util-linux
+faketime                         faketime                libfaketime
 '
 
 has() {

@@ -182,7 +182,8 @@ impl Machine {
         }
         let now = self.now(now);
         self.enforcing = enforcing;
-        let live = self.projection.elements().filter(|(_, end)| !end.is_over(now));
+        // What is over and was not lifted yet has to go as well: nobody lifts it while nothing is enforced.
+        let live = self.projection.elements().filter(|(_, end)| !enforcing || !end.is_over(now));
         let mut live: Vec<(Element, End)> = live.collect();
         live.sort();
         out.extend(live.into_iter().map(|(element, end)| {

@@ -55,6 +55,15 @@ fn ban(number: u8, origin: Origin, secs: u64) -> Ban {
     Machine::manual_ban(prefix, jail, now, until, (String::new(), origin))
 }
 
+#[test]
+fn what_ends_as_it_is_switched_off_goes_too() {
+    let mut machine = machine();
+    machine.ban(ban(7, Origin::Manual, 100), &mut Vec::new());
+    let mut out = Vec::new();
+    machine.set_enforcing(false, Timestamp::from_secs(1_100), &mut out);
+    assert_eq!(out, [Effect::Kernel(Change::Remove(element("192.0.2.7")))]);
+}
+
 /// A machine with room for three bans, which jails made: of .1 for 100 s, of .2 for 200 s, of .3 for 300 s.
 fn full() -> Machine {
     let mut machine = machine();

@@ -79,9 +79,11 @@ impl Daemon {
         kernel: &SimulatedKernel,
         facts: impl Fn() -> Facts,
     ) -> Result<Daemon, String> {
+        clock::simulated::restart();
         let place = Place { file: Some(files.config()), fail2ban: None };
         let (policy, config) = place.load().map_err(|failure| failure.message)?;
         let mut store = keeper::start(&files.state(), &files.control()).map_err(|error| error.to_string())?;
+        clock::go_on_from(store.last_write(clock::latest_believed()));
         let active = active_jails(&config, &Places::host());
         let (mut machine, mut readers) =
             jails::build(&config, &active, HashSet::new()).map_err(|problems| problems.join("; "))?;

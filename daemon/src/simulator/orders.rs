@@ -6,6 +6,7 @@ use pillory_core::net::Prefix;
 use pillory_core::time::{BanTime, Span};
 
 use crate::allowed::Who;
+use crate::clock;
 use crate::control::{BanOptions, BanOrder, Request};
 use crate::engine::Input;
 
@@ -111,7 +112,7 @@ impl World {
         let remove = self.dice.percent(40);
         self.allowed.retain(|(known, _)| *known != prefix);
         if !remove {
-            self.allowed.push((prefix, span.map(|span| self.wall() + span)));
+            self.allowed.push((prefix, span.map(|span| clock::now() + span)));
         }
         self.leaps += 1;
         self.words.allows(prefix, None);

@@ -29,13 +29,14 @@ enum Step {
     KernelMood,
     Disk,
     ClockSteps,
+    Sleep,
     Crash,
     Settle,
     Start,
 }
 
 /// While a daemon runs.
-const RUNNING: [(usize, Step); 15] = [
+const RUNNING: [(usize, Step); 16] = [
     (260, Step::Attack),
     (20, Step::LogIn),
     (230, Step::Read),
@@ -49,6 +50,7 @@ const RUNNING: [(usize, Step); 15] = [
     (8, Step::KernelMood),
     (8, Step::Disk),
     (2, Step::ClockSteps),
+    (1, Step::Sleep),
     (3, Step::Crash),
     (6, Step::Settle),
 ];
@@ -100,6 +102,7 @@ impl World {
                 self.set_disk(is_full)
             }
             Step::ClockSteps => self.clock_steps(),
+            Step::Sleep => self.sleep(),
             Step::Crash => self.fall(),
             Step::Settle => {
                 self.note("everything settles".to_owned());
@@ -235,14 +238,28 @@ impl World {
     }
 
     fn clock_steps(&mut self) -> Result<(), Broken> {
-        let by = *self.dice.of(&[7_200_000, -7_200_000, 60_000, -60_000, 900, -900]);
+        let by = *self.dice.of(&[7_200_000, -7_200_000, 60_000, -60_000, 900, -900, 86_400_000, -86_400_000]);
         self.off_by += by;
         if by > 0 {
             self.words.leapt();
             self.leaps += 1;
         }
         self.note(format!("the wall clock is set by {by} ms"));
-        self.patient_until = self.elapsed + 70_000;
+        // Nobody tells the daemon: it sees it at its next look.
+        self.patient_until = self.patient_until.max(self.elapsed + 31_000);
+        self.set_clock();
+        Ok(())
+    }
+
+    /// The host is suspended: the wall clock goes on, and neither the kernel's time-outs nor the daemon's waits do.
+    fn sleep(&mut self) -> Result<(), Broken> {
+        let millis = 1 + self.dice.below(600_000) as u64;
+        self.note(format!("the host sleeps for {millis} ms"));
+        self.elapsed += millis;
+        self.slept += millis;
+        self.due += millis;
+        self.patient_until = self.patient_until.max(self.elapsed + 31_000);
+        self.disturb();
         self.set_clock();
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use pillory_core::jail::never::Why;
 use pillory_core::net::{Prefix, PrefixSet, never_an_attacker};
-use pillory_core::time::Timestamp;
+use pillory_core::time::{Span, Timestamp};
 
 use crate::clock;
 use crate::control::Reply;
@@ -52,8 +52,10 @@ pub(super) struct World {
     /// Milliseconds since the world began, on the clock that never steps; and what the wall clock is off.
     pub(super) elapsed: u64,
     pub(super) off_by: i64,
-    /// The latest that the wall clock ever showed: the daemon's time stands still until it shows that again.
-    pub(super) latest: Timestamp,
+    /// So much of it this host slept.
+    pub(super) slept: u64,
+    /// What the daemon's time should be in microseconds, and when that was.
+    expected: (i64, u64),
     /// How often the wall clock was set forward, or who is allowed was changed: older answers say nothing then.
     pub(super) leaps: u64,
     /// The policy in the file that a start would take.
@@ -75,7 +77,7 @@ pub(super) struct World {
     /// Somebody else changed the kernel, and the daemon has not heard of it.
     pub(super) is_touched: bool,
     /// When the engine is due again if nothing comes.
-    due: u64,
+    pub(super) due: u64,
     /// Until then something may be late: the wall clock was set, the kernel refused.
     pub(super) patient_until: u64,
 }
@@ -97,7 +99,8 @@ impl World {
             logs: Logs::default(),
             elapsed: 0,
             off_by: 0,
-            latest: Timestamp::default(),
+            slept: 0,
+            expected: (0, 0),
             leaps: 0,
             friends: vec![("203.0.113.7/32".parse().map_err(|_| "no prefix")?, Why::Own)],
             talks_to: HashSet::new(),
@@ -128,9 +131,18 @@ impl World {
     /// Every clock shows the time.
     pub(super) fn set_clock(&mut self) {
         let wall = self.wall();
-        self.latest = self.latest.max(wall);
-        clock::simulated::set(wall);
-        self.kernel.table().tick(Timestamp::from_millis(self.elapsed as i64));
+        clock::simulated::set(wall, Span::from_millis(self.elapsed));
+        let passed = (self.elapsed - self.expected.1) as i64 * 1_000;
+        let goes_on = self.expected.0 + passed - passed / 16;
+        self.expected = (goes_on.max(wall.millis() * 1_000), self.elapsed);
+        // Some thread of the daemon reads its clock all the time.
+        clock::now();
+        self.kernel.table().tick(Timestamp::from_millis((self.elapsed - self.slept) as i64));
+    }
+
+    /// What the daemon's time should be.
+    pub(super) fn expected_time(&self) -> Timestamp {
+        Timestamp::from_millis(self.expected.0 / 1_000)
     }
 
     pub(super) fn note(&mut self, text: String) {
@@ -151,8 +163,8 @@ impl World {
 
     /// Who was allowed for a time only is so no longer.
     fn end_allowed(&mut self) {
-        let wall = self.wall();
-        self.allowed.retain(|(_, until)| until.is_none_or(|until| until > wall));
+        let now = clock::now();
+        self.allowed.retain(|(_, until)| until.is_none_or(|until| until > now));
     }
 
     /// Who is never banned, as the daemon was told by now.
@@ -182,6 +194,8 @@ impl World {
             Err(_) if self.kernel.table().mood != Mood::Willing => return Ok(false),
             Err(reason) => return Err(format!("it does not start: {reason}")),
         };
+        // It goes on from what the store saw last.
+        self.expected = (clock::now().millis() * 1_000, self.elapsed);
         self.is_touched = false;
         self.disk_is_full = false;
         self.tally.starts += 1;
@@ -237,7 +251,9 @@ impl World {
     /// The engine takes what waits and what was read.
     pub(super) fn round(&mut self, inputs: usize, reads: Vec<Read>) -> Result<(), Broken> {
         self.set_clock();
-        self.end_allowed();
+        if self.daemon.is_some() {
+            self.end_allowed();
+        }
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
         let sent = daemon.round(inputs, reads, &self.logs);
         for job in daemon.jobs.iter().skip(sent.first_job) {

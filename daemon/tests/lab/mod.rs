@@ -36,6 +36,6 @@ pub use notices::Notices;
 pub use place::Place;
 pub use scene::{SHORT, SOON, Scene, SceneOptions, failed_line, failed_lines, quiet_server, sshd_line};
 pub use sshd::{Sshd, SshdOptions, sshd_writes_btmp};
-pub use tools::{Missing, find, need, say_figure, say_skipped, stock_fail2ban};
+pub use tools::{Missing, find, module_dir, need, say_figure, say_skipped, stock_fail2ban};
 pub use wait::{wait_for, wait_until};
 pub use world::{PASSWORD, SERVER4, SERVER6, World};

@@ -212,14 +212,19 @@ impl Machine {
         let before = self.ledger.len();
         for (element, end) in installed {
             let known = self.ledger.covering(element.prefix).iter().any(|ban| ban.scope == element.scope);
-            if known || self.judge.never.overlaps(element.prefix) {
+            // Of what holds others too, the projection takes those out.
+            if known || self.judge.never.subtract(element.prefix).is_empty() {
                 continue;
             }
             let until = end.unwrap_or(End::At(now + Span::from_secs(86_400)));
+            // One ban stands for all elements of a prefix: for several jails' ports it is of everything.
+            let other = self.ledger.of(element.prefix).iter().find(|ban| ban.jail == jail);
+            let until = other.map_or(until, |ban| ban.until.max(until));
+            let scope = if other.is_some() { Scope::All } else { element.scope.clone() };
             let told = ("found in the kernel, not in the store".to_owned(), Origin::Manual);
             let ban = Machine::manual_ban(element.prefix, jail.clone(), now, until, told);
             if self.ledger.has_room(ban.prefix, &ban.jail) {
-                self.ledger.ban(Ban { scope: element.scope.clone(), ..ban });
+                self.ledger.ban(Ban { scope, ..ban });
             }
         }
         self.projection.rebuild(&self.ledger, &self.judge.never);

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::engine::jails::MAX_TRACKED;
 use crate::store::writer::Write;
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, STREAMS};
 use super::kernel::Mood;
 use super::logs::Logs;
 use super::promises::{Bans, Kept, UsedUp, Word, key};
@@ -30,8 +30,10 @@ impl World {
         if ledger != self.kept.told && self.kept.has_begun {
             return Err(format!("a restart forgot or invented: {}", difference(&self.kept.told, &ledger)));
         }
-        for (jail, stream) in [("sshd", "file:/simulated/auth.log"), ("console", "btmp:/simulated/btmp")] {
-            let (found, read) = (daemon.attempts(jail)?, daemon.position(stream));
+        for ((_, stream), (found, read)) in STREAMS.iter().zip(daemon.kept.iter().copied()) {
+            if self.was_damaged {
+                break;
+            }
             let expected = self.logs.counting(stream, read);
             if found != expected {
                 return Err(format!(
@@ -50,6 +52,13 @@ impl World {
             };
             self.tally.answers += 1;
             let is_aside = reply.message.contains("not on disk; kept in");
+            match waiting.setting {
+                Some(Setting::Applied(sound)) => self.applied(sound, &reply)?,
+                Some(Setting::Confirmed(new, take_back, is_new)) => {
+                    self.confirmed((new, take_back, is_new), &reply)?
+                }
+                _ => {}
+            }
             let is_kept = reply.exit == 0 && !reply.message.contains("so a crash would lose it");
             match waiting.setting.filter(|_| is_kept) {
                 Some(Setting::Off(number, until)) => self.words.answered_off(number, until, is_aside),
@@ -189,6 +198,9 @@ impl World {
         if !self.waiting.is_empty() {
             return Err(format!("{} clients were never answered", self.waiting.len()));
         }
+        self.check_policy()?;
+        let Some(daemon) = &self.daemon else { return Ok(()) };
+        let machine = daemon.machine();
         let jails = machine.judge.jails().iter().map(|jail| Scope::Ports(jail.name.clone()));
         for scope in jails.chain([Scope::All]) {
             for addr in scenery::samples() {

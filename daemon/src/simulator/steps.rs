@@ -32,6 +32,7 @@ enum Step {
     Sleep,
     Crash,
     Settle,
+    Damage,
     Start,
 }
 
@@ -56,12 +57,13 @@ const RUNNING: [(usize, Step); 16] = [
 ];
 
 /// While none does.
-const DOWN: [(usize, Step); 6] = [
+const DOWN: [(usize, Step); 7] = [
     (30, Step::Attack),
     (5, Step::LogIn),
     (10, Step::Wait),
     (5, Step::OthersMeddle),
     (5, Step::HostChanges),
+    (2, Step::Damage),
     (45, Step::Start),
 ];
 
@@ -104,6 +106,7 @@ impl World {
             Step::ClockSteps => self.clock_steps(),
             Step::Sleep => self.sleep(),
             Step::Crash => self.fall(),
+            Step::Damage => self.damage(),
             Step::Settle => {
                 self.note("everything settles".to_owned());
                 self.settle()
@@ -111,7 +114,9 @@ impl World {
             Step::Start => {
                 self.kernel.table().mood =
                     if self.dice.percent(90) { Mood::Willing } else { Mood::TakesSome };
-                self.note("a daemon starts".to_owned());
+                let is_full = !self.is_damaged && self.dice.percent(15);
+                self.set_disk(is_full)?;
+                self.note(format!("a daemon starts; the disk is full: {is_full}"));
                 self.start().map(drop)
             }
         }

@@ -14,12 +14,14 @@ use crate::control::Reply;
 use crate::engine::jails::Facts;
 use crate::engine::{Input, Read};
 use crate::kernel::Job;
+use crate::store::fullness;
 
 use super::daemon::{Daemon, Files, files};
 use super::dice::Dice;
 use super::kernel::{Mood, SimulatedKernel};
 use super::logs::Logs;
 use super::promises::{AllowedNow, Kept, Ordered, UsedUp, Word, Words};
+use super::trials::Trial;
 use super::{Tally, scenery};
 
 /// A clock begins here: 5 January 2026.
@@ -30,6 +32,9 @@ const BEGIN_S: i64 = 1_767_571_200;
 pub(super) enum Setting {
     Off(u64, u64),
     Allow(Prefix, u64, u64),
+    /// A policy that can be used or not; and one that is confirmed or taken back, from a new connection or an old one.
+    Applied(bool),
+    Confirmed(usize, bool, bool),
 }
 
 /// Somebody who waits for the answer to an order.
@@ -60,6 +65,11 @@ pub(super) struct World {
     pub(super) leaps: u64,
     /// The policy in the file that a start would take.
     pub(super) policy: usize,
+    /// One that may be on trial.
+    pub(super) trial: Option<Trial>,
+    /// A policy was confirmed while the disk was full; and a reboot came after that.
+    pub(super) may_forget_confirmed: bool,
+    pub(super) forgot_confirmed: bool,
     pub(super) friends: Vec<(Prefix, Why)>,
     pub(super) talks_to: HashSet<IpAddr>,
     /// Who was allowed by command, as far as the daemon took it, until when.
@@ -74,6 +84,10 @@ pub(super) struct World {
     traced: usize,
     pub(super) tally: Tally,
     pub(super) disk_is_full: bool,
+    /// The store was damaged since the last daemon.
+    pub(super) is_damaged: bool,
+    /// It was damaged once: what is counted of logs says nothing any more.
+    pub(super) was_damaged: bool,
     /// Somebody else changed the kernel, and the daemon has not heard of it.
     pub(super) is_touched: bool,
     /// When the engine is due again if nothing comes.
@@ -102,6 +116,9 @@ impl World {
             slept: 0,
             expected: (0, 0),
             leaps: 0,
+            trial: None,
+            may_forget_confirmed: false,
+            forgot_confirmed: false,
             friends: vec![("203.0.113.7/32".parse().map_err(|_| "no prefix")?, Why::Own)],
             talks_to: HashSet::new(),
             allowed: Vec::new(),
@@ -115,11 +132,14 @@ impl World {
             traced,
             tally: Tally::default(),
             disk_is_full: false,
+            is_damaged: false,
+            was_damaged: false,
             is_touched: false,
             due: 0,
             patient_until: 0,
         };
         world.set_clock();
+        world.set_disk(false)?;
         world.write_policy(true)?;
         Ok(world)
     }
@@ -183,6 +203,7 @@ impl World {
         let is_locked = |started: &Result<Daemon, Broken>| {
             started.as_ref().err().is_some_and(|reason| reason.contains("another pillory uses the state"))
         };
+        let before = self.is_damaged.then(|| self.shut_out());
         let mut started = Daemon::start(&self.files, &self.kernel, || self.facts());
         while is_locked(&started) && tries_left > 0 {
             tries_left -= 1;
@@ -197,9 +218,15 @@ impl World {
         // It goes on from what the store saw last.
         self.expected = (clock::now().millis() * 1_000, self.elapsed);
         self.is_touched = false;
-        self.disk_is_full = false;
         self.tally.starts += 1;
-        self.check_restored(&daemon)?;
+        if !self.disk_is_full {
+            self.kept.aside_reaches_disk();
+        }
+        match before {
+            None => self.check_restored(&daemon)?,
+            Some(before) => self.begins_anew(&daemon, &before)?,
+        }
+        self.is_damaged = false;
         daemon.collect(&self.logs);
         daemon.writes.iter().for_each(|write| self.kept.sent(write, &self.allowed, UsedUp::new()));
         self.ordered.0 = self.kernel.table().elements.keys().cloned().collect();
@@ -210,12 +237,14 @@ impl World {
     /// The process is gone with all that it had not sent.
     pub(super) fn crash(&mut self, is_reboot: bool) {
         self.daemon = None;
+        self.trial_crashed();
         self.waiting.clear();
         self.kept.crashed(is_reboot);
-        self.allowed.clone_from(&self.kept.allowed_on_disk);
+        self.allowed = self.kept.allowed();
         self.tally.crashes += 1;
         if is_reboot {
             self.words.rebooted();
+            self.trial_rebooted();
             let mut table = self.kernel.table();
             table.elements.clear();
             table.has_frame = false;
@@ -263,7 +292,10 @@ impl World {
             }
         }
         for write in daemon.writes.iter().skip(sent.first_write) {
-            let used_up = super::checks::used_up(write, daemon, &self.logs, &self.kept)?;
+            let used_up = match self.was_damaged {
+                false => super::checks::used_up(write, daemon, &self.logs, &self.kept)?,
+                true => UsedUp::new(),
+            };
             self.kept.sent(write, &self.allowed, used_up);
         }
         self.due = self.elapsed + daemon.engine.timeout().as_millis() as u64;
@@ -352,6 +384,7 @@ impl World {
 
     pub(super) fn set_disk(&mut self, is_full: bool) -> Result<(), Broken> {
         self.disk_is_full = is_full;
-        self.daemon.as_ref().map_or(Ok(()), |daemon| daemon.fill_disk(is_full))
+        let db = self.daemon.as_ref().and_then(Daemon::db);
+        fullness::set(is_full, db).map_err(|error| error.to_string())
     }
 }

@@ -94,15 +94,15 @@ impl Reading {
     }
 
     /// An end in the daemon's time for somebody who counts real time from now on, as the kernel does.
-    pub(crate) fn to_real(self, end: End) -> End {
+    pub(crate) fn real_end(self, end: End) -> End {
         End::from_option(
             end.timestamp()
                 .map(|at| if at > self.now { self.now + self.really(at.since(self.now)) } else { at }),
         )
     }
 
-    /// The reverse of [`Reading::to_real`].
-    pub(crate) fn from_real(self, end: End) -> End {
+    /// The reverse of [`Reading::real_end`].
+    pub(crate) fn own_end(self, end: End) -> End {
         let gains = |left: Span| Span::from_millis((left.millis() / SLOWER).min(self.ahead().millis()));
         End::from_option(end.timestamp().map(|at| at - gains(at.since(self.now))))
     }
@@ -282,11 +282,11 @@ mod tests {
             [(15, 15 + 1), (15 * 60, 16 * 60), (15 * HOUR, 16 * HOUR), (20 * HOUR, 21 * HOUR)]
         {
             let end = End::At(at(HOUR + lasts));
-            assert_eq!(reading.to_real(end), End::At(at(HOUR + really)));
-            assert_eq!(reading.from_real(reading.to_real(end)), end);
+            assert_eq!(reading.real_end(end), End::At(at(HOUR + really)));
+            assert_eq!(reading.own_end(reading.real_end(end)), end);
             assert_eq!(reading.on_the_wall(at(HOUR + lasts)), at(really));
         }
-        assert_eq!(reading.to_real(End::Never), End::Never);
+        assert_eq!(reading.real_end(End::Never), End::Never);
     }
 
     #[test]

@@ -188,7 +188,7 @@ pub(crate) fn apply(action: &mut dyn Action, changes: &[Change]) -> Result<(), A
         return action.apply(changes, clock.now);
     }
     let really = |change: &Change| match change {
-        Change::Set(element, end) => Change::Set(element.clone(), clock.to_real(*end)),
+        Change::Set(element, end) => Change::Set(element.clone(), clock.real_end(*end)),
         Change::Remove(element) => Change::Remove(element.clone()),
     };
     action.apply(&changes.iter().map(really).collect::<Vec<_>>(), clock.now)
@@ -199,7 +199,7 @@ pub(crate) fn installed(action: &mut dyn Action) -> Result<Installed, ActionErro
     let clock = clock::read();
     let mut installed = action.installed(clock.now)?;
     if clock.ahead() > Span::default() {
-        installed.values_mut().flatten().for_each(|end| *end = clock.from_real(*end));
+        installed.values_mut().flatten().for_each(|end| *end = clock.own_end(*end));
     }
     Ok(installed)
 }

@@ -211,7 +211,11 @@ impl Machine {
         let Ok(jail) = JailName::new("kernel") else { return 0 };
         let before = self.ledger.len();
         for (element, end) in installed {
-            let known = self.ledger.covering(element.prefix).iter().any(|ban| ban.scope == element.scope);
+            // The ban that it stands for may be lost, and one that ends sooner known.
+            let least = end.unwrap_or(End::At(now)).timestamp().map(|at| at - Span::from_secs(2));
+            let lasts = |ban: &Ban| ban.until >= End::from_option(least) && !ban.until.is_over(now);
+            let covering = self.ledger.covering(element.prefix);
+            let known = covering.iter().any(|ban| ban.scope == element.scope && lasts(ban));
             // Of what holds others too, the projection takes those out.
             if known || self.judge.never.subtract(element.prefix).is_empty() {
                 continue;

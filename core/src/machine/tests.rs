@@ -59,6 +59,16 @@ fn who_is_in_the_kernel_for_several_jails_stays_out_of_all_their_ports() {
 }
 
 #[test]
+fn what_the_kernel_holds_for_longer_than_every_ban_known_stays_that_long() {
+    let mut machine = machine();
+    machine.ban(ban(7, Origin::Manual, 100), &mut Vec::new());
+    let end = End::At(Timestamp::from_secs(9_000));
+    let installed: Installed = [(element("192.0.2.7"), Some(end))].into();
+    assert_eq!(machine.adopt_installed(&installed, Timestamp::from_secs(1_000)), 1);
+    assert_eq!(machine.projection().elements().collect::<Vec<_>>(), [(element("192.0.2.7"), end)]);
+}
+
+#[test]
 fn of_a_network_in_the_kernel_with_somebody_who_is_never_banned_the_rest_stays_banned() {
     let mut machine = machine();
     let never = NeverBan::new(vec![("192.0.2.1".parse().unwrap(), Why::Session)]);

@@ -43,7 +43,7 @@ impl World {
     /// `apply` was answered.
     pub(super) fn applied(&mut self, sound: bool, reply: &Reply) -> Result<(), Broken> {
         self.note(format!("apply is answered {}: {}", reply.exit, reply.message));
-        if (reply.exit == 0) > sound {
+        if reply.exit == 0 && !sound {
             return Err("a policy that cannot be used is on trial".to_owned());
         }
         let is_on = reply.exit == 0 || is_kept(reply);
@@ -127,7 +127,8 @@ impl World {
                 (Some(trial.new).filter(|_| !is_over), !lasts)
             }
         };
-        if !(may_be_old && is(self.policy)) && !may_be_new.is_some_and(is) {
+        let is_right = (may_be_old && is(self.policy)) || may_be_new.is_some_and(is);
+        if !is_right {
             return Err(format!(
                 "policy {} and no other should be in force, but for {:?}: {in_force:?}",
                 self.policy, self.trial

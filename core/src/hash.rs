@@ -11,3 +11,9 @@ pub type FastMap<K, V> = std::collections::HashMap<K, V, FastState>;
 
 /// A set that hashes fast.
 pub type FastSet<K> = std::collections::HashSet<K, FastState>;
+
+/// Bytes of a hash table of so many entries of so many bytes: places are a power of two, at most seven of eight are taken,
+/// and each has a byte more.
+pub const fn table_bytes(entries: usize, each: usize) -> usize {
+    (entries * 8).div_ceil(7).next_power_of_two() * (each + 1)
+}

@@ -50,6 +50,7 @@ pub mod addresslist;
 pub mod config;
 pub mod event;
 pub mod filter;
+pub mod footprint;
 pub mod hash;
 pub mod jail;
 pub mod ledger;

@@ -25,7 +25,8 @@ pub enum Alarm {
 /// The watches behind [`Alarm`].
 #[derive(Debug, Default)]
 pub struct Alarms {
-    outages: outage::Guard,
+    /// Outages, while which regular places are not banned.
+    pub outages: outage::Guard,
     /// Guessing at accounts in use.
     pub stealth: Stealth,
     /// Campaigns against the jails.

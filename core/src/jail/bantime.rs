@@ -33,6 +33,9 @@ struct Past {
     standing: u16,
 }
 
+/// Bytes of a prefix in the table, and of a count of a single jail in the other.
+pub(crate) const EACH: [usize; 2] = [size_of::<(Prefix, Past)>(), size_of::<((u16, Prefix), u16)>()];
+
 /// How often each prefix was banned, as far as remembered.
 #[derive(Debug)]
 pub struct PastBans {
@@ -237,7 +240,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_small() {
-        assert_eq!((size_of::<(Prefix, Past)>(), size_of::<((u16, Prefix), u16)>()), (28, 22));
+        assert_eq!(EACH, [28, 22]);
     }
 
     #[test]

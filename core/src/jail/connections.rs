@@ -68,6 +68,10 @@ pub struct Connections {
 /// Beyond this many the older half is forgotten; its next line then counts as a new connection.
 const MAX_CONNECTIONS: usize = 65_536;
 
+/// Bytes of all connections: a vector that doubles, and an index of eight bytes a place, at most two of three of them
+/// taken; while either grows the smaller one is there, too.
+pub(crate) const MOST_BYTES: usize = (table::entry_bytes::<State>() * 2 + 8 * 4) * MAX_CONNECTIONS * 3 / 2;
+
 /// A pid may be used again after this long without a line; sshd's LoginGraceTime is 2 minutes by default.
 const IDLE: Span = Span::from_secs(600);
 

@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 use super::alarms::Alarm;
 use super::campaign::Evidence;
 use super::growth::Growth;
+use super::names::Tried;
 use super::proxies::Known;
 use super::soon::{Soon, failures_left};
 use super::standing::Standing;
@@ -109,7 +110,10 @@ impl Judge {
             self.alarms.holds_back(&jail.name, addr, (sum, threshold), seen.is_owner, when);
         judgement.alarms.extend(outage);
         let source = (addr, seen.subject, seen.standing);
-        judgement.decision = (!held_back).then(|| self.decide((index, jail), source, when));
+        if !held_back {
+            let (decision, tried) = self.decide((index, jail), source, when);
+            (judgement.decision, judgement.tried) = (Some(decision), tried);
+        }
         judgement
     }
 
@@ -214,10 +218,11 @@ impl Judge {
         (index, jail): (JailIndex, &Jail),
         (addr, subject, standing): (IpAddr, Prefix, Standing),
         when: Timestamp,
-    ) -> Decision {
+    ) -> (Decision, Vec<Tried>) {
         let failures = self.windows.take(index, subject);
         let (tries, reason) = evidence(&failures, when);
-        self.names.banned_source_tried(subject, failures.iter().map(|failure| failure.user));
+        let users = failures.iter().map(|failure| failure.user);
+        let tried = self.names.banned_source_tried(subject, users, when);
         let reason = if jail.policy.points.is_plain() { reason } else { reason + standing.why() };
         // Bots of a campaign come back: their first ban is as long as the second of others.
         let is_member = standing == Standing::Stranger(Evidence::Member) && !jail.policy.points.is_plain();
@@ -228,7 +233,7 @@ impl Judge {
         };
         let longest = self.longest_ban((jail, earlier), (standing, addr), &failures, when);
         let bantime = longest.map_or(bantime, |longest| bantime.min(longest));
-        Decision {
+        let decision = Decision {
             prefix: subject,
             jail: jail.name.clone(),
             since: when,
@@ -238,7 +243,8 @@ impl Judge {
             origin: Origin::Local,
             scope: Scope::All,
             forced: false,
-        }
+        };
+        (decision, tried)
     }
 }
 

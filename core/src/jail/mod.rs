@@ -24,6 +24,7 @@ mod soon;
 mod spared;
 mod standing;
 pub mod stealth;
+mod success;
 #[cfg(test)]
 mod testing;
 pub mod trust;
@@ -45,7 +46,7 @@ use connections::Connections;
 use failure::Failed;
 use growth::Growth;
 use lines::LineRules;
-use names::Names;
+use names::{Names, Tried};
 use networks::Networks;
 use never::NeverBan;
 use policy::Policy;
@@ -89,6 +90,8 @@ pub struct Judgement {
     pub attempt: Option<Attempt>,
     /// The ban to make.
     pub decision: Option<Decision>,
+    /// What is to be kept of the names that led to it.
+    pub tried: Vec<Tried>,
     /// The ban that would be made if its source could be banned at all.
     pub spared: Option<Spared>,
     /// Somebody who belongs here, it seems, is soon banned.
@@ -314,46 +317,6 @@ impl Judge {
         }
     }
 
-    fn good_login(
-        &mut self,
-        index: JailIndex,
-        jail: JailName,
-        event: &Event,
-        addr: IpAddr,
-        when: Timestamp,
-    ) -> Judgement {
-        let mut alarms = Vec::new();
-        // A login without a user (a web server's 302) can be forged by a request: it clears nothing.
-        if let Some(user) = &event.user {
-            let subject = self.subject(addr);
-            if let Some(connection) = &event.connection {
-                let connection = connections::key(addr, connection);
-                self.windows.forget_connection(index, subject, connection);
-                self.connections.forget(index, connection);
-            }
-            self.windows.forget_owner(index, subject, user);
-            self.spared.forget_user(index, Prefix::host(addr), names::hash(user));
-            self.names.logged_in(user);
-            let is_known = self.trust.is_known_place(addr, when);
-            let place = (subject, self.asn(addr));
-            alarms.extend(self.alarms.good_user(&jail, place, (user, is_known), when));
-            self.trust.good_login(addr, Some(user), when);
-        }
-        let attempt = Attempt {
-            time: when,
-            jail,
-            addr,
-            user: event.user.clone(),
-            class: None,
-            points: Points(0),
-            tries: 1,
-            connection: None,
-        };
-        let account = attempt.user.as_deref().map(names::hash);
-        alarms.extend(self.alarms.good_login(&attempt.jail, addr, account, when));
-        Judgement { attempt: Some(attempt), alarms, ..Judgement::default() }
-    }
-
     /// Forgets the counts of `prefix` in one jail or in all: it was banned or unbanned by hand.
     pub fn forget(&mut self, prefix: Prefix, jail: Option<&JailName>) {
         for index in 0..self.jails.len() {
@@ -417,6 +380,7 @@ impl Judge {
         self.sweep_connections(now);
         self.trust.sweep(now);
         self.past.sweep(now);
+        self.names.sweep(now, self.past.memory());
         self.alarms.sweep(now)
     }
 }

@@ -1,11 +1,18 @@
 //! User names: which are accounts, which are near misses of one, which only attackers try.
 
+mod tried;
+
 use std::collections::{HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use crate::event::Class;
 use crate::hash::{FastMap, FastSet};
 use crate::net::Prefix;
+use crate::time::{Span, Timestamp};
+
+pub(crate) use tried::EACH as EACH_TRIED;
+use tried::TriedNames;
+pub use tried::{By, MOST as MOST_TRIED, Tried};
 
 /// What is known about user names.
 #[derive(Debug, Default)]
@@ -18,9 +25,8 @@ pub struct Names {
     logged_in: VecDeque<String>,
     /// Of how many accounts, users who logged in and good users [`alike`] makes this; root is left out.
     alike: FastMap<String, u32>,
-    /// Names that sources tried which were banned, each with the source that did, or [`SEVERAL`].
-    tried_by_banned: FastMap<u64, u64>,
-    tried_order: VecDeque<u64>,
+    /// Names that sources tried which were banned.
+    tried_by_banned: TriedNames,
 }
 
 /// Names that no account here has and that guessing programs try on every host.
@@ -123,7 +129,6 @@ const CLOUD_LOGINS: [&str; 11] = [
 /// Names that have more bytes are not looked at for slips.
 const MAX_LETTERS: usize = 64;
 
-const MAX_TRIED: usize = 100_000;
 const MAX_LOGGED_IN: usize = 1_000;
 
 /// True for a login that the makers of cloud images ship.
@@ -135,10 +140,7 @@ pub fn is_cloud_login(user: &str) -> bool {
 /// of other hosts). Guessing at them leads nowhere, so each good login from there clears them.
 pub const NOBODY: u64 = u64::MAX;
 
-/// More than one source; [`hash`] is never this.
-const SEVERAL: u64 = 0;
-
-/// A user name as a number; never 0.
+/// A user name as a number; never 0. It is kept in the store, so the hash has no seed.
 pub fn hash(user: &str) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     user.hash(&mut hasher);
@@ -290,24 +292,25 @@ impl Names {
         }
     }
 
-    /// Notes the names (hashes) that a source tried which is now banned. A name is bad once two sources were banned that
-    /// tried it: one alone may be a person who is mistaken, or wants others to be.
-    pub fn banned_source_tried(&mut self, source: Prefix, users: impl Iterator<Item = u64>) {
-        let source = hash(&source.to_string());
-        for user in users.filter(|user| ![0, NOBODY].contains(user)) {
-            let first = *self.tried_by_banned.entry(user).or_insert_with(|| {
-                self.tried_order.push_back(user);
-                source
-            });
-            if first != source {
-                self.tried_by_banned.insert(user, SEVERAL);
-            }
-            if self.tried_order.len() > MAX_TRIED
-                && let Some(oldest) = self.tried_order.pop_front()
-            {
-                self.tried_by_banned.remove(&oldest);
-            }
-        }
+    /// Notes the names (hashes) that a source tried which is now banned; returns what is to be kept of it. A name is bad
+    /// once two sources were banned that tried it: one alone may be a person who is mistaken, or wants others to be.
+    pub fn banned_source_tried(
+        &mut self,
+        source: Prefix,
+        users: impl Iterator<Item = u64>,
+        when: Timestamp,
+    ) -> Vec<Tried> {
+        self.tried_by_banned.banned(source, users, when)
+    }
+
+    /// Takes over what was kept of names that banned sources tried.
+    pub fn restore_tried(&mut self, kept: impl IntoIterator<Item = Tried>) {
+        kept.into_iter().for_each(|tried| self.tried_by_banned.restore(tried));
+    }
+
+    /// Forgets bans that are longer ago than `memory`.
+    pub fn sweep(&mut self, now: Timestamp, memory: Span) {
+        self.tried_by_banned.sweep(now, memory);
     }
 
     /// The class of a failure once the user is looked at.
@@ -326,7 +329,7 @@ impl Names {
     }
 
     fn is_bad(&self, user: &str) -> bool {
-        NOTORIOUS.binary_search(&user).is_ok() || self.tried_by_banned.get(&hash(user)) == Some(&SEVERAL)
+        NOTORIOUS.binary_search(&user).is_ok() || self.tried_by_banned.is_bad(hash(user))
     }
 
     /// The number of the account that a failure is for; of a mistyped name the one that was meant, so that its owner's

@@ -7,6 +7,9 @@
 //! It looks like an outage while nobody at all has logged in for [`SILENCE`]; or while owners fail from [`MANY`] places
 //! at once, and from more places than others get in from: a robot with a key gets in when no password does. An owner
 //! is an account that fails from where it logged in lately, so a forger would need that many places of users.
+//!
+//! A restart is shown the attempts again ([`super::replay`]), and knows whether it is on, since when, and who fails: so
+//! nothing is told twice and nobody's ban is held back later than without it.
 
 use std::net::IpAddr;
 
@@ -192,11 +195,23 @@ impl Guard {
         (true, is_new.then(|| Change::Began(jail.clone(), addr, sign)))
     }
 
+    /// Since when it has looked like an outage that people were told of, if one is on.
+    pub fn on(&self, jail: &JailName) -> Option<Timestamp> {
+        self.jails.get(jail)?.on.map(|on| on.since)
+    }
+
     /// Forgets places that are too old, and outages of which nothing was seen for [`SILENCE`].
     pub fn sweep(&mut self, now: Timestamp) -> Vec<Change> {
+        for logins in self.jails.values_mut() {
+            logins.places.retain(|_, place| now.since(place.last) < trust::MEMORY);
+        }
+        self.end_unseen(now)
+    }
+
+    /// Ends outages of which nothing was seen for [`SILENCE`].
+    pub fn end_unseen(&mut self, now: Timestamp) -> Vec<Change> {
         let mut ended = Vec::new();
         for (jail, logins) in &mut self.jails {
-            logins.places.retain(|_, place| now.since(place.last) < trust::MEMORY);
             if logins.on.is_some_and(|on| now.since(on.seen) >= SILENCE) {
                 logins.on = None;
                 ended.push(Change::Ended(jail.clone()));

@@ -31,6 +31,9 @@ pub struct Rates {
     next_sweep: Timestamp,
 }
 
+/// Bytes of a source in the table.
+pub(crate) const EACH: usize = size_of::<(Subject, Tally)>();
+
 /// Old counts are looked for after so many lines and with every ban, but no more often than this.
 const SWEEP_EVERY: (u32, Span) = (100, Span::from_secs(5));
 

@@ -71,6 +71,7 @@ impl Judge {
             }
             match attempt.class {
                 Some(class) => {
+                    drop(self.alarms.outages.end_unseen(attempt.time));
                     let counts = !banned.holds(self.subject(attempt.addr), &attempt.jail);
                     let is_old = until.since(attempt.time) >= longest;
                     self.remember(attempt, class, (counts, is_old));
@@ -80,6 +81,7 @@ impl Judge {
         }
         turns.for_each(|turn| self.turn(turn, &mut banned));
         drop(self.alarms.sweep(until));
+        self.names.sweep(until, self.past.memory());
     }
 
     fn turn<'p>(&mut self, past: &'p PastBan, banned: &mut Banned<'p>) {
@@ -108,7 +110,8 @@ impl Judge {
             rates.take(&Subject::Net(past.prefix));
         }
         let failures = self.windows.take(index, past.prefix);
-        self.names.banned_source_tried(past.prefix, failures.iter().map(|failure| failure.user));
+        let users = failures.iter().map(|failure| failure.user);
+        self.names.banned_source_tried(past.prefix, users, past.time);
     }
 
     /// A jail that counts bans counts this one, unless it had banned its source itself.
@@ -171,6 +174,8 @@ impl Judge {
         if let Some(shown) = &attempt.connection {
             self.connections.remember(index, shown, class, attempt.user.clone(), attempt.time);
         }
+        let was_judged = counts && !counts_lines && attempt.time >= self.first_start;
+        let is_owner = was_judged && self.show_owner(&jail, attempt, class);
         if !counts || is_never_banned {
             return;
         }
@@ -180,7 +185,24 @@ impl Judge {
         }
         let failure = self.as_counted((index, &jail), attempt, class);
         let subject = self.subject(attempt.addr);
-        self.windows.add(index, subject, failure, &jail.policy);
+        let sum = self.windows.add(index, subject, failure, &jail.policy);
+        let threshold = self.threshold(&jail, subject);
+        if was_judged && sum >= threshold {
+            // Whether it was banned then is known; what matters is whether it looked like an outage.
+            let points = (sum, threshold);
+            let _ = self.alarms.holds_back(&jail.name, attempt.addr, points, is_owner, attempt.time);
+        }
+    }
+
+    /// Shows the outage guard an account that failed from where it logged in lately. True if it was one.
+    fn show_owner(&mut self, jail: &Jail, attempt: &Attempt, class: Class) -> bool {
+        let (addr, user, time) = (attempt.addr, attempt.user.as_deref(), attempt.time);
+        let Some(user) = user.filter(|user| self.trust.is_owner(addr, Some(user), time)) else {
+            return false;
+        };
+        let account = self.names.meant(class, user, true);
+        self.alarms.owner_failed(&jail.name, addr, account, time);
+        true
     }
 
     /// An attempt as its window held it; one from beside a known place takes its part of the rope again.

@@ -5,6 +5,9 @@ use std::hash::Hash;
 use crate::hash::FastMap;
 
 /// Drops the eighth with the lowest ranks; of equal ranks the lower keys, so that the same input leaves the same.
+///
+/// What stays is put into the table anew: entries that are taken out leave marks, and a table that has run full of them
+/// grows to twice its size although it holds no more.
 pub fn make_room<K: Clone + Ord + Hash, V, R: Copy + Ord>(
     map: &mut FastMap<K, V>,
     rank: impl Fn(&K, &V) -> R,
@@ -20,10 +23,12 @@ pub fn make_room<K: Clone + Ord + Hash, V, R: Copy + Ord>(
     let mut gone: Vec<K> = of_limit.map(|(key, _)| key.clone()).collect();
     gone.sort_unstable();
     gone.truncate(quota - lower);
-    map.retain(|key, value| match rank(key, value) {
+    let stays = |(key, value): &(K, V)| match rank(key, value) {
         rank if rank == limit => gone.binary_search(key).is_err(),
         rank => rank > limit,
-    });
+    };
+    let kept: Vec<(K, V)> = map.drain().filter(stays).collect();
+    map.extend(kept);
 }
 
 #[cfg(test)]
@@ -37,6 +42,18 @@ mod tests {
         let mut left: Vec<u32> = map.into_keys().collect();
         left.sort_unstable();
         assert_eq!(left, (8..64).collect::<Vec<u32>>());
+    }
+
+    #[test]
+    fn a_table_in_which_others_come_and_go_does_not_grow() {
+        let mut map: FastMap<u32, u32> = FastMap::default();
+        for key in 0..200_000 {
+            if map.len() >= 7_000 {
+                make_room(&mut map, |_, value| *value);
+            }
+            map.insert(key, key);
+        }
+        assert_eq!(map.capacity(), 8_192 / 8 * 7);
     }
 
     #[test]

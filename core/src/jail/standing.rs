@@ -146,8 +146,8 @@ impl Judge {
         neighbour: Neighbour,
         when: Timestamp,
     ) -> bool {
-        let near = self.trust.accounts_near(addr, when);
-        neighbour.has_rope && self.tried_only((index, jail), subject, when, |account| near.contains(&account))
+        let near = self.trust.near(addr, when);
+        neighbour.has_rope && self.tried_only((index, jail), subject, when, |account| near.has(account))
     }
 
     /// True if a stranger fails again after [`campaign::PAUSE`] while a campaign is on.
@@ -190,10 +190,10 @@ impl Judge {
             (Standing::KnownPlace, 1) => return Some(SECOND_BAN),
             (Standing::KnownPlace, _) => return Some(jail.policy.bantime.step(0)),
             (_, 1..) => return None,
-            (Standing::Neighbour, 0) => self.trust.accounts_near(addr, when),
-            (Standing::Stranger(_), 0) => Vec::new(),
+            (Standing::Neighbour, 0) => Some(self.trust.near(addr, when)),
+            (Standing::Stranger(_), 0) => None,
         };
-        let is_own = |user| self.names.is_good_user(user) || near.contains(&user);
+        let is_own = |user| self.names.is_good_user(user) || near.is_some_and(|near| near.has(user));
         failures.iter().all(|failure| is_own(failure.user)).then_some(SHORT_BAN)
     }
 }

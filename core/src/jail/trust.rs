@@ -7,15 +7,19 @@
 //! a weaker standing ([`Trust::neighbour`]): only failures at accounts that logged in from it lately cost less, and
 //! only [`ROPE`] of them a day, however many addresses of it fail. For anybody else there it is worth nothing.
 
+mod near;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::hash::FastMap;
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
-use super::names;
 use super::room::make_room;
+pub use near::Near;
+use near::Networks;
 
 /// Good logins of the last [`MEMORY`].
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ pub struct Trust {
     places: FastMap<IpAddr, Place>,
     /// The same first addresses, in order: whose network is asked for.
     sorted: BTreeSet<IpAddr>,
+    /// Who logged in from each IPv4 /24.
+    networks: Networks,
     /// What strangers in networks with good logins have used of their ropes, and since when.
     ropes: FastMap<Prefix, (Timestamp, u32)>,
 }
@@ -34,7 +40,7 @@ struct Place {
     /// From which of its addresses the last login came.
     addr: IpAddr,
     /// When and who, the last one last, each once.
-    users: Vec<(Timestamp, Option<String>)>,
+    users: Vec<(Timestamp, Option<Arc<str>>)>,
 }
 
 /// The last good login from a place.
@@ -51,7 +57,7 @@ pub struct Login<'t> {
 /// What a stranger is who lives beside a known place and fails at an account that logged in from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Neighbour {
-    /// The number ([`names::hash`]) of the account that was meant.
+    /// The number ([`super::names::hash`]) of the account that was meant.
     pub account: u64,
     /// True if the network's rope lasts for this failure.
     pub has_rope: bool,
@@ -93,19 +99,19 @@ impl Place {
         self.last().is_some_and(|login| now.since(login.time) < MEMORY)
     }
 
-    fn note(&mut self, addr: IpAddr, user: Option<&str>, when: Timestamp) {
+    fn note(&mut self, addr: IpAddr, user: Option<Arc<str>>, when: Timestamp) {
         if self.last().is_none_or(|login| login.time <= when) {
             self.addr = addr;
         }
         let users = &mut self.users;
-        if let Some(at) = users.iter().position(|(_, known)| known.as_deref() == user) {
+        if let Some(at) = users.iter().position(|(_, known)| *known == user) {
             if users[at].0 > when {
                 return;
             }
             users.remove(at);
         }
         let at = users.partition_point(|(time, _)| *time <= when);
-        users.insert(at, (when, user.map(str::to_owned)));
+        users.insert(at, (when, user));
         if users.len() > MAX_USERS {
             users.remove(0);
         }
@@ -125,8 +131,14 @@ impl Trust {
         if self.places.len() >= MAX_PLACES && !self.places.contains_key(&first) {
             make_room(&mut self.places, |_, place| place.last().map(|login| login.time));
             self.sorted.retain(|first| self.places.contains_key(first));
+            self.sweep_networks(when);
         }
         self.sorted.insert(first);
+        let user = user.map(|user| match network(addr) {
+            // Root is left out: everybody guesses at it everywhere.
+            Some(network) if user != "root" => self.networks.note(network, user, when),
+            _ => Arc::from(user),
+        });
         let place = self.places.entry(first).or_insert_with(|| Place { addr, users: Vec::new() });
         place.note(addr, user, when);
     }
@@ -153,21 +165,13 @@ impl Trust {
         place.users(now).any(|known| known == user)
     }
 
-    /// Who logged in from places of a network within [`MEMORY`] before `now`, without root, whom everybody guesses at
-    /// everywhere.
-    fn users_near(&self, network: Prefix, now: Timestamp) -> impl Iterator<Item = &str> {
-        let inside = self.places_inside(network).flat_map(move |(_, place)| place.users(now));
-        inside.filter(|user| *user != "root")
-    }
-
     /// What a failure at `user` is worth that comes from beside a known place; nothing if the account never logged in
     /// from that /24. IPv6 has no such networks: there a whole /64 is one place.
     ///
     /// `tries`: how many the failure stands for.
     pub fn neighbour(&self, addr: IpAddr, user: &str, tries: u32, now: Timestamp) -> Option<Neighbour> {
         let network = network(addr)?;
-        let is_meant = |account: &&str| *account == user || names::is_slip_of(user, account);
-        let account = self.users_near(network, now).find(is_meant).map(names::hash)?;
+        let account = self.networks.near(Some(network), now).meant(user)?;
         let (since, used) = self.ropes.get(&network).copied().unwrap_or((now, 0));
         let used = if now.since(since) < DAY { used } else { 0 };
         Some(Neighbour { account, has_rope: used.saturating_add(tries) <= ROPE })
@@ -183,10 +187,9 @@ impl Trust {
         rope.1 = rope.1.saturating_add(tries);
     }
 
-    /// The numbers of the accounts that logged in from the /24 of `addr`.
-    pub fn accounts_near(&self, addr: IpAddr, now: Timestamp) -> Vec<u64> {
-        let network = network(addr);
-        network.map_or_else(Vec::new, |network| self.users_near(network, now).map(names::hash).collect())
+    /// The accounts that logged in from the /24 of `addr`, without root.
+    pub fn near(&self, addr: IpAddr, now: Timestamp) -> Near<'_> {
+        self.networks.near(network(addr), now)
     }
 
     /// The last good login from the place of `addr`.
@@ -210,10 +213,18 @@ impl Trust {
         inside.filter_map(|first| Some((*first, self.places.get(first)?)))
     }
 
+    /// Forgets networks without a known place.
+    fn sweep_networks(&mut self, now: Timestamp) {
+        let sorted = &self.sorted;
+        let has_place = |net: Prefix| sorted.range(net.addr()..=net.last_addr()).next().is_some();
+        self.networks.sweep(now, has_place);
+    }
+
     /// Forgets what is too old.
     pub fn sweep(&mut self, now: Timestamp) {
         self.places.retain(|_, place| place.is_recent(now));
         self.sorted.retain(|addr| self.places.contains_key(addr));
+        self.sweep_networks(now);
         self.ropes.retain(|_, (since, _)| now.since(*since) < DAY);
     }
 }

@@ -32,6 +32,9 @@ pub struct Windows {
     max_tracked: usize,
 }
 
+/// Bytes of a source in the table, and of each of its failures beside it.
+pub(crate) const EACH: [usize; 2] = [size_of::<((JailIndex, Prefix), Vec<Failure>)>(), size_of::<Failure>()];
+
 /// More failures than this are merged inside one window; reached only with a very large `maxretry`.
 const MAX_FAILURES: usize = 1024;
 

@@ -70,6 +70,10 @@ impl Lengths {
 /// takes the place of another, see [`Ledger::weakest`]. A restart takes over what the store holds, even if it is more.
 pub const MOST: usize = 1_000_000;
 
+/// Bytes of a prefix in the table, of a ban beside it without its text, and of its end in the order of ends.
+pub(crate) const EACH: [usize; 3] =
+    [size_of::<(Prefix, Box<[Ban]>)>(), size_of::<Ban>(), size_of::<(Timestamp, Prefix)>()];
+
 /// How easily a ban gives way to another: the lower, the sooner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {

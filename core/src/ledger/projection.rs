@@ -54,6 +54,9 @@ pub struct Projection {
     wide: BTreeSet<Prefix>,
 }
 
+/// Bytes of a point in the table of its scope.
+pub(crate) const EACH: usize = size_of::<(Prefix, End)>();
+
 /// Ends that differ by less than this are taken as equal when the kernel is compared: it rounds and lags.
 const END_TOLERANCE: Span = Span::from_millis(1_500);
 

@@ -109,6 +109,9 @@ impl Machine {
                 self.retry_withheld(jail, (&name, subject), now, out);
             }
         }
+        if !judgement.tried.is_empty() {
+            out.push(Effect::Record(Record::Tried(judgement.tried)));
+        }
         if let Some(spared) = judgement.spared {
             self.spare(spared, now, out);
         }

@@ -23,6 +23,7 @@ use crate::event::{Attempt, Decision, JailName, Origin};
 use crate::filter::fail2ban::{Fail2banFilter, Subject};
 use crate::filter::{Filter, btmp};
 use crate::jail::alarms::Alarm;
+use crate::jail::names::Tried;
 use crate::jail::replay::PastBan;
 use crate::jail::widen::neighbours::Neighbours;
 use crate::jail::{JailIndex, Judge, Soon, proxies};
@@ -79,6 +80,8 @@ pub enum Record {
     Missed(Ban),
     /// A ban ended.
     Ended(Ban, Ended, Timestamp),
+    /// What is known of names that a source tried before it was banned.
+    Tried(Vec<Tried>),
     /// Stood on an imported list too long ago to be banned for it; history only, at the time of `since`.
     Listed(Ban),
 }

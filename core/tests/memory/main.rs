@@ -14,6 +14,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard};
 
 use pillory_core::event::{Class, Connection, Event, JailName, Outcome};
+use pillory_core::footprint::Limits;
+use pillory_core::jail::bantime;
 use pillory_core::jail::growth::Growth;
 use pillory_core::jail::lines::{LineRules, Reach};
 use pillory_core::jail::names::Names;
@@ -34,8 +36,23 @@ static HEAP: heap::Counting = heap::Counting;
 const ROOM: usize = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
 const SOURCES: usize = 10 * ROOM;
 
-/// The most that the heap may take: what is needed for each place of the large tables, and the rest.
-const PEAK_BYTES: usize = 880 * ROOM + (24 << 20);
+/// The reason of a ban in bytes, on average: "2 failures at once, 10 points, a name that many try" is a long one of a
+/// single address; those of networks are twice as long, and few.
+const REASON_BYTES: usize = 56;
+
+/// What may be held at once. Each source fails once; of those of the jail that counts lines, an eighth, one in four is
+/// banned, and only that jail's bans are counted by jail.
+const LIMITS: Limits = Limits {
+    sources: (ROOM, 1),
+    rates: ROOM,
+    bans: (ROOM, REASON_BYTES),
+    past: (PAST, SOURCES / 8 / 3),
+    offenders: SOURCES,
+    jails: 1,
+};
+
+/// As many as are remembered in earnest, or as there is room for.
+const PAST: usize = if ROOM < bantime::MOST { ROOM } else { bantime::MOST };
 
 /// All of it happens within one `findtime`, so that nothing is forgotten because of its age.
 const LASTS_MS: i64 = 20 * 3_600_000;
@@ -77,7 +94,7 @@ fn machine(room: usize) -> Machine {
     let mut machine = Machine::new(judge, vec![Vec::new(), Vec::new()], ScopeRule::Auto);
     machine.set_widening([(name("sshd"), BUDGET)]);
     machine.ledger.set_most(room);
-    machine.judge.past.set_most(room);
+    machine.judge.past.set_most(room.min(PAST));
     machine
 }
 
@@ -172,18 +189,24 @@ fn ten_times_as_many_random_sources_as_there_is_room_for_stay_within_it() {
         _ => {}
     });
     let peak = heap::take_peak() - before;
+    let tables = LIMITS.bytes();
+    let most: usize = tables.iter().map(|(_, bytes)| bytes).sum();
+    tables.iter().for_each(|(table, bytes)| eprintln!("{table}: {:.1} MB at most", *bytes as f64 / 1e6));
     eprintln!(
-        "{SOURCES} sources, {bans} bans, {} of them in force; at the end {} MB, at most {} MB of {} MB",
+        "{SOURCES} sources, {bans} bans, {} of them in force; at the end {} MB, at most {} MB of {} MB: {:.2}",
         machine.ledger.len(),
-        (heap::used() - before) >> 20,
-        peak >> 20,
-        PEAK_BYTES >> 20
+        (heap::used() - before) / 1_000_000,
+        peak / 1_000_000,
+        most / 1_000_000,
+        peak as f64 / most as f64
     );
+    let reasons: usize = machine.ledger.iter().map(|ban| ban.reason.len()).sum();
+    assert!(reasons <= REASON_BYTES * machine.ledger.len(), "{reasons}");
     assert!(attempts > SOURCES / 10 * 9, "{attempts}: nearly every source is another one");
     assert!(bans > SOURCES / 5, "{bans}");
     assert_eq!(machine.ledger.len(), ROOM, "there were more bans than there is room for");
     assert!(machine.judge.past.len().0 > ROOM / 2 && machine.judge.tracked(0) > ROOM / 2);
-    assert!(peak < PEAK_BYTES, "{peak}");
+    assert!(peak < most, "{peak} of {most}");
 }
 
 #[test]

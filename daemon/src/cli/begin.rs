@@ -100,6 +100,7 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
     machine.judge.secret = secret(restored.meta.get(META_SECRET));
     let learnt = restored.meta.get(META_LEARNT).map(String::as_str);
     machine.judge.first_start = Learning::first_start(learnt);
+    machine.judge.names.restore_tried(restored.tried);
     machine.restore(restored.bans, &restored.attempts, &restored.turns, restored.last_write);
     say_what_is_on(machine, now);
     if let Some(kept) = restored.meta.get(META_PROXIES) {
@@ -141,6 +142,9 @@ fn say_what_is_on(machine: &Machine, now: Timestamp) {
         let places = alarms.stealth.on(&jail.name).map_or(0, |attack| attack.places);
         if (campaign, operators, places) != (0, 0, 0) {
             info!(jail = %jail.name, campaign, operators, guessing_places = places, "attacks that were on go on");
+        }
+        if let Some(since) = alarms.outages.on(&jail.name) {
+            info!(jail = %jail.name, %since, "still nobody can log in, it seems");
         }
     }
 }

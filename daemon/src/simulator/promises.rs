@@ -40,7 +40,11 @@ impl Told {
             match record {
                 Record::Banned(ban) => drop(bans.insert(key(ban), ban.clone())),
                 Record::Ended(ban, ..) => drop(bans.remove(&key(ban))),
-                Record::Attempt(_) | Record::Learnt(_) | Record::Listed(_) | Record::Missed(_) => {}
+                Record::Attempt(_)
+                | Record::Learnt(_)
+                | Record::Listed(_)
+                | Record::Missed(_)
+                | Record::Tried(_) => {}
             }
         }
     }

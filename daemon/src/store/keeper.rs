@@ -332,7 +332,10 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
 }
 
 /// What a store on a disk that takes nothing holds, with what lay beside it, in memory; and why that is not known.
-fn copy(directory: &Path, spilled: &[Write]) -> Result<(Connection, Option<StoreError>), StoreError> {
+pub(super) fn copy(
+    directory: &Path,
+    spilled: &[Write],
+) -> Result<(Connection, Option<StoreError>), StoreError> {
     let path = directory.join(FILE);
     let failed = |tried| {
         let path = path.clone();
@@ -367,10 +370,19 @@ fn copy_from(memory: &Connection, path: &Path) -> rusqlite::Result<i64> {
     let found: i64 = memory.query_row("PRAGMA old.user_version", [], |row| row.get(0))?;
     if (1..=SCHEMA_VERSION).contains(&found) {
         let unforced = if found == 1 { ", 0" } else { "" };
-        let copy: String =
-            [("meta", ""), ("positions", ""), ("bans", unforced), ("history", ""), ("attempts", "")]
-                .map(|(table, more)| format!("INSERT INTO main.{table} SELECT *{more} FROM old.{table};"))
-                .concat();
+        let tables = [
+            ("meta", ""),
+            ("positions", ""),
+            ("bans", unforced),
+            ("history", ""),
+            ("attempts", ""),
+            ("tried", ""),
+        ];
+        let known = if found < 3 { &tables[..5] } else { &tables[..] };
+        let copy: String = known
+            .iter()
+            .map(|(table, more)| format!("INSERT INTO main.{table} SELECT *{more} FROM old.{table};"))
+            .collect();
         let copied = memory.execute_batch(&format!("BEGIN; {copy} COMMIT;"));
         if copied.is_err() {
             memory.execute_batch("ROLLBACK;")?;

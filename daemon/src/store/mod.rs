@@ -29,7 +29,7 @@ use crate::outfile;
 pub(crate) const FILE: &str = "pillory.db";
 
 /// Version of the tables; `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -47,6 +47,8 @@ CREATE TABLE attempts(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, jail TEXT N
     connection INTEGER, kind INTEGER, shown INTEGER);
 CREATE INDEX attempts_time ON attempts(time);
 CREATE INDEX attempts_addr ON attempts(addr);
+CREATE TABLE tried(user INTEGER PRIMARY KEY, source INTEGER NOT NULL, seconds INTEGER NOT NULL,
+    source_before INTEGER NOT NULL, seconds_before INTEGER NOT NULL);
 ";
 
 /// Name of the setting that a new store has until a daemon has brought the kernel's bans into it: the store before
@@ -56,8 +58,12 @@ pub(crate) const META_ANEW: &str = "anew";
 /// Marks a new store.
 const ANEW: &str = "INSERT OR REPLACE INTO meta VALUES ('anew', '1');";
 
-/// What makes version 2 of version 1.
-const FORCED: &str = "ALTER TABLE bans ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;";
+/// What makes version 2 of version 1, and version 3 of version 2.
+const CHANGES: [&str; 2] = [
+    "ALTER TABLE bans ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;",
+    "CREATE TABLE tried(user INTEGER PRIMARY KEY, source INTEGER NOT NULL, seconds INTEGER NOT NULL,
+        source_before INTEGER NOT NULL, seconds_before INTEGER NOT NULL);",
+];
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -256,8 +262,9 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed("read"))?;
     match found {
         SCHEMA_VERSION => {}
-        1 => {
-            let change = format!("BEGIN; {FORCED} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+        1 | 2 => {
+            let changes: String = CHANGES.iter().skip(if found == 1 { 0 } else { 1 }).copied().collect();
+            let change = format!("BEGIN; {changes} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
             connection.execute_batch(&change).map_err(failed("change tables of"))?;
         }
         0 => {

@@ -6,6 +6,7 @@ use rusqlite::{Connection, ToSql};
 use serde::Serialize;
 
 use pillory_core::event::{Attempt, JailName};
+use pillory_core::jail::names::{By, MOST_TRIED, Tried};
 use pillory_core::jail::replay::{PastBan, Turn};
 use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
@@ -24,6 +25,8 @@ pub(crate) struct Restored {
     pub(crate) past_bans: Vec<(Prefix, JailName, Timestamp)>,
     /// What became of bans, in order of time.
     pub(crate) turns: Vec<PastBan>,
+    /// Names that banned sources tried.
+    pub(crate) tried: Vec<Tried>,
     /// Resume positions by stream.
     pub(crate) positions: HashMap<String, String>,
     /// Settings that the program itself keeps.
@@ -82,6 +85,7 @@ pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restore
     restored.attempts = all(db, "*", &young, &times, |row| attempt_of(row, &mut jails))?;
     restored.past_bans = past_bans(db, latest)?;
     restored.turns = turns(db, since.bans.min(since.failures), latest)?;
+    restored.tried = tried(db)?;
     restored.positions = pairs(db, "SELECT stream, position FROM positions")?;
     restored.meta = pairs(db, "SELECT key, value FROM meta")?;
     restored.last_write = last_write(db, latest)?;
@@ -110,6 +114,16 @@ fn past_bans(db: &Connection, latest: Timestamp) -> rusqlite::Result<Vec<(Prefix
         let (prefix, jail) = (row.get::<_, String>(0)?.parse(), row.get::<_, String>(1)?);
         let (Ok(prefix), Some(jail)) = (prefix, jails.of(&jail)) else { return Ok(None) };
         Ok(Some((prefix, jail, Timestamp::from_millis(row.get(2)?))))
+    })
+}
+
+/// Names that banned sources tried, as many as are remembered.
+fn tried(db: &Connection) -> rusqlite::Result<Vec<Tried>> {
+    let latest = format!("FROM (SELECT * FROM tried ORDER BY seconds DESC LIMIT {MOST_TRIED})");
+    all(db, "*", &latest, &[], |row| {
+        let last = By { source: row.get("source")?, when: row.get("seconds")? };
+        let before = By { source: row.get("source_before")?, when: row.get("seconds_before")? };
+        Ok(Some(Tried { user: row.get::<_, i64>("user")?.cast_unsigned(), by: [last, before] }))
     })
 }
 

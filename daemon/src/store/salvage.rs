@@ -22,11 +22,12 @@ pub(super) struct Salvaged {
 }
 
 /// Tables with the ends from which they are walked; what matters most first.
-const TABLES: [(&str, [&str; 2]); 5] = [
+const TABLES: [(&str, [&str; 2]); 6] = [
     ("meta", ["key", "key DESC"]),
     ("bans", ["prefix, jail", "prefix DESC, jail DESC"]),
     ("positions", ["stream", "stream DESC"]),
     ("history", ["id", "id DESC"]),
+    ("tried", ["user", "user DESC"]),
     ("attempts", ["id", "id DESC"]),
 ];
 

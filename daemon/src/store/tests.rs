@@ -3,6 +3,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::*;
+use pillory_core::jail::names::{By, MOST_TRIED, Tried};
 use pillory_core::jail::replay::Turn;
 use pillory_core::ledger::Ended;
 use pillory_core::machine::Record;
@@ -198,23 +199,62 @@ fn a_good_login_of_before_is_kept_once_and_listed_at_its_time() {
 }
 
 #[test]
-fn bans_of_before_they_could_be_forced_are_kept() {
-    let directory = directory("older");
+fn names_that_banned_sources_tried_are_kept_as_they_were_known_last_until_the_retention_is_over() {
+    let directory = directory("tried");
     std::fs::create_dir_all(&directory).unwrap();
-    let old = SCHEMA.replace("    forced INTEGER NOT NULL DEFAULT 0,\n", "");
-    assert_ne!(old, SCHEMA);
-    let db = Connection::open(directory.join(FILE)).unwrap();
-    db.execute_batch(&format!("{old} PRAGMA user_version = 1;")).unwrap();
-    db.execute_batch(
-        "INSERT INTO bans VALUES ('192.0.2.7/32', 'sshd', 10000, 99000, 5, '5 failures', 'local', '')",
-    )
-    .unwrap();
-    let expected = [ban("192.0.2.7", Some(99))];
-    assert_eq!(query::bans(&db).unwrap(), expected);
-    drop(db);
-    let (db, _) = open(&directory).unwrap();
-    assert_eq!(query::bans(&db).unwrap(), expected);
+    let (mut db, _) = open(&directory).unwrap();
+    let by = |source, when| By { source, when };
+    let tried = |user, last, before| Tried { user, by: [last, before] };
+    let old = tried(3, by(7, 10), By::default());
+    let first = tried(u64::MAX - 1, by(u32::MAX, 20), By::default());
+    let then = tried(u64::MAX - 1, by(8, 30), by(u32::MAX, 20));
+    for names in [vec![old, first], vec![then]] {
+        let records = vec![Record::Tried(names)];
+        commit(&mut db, &[Write { records, ..Write::default() }]).unwrap();
+    }
+    let known = |db: &Connection| query::restore(db, Since::default()).unwrap().tried;
+    assert_eq!(known(&db), [then, old]);
+    let forget_before = Some(Timestamp::from_secs(11));
+    commit(&mut db, &[Write { forget_before, ..Write::default() }]).unwrap();
+    assert_eq!(known(&db), [then]);
+    let many = (1..=MOST_TRIED as u64).map(|user| tried(user, by(9, 40), By::default())).collect();
+    let records = vec![Record::Tried(many)];
+    commit(&mut db, &[Write { records, ..Write::default() }]).unwrap();
+    assert_eq!(known(&db).len(), MOST_TRIED);
+    commit(&mut db, &[Write { forget_before, ..Write::default() }]).unwrap();
+    let kept: u32 = db.query_row("SELECT count(*) FROM tried", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept as usize, MOST_TRIED);
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// The tables of a version, with one ban.
+fn older(directory: &Path, version: usize) {
+    let names = CHANGES[1].replace("        source_before", "    source_before");
+    let mut old = SCHEMA.replace(&names, "");
+    assert_ne!(old, SCHEMA);
+    let mut forced = ", 0";
+    if version == 1 {
+        (old, forced) = (old.replace("    forced INTEGER NOT NULL DEFAULT 0,\n", ""), "");
+    }
+    let ban = format!("'192.0.2.7/32', 'sshd', 10000, 99000, 5, '5 failures', 'local', ''{forced}");
+    let fill = format!("{old} INSERT INTO bans VALUES ({ban}); PRAGMA user_version = {version};");
+    Connection::open(directory.join(FILE)).unwrap().execute_batch(&fill).unwrap();
+}
+
+#[test]
+fn older_tables_are_changed_and_their_bans_kept() {
+    for version in [1, 2] {
+        let directory = directory("older");
+        std::fs::create_dir_all(&directory).unwrap();
+        older(&directory, version);
+        let expected = [ban("192.0.2.7", Some(99))];
+        assert_eq!(query::bans(&Connection::open(directory.join(FILE)).unwrap()).unwrap(), expected);
+        let (copy, _) = keeper::copy(&directory, &[]).unwrap();
+        assert_eq!(query::restore(&copy, Since::default()).unwrap().bans, expected);
+        let (db, _) = open(&directory).unwrap();
+        assert_eq!(query::restore(&db, Since::default()).unwrap().bans, expected);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use rusqlite::{Connection, Transaction, params};
 use tracing::warn;
 
 use pillory_core::event::Attempt;
+use pillory_core::jail::names::{self, Tried};
 use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::Record;
 use pillory_core::time::{Span, Timestamp};
@@ -218,6 +219,11 @@ pub(crate) fn commit<'a>(
             // What an old list told stays: its time is old by nature.
             let sql = "DELETE FROM history WHERE time < ?1 AND what <> 'listed'";
             transaction.execute(sql, [before.millis()])?;
+            transaction.execute("DELETE FROM tried WHERE seconds < ?1", [before.secs()])?;
+            // A restart takes over no more.
+            let sql = "DELETE FROM tried WHERE user IN
+                (SELECT user FROM tried ORDER BY seconds DESC LIMIT -1 OFFSET ?1)";
+            transaction.execute(sql, [names::MOST_TRIED as i64])?;
         }
     }
     transaction.commit()
@@ -243,6 +249,14 @@ fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> 
                 Ended::Mistaken => "mistake",
             };
             keep_history(transaction, ban, what, *time)?;
+        }
+        Record::Tried(names) => {
+            let sql = "INSERT OR REPLACE INTO tried VALUES (?1, ?2, ?3, ?4, ?5)";
+            let mut statement = transaction.prepare_cached(sql)?;
+            for Tried { user, by: [last, before] } in names {
+                let user = user.cast_signed();
+                statement.execute(params![user, last.source, last.when, before.source, before.when])?;
+            }
         }
         Record::Listed(ban) => {
             // The same list may be imported again.

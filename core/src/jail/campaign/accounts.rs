@@ -5,7 +5,7 @@
 
 use smol_str::SmolStr;
 
-use crate::hash::FastMap;
+use crate::hash::{FastMap, table_bytes};
 use crate::jail::names;
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
@@ -39,6 +39,10 @@ const MAX_PLACES: usize = 16_384;
 
 /// Longer names are no accounts, and comparing them takes time.
 const MAX_LETTERS: usize = 64;
+
+/// Bytes of all of them, each place's names in a vector of their number.
+pub(super) const MOST_BYTES: usize =
+    table_bytes(MAX_PLACES, size_of::<(Prefix, Place)>()) + MAX_PLACES * MAX_OF_PLACE * size_of::<SmolStr>();
 
 #[derive(Debug, Default)]
 struct Place {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use smol_str::SmolStr;
 
-use crate::hash::FastMap;
+use crate::hash::{FastMap, table_bytes};
 use crate::net::Prefix;
 use crate::time::Timestamp;
 
@@ -16,6 +16,10 @@ use super::{DAY, HUNTED, LISTED, WEEK};
 
 /// So many names a jail are kept; those that were tried last stay.
 const MAX_NAMES: usize = 8_192;
+
+/// Bytes of all of them: each name's places in a ring of 16.
+pub(super) const MOST_BYTES: usize = table_bytes(MAX_NAMES, size_of::<(SmolStr, Name)>())
+    + MAX_NAMES * (HUNTED + 2).next_power_of_two() * size_of::<(Timestamp, Prefix)>();
 
 #[derive(Debug)]
 struct Name {

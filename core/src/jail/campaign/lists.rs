@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::hash::FastMap;
+use crate::hash::{FastMap, table_bytes};
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
@@ -32,6 +32,12 @@ const MAX: usize = 8_192;
 /// So long a place belongs to its group. Longer than a member is banned the first time, or each ban would be followed by
 /// as many tries as before it.
 pub(super) const BELONGS: Span = Span::from_secs(14 * 86_400);
+
+/// Bytes of all of them: each place's names in a ring of 16, each name's places in one of their number.
+pub(super) const MOST_BYTES: usize = table_bytes(MAX, size_of::<(Prefix, Place)>())
+    + MAX * (MAX_OF_PLACE + 1).next_power_of_two() * size_of::<(Timestamp, u64)>()
+    + table_bytes(MAX, size_of::<(u64, VecDeque<(Timestamp, Prefix)>)>())
+    + MAX * (NOVEL + 1) * size_of::<(Timestamp, Prefix)>();
 
 #[derive(Debug, Default)]
 struct Place {
@@ -121,10 +127,14 @@ impl Lists {
         places.retain(|(seen, other)| *other != place && when.since(*seen) < WEEK);
         let others =
             if places.len() < NOVEL { places.iter().map(|(_, other)| *other).collect() } else { Vec::new() };
-        places.push_back((when, place));
-        if places.len() > NOVEL + 1 {
+        if places.len() > NOVEL {
             places.pop_front();
         }
+        if places.len() == NOVEL {
+            // Growing as usual it would have room for twice as many, and there are thousands of names.
+            places.reserve_exact(1);
+        }
+        places.push_back((when, place));
         others
     }
 

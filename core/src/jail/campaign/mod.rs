@@ -25,7 +25,7 @@ mod told;
 use std::collections::VecDeque;
 
 use crate::event::JailName;
-use crate::hash::FastMap;
+use crate::hash::{FastMap, table_bytes};
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
@@ -61,6 +61,14 @@ pub const MEMORY: Span = lists::BELONGS;
 
 /// Memory: so many members a jail; those that were seen last stay.
 const MAX_MEMBERS: usize = 65_536;
+
+/// Bytes of all that is known of a jail, but for the operators of a database of networks: members in a table and twice as
+/// many places in a ring that doubles.
+pub(crate) const MOST_BYTES: usize = listed::MOST_BYTES
+    + lists::MOST_BYTES
+    + accounts::MOST_BYTES
+    + table_bytes(MAX_MEMBERS, size_of::<(Prefix, Timestamp)>())
+    + (2 * MAX_MEMBERS + 1).next_power_of_two() * size_of::<(Timestamp, Prefix)>();
 
 /// What a stranger tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,6 +30,11 @@ struct Entry<S> {
     state: S,
 }
 
+/// Bytes of a state without its place in the index.
+pub(super) const fn entry_bytes<S>() -> usize {
+    size_of::<Entry<S>>()
+}
+
 /// Where a state lies, and a part of its key's hash.
 #[derive(Debug, Clone, Copy)]
 struct Slot {

@@ -76,7 +76,7 @@ fn a_name_becomes_bad_once_two_sources_that_tried_it_are_banned() {
     let of = |names: &Names| names.refine(Class::UnknownUser, Some("weird77"));
     let sources = ["192.0.2.1/32", "192.0.2.1/32", "192.0.2.2/32"].map(|source| source.parse().unwrap());
     let seen = sources.map(|source| {
-        names.banned_source_tried(source, [hash("weird77")].into_iter());
+        names.banned_source_tried(source, [hash("weird77")].into_iter(), Timestamp::from_secs(1));
         of(&names)
     });
     assert_eq!(seen, [Class::UnknownUser, Class::UnknownUser, Class::BadUser]);

@@ -10,7 +10,10 @@ use crate::time::{End, Span, Timestamp};
 use super::{EVIDENCE, Net, innocents, is_offender, levels};
 
 /// At most so many offenders of a jail are kept; the oldest go first.
-const MAX_OFFENDERS: usize = 1_000_000;
+pub const MAX_OFFENDERS: usize = 1_000_000;
+
+/// Bytes of an offender in the tree.
+pub(crate) const EACH: usize = size_of::<(Prefix, Offence)>();
 
 /// At most so many pardons of a jail are kept; the oldest go first.
 const MAX_PARDONS: usize = 10_000;

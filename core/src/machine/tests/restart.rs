@@ -52,6 +52,10 @@ fn restarted(before: &Machine, out: &[Effect], first_start: i64, now: i64) -> Ma
                 continue;
             }
             Effect::Record(Record::Banned(ban)) => (ban, ban.since, Turn::Began),
+            Effect::Record(Record::Tried(names)) => {
+                after.judge.names.restore_tried(names.iter().copied());
+                continue;
+            }
             Effect::Record(Record::Missed(ban)) => (ban, ban.since, Turn::Missed),
             Effect::Record(Record::Ended(ban, Ended::Lifted, time)) => (ban, *time, Turn::Lifted),
             Effect::Record(Record::Ended(ban, _, time)) => (ban, *time, Turn::Expired),
@@ -129,4 +133,75 @@ fn the_rope_of_a_network_is_as_far_spent_whatever_the_findtime() {
         assert_eq!(rope(&before), [Some(true), Some(false)]);
         assert_eq!(rope(&after), [Some(true), Some(false)]);
     }
+}
+
+#[test]
+fn a_name_is_as_notorious_whenever_the_sources_were_banned_that_tried_it() {
+    let tried_on = |days: [i64; 2], now: i64| {
+        let mut before = host(600);
+        let (mut out, mut addr) = (Vec::new(), 0);
+        for (day, user) in days.into_iter().zip([["weird77", "odd1"], ["weird77", "odd2"]]) {
+            addr += 1;
+            for (second, user) in (0..).zip(user) {
+                let source = format!("203.0.113.{addr}");
+                out.extend(seen(&mut before, &source, user, fails(Class::UnknownUser), day * DAY + second));
+            }
+        }
+        let after = restarted(&before, &out, 0, now * DAY);
+        before.sweep(Timestamp::from_secs(now * DAY), &mut Vec::new());
+        [before, after].map(|machine| {
+            ["weird77", "odd1"].map(|user| machine.judge.names.refine(Class::UnknownUser, Some(user)))
+        })
+    };
+    let (bad, unknown) = ([Class::BadUser, Class::UnknownUser], [Class::UnknownUser; 2]);
+    assert_eq!(tried_on([1, 40], 60), [bad, bad]);
+    assert_eq!(tried_on([1, 40], 92), [unknown, unknown], "bans are remembered for ninety days");
+}
+
+/// Five people at places of their own log in, then their passwords are refused for an hour while a robot gets in with a
+/// key; hours later the silence of all of them is the next outage, through which one of them fails until its rope is used up.
+fn outages() -> Vec<(i64, String, String, Outcome)> {
+    let mut seen = Vec::new();
+    let mut note = |when: i64, host: i64, outcome: Outcome| {
+        seen.push((when, format!("203.0.113.{host}"), format!("person{host}"), outcome));
+    };
+    (1..=5).for_each(|person| note(person, person, Outcome::Success));
+    (0..8).for_each(|turn| note(600 * turn + 10, 99, Outcome::Success));
+    for (turn, person) in (0..7).flat_map(|turn| (1..=4).map(move |person| (turn, person))) {
+        note(1_000 + turn * 400 + person * 20, person, fails(Class::KnownUser));
+    }
+    note(4_000, 5, Outcome::Success);
+    (0..5).for_each(|turn| note(4_100 + turn * 60, 5, fails(Class::KnownUser)));
+    (0..14).for_each(|turn| note(20_000 + turn * 60, 2, fails(Class::KnownUser)));
+    seen.sort_by_key(|(when, ..)| *when);
+    seen
+}
+
+#[test]
+fn a_restart_at_any_moment_of_an_outage_changes_nothing_that_is_told_or_banned() {
+    let all = outages();
+    let play = |machine: &mut Machine, (when, addr, user, outcome): &(i64, String, String, Outcome)| {
+        let mut out = Vec::new();
+        machine.sweep(Timestamp::from_secs(*when), &mut out);
+        out.extend(seen(machine, addr, user, *outcome, *when));
+        out
+    };
+    let told = |out: &[Effect]| -> Vec<Effect> {
+        let tells = |effect: &&Effect| {
+            matches!(effect, Effect::Say(Notice::Alarm(Alarm::Outage(_)) | Notice::Banned(_)))
+        };
+        out.iter().filter(tells).cloned().collect()
+    };
+    let mut most = 0;
+    for restart in 0..all.len() {
+        let (before, after) = all.split_at(restart);
+        let mut stayed = host(DAY);
+        let out: Vec<Effect> = before.iter().flat_map(|seen| play(&mut stayed, seen)).collect();
+        let mut again = restarted(&stayed, &out, 0, before.last().map_or(0, |(when, ..)| *when));
+        let [stayed, again] = [&mut stayed, &mut again]
+            .map(|machine| -> Vec<Effect> { after.iter().flat_map(|seen| play(machine, seen)).collect() });
+        assert_eq!(told(&again), told(&stayed), "restarted before {:?}", after[0]);
+        most = most.max(told(&stayed).len());
+    }
+    assert_eq!(most, 4, "two outages, the end of one, and a ban when its rope is used up");
 }

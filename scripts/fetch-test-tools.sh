@@ -33,6 +33,7 @@ pyinotify.py                     python3-pyinotify       python3-inotify
 ufw                              ufw                     ufw
 firewalld,firewall-cmd           firewalld               firewalld
 dbus-daemon                      dbus-daemon             dbus-daemon
+faketime                         faketime                libfaketime
 '
 
 has() {

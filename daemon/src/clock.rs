@@ -3,23 +3,55 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
-use pillory_core::time::Timestamp;
+use pillory_core::time::{End, Span, Timestamp};
 
 /// A larger file is none of a time zone; those that there are have a few kilobytes.
 const MAX_ZONE_BYTES: u64 = 1024 * 1024;
 
 const ZONE_CURE: &str = "set TZ to a name such as Europe/Berlin, or unset it";
 
-/// The wall clock's time now.
+/// The daemon's time now; see [`Reading`].
 pub(crate) fn now() -> Timestamp {
+    read().now
+}
+
+/// What the clocks show now.
+pub(crate) fn read() -> Reading {
     #[cfg(test)]
-    if let Some(now) = simulated::now() {
-        return now;
+    if let Some(reading) = simulated::read() {
+        return reading;
     }
+    let mut course = COURSE.lock().unwrap_or_else(PoisonError::into_inner);
+    course.read(wall(), boot())
+}
+
+/// The daemon's time is not behind what an earlier daemon saw.
+pub(crate) fn go_on_from(seen: Timestamp) {
+    #[cfg(test)]
+    if simulated::is_on() {
+        return simulated::go_on_from(seen);
+    }
+    let mut course = COURSE.lock().unwrap_or_else(PoisonError::into_inner);
+    course.read(seen, boot());
+}
+
+/// What claims to be of later than this was written by a clock that was wrong, or damaged since. A wall clock of before
+/// this program is wrong itself, and doubts nothing but nonsense.
+pub(crate) fn latest_believed() -> Timestamp {
+    const YEAR: Span = Span::from_secs(31_557_600);
+    const BEGIN_OF_2026: Timestamp = Timestamp::from_secs(1_767_225_600);
+    const BEGIN_OF_2200: Timestamp = Timestamp::from_secs(7_258_118_400);
+    let wall = read().wall;
+    if wall < BEGIN_OF_2026 { BEGIN_OF_2200 } else { wall + YEAR }
+}
+
+static COURSE: Mutex<Course> = Mutex::new(Course(None));
+
+fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let millis = match since {
         Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
@@ -28,28 +60,124 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-/// The clock of a simulation, which is its thread's alone.
+/// Since boot, sleep included; nothing steps it.
+fn boot() -> Span {
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Span::from_millis(boot.tv_sec.unsigned_abs() * 1_000 + boot.tv_nsec.unsigned_abs() / 1_000_000)
+}
+
+/// While the daemon's time is ahead of the wall clock, it loses one part in so many.
+const SLOWER: u64 = 16;
+
+/// The daemon's time at one moment: that of the wall clock, but never less than was seen. While the wall clock is behind
+/// that, the daemon's time goes on by the clock that never steps, a sixteenth slower, until they meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// The daemon's time.
+    pub(crate) now: Timestamp,
+    /// What the wall clock shows.
+    pub(crate) wall: Timestamp,
+    /// When the wall clock showed the daemon's time last.
+    met: Timestamp,
+}
+
+impl Reading {
+    /// How far the daemon's time is ahead of the wall clock.
+    pub(crate) fn ahead(self) -> Span {
+        self.now.since(self.wall)
+    }
+
+    /// How long it really takes until so much of the daemon's time has passed.
+    fn really(self, span: Span) -> Span {
+        let loses = (span.millis() / (SLOWER - 1)).min(self.ahead().millis());
+        Span::from_millis(span.millis().saturating_add(loses))
+    }
+
+    /// An end in the daemon's time for somebody who counts real time from now on, as the kernel does.
+    pub(crate) fn real_end(self, end: End) -> End {
+        End::from_option(
+            end.timestamp()
+                .map(|at| if at > self.now { self.now + self.really(at.since(self.now)) } else { at }),
+        )
+    }
+
+    /// The reverse of [`Reading::real_end`].
+    pub(crate) fn own_end(self, end: End) -> End {
+        let gains = |left: Span| Span::from_millis((left.millis() / SLOWER).min(self.ahead().millis()));
+        End::from_option(end.timestamp().map(|at| at - gains(at.since(self.now))))
+    }
+
+    /// What the wall clock shows then, or showed.
+    pub(crate) fn on_the_wall(self, at: Timestamp) -> Timestamp {
+        if at >= self.now {
+            return self.wall + self.really(at.since(self.now));
+        }
+        if at <= self.met {
+            return at;
+        }
+        let past = self.now.since(at).millis();
+        self.wall - Span::from_millis(past + past / (SLOWER - 1))
+    }
+}
+
+/// What the daemon's time was when the wall clock showed it last, and what the clock that never steps showed then.
+#[derive(Debug, Clone, Copy)]
+struct Course(Option<(Timestamp, Span)>);
+
+impl Course {
+    fn read(&mut self, wall: Timestamp, boot: Span) -> Reading {
+        if let Some((met, then)) = self.0 {
+            let passed = boot.millis().saturating_sub(then.millis());
+            let now = met + Span::from_millis(passed - passed / SLOWER);
+            if now > wall {
+                return Reading { now, wall, met };
+            }
+        }
+        self.0 = Some((wall, boot));
+        Reading { now: wall, wall, met: wall }
+    }
+}
+
+/// The clocks of a simulation, which are its thread's alone.
 #[cfg(test)]
 pub(crate) mod simulated {
-    use super::Timestamp;
+    use super::{Course, Reading, Span, Timestamp};
     use std::cell::Cell;
 
     thread_local! {
-        static NOW: Cell<Option<Timestamp>> = const { Cell::new(None) };
+        static SHOWN: Cell<Option<(Timestamp, Span)>> = const { Cell::new(None) };
+        static COURSE: Cell<Course> = const { Cell::new(Course(None)) };
     }
 
-    /// From now on it is this time for the calling thread.
-    pub(crate) fn set(now: Timestamp) {
-        NOW.set(Some(now));
+    /// From now on the wall clock and the one that never steps show this to the calling thread.
+    pub(crate) fn set(wall: Timestamp, boot: Span) {
+        SHOWN.set(Some((wall, boot)));
+    }
+
+    /// The daemon of the calling thread is another one.
+    pub(crate) fn restart() {
+        COURSE.set(Course(None));
     }
 
     /// True if the calling thread simulates.
     pub(crate) fn is_on() -> bool {
-        now().is_some()
+        SHOWN.get().is_some()
     }
 
-    pub(super) fn now() -> Option<Timestamp> {
-        NOW.get()
+    pub(super) fn read() -> Option<Reading> {
+        let (wall, boot) = SHOWN.get()?;
+        let mut course = COURSE.get();
+        let reading = course.read(wall, boot);
+        COURSE.set(course);
+        Some(reading)
+    }
+
+    pub(super) fn go_on_from(seen: Timestamp) {
+        if let Some((_, boot)) = SHOWN.get() {
+            let mut course = COURSE.get();
+            course.read(seen, boot);
+            COURSE.set(course);
+        }
     }
 }
 
@@ -108,4 +236,66 @@ pub(crate) fn boot_ticks() -> u64 {
 /// The clock that never steps; for waits only.
 pub(crate) fn instant() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn boot(secs: u64) -> Span {
+        Span::from_secs(secs)
+    }
+
+    #[test]
+    fn follows_the_wall_clock_and_its_steps_forward() {
+        let mut course = Course(None);
+        for (wall, since_boot) in [(0, 5), (1, 6), (7_200, 7), (7_201, 8)] {
+            let reading = course.read(at(wall), boot(since_boot));
+            assert_eq!((reading.now, reading.ahead()), (at(wall), boot(0)));
+        }
+    }
+
+    #[test]
+    fn goes_on_a_sixteenth_slower_until_the_wall_clock_is_met() {
+        let mut course = Course(None);
+        course.read(at(2 * HOUR), boot(0));
+        assert_eq!(course.read(at(0), boot(0)).now, at(2 * HOUR));
+        let later = course.read(at(16), boot(16));
+        assert_eq!((later.now, later.ahead()), (at(2 * HOUR + 15), boot(7_199)));
+        let met = course.read(at(32 * HOUR), boot(32 * 3_600));
+        assert_eq!((met.now, met.ahead()), (at(32 * HOUR), boot(0)));
+    }
+
+    #[test]
+    fn an_end_is_told_in_real_time_and_comes_back_the_same() {
+        let mut course = Course(None);
+        course.read(at(HOUR), boot(0));
+        let reading = course.read(at(0), boot(0));
+        // Fifteen hours of the daemon's time take sixteen; after that they are as long as any.
+        for (lasts, really) in
+            [(15, 15 + 1), (15 * 60, 16 * 60), (15 * HOUR, 16 * HOUR), (20 * HOUR, 21 * HOUR)]
+        {
+            let end = End::At(at(HOUR + lasts));
+            assert_eq!(reading.real_end(end), End::At(at(HOUR + really)));
+            assert_eq!(reading.own_end(reading.real_end(end)), end);
+            assert_eq!(reading.on_the_wall(at(HOUR + lasts)), at(really));
+        }
+        assert_eq!(reading.real_end(End::Never), End::Never);
+    }
+
+    #[test]
+    fn what_was_is_shown_as_the_wall_clock_showed_it() {
+        let mut course = Course(None);
+        course.read(at(HOUR), boot(0));
+        let reading = course.read(at(160), boot(160));
+        assert_eq!(reading.now, at(HOUR + 150));
+        assert_eq!(reading.on_the_wall(at(HOUR + 75)), at(80));
+        assert_eq!(reading.on_the_wall(at(HOUR - 5)), at(HOUR - 5));
+    }
 }

@@ -9,7 +9,7 @@ use tracing::warn;
 use pillory_core::event::{JailName, Scope};
 use pillory_core::ledger::{Change, Installed};
 use pillory_core::net::PrefixSet;
-use pillory_core::time::Timestamp;
+use pillory_core::time::{Span, Timestamp};
 
 use crate::actions::{Action, ActionError, Port, Restriction, dryrun, nftables};
 use crate::clock;
@@ -160,10 +160,10 @@ impl Hand {
         let has_ban = || changes.iter().any(|change| matches!(change, Change::Set(..)));
         crash::not_before(Point::LedgerWritten, has_ban);
         let action = self.action.as_mut();
-        let mut result = action.apply(changes, now);
+        let mut result = apply(action, changes);
         if matches!(result, Err(ActionError::Vanished { .. })) {
             // Somebody took the frame away; the engine heals the elements once it hears of it.
-            result = action.prepare(&self.ports).and_then(|_| action.apply(changes, now));
+            result = action.prepare(&self.ports).and_then(|_| apply(action, changes));
         }
         if let Err(error) = result {
             return Answer::Failed(number, error);
@@ -181,8 +181,31 @@ fn restrict(action: &mut dyn Action, ports: &JailPorts, wanted: &[Restriction]) 
     }
 }
 
+/// Makes changes in a kernel that counts real time, whatever the wall clock was set to.
+pub(crate) fn apply(action: &mut dyn Action, changes: &[Change]) -> Result<(), ActionError> {
+    let clock = clock::read();
+    if clock.ahead() == Span::default() {
+        return action.apply(changes, clock.now);
+    }
+    let really = |change: &Change| match change {
+        Change::Set(element, end) => Change::Set(element.clone(), clock.real_end(*end)),
+        Change::Remove(element) => Change::Remove(element.clone()),
+    };
+    action.apply(&changes.iter().map(really).collect::<Vec<_>>(), clock.now)
+}
+
+/// What such a kernel holds, with its ends in the daemon's time.
+pub(crate) fn installed(action: &mut dyn Action) -> Result<Installed, ActionError> {
+    let clock = clock::read();
+    let mut installed = action.installed(clock.now)?;
+    if clock.ahead() > Span::default() {
+        installed.values_mut().flatten().for_each(|end| *end = clock.own_end(*end));
+    }
+    Ok(installed)
+}
+
 fn read(action: &mut dyn Action, mended: bool) -> Answer {
-    match action.installed(clock::now()) {
+    match installed(action) {
         Ok(installed) => Answer::Installed(installed, mended),
         Err(error) => Answer::Unreadable(error),
     }

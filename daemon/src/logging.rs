@@ -102,7 +102,10 @@ pub(crate) fn fatal(reason: &str) -> bool {
 pub(crate) fn notice(notice: &Notice, action: &str) {
     match notice {
         Notice::Banned(ban) => {
-            let until = ban.until.timestamp().map_or_else(|| "forever".to_owned(), |at| at.to_string());
+            let until = ban
+                .until
+                .timestamp()
+                .map_or_else(|| "forever".to_owned(), |at| clock::read().on_the_wall(at).to_string());
             let bantime_s = ban.until.remaining(ban.since).map_or(-1, |span| span.secs() as i64);
             info!(jail = %ban.jail, ip = %ban.prefix.short(), bantime_s, %until, failures = ban.failures, reason = %escape(&ban.reason), action, "ban");
             fail2ban_line(&ban.jail, &ban.prefix.short(), "Ban");
@@ -348,7 +351,7 @@ pub(crate) fn proxy_words(standing: Standing) -> &'static str {
 /// Not as JSON: there the line before says the same, and every line is an object. In fail2ban's own log its own name
 /// stands in the place of ours, because filters look for that.
 fn fail2ban_line(jail: &JailName, who: &str, what: &str) {
-    let now = clock::now();
+    let now = clock::read().wall;
     let Ok(stamp) = jiff::Timestamp::from_millisecond(now.millis()) else { return };
     let stamp = stamp.to_zoned(clock::zone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
     let millis = now.millis().rem_euclid(1000);

@@ -15,6 +15,7 @@ mod counting;
 mod crash;
 mod disk;
 mod docs;
+mod drills_clock;
 mod drills_faults;
 mod drills_files;
 mod drills_firewalls;

@@ -182,7 +182,8 @@ impl Machine {
         }
         let now = self.now(now);
         self.enforcing = enforcing;
-        let live = self.projection.elements().filter(|(_, end)| !end.is_over(now));
+        // What is over and was not lifted yet has to go as well: nobody lifts it while nothing is enforced.
+        let live = self.projection.elements().filter(|(_, end)| !enforcing || !end.is_over(now));
         let mut live: Vec<(Element, End)> = live.collect();
         live.sort();
         out.extend(live.into_iter().map(|(element, end)| {
@@ -210,15 +211,24 @@ impl Machine {
         let Ok(jail) = JailName::new("kernel") else { return 0 };
         let before = self.ledger.len();
         for (element, end) in installed {
-            let known = self.ledger.covering(element.prefix).iter().any(|ban| ban.scope == element.scope);
-            if known || self.judge.never.overlaps(element.prefix) {
+            // The ban that it stands for may be lost, and one that ends sooner known.
+            let least = end.unwrap_or(End::At(now)).timestamp().map(|at| at - Span::from_secs(2));
+            let lasts = |ban: &Ban| ban.until >= End::from_option(least) && !ban.until.is_over(now);
+            let covering = self.ledger.covering(element.prefix);
+            let known = covering.iter().any(|ban| ban.scope == element.scope && lasts(ban));
+            // Of what holds others too, the projection takes those out.
+            if known || self.judge.never.subtract(element.prefix).is_empty() {
                 continue;
             }
             let until = end.unwrap_or(End::At(now + Span::from_secs(86_400)));
+            // One ban stands for all elements of a prefix: for several jails' ports it is of everything.
+            let other = self.ledger.of(element.prefix).iter().find(|ban| ban.jail == jail);
+            let until = other.map_or(until, |ban| ban.until.max(until));
+            let scope = if other.is_some() { Scope::All } else { element.scope.clone() };
             let told = ("found in the kernel, not in the store".to_owned(), Origin::Manual);
             let ban = Machine::manual_ban(element.prefix, jail.clone(), now, until, told);
             if self.ledger.has_room(ban.prefix, &ban.jail) {
-                self.ledger.ban(Ban { scope: element.scope.clone(), ..ban });
+                self.ledger.ban(Ban { scope, ..ban });
             }
         }
         self.projection.rebuild(&self.ledger, &self.judge.never);

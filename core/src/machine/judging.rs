@@ -65,10 +65,12 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let now = self.now(now);
-        if let (Phase::Live, Some(stamp)) = (phase, event.stamp) {
+        let ahead = if phase == Phase::History { Span::default() } else { self.ahead };
+        let stamp = event.stamp.map(|stamp| stamp + ahead);
+        if let (Phase::Live, Some(stamp)) = (phase, stamp) {
             self.doubt_stamp(jail, stamp, now, out);
         }
-        let Some(when) = judged_at(phase, event.stamp, now) else { return };
+        let Some(when) = judged_at(phase, stamp, now) else { return };
         let Some(name) = self.judge.jails().get(usize::from(jail)).map(|jail| jail.name.clone()) else {
             return;
         };

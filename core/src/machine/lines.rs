@@ -50,7 +50,7 @@ impl Machine {
         let stamp = filter.date().and_then(|date| date.time.ok()).or(line.stamp);
         if let Ruling::Failure(subject, hit) = ruling {
             if let (Phase::Live, Some(stamp)) = (phase, stamp) {
-                self.doubt_stamp(jail, stamp, clock.now, out);
+                self.doubt_stamp(jail, stamp + self.ahead, clock.now, out);
             }
             self.classic_failure((jail, reader), (subject, hit), phase, clock.now, out);
         }

@@ -30,7 +30,7 @@ use crate::jail::widen::neighbours::Neighbours;
 use crate::jail::{JailIndex, Judge, Soon, proxies};
 use crate::ledger::{Ban, Change, Ended, Ledger, Projection};
 use crate::net::Prefix;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 pub use alerts::{Alert, Reason};
 pub use fuse::{Fuse, Level};
@@ -209,6 +209,7 @@ pub struct Machine {
     withheld: alerts::Withheld,
     full_said: bool,
     now: Timestamp,
+    ahead: Span,
 }
 
 /// Which traffic of a banned source is dropped (`scope`).
@@ -248,7 +249,13 @@ impl Machine {
             withheld: alerts::Withheld::new(),
             full_said: false,
             now: Timestamp::default(),
+            ahead: Span::default(),
         }
+    }
+
+    /// How far the time that comes in is ahead of the clock by which logs are stamped.
+    pub fn set_ahead(&mut self, ahead: Span) {
+        self.ahead = ahead;
     }
 
     /// The time that stands: it never steps back.

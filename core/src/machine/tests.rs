@@ -47,12 +47,55 @@ fn what_is_in_the_kernel_becomes_bans_but_for_who_is_never_banned() {
     assert_eq!(machine.ledger.len(), 1);
 }
 
+#[test]
+fn who_is_in_the_kernel_for_several_jails_stays_out_of_all_their_ports() {
+    let mut machine = machine();
+    let [until, longer] = [2_000, 3_000].map(|secs| End::At(Timestamp::from_secs(secs)));
+    let of =
+        |jail: &str| Element { scope: Scope::Ports(JailName::new(jail).unwrap()), ..element("192.0.2.7") };
+    let installed: Installed = [(of("sshd"), Some(longer)), (of("mail"), Some(until))].into();
+    machine.adopt_installed(&installed, Timestamp::from_secs(1_000));
+    assert_eq!(machine.projection().elements().collect::<Vec<_>>(), [(element("192.0.2.7"), longer)]);
+}
+
+#[test]
+fn what_the_kernel_holds_for_longer_than_every_ban_known_stays_that_long() {
+    let mut machine = machine();
+    machine.ban(ban(7, Origin::Manual, 100), &mut Vec::new());
+    let end = End::At(Timestamp::from_secs(9_000));
+    let installed: Installed = [(element("192.0.2.7"), Some(end))].into();
+    assert_eq!(machine.adopt_installed(&installed, Timestamp::from_secs(1_000)), 1);
+    assert_eq!(machine.projection().elements().collect::<Vec<_>>(), [(element("192.0.2.7"), end)]);
+}
+
+#[test]
+fn of_a_network_in_the_kernel_with_somebody_who_is_never_banned_the_rest_stays_banned() {
+    let mut machine = machine();
+    let never = NeverBan::new(vec![("192.0.2.1".parse().unwrap(), Why::Session)]);
+    machine.set_never(never, &mut Vec::new());
+    let installed: Installed = [(element("192.0.2.0/31"), Some(End::Never))].into();
+    let now = Timestamp::from_secs(1_000);
+    assert_eq!(machine.adopt_installed(&installed, now), 1);
+    let changes = machine.reconcile(&installed, now);
+    let rest = Change::Set(element("192.0.2.0"), End::Never);
+    assert_eq!(changes, [Change::Remove(element("192.0.2.0/31")), rest]);
+}
+
 fn ban(number: u8, origin: Origin, secs: u64) -> Ban {
     let prefix = Prefix::host(IpAddr::from([192, 0, 2, number]));
     let now = Timestamp::from_secs(1_000);
     let until = End::At(now + Span::from_secs(secs));
     let jail = JailName::new(if origin == Origin::Manual { "manual" } else { "sshd" }).unwrap();
     Machine::manual_ban(prefix, jail, now, until, (String::new(), origin))
+}
+
+#[test]
+fn what_ends_as_it_is_switched_off_goes_too() {
+    let mut machine = machine();
+    machine.ban(ban(7, Origin::Manual, 100), &mut Vec::new());
+    let mut out = Vec::new();
+    machine.set_enforcing(false, Timestamp::from_secs(1_100), &mut out);
+    assert_eq!(out, [Effect::Kernel(Change::Remove(element("192.0.2.7")))]);
 }
 
 /// A machine with room for three bans, which jails made: of .1 for 100 s, of .2 for 200 s, of .3 for 300 s.

@@ -22,7 +22,7 @@ use crate::sources::Position;
 use crate::store::META_ANEW;
 use crate::store::keeper::Started;
 use crate::store::query::Since;
-use crate::{clock, facts, ports};
+use crate::{clock, facts, kernel, ports};
 
 use super::run::refused;
 use super::{Failure, exit};
@@ -89,6 +89,7 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
         strangers: now - campaign::MEMORY,
         logins: now - trust::MEMORY,
         bans: now - widen::EVIDENCE,
+        believed: (now, clock::latest_believed()),
     };
     let restored = store.restore(since).map_err(|error| Failure::new(exit::NO, error.to_string()))?;
     for (prefix, jail, when) in &restored.past_bans {
@@ -102,9 +103,6 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
     machine.judge.names.restore_tried(restored.tried);
     machine.restore(restored.bans, &restored.attempts, &restored.turns, restored.last_write);
     say_what_is_on(machine, now);
-    if restored.last_write > now {
-        warn!(last_write = %restored.last_write, "the clock is behind the store's last write; time stands still until it has caught up");
-    }
     if let Some(kept) = restored.meta.get(META_PROXIES) {
         machine.judge.proxies.restore(kept, now);
     }
@@ -201,7 +199,7 @@ fn prepare(
     action.prepare(&readers.ports).map_err(failed)?;
     action.restrict(restricted).map_err(failed)?;
     let now = clock::now();
-    let installed = action.installed(now).map_err(failed)?;
+    let installed = kernel::installed(action).map_err(failed)?;
     let mut said = None;
     if let Some(why) = lost {
         let adopted = machine.adopt_installed(&installed, now);
@@ -217,7 +215,7 @@ fn prepare(
         action = action.name(),
         "kernel brought to the ledger"
     );
-    action.apply(&changes, now).map_err(failed)?;
+    kernel::apply(action, &changes).map_err(failed)?;
     Ok(said)
 }
 

@@ -127,6 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let state_dir = arguments.state_dir_of(banaction);
     let guard = if banaction == dryrun::NAME { None } else { hold_namespace(&arguments.control)? };
     let mut store = keeper::start(&state_dir, &arguments.control).map_err(|error| offline::failed(&error))?;
+    clock::go_on_from(store.last_write(clock::latest_believed()));
     // The store may say that another policy is in force than the file's; it has the same banaction.
     let trial = Found::new(store.meta(META_TRIAL).as_deref(), &file, clock::now());
     let policy = trial.policy().cloned().unwrap_or(file);

@@ -17,6 +17,7 @@ use pillory_core::time::{BanTime, End, Span, Timestamp};
 
 use crate::allowed::Who;
 use crate::cli::configfile::Policy;
+use crate::clock;
 use crate::seat::Seat;
 use crate::store::query::Wanted;
 
@@ -143,7 +144,7 @@ impl Reply {
     }
 }
 
-/// When something shows in the JSON of `list`: seconds are enough.
+/// When something shows in the JSON of `list`, by the wall clock: seconds are enough.
 pub(crate) fn stamp(at: Timestamp) -> Value {
-    Value::String(at.to_string())
+    Value::String(clock::read().on_the_wall(at).to_string())
 }

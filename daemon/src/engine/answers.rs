@@ -96,6 +96,7 @@ impl Engine {
                     // nothing of one that it refused before.
                     self.warnings.remove("kernel");
                     self.read_backs = 0;
+                    self.healing = self.healing.min(self.jobs);
                 } else {
                     self.apply(changes);
                     self.healing = self.jobs;

@@ -68,7 +68,7 @@ impl Engine {
         if let Some(unknown) = options.jail.as_ref().and_then(|jail| self.unknown_jail(jail)) {
             return unknown;
         }
-        // Bans end by the machine's time, which stands still after the clock was set back.
+        // Bans end by the machine's time, which is not behind what was seen.
         let now = self.machine.now(clock::now());
         let (default_jail, origin) =
             if options.import { ("import", Origin::Import) } else { ("manual", Origin::Manual) };

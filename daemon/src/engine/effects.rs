@@ -17,7 +17,7 @@ use crate::errands::Doubt;
 use crate::kernel::Job;
 use crate::store::META_ANEW;
 use crate::store::keeper::Started;
-use crate::store::writer::Write;
+use crate::store::writer::{FORGET_EVERY, Write};
 use crate::{clock, logging};
 
 use super::rescue::META_RESCUE;
@@ -72,8 +72,9 @@ impl Engine {
     }
 
     fn write_records(&mut self, records: Vec<Record>) {
-        let now = clock::now();
-        let forget = now.since(self.last_forget) >= crate::store::writer::FORGET_EVERY;
+        let read = clock::read();
+        let now = read.now;
+        let forget = now.since(self.last_forget) >= FORGET_EVERY;
         if records.is_empty() && self.positions.is_empty() && self.meta.is_empty() && !forget {
             return;
         }
@@ -81,7 +82,7 @@ impl Engine {
         write.positions = self.positions.drain().collect();
         if forget {
             self.last_forget = now;
-            write.forget_before = Some(now - self.setup.config.retention);
+            write.forget_before = Some(read.wall - self.setup.config.retention);
         }
         self.write(write);
     }

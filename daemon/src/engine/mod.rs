@@ -18,6 +18,7 @@ pub(crate) mod rescue;
 pub(crate) mod restrict;
 mod streams;
 pub(crate) mod trial;
+mod wall;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -45,7 +46,7 @@ use crate::privilege::Sandbox;
 use crate::rescue::Call;
 use crate::service::{self, Watchdog};
 use crate::sources::{self, Batch, Position, StreamStatus};
-use crate::store::writer::{Write, Written};
+use crate::store::writer::{FORGET_EVERY, Write, Written};
 use crate::supervisor::SourceOrder;
 
 use answers::Pending;
@@ -157,6 +158,8 @@ pub(crate) struct Engine {
     started: clock::Stopwatch,
     last_sweep: Timestamp,
     last_forget: Timestamp,
+    /// How far the kernel was told that the daemon's time is ahead of the wall clock.
+    ahead: Span,
     last_verify: Timestamp,
     /// Something was read that was there before the first start.
     has_read_history: bool,
@@ -165,6 +168,9 @@ pub(crate) struct Engine {
 }
 
 const SWEEP_EVERY: Span = Span::from_secs(60);
+
+/// After a start what is old is forgotten after this time.
+const FIRST_FORGET: Span = Span::from_secs(600);
 
 const VERIFY_EVERY: Span = Span::from_secs(30);
 
@@ -239,7 +245,9 @@ impl Engine {
             watchdog: Watchdog::new(),
             started: clock::Stopwatch::start(),
             last_sweep: now,
-            last_forget: Timestamp::default(),
+            // The wall clock of a host that has just begun may yet be set.
+            last_forget: now - FORGET_EVERY + FIRST_FORGET,
+            ahead: Span::default(),
             last_verify: now,
             has_read_history: false,
             ready: false,
@@ -350,7 +358,9 @@ impl Engine {
     }
 
     fn batch(&mut self, batch: &Batch) {
-        let clock = Clock { now: clock::now(), zone: self.setup.zone.clone() };
+        let read = clock::read();
+        self.machine.set_ahead(read.ahead());
+        let clock = Clock { now: read.now, zone: self.setup.zone.clone() };
         let phase = match batch.phase {
             sources::Phase::History => Phase::History,
             sources::Phase::CatchUp => Phase::CatchUp,
@@ -411,7 +421,9 @@ impl Engine {
     fn housekeeping(&mut self) {
         self.answer_pending();
         self.watchdog.pat();
-        let now = clock::now();
+        let read = clock::read();
+        self.heed_clock(read);
+        let now = read.now;
         if self.off_until.is_some_and(|until| until <= now) {
             self.set_off(None);
             info!("on again: the time of `pillory off --for` is over");

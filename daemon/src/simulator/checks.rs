@@ -10,11 +10,12 @@ use pillory_core::net::Prefix;
 use pillory_core::time::{End, Span};
 use serde_json::json;
 
+use crate::clock;
 use crate::engine::jails::MAX_TRACKED;
 use crate::store::writer::Write;
 
-use super::daemon::Daemon;
-use super::kernel::{Held, Mood};
+use super::daemon::{Daemon, STREAMS};
+use super::kernel::Mood;
 use super::logs::Logs;
 use super::promises::{Bans, Kept, UsedUp, Word, key};
 use super::scenery;
@@ -29,8 +30,10 @@ impl World {
         if ledger != self.kept.told && self.kept.has_begun {
             return Err(format!("a restart forgot or invented: {}", difference(&self.kept.told, &ledger)));
         }
-        for (jail, stream) in [("sshd", "file:/simulated/auth.log"), ("console", "btmp:/simulated/btmp")] {
-            let (found, read) = (daemon.attempts(jail)?, daemon.position(stream));
+        for ((_, stream), (found, read)) in STREAMS.iter().zip(daemon.kept.iter().copied()) {
+            if self.was_damaged {
+                break;
+            }
             let expected = self.logs.counting(stream, read);
             if found != expected {
                 return Err(format!(
@@ -49,6 +52,13 @@ impl World {
             };
             self.tally.answers += 1;
             let is_aside = reply.message.contains("not on disk; kept in");
+            match waiting.setting {
+                Some(Setting::Applied(sound)) => self.applied(sound, &reply)?,
+                Some(Setting::Confirmed(new, take_back, is_new)) => {
+                    self.confirmed((new, take_back, is_new), &reply)?
+                }
+                _ => {}
+            }
             let is_kept = reply.exit == 0 && !reply.message.contains("so a crash would lose it");
             match waiting.setting.filter(|_| is_kept) {
                 Some(Setting::Off(number, until)) => self.words.answered_off(number, until, is_aside),
@@ -109,7 +119,7 @@ impl World {
         let is_off = self.daemon.as_ref().is_some_and(|daemon| !daemon.machine().is_enforcing());
         let table = self.kernel.table();
         table.elements.iter().any(|(element, held)| {
-            element.scope == *scope && element.prefix.contains_addr(addr) && (held.asked.is_some() || !is_off)
+            element.scope == *scope && element.prefix.contains_addr(addr) && (held.is_ours || !is_off)
         })
     }
 
@@ -125,7 +135,8 @@ impl World {
         if let Some(element) = self.ordered.wrong(&self.never, is_forced) {
             return Err(format!("{element:?} holds somebody who is never banned"));
         }
-        if let Some(end) = machine.ledger.next_end().filter(|end| *end <= self.wall()) {
+        self.check_clock()?;
+        if let Some(end) = machine.ledger.next_end().filter(|end| *end <= clock::now()) {
             return Err(format!("a ban that ended at {} is in the ledger still", end.millis()));
         }
         let tracked: usize =
@@ -139,6 +150,16 @@ impl World {
         self.words.check(of, self.elapsed)
     }
 
+    /// The daemon's time is the wall clock's, or goes on a sixteenth slower while that is behind.
+    fn check_clock(&self) -> Result<(), Broken> {
+        let (shown, expected) = (clock::now(), self.expected_time());
+        if shown.since(expected).max(expected.since(shown)) > Span::from_millis(2) {
+            let (shown, expected) = (shown.millis(), expected.millis());
+            return Err(format!("the daemon's time is {shown}, and should be {expected}"));
+        }
+        Ok(())
+    }
+
     /// Nothing stays in the kernel longer than a second after its end.
     pub(super) fn check_lifted(&self) -> Result<(), Broken> {
         let Some(daemon) = &self.daemon else { return Ok(()) };
@@ -146,26 +167,22 @@ impl World {
         if !daemon.jobs.is_empty() || self.elapsed <= self.patient_until || table.mood != Mood::Willing {
             return Ok(());
         }
-        let limit = self.wall() - Span::from_secs(1);
-        // A longer ban may have come that a kernel without time-outs need not hear of.
+        let limit = clock::now() - Span::from_secs(1);
         let lasts = |element: &Element| {
             daemon.machine().ledger.covering(element.prefix).iter().any(|ban| !ban.until.is_over(limit))
         };
-        let is_late = |element: &Element, held: &Held| {
-            held.asked.is_some_and(|end| end.is_over(limit)) && !lasts(element)
-        };
-        let late = table.elements.iter().find(|(element, held)| is_late(element, held));
-        late.map_or(Ok(()), |(element, held)| {
-            Err(format!("{element:?} was to end at {:?} and is in the kernel still", held.asked))
+        let late = table.elements.iter().find(|(element, held)| held.is_ours && !lasts(element));
+        late.map_or(Ok(()), |(element, _)| {
+            Err(format!("{element:?} is in the kernel still, and no ban lasts that says so"))
         })
     }
 
-    /// True for an end that is near while the wall clock is behind: the daemon's time stands still and the kernel's does
-    /// not, so what ends then is in the kernel for a while after each look only.
-    fn comes_and_goes(&self, end: End) -> bool {
-        const LOOKS_EVERY_S: u64 = 31;
-        let left = end.timestamp().map(|at| at.since(self.latest).secs());
-        self.wall() < self.latest && left.is_some_and(|left| left < LOOKS_EVERY_S)
+    /// True for an end so near that the kernel may have come to it: while the wall clock is behind, ends that differ by
+    /// less than this are not told anew.
+    fn is_ending(end: End) -> bool {
+        const TOLERANCE: Span = Span::from_millis(1_500);
+        let read = clock::read();
+        read.ahead() > Span::default() && end.remaining(read.now).is_some_and(|left| left <= TOLERANCE)
     }
 
     pub(super) fn check_settled(&mut self) -> Result<(), Broken> {
@@ -181,12 +198,15 @@ impl World {
         if !self.waiting.is_empty() {
             return Err(format!("{} clients were never answered", self.waiting.len()));
         }
+        self.check_policy()?;
+        let Some(daemon) = &self.daemon else { return Ok(()) };
+        let machine = daemon.machine();
         let jails = machine.judge.jails().iter().map(|jail| Scope::Ports(jail.name.clone()));
         for scope in jails.chain([Scope::All]) {
             for addr in scenery::samples() {
                 let (wanted, held) =
                     (self.shuts_out(addr, &scope, ledger.values()), self.in_kernel(addr, &scope));
-                let lasting = ledger.values().filter(|ban| !self.comes_and_goes(ban.until));
+                let lasting = ledger.values().filter(|ban| !World::is_ending(ban.until));
                 if wanted != held && self.shuts_out(addr, &scope, lasting) != held {
                     return Err(format!("{addr} in {scope:?}: banned {wanted}, in the kernel {held}"));
                 }
@@ -194,7 +214,7 @@ impl World {
         }
         let (brief, projected): (BTreeSet<_>, BTreeSet<_>) = {
             let elements = machine.projection().elements();
-            let (brief, lasting): (Vec<_>, Vec<_>) = elements.partition(|(_, end)| self.comes_and_goes(*end));
+            let (brief, lasting): (Vec<_>, Vec<_>) = elements.partition(|(_, end)| World::is_ending(*end));
             let names = |all: Vec<(Element, End)>| all.into_iter().map(|(element, _)| element).collect();
             (names(brief), names(lasting))
         };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{Receiver, unbounded};
 use jiff::tz::TimeZone;
+use rusqlite::{Connection, OptionalExtension};
 
 use pillory_core::config::OnStop;
 use pillory_core::machine::Machine;
@@ -17,6 +18,7 @@ use crate::clock;
 use crate::commands::Outside;
 use crate::discover::{Places, active_jails};
 use crate::engine::jails::{self, Facts};
+use crate::engine::trial::{Found, META_TRIAL};
 use crate::engine::{Engine, Input, Outlets, Read};
 use crate::errands::{self, Desks};
 use crate::facts::Asker;
@@ -51,6 +53,8 @@ impl Files {
 
 pub(super) struct Daemon {
     pub(super) engine: Engine,
+    /// Of each log, what the store counted of it at the start, and how far it was read.
+    pub(super) kept: Vec<(usize, usize)>,
     pub(super) sources: Sources,
     /// What the engine has not taken yet.
     pub(super) inbox: VecDeque<Input>,
@@ -64,6 +68,21 @@ pub(super) struct Daemon {
     new_writes: Receiver<Write>,
     orders: Receiver<SourceOrder>,
     _desks: Desks,
+}
+
+/// Each log with its jail and stream.
+pub(super) const STREAMS: [(&str, &str); 2] =
+    [("sshd", "file:/simulated/auth.log"), ("console", "btmp:/simulated/btmp")];
+
+fn kept(db: &Connection) -> rusqlite::Result<Vec<(usize, usize)>> {
+    let of_one = |(jail, stream): &(&str, &str)| {
+        let sql = "SELECT count(*) FROM attempts WHERE jail = ?1";
+        let count = db.query_row(sql, [jail], |row| row.get::<_, u32>(0))?;
+        let sql = "SELECT position FROM positions WHERE stream = ?1";
+        let at: Option<String> = db.query_row(sql, [stream], |row| row.get(0)).optional()?;
+        Ok((count as usize, at.and_then(|at| at.parse().ok()).unwrap_or(0)))
+    };
+    STREAMS.iter().map(of_one).collect()
 }
 
 /// What a round sent out.
@@ -80,9 +99,17 @@ impl Daemon {
         kernel: &SimulatedKernel,
         facts: impl Fn() -> Facts,
     ) -> Result<Daemon, String> {
+        clock::simulated::restart();
         let place = Place { file: Some(files.config()), fail2ban: None };
-        let (policy, config) = place.load().map_err(|failure| failure.message)?;
+        let (file, config) = place.load().map_err(|failure| failure.message)?;
         let mut store = keeper::start(&files.state(), &files.control()).map_err(|error| error.to_string())?;
+        clock::go_on_from(store.last_write(clock::latest_believed()));
+        let trial = Found::new(store.meta(META_TRIAL).as_deref(), &file, clock::now());
+        let policy = trial.policy().cloned().unwrap_or(file);
+        let config = match trial.policy() {
+            Some(policy) => place.understand(policy).map_err(|failure| failure.message)?,
+            None => config,
+        };
         let active = active_jails(&config, &Places::host());
         let (mut machine, mut readers) =
             jails::build(&config, &active, HashSet::new()).map_err(|problems| problems.join("; "))?;
@@ -94,6 +121,7 @@ impl Daemon {
         let begin::Taken { restored, restricted, lost, .. } =
             begin::take_over(no_wtmp, &mut action, (&mut machine, &mut readers), &config, known)
                 .map_err(|failure| failure.message)?;
+        let kept = store.read_or_rescue(kept).map_err(|error| error.to_string())?;
         let (kernel_in, new_jobs) = unbounded();
         let (store_in, new_writes) = unbounded();
         let (sources_in, orders) = unbounded();
@@ -114,11 +142,13 @@ impl Daemon {
         let frame = (readers.ports.clone(), restricted.clone());
         let mut engine = Engine::new(machine, readers, outlets, "simulated", setup);
         engine.resume(restored.off, restored.positions, start, (allowed, first_facts, restricted));
+        engine.begin_trial(trial);
         // Logs of before are read by a thread that is not here.
         drop(engine.begin_learning(restored.learning));
         engine.begin_store(&store, restored.anew, lost);
         Ok(Daemon {
             engine,
+            kept,
             sources: Sources::default(),
             inbox: VecDeque::new(),
             jobs: VecDeque::new(),
@@ -172,31 +202,9 @@ impl Daemon {
         self.inbox.extend(written.into_iter().map(Input::Store));
     }
 
-    /// The disk has no room for another page from now on, or has.
-    pub(super) fn fill_disk(&self, is_full: bool) -> Result<(), String> {
-        let Some(db) = self.writer.store().db() else { return Ok(()) };
-        let pages = if is_full { 1 } else { 1_000_000 };
-        // Less than there are means as many as there are.
-        db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
-            .map_err(|error| error.to_string())
-    }
-
-    /// What the store on disk counts of attempts of a jail.
-    pub(super) fn attempts(&self, jail: &str) -> Result<usize, String> {
-        let db = self.writer.store().db().ok_or("the store is not open")?;
-        let count =
-            db.query_row("SELECT count(*) FROM attempts WHERE jail = ?1", [jail], |row| row.get::<_, u32>(0));
-        count.map(|count| count as usize).map_err(|error| error.to_string())
-    }
-
-    /// How far a stream was read, as the store on disk says.
-    pub(super) fn position(&self, stream: &str) -> usize {
-        let db = self.writer.store().db();
-        let text = db.and_then(|db| {
-            let sql = "SELECT position FROM positions WHERE stream = ?1";
-            db.query_row(sql, [stream], |row| row.get::<_, String>(0)).ok()
-        });
-        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    /// The database, if it is open.
+    pub(super) fn db(&self) -> Option<&Connection> {
+        self.writer.store().db()
     }
 }
 

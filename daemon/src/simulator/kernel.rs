@@ -26,10 +26,10 @@ pub(super) enum Mood {
 /// An element in the kernel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
-    /// When the kernel ends it by itself, by the clock that never steps; nothing for never.
+    /// When the kernel ends it by itself, by the clock that never steps and stands still in a suspend; nothing for never.
     ends: Option<Timestamp>,
-    /// The end that was asked for; nothing for what somebody else put there.
-    pub(super) asked: Option<End>,
+    /// False for what somebody else put there.
+    pub(super) is_ours: bool,
 }
 
 #[derive(Debug)]
@@ -53,14 +53,14 @@ impl Table {
     /// Somebody else puts an element there.
     pub(super) fn plant(&mut self, element: Element) {
         let ends = self.ends_bans.then(|| self.clock + Span::from_secs(3_600));
-        self.elements.insert(element, Held { ends, asked: None });
+        self.elements.insert(element, Held { ends, is_ours: false });
     }
 
     fn make(&mut self, change: &Change, now: Timestamp) {
         match change {
             Change::Set(element, end) if !end.is_over(now) => {
                 let left = end.remaining(now).filter(|_| self.ends_bans);
-                let held = Held { ends: left.map(|left| self.clock + left), asked: Some(*end) };
+                let held = Held { ends: left.map(|left| self.clock + left), is_ours: true };
                 self.elements.insert(element.clone(), held);
             }
             Change::Set(element, _) | Change::Remove(element) => drop(self.elements.remove(element)),

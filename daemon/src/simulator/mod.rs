@@ -10,6 +10,7 @@
 
 mod checks;
 mod daemon;
+mod damage;
 mod dice;
 mod kernel;
 mod logs;
@@ -17,6 +18,7 @@ mod orders;
 mod promises;
 mod scenery;
 mod steps;
+mod trials;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};

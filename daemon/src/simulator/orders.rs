@@ -6,6 +6,7 @@ use pillory_core::net::Prefix;
 use pillory_core::time::{BanTime, Span};
 
 use crate::allowed::Who;
+use crate::clock;
 use crate::control::{BanOptions, BanOrder, Request};
 use crate::engine::Input;
 
@@ -29,7 +30,8 @@ impl World {
                 self.words.switched();
                 self.ask(Request::On, Vec::new())
             }
-            95..98 => self.order_reload(),
+            95..97 => self.order_reload(),
+            97..99 => self.order_trial(),
             _ => self.ask(Request::Status, Vec::new()),
         }
     }
@@ -39,7 +41,7 @@ impl World {
         self.ask_for(request, asked, None)
     }
 
-    fn ask_for(
+    pub(super) fn ask_for(
         &mut self,
         request: Request,
         asked: Vec<(Prefix, u64, Word)>,
@@ -111,7 +113,7 @@ impl World {
         let remove = self.dice.percent(40);
         self.allowed.retain(|(known, _)| *known != prefix);
         if !remove {
-            self.allowed.push((prefix, span.map(|span| self.wall() + span)));
+            self.allowed.push((prefix, span.map(|span| clock::now() + span)));
         }
         self.leaps += 1;
         self.words.allows(prefix, None);
@@ -121,10 +123,16 @@ impl World {
     }
 
     fn order_reload(&mut self) -> Result<(), Broken> {
+        if self.awaits_trial() {
+            // Which of two policies somebody wants is then said by who comes last, and that is not seen here.
+            return self.ask(Request::Status, Vec::new());
+        }
         let sound = self.dice.percent(80);
-        if sound {
+        // While a policy is on trial no other is taken.
+        if sound && self.trial.is_none() {
             self.policy = self.dice.below(scenery::POLICY_COUNT);
         }
+        self.note(format!("the file holds policy {}, sound: {sound}", self.policy));
         self.write_policy(sound)?;
         let asked = self.ask(Request::Reload, Vec::new());
         self.write_policy(true)?;

@@ -63,7 +63,7 @@ pub(super) struct Kept {
     pub(super) has_begun: bool,
     /// On disk.
     on_disk: Bans,
-    pub(super) allowed_on_disk: AllowedNow,
+    allowed_on_disk: AllowedNow,
     /// Of bans that were sent, and of those that are on disk.
     pub(super) used_up: UsedUp,
     used_up_on_disk: UsedUp,
@@ -99,7 +99,8 @@ impl Kept {
         }
     }
 
-    fn aside_reaches_disk(&mut self) {
+    /// A start has taken over what lay beside the store.
+    pub(super) fn aside_reaches_disk(&mut self) {
         for told in std::mem::take(&mut self.aside) {
             told.apply(&mut self.on_disk);
             self.used_up_on_disk.extend(told.used_up);
@@ -113,9 +114,24 @@ impl Kept {
         if is_reboot {
             self.aside.clear();
         }
-        self.aside_reaches_disk();
         self.told = self.on_disk.clone();
         self.used_up = self.used_up_on_disk.clone();
+        for told in &self.aside {
+            told.apply(&mut self.told);
+            self.used_up.extend(told.used_up.clone());
+        }
+    }
+
+    /// The store was damaged, and this is what a start made of it and of the kernel.
+    pub(super) fn begun_anew(&mut self, bans: Bans, allowed: AllowedNow) {
+        let (told, on_disk) = (bans.clone(), bans);
+        *self = Kept { told, on_disk, allowed_on_disk: allowed, ..Kept::default() };
+    }
+
+    /// Who is allowed by what outlives a crash.
+    pub(super) fn allowed(&self) -> AllowedNow {
+        let aside = self.aside.iter().rev().find_map(|told| told.allowed.as_ref());
+        aside.unwrap_or(&self.allowed_on_disk).clone()
     }
 }
 
@@ -201,6 +217,13 @@ impl Words {
         }
         let gone = self.allowed.iter().find(|(prefix, (until, _))| elapsed < *until && !is_never(**prefix));
         gone.map_or(Ok(()), |(prefix, _)| Err(format!("an acknowledged `allow {prefix}` is forgotten")))
+    }
+
+    /// The store was damaged: nothing that was said holds, but that nobody comes in who was shut out.
+    pub(super) fn damaged(&mut self) {
+        self.ordered_all();
+        self.switched();
+        self.allowed.clear();
     }
 
     pub(super) fn rebooted(&mut self) {

@@ -29,13 +29,15 @@ enum Step {
     KernelMood,
     Disk,
     ClockSteps,
+    Sleep,
     Crash,
     Settle,
+    Damage,
     Start,
 }
 
 /// While a daemon runs.
-const RUNNING: [(usize, Step); 15] = [
+const RUNNING: [(usize, Step); 16] = [
     (260, Step::Attack),
     (20, Step::LogIn),
     (230, Step::Read),
@@ -49,17 +51,19 @@ const RUNNING: [(usize, Step); 15] = [
     (8, Step::KernelMood),
     (8, Step::Disk),
     (2, Step::ClockSteps),
+    (1, Step::Sleep),
     (3, Step::Crash),
     (6, Step::Settle),
 ];
 
 /// While none does.
-const DOWN: [(usize, Step); 6] = [
+const DOWN: [(usize, Step); 7] = [
     (30, Step::Attack),
     (5, Step::LogIn),
     (10, Step::Wait),
     (5, Step::OthersMeddle),
     (5, Step::HostChanges),
+    (2, Step::Damage),
     (45, Step::Start),
 ];
 
@@ -100,7 +104,9 @@ impl World {
                 self.set_disk(is_full)
             }
             Step::ClockSteps => self.clock_steps(),
+            Step::Sleep => self.sleep(),
             Step::Crash => self.fall(),
+            Step::Damage => self.damage(),
             Step::Settle => {
                 self.note("everything settles".to_owned());
                 self.settle()
@@ -108,7 +114,9 @@ impl World {
             Step::Start => {
                 self.kernel.table().mood =
                     if self.dice.percent(90) { Mood::Willing } else { Mood::TakesSome };
-                self.note("a daemon starts".to_owned());
+                let is_full = !self.is_damaged && self.dice.percent(15);
+                self.set_disk(is_full)?;
+                self.note(format!("a daemon starts; the disk is full: {is_full}"));
                 self.start().map(drop)
             }
         }
@@ -235,14 +243,28 @@ impl World {
     }
 
     fn clock_steps(&mut self) -> Result<(), Broken> {
-        let by = *self.dice.of(&[7_200_000, -7_200_000, 60_000, -60_000, 900, -900]);
+        let by = *self.dice.of(&[7_200_000, -7_200_000, 60_000, -60_000, 900, -900, 86_400_000, -86_400_000]);
         self.off_by += by;
         if by > 0 {
             self.words.leapt();
             self.leaps += 1;
         }
         self.note(format!("the wall clock is set by {by} ms"));
-        self.patient_until = self.elapsed + 70_000;
+        // Nobody tells the daemon: it sees it at its next look.
+        self.patient_until = self.patient_until.max(self.elapsed + 31_000);
+        self.set_clock();
+        Ok(())
+    }
+
+    /// The host is suspended: the wall clock goes on, and neither the kernel's time-outs nor the daemon's waits do.
+    fn sleep(&mut self) -> Result<(), Broken> {
+        let millis = 1 + self.dice.below(600_000) as u64;
+        self.note(format!("the host sleeps for {millis} ms"));
+        self.elapsed += millis;
+        self.slept += millis;
+        self.due += millis;
+        self.patient_until = self.patient_until.max(self.elapsed + 31_000);
+        self.disturb();
         self.set_clock();
         Ok(())
     }

@@ -7,19 +7,21 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use pillory_core::jail::never::Why;
 use pillory_core::net::{Prefix, PrefixSet, never_an_attacker};
-use pillory_core::time::Timestamp;
+use pillory_core::time::{Span, Timestamp};
 
 use crate::clock;
 use crate::control::Reply;
 use crate::engine::jails::Facts;
 use crate::engine::{Input, Read};
 use crate::kernel::Job;
+use crate::store::fullness;
 
 use super::daemon::{Daemon, Files, files};
 use super::dice::Dice;
 use super::kernel::{Mood, SimulatedKernel};
 use super::logs::Logs;
 use super::promises::{AllowedNow, Kept, Ordered, UsedUp, Word, Words};
+use super::trials::Trial;
 use super::{Tally, scenery};
 
 /// A clock begins here: 5 January 2026.
@@ -30,6 +32,9 @@ const BEGIN_S: i64 = 1_767_571_200;
 pub(super) enum Setting {
     Off(u64, u64),
     Allow(Prefix, u64, u64),
+    /// A policy that can be used or not; and one that is confirmed or taken back, from a new connection or an old one.
+    Applied(bool),
+    Confirmed(usize, bool, bool),
 }
 
 /// Somebody who waits for the answer to an order.
@@ -52,12 +57,19 @@ pub(super) struct World {
     /// Milliseconds since the world began, on the clock that never steps; and what the wall clock is off.
     pub(super) elapsed: u64,
     pub(super) off_by: i64,
-    /// The latest that the wall clock ever showed: the daemon's time stands still until it shows that again.
-    pub(super) latest: Timestamp,
+    /// So much of it this host slept.
+    pub(super) slept: u64,
+    /// What the daemon's time should be in microseconds, and when that was.
+    expected: (i64, u64),
     /// How often the wall clock was set forward, or who is allowed was changed: older answers say nothing then.
     pub(super) leaps: u64,
     /// The policy in the file that a start would take.
     pub(super) policy: usize,
+    /// One that may be on trial.
+    pub(super) trial: Option<Trial>,
+    /// A policy was confirmed while the disk was full; and a reboot came after that.
+    pub(super) may_forget_confirmed: bool,
+    pub(super) forgot_confirmed: bool,
     pub(super) friends: Vec<(Prefix, Why)>,
     pub(super) talks_to: HashSet<IpAddr>,
     /// Who was allowed by command, as far as the daemon took it, until when.
@@ -72,10 +84,14 @@ pub(super) struct World {
     traced: usize,
     pub(super) tally: Tally,
     pub(super) disk_is_full: bool,
+    /// The store was damaged since the last daemon.
+    pub(super) is_damaged: bool,
+    /// It was damaged once: what is counted of logs says nothing any more.
+    pub(super) was_damaged: bool,
     /// Somebody else changed the kernel, and the daemon has not heard of it.
     pub(super) is_touched: bool,
     /// When the engine is due again if nothing comes.
-    due: u64,
+    pub(super) due: u64,
     /// Until then something may be late: the wall clock was set, the kernel refused.
     pub(super) patient_until: u64,
 }
@@ -97,8 +113,12 @@ impl World {
             logs: Logs::default(),
             elapsed: 0,
             off_by: 0,
-            latest: Timestamp::default(),
+            slept: 0,
+            expected: (0, 0),
             leaps: 0,
+            trial: None,
+            may_forget_confirmed: false,
+            forgot_confirmed: false,
             friends: vec![("203.0.113.7/32".parse().map_err(|_| "no prefix")?, Why::Own)],
             talks_to: HashSet::new(),
             allowed: Vec::new(),
@@ -112,11 +132,14 @@ impl World {
             traced,
             tally: Tally::default(),
             disk_is_full: false,
+            is_damaged: false,
+            was_damaged: false,
             is_touched: false,
             due: 0,
             patient_until: 0,
         };
         world.set_clock();
+        world.set_disk(false)?;
         world.write_policy(true)?;
         Ok(world)
     }
@@ -128,9 +151,18 @@ impl World {
     /// Every clock shows the time.
     pub(super) fn set_clock(&mut self) {
         let wall = self.wall();
-        self.latest = self.latest.max(wall);
-        clock::simulated::set(wall);
-        self.kernel.table().tick(Timestamp::from_millis(self.elapsed as i64));
+        clock::simulated::set(wall, Span::from_millis(self.elapsed));
+        let passed = (self.elapsed - self.expected.1) as i64 * 1_000;
+        let goes_on = self.expected.0 + passed - passed / 16;
+        self.expected = (goes_on.max(wall.millis() * 1_000), self.elapsed);
+        // Some thread of the daemon reads its clock all the time.
+        clock::now();
+        self.kernel.table().tick(Timestamp::from_millis((self.elapsed - self.slept) as i64));
+    }
+
+    /// What the daemon's time should be.
+    pub(super) fn expected_time(&self) -> Timestamp {
+        Timestamp::from_millis(self.expected.0 / 1_000)
     }
 
     pub(super) fn note(&mut self, text: String) {
@@ -151,8 +183,8 @@ impl World {
 
     /// Who was allowed for a time only is so no longer.
     fn end_allowed(&mut self) {
-        let wall = self.wall();
-        self.allowed.retain(|(_, until)| until.is_none_or(|until| until > wall));
+        let now = clock::now();
+        self.allowed.retain(|(_, until)| until.is_none_or(|until| until > now));
     }
 
     /// Who is never banned, as the daemon was told by now.
@@ -171,6 +203,7 @@ impl World {
         let is_locked = |started: &Result<Daemon, Broken>| {
             started.as_ref().err().is_some_and(|reason| reason.contains("another pillory uses the state"))
         };
+        let before = self.is_damaged.then(|| self.shut_out());
         let mut started = Daemon::start(&self.files, &self.kernel, || self.facts());
         while is_locked(&started) && tries_left > 0 {
             tries_left -= 1;
@@ -182,10 +215,18 @@ impl World {
             Err(_) if self.kernel.table().mood != Mood::Willing => return Ok(false),
             Err(reason) => return Err(format!("it does not start: {reason}")),
         };
+        // It goes on from what the store saw last.
+        self.expected = (clock::now().millis() * 1_000, self.elapsed);
         self.is_touched = false;
-        self.disk_is_full = false;
         self.tally.starts += 1;
-        self.check_restored(&daemon)?;
+        if !self.disk_is_full {
+            self.kept.aside_reaches_disk();
+        }
+        match before {
+            None => self.check_restored(&daemon)?,
+            Some(before) => self.begins_anew(&daemon, &before)?,
+        }
+        self.is_damaged = false;
         daemon.collect(&self.logs);
         daemon.writes.iter().for_each(|write| self.kept.sent(write, &self.allowed, UsedUp::new()));
         self.ordered.0 = self.kernel.table().elements.keys().cloned().collect();
@@ -196,12 +237,14 @@ impl World {
     /// The process is gone with all that it had not sent.
     pub(super) fn crash(&mut self, is_reboot: bool) {
         self.daemon = None;
+        self.trial_crashed();
         self.waiting.clear();
         self.kept.crashed(is_reboot);
-        self.allowed.clone_from(&self.kept.allowed_on_disk);
+        self.allowed = self.kept.allowed();
         self.tally.crashes += 1;
         if is_reboot {
             self.words.rebooted();
+            self.trial_rebooted();
             let mut table = self.kernel.table();
             table.elements.clear();
             table.has_frame = false;
@@ -237,7 +280,9 @@ impl World {
     /// The engine takes what waits and what was read.
     pub(super) fn round(&mut self, inputs: usize, reads: Vec<Read>) -> Result<(), Broken> {
         self.set_clock();
-        self.end_allowed();
+        if self.daemon.is_some() {
+            self.end_allowed();
+        }
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
         let sent = daemon.round(inputs, reads, &self.logs);
         for job in daemon.jobs.iter().skip(sent.first_job) {
@@ -247,7 +292,10 @@ impl World {
             }
         }
         for write in daemon.writes.iter().skip(sent.first_write) {
-            let used_up = super::checks::used_up(write, daemon, &self.logs, &self.kept)?;
+            let used_up = match self.was_damaged {
+                false => super::checks::used_up(write, daemon, &self.logs, &self.kept)?,
+                true => UsedUp::new(),
+            };
             self.kept.sent(write, &self.allowed, used_up);
         }
         self.due = self.elapsed + daemon.engine.timeout().as_millis() as u64;
@@ -336,6 +384,7 @@ impl World {
 
     pub(super) fn set_disk(&mut self, is_full: bool) -> Result<(), Broken> {
         self.disk_is_full = is_full;
-        self.daemon.as_ref().map_or(Ok(()), |daemon| daemon.fill_disk(is_full))
+        let db = self.daemon.as_ref().and_then(Daemon::db);
+        fullness::set(is_full, db).map_err(|error| error.to_string())
     }
 }

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use pillory_core::time::Timestamp;
 use rusqlite::Connection;
 use tracing::warn;
 
@@ -62,6 +63,11 @@ impl Started {
     pub(crate) fn meta(&self, key: &str) -> Option<String> {
         let db = self.copy.as_ref().or(self.store.db())?;
         query::meta(db, key).ok().flatten().filter(|value| !value.is_empty())
+    }
+
+    /// When it was last written, as far as that is believed; 0 if it cannot be read, which is noted when all of it is.
+    pub(crate) fn last_write(&self, latest: Timestamp) -> Timestamp {
+        self.read(|db| query::last_write(db, latest)).unwrap_or_default()
     }
 
     /// Reads what was kept; a disk that cannot be read is noted, and nothing is known then.

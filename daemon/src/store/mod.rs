@@ -254,6 +254,8 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Link { path: path.to_owned() });
     }
     let connection = Connection::open(path).map_err(failed("open"))?;
+    #[cfg(test)]
+    fullness::limit(&connection).map_err(failed("limit"))?;
     let setup = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1024; PRAGMA busy_timeout = 5000;";
     connection.execute_batch(setup).map_err(failed("set up"))?;
     let found: i64 =
@@ -272,6 +274,29 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
         found => return Err(StoreError::Newer { path: path.to_owned(), found }),
     }
     Ok(connection)
+}
+
+/// The room on a simulated disk, which is its thread's alone.
+#[cfg(test)]
+pub(crate) mod fullness {
+    use rusqlite::Connection;
+    use std::cell::Cell;
+
+    thread_local! {
+        static IS_FULL: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// From now on there is no room for another page, or there is; `db`: what is open.
+    pub(crate) fn set(is_full: bool, db: Option<&Connection>) -> rusqlite::Result<()> {
+        IS_FULL.set(is_full);
+        db.map_or(Ok(()), limit)
+    }
+
+    pub(super) fn limit(db: &Connection) -> rusqlite::Result<()> {
+        // Less than there are means as many as there are.
+        let pages = if IS_FULL.get() { 1 } else { 1_000_000 };
+        db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+    }
 }
 
 /// Opens the store for reading only.

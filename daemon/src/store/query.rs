@@ -10,7 +10,7 @@ use pillory_core::jail::names::{By, MOST_TRIED, Tried};
 use pillory_core::jail::replay::{PastBan, Turn};
 use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
-use pillory_core::time::Timestamp;
+use pillory_core::time::{End, Timestamp};
 
 use super::{JailNames, attempt_of, ban_of};
 
@@ -36,7 +36,7 @@ pub(crate) struct Restored {
 }
 
 /// From when on what is kept still matters.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Since {
     /// Failures that windows may hold.
     pub(crate) failures: Timestamp,
@@ -46,6 +46,17 @@ pub(crate) struct Since {
     pub(crate) logins: Timestamp,
     /// What became of bans, but for those that are still in force.
     pub(crate) bans: Timestamp,
+    /// What time it is, and the latest time that is believed: what claims to be of later counts nothing, and such a ban
+    /// begins now.
+    pub(crate) believed: (Timestamp, Timestamp),
+}
+
+#[cfg(any(test, fuzzing))]
+impl Default for Since {
+    fn default() -> Since {
+        let [begin, end] = [0, i64::MAX].map(Timestamp::from_millis);
+        Since { failures: begin, strangers: begin, logins: begin, bans: begin, believed: (begin, end) }
+    }
 }
 
 /// What only the alarms still ask of failures that no window holds: who tried whom, once a day. Looked for among the
@@ -59,36 +70,47 @@ const OLDER: &str = "SELECT min(id) FROM attempts WHERE id > (SELECT max(id) - 1
 /// # Errors
 /// SQLite's.
 pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restored> {
+    let (now, latest) = since.believed;
     let mut restored = Restored { bans: bans(db)?, ..Restored::default() };
+    for ban in restored.bans.iter_mut().filter(|ban| ban.since > latest) {
+        ban.until = End::from_option(ban.until.remaining(ban.since).map(|length| now + length));
+        ban.since = now;
+    }
     let mut jails = JailNames::default();
     let young = format!(
-        "FROM attempts WHERE time > ?1 OR (class IS NULL AND time > ?3) OR id IN ({OLDER}) ORDER BY time, id"
+        "FROM attempts WHERE (time > ?1 OR (class IS NULL AND time > ?3) OR id IN ({OLDER})) AND +time <= ?4
+        ORDER BY time, id"
     );
-    let times = [since.failures, since.strangers, since.logins].map(Timestamp::millis);
+    let times = [since.failures, since.strangers, since.logins, latest].map(Timestamp::millis);
     restored.attempts = all(db, "*", &young, &times, |row| attempt_of(row, &mut jails))?;
-    restored.past_bans = past_bans(db)?;
-    restored.turns = turns(db, since.bans.min(since.failures))?;
+    restored.past_bans = past_bans(db, latest)?;
+    restored.turns = turns(db, since.bans.min(since.failures), latest)?;
     restored.tried = tried(db)?;
     restored.positions = pairs(db, "SELECT stream, position FROM positions")?;
     restored.meta = pairs(db, "SELECT key, value FROM meta")?;
-    let last = db.query_row(
-        "SELECT max(t) FROM (SELECT max(time) AS t FROM attempts UNION ALL SELECT max(time) FROM history)",
-        [],
-        |row| row.get(0),
-    );
-    restored.last_write = Timestamp::from_millis(legible(last)?.unwrap_or(0));
+    restored.last_write = last_write(db, latest)?;
     Ok(restored)
 }
 
+/// The latest time of a row, as far as it is believed.
+/// # Errors
+/// SQLite's.
+pub(crate) fn last_write(db: &Connection, latest: Timestamp) -> rusqlite::Result<Timestamp> {
+    let sql = "SELECT max(t) FROM (SELECT max(time) AS t FROM attempts WHERE time <= ?1
+        UNION ALL SELECT max(time) FROM history WHERE time <= ?1)";
+    let last = db.query_row(sql, [latest.millis()], |row| row.get(0));
+    Ok(Timestamp::from_millis(legible(last)?.unwrap_or(0)))
+}
+
 /// Local bans in the order of their begins, without the last one before each that was a mistake.
-fn past_bans(db: &Connection) -> rusqlite::Result<Vec<(Prefix, JailName, Timestamp)>> {
+fn past_bans(db: &Connection, latest: Timestamp) -> rusqlite::Result<Vec<(Prefix, JailName, Timestamp)>> {
     let mut jails = JailNames::default();
     let began = "FROM history WHERE what IN ('ban', 'missed') AND origin = 'local' AND id NOT IN
         (SELECT (SELECT coalesce(max(id), 0) FROM history WHERE what = 'ban' AND origin = 'local'
             AND id < mistake.id AND prefix = mistake.prefix AND jail = mistake.jail)
             FROM history AS mistake WHERE what = 'mistake')
-        ORDER BY id";
-    all(db, "prefix, jail, time", began, &[], |row| {
+        AND time <= ?1 ORDER BY id";
+    all(db, "prefix, jail, time", began, &[latest.millis()], |row| {
         let (prefix, jail) = (row.get::<_, String>(0)?.parse(), row.get::<_, String>(1)?);
         let (Ok(prefix), Some(jail)) = (prefix, jails.of(&jail)) else { return Ok(None) };
         Ok(Some((prefix, jail, Timestamp::from_millis(row.get(2)?))))
@@ -106,11 +128,12 @@ fn tried(db: &Connection) -> rusqlite::Result<Vec<Tried>> {
 }
 
 /// What became of bans since `since`, and the bans that lasted longer.
-fn turns(db: &Connection, since: Timestamp) -> rusqlite::Result<Vec<PastBan>> {
+fn turns(db: &Connection, since: Timestamp, latest: Timestamp) -> rusqlite::Result<Vec<PastBan>> {
     let mut jails = JailNames::default();
-    let from = "FROM history WHERE (what IN ('unban', 'expire', 'narrow', 'displace', 'mistake', 'missed') AND time > ?1)
-        OR (what = 'ban' AND origin = 'local' AND (until IS NULL OR until > ?1)) ORDER BY time, id";
-    all(db, "time, prefix, jail, what", from, &[since.millis()], |row| {
+    let from = "FROM history WHERE ((what IN ('unban', 'expire', 'narrow', 'displace', 'mistake', 'missed') AND time > ?1)
+        OR (what = 'ban' AND origin = 'local' AND (until IS NULL OR until > ?1)))
+        AND +time <= ?2 ORDER BY time, id";
+    all(db, "time, prefix, jail, what", from, &[since.millis(), latest.millis()], |row| {
         let (prefix, jail, what): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
         let (Ok(prefix), Some(jail)) = (prefix.parse(), jails.of(&jail)) else { return Ok(None) };
         let turn = match what.as_str() {

@@ -116,6 +116,27 @@ fn past_bans_are_those_made_and_missed_without_mistakes() {
 }
 
 #[test]
+fn what_claims_to_be_of_a_time_that_is_not_believed_counts_nothing_and_its_bans_begin_now() {
+    let directory = directory("future");
+    std::fs::create_dir_all(&directory).unwrap();
+    let (mut db, _) = open(&directory).unwrap();
+    let far = i64::MAX / 10_000;
+    let wrong = Ban { since: Timestamp::from_secs(far), ..ban("192.0.2.8", Some(far + 60)) };
+    let records = vec![
+        Record::Attempt(attempt(50, "192.0.2.7")),
+        Record::Attempt(attempt(far, "192.0.2.7")),
+        Record::Banned(wrong),
+    ];
+    commit(&mut db, &[Write { records, ..Write::default() }]).unwrap();
+    let (now, latest) = (Timestamp::from_secs(60), Timestamp::from_secs(1_000));
+    let restored = query::restore(&db, Since { believed: (now, latest), ..Since::default() }).unwrap();
+    assert_eq!(restored.last_write, Timestamp::from_secs(50));
+    assert_eq!(restored.attempts, [attempt(50, "192.0.2.7")]);
+    assert_eq!((restored.past_bans.len(), restored.turns.len()), (0, 0));
+    assert_eq!((restored.bans[0].since, restored.bans[0].until), (now, End::At(Timestamp::from_secs(120))));
+}
+
+#[test]
 fn older_failures_are_restored_where_they_tell_of_accounts_in_use_or_campaigns() {
     const DAY: i64 = 86_400;
     let directory = directory("alarms");
@@ -139,7 +160,8 @@ fn older_failures_are_restored_where_they_tell_of_accounts_in_use_or_campaigns()
     let records = attempts.iter().cloned().map(Record::Attempt).collect();
     commit(&mut db, &[Write { records, ..Write::default() }]).unwrap();
     let day = |day: i64| Timestamp::from_secs(day * DAY - 1);
-    let since = Since { failures: day(9), strangers: day(8), logins: day(1), bans: day(1) };
+    let since =
+        Since { failures: day(9), strangers: day(8), logins: day(1), bans: day(1), ..Since::default() };
     let restored = query::restore(&db, since).unwrap().attempts;
     // Bob never logged in; whoever tries twice on one day is one stranger.
     assert_eq!(restored, [0, 1, 4, 5, 6].map(|at: usize| attempts[at].clone()));

@@ -104,7 +104,7 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
         Notice::Banned(ban) => {
             let until = ban.until.timestamp().map_or_else(|| "forever".to_owned(), |at| at.to_string());
             let bantime_s = ban.until.remaining(ban.since).map_or(-1, |span| span.secs() as i64);
-            info!(jail = %ban.jail, ip = %ban.prefix.short(), bantime_s, %until, failures = ban.failures, reason = %escape(&ban.reason), action, "ban");
+            info!(jail = %ban.jail, ip = %ban.prefix.short(), bantime_s, %until, failures = ban.failures, reason = %escape(&ban.reason.to_string()), action, "ban");
             fail2ban_line(&ban.jail, &ban.prefix.short(), "Ban");
         }
         Notice::Ended(ban, how) => {

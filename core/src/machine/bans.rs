@@ -7,6 +7,7 @@ use crate::filter::fail2ban::Subject;
 use crate::jail::never::NeverBan;
 use crate::ledger::{Ban, Change, Element, Ended, Installed};
 use crate::net::Prefix;
+use crate::reason::Reason;
 use crate::time::{End, Span, Timestamp};
 
 use super::{Effect, Machine, Notice, Record};
@@ -215,7 +216,7 @@ impl Machine {
                 continue;
             }
             let until = end.unwrap_or(End::At(now + Span::from_secs(86_400)));
-            let told = ("found in the kernel, not in the store".to_owned(), Origin::Manual);
+            let told = ("found in the kernel, not in the store", Origin::Manual);
             let ban = Machine::manual_ban(element.prefix, jail.clone(), now, until, told);
             if self.ledger.has_room(ban.prefix, &ban.jail) {
                 self.ledger.ban(Ban { scope: element.scope.clone(), ..ban });
@@ -231,8 +232,18 @@ impl Machine {
         jail: JailName,
         since: Timestamp,
         until: End,
-        (reason, origin): (String, Origin),
+        (reason, origin): (impl Into<Reason>, Origin),
     ) -> Ban {
-        Ban { prefix, jail, since, until, failures: 0, reason, origin, scope: Scope::All, forced: false }
+        Ban {
+            prefix,
+            jail,
+            since,
+            until,
+            failures: 0,
+            reason: reason.into(),
+            origin,
+            scope: Scope::All,
+            forced: false,
+        }
     }
 }

@@ -121,10 +121,10 @@ fn why(jail: &JailConfig, wanted: &[Wanted], places: &Places) -> &'static str {
         Some(Wanted::Journal { .. }) => "journald keeps a journal here",
         Some(Wanted::Btmp(_)) => "no journal and no log file is here that may be read",
         Some(Wanted::Lines(_)) if !wanted.iter().any(|wanted| is_there(wanted, places)) => {
-            "no journal is here, and no log file yet: waited for"
+            "no journal is here that may be read, and no log file yet: waited for"
         }
         _ if places.has_journal() => "the journal is not asked for it, its log file is here",
-        _ => "no journal is here, but its log file",
+        _ => "no journal is here that may be read, but its log file",
     }
 }
 

@@ -16,7 +16,7 @@ use pillory_core::event::{Decision, JailName};
 use pillory_core::machine::{Evidence, Unresolved};
 use pillory_core::time::{Span, Timestamp};
 
-use crate::commands::{Background, Facts, Told, process};
+use crate::commands::{Background, Facts, Order, Outside, Told};
 use crate::engine::Input;
 use crate::{clock, names};
 
@@ -113,10 +113,14 @@ impl Errands {
 
 impl Desks {
     /// Two loops, each to be run by a thread of its own; they end when the engine hangs up.
-    pub(crate) fn split(self, inputs: &Sender<Input>) -> (impl FnOnce() + Send, impl FnOnce() + Send) {
+    pub(crate) fn split(
+        self,
+        inputs: &Sender<Input>,
+        outside: Outside,
+    ) -> (impl FnOnce() + Send, impl FnOnce() + Send) {
         let Desks { names, asks, commands } = self;
         let (first, second) = (inputs.clone(), inputs.clone());
-        (move || resolve_all(&names, &first), move || ask_all(&asks, &commands, &second))
+        (move || resolve_all(&names, &first), move || ask_all(&asks, &commands, &outside, &second))
     }
 }
 
@@ -143,7 +147,12 @@ fn resolve_all(names: &Receiver<Box<Unresolved>>, inputs: &Sender<Input>) {
     }
 }
 
-fn ask_all(asks: &Receiver<Doubt>, commands: &Receiver<HashMap<JailName, Asking>>, inputs: &Sender<Input>) {
+fn ask_all(
+    asks: &Receiver<Doubt>,
+    commands: &Receiver<HashMap<JailName, Asking>>,
+    outside: &Outside,
+    inputs: &Sender<Input>,
+) {
     let mut asking = HashMap::new();
     let mut known: HashMap<(JailName, String), (bool, Timestamp)> = HashMap::new();
     for doubt in asks {
@@ -151,7 +160,8 @@ fn ask_all(asks: &Receiver<Doubt>, commands: &Receiver<HashMap<JailName, Asking>
             asking = new;
             known.clear();
         }
-        let spared = asking.get(&doubt.decision.jail).is_some_and(|how| ask(&doubt, how, &mut known));
+        let spared =
+            asking.get(&doubt.decision.jail).is_some_and(|how| ask(&doubt, how, outside, &mut known));
         if inputs.send(Input::Answered(Answered::Asked(doubt.decision, spared))).is_err() {
             return;
         }
@@ -159,7 +169,12 @@ fn ask_all(asks: &Receiver<Doubt>, commands: &Receiver<HashMap<JailName, Asking>
 }
 
 /// True if the command says, by its status 0, that this one is not to be banned.
-fn ask(doubt: &Doubt, how: &Asking, known: &mut HashMap<(JailName, String), (bool, Timestamp)>) -> bool {
+fn ask(
+    doubt: &Doubt,
+    how: &Asking,
+    outside: &Outside,
+    known: &mut HashMap<(JailName, String), (bool, Timestamp)>,
+) -> bool {
     let now = clock::now();
     let decision = doubt.decision.as_ref();
     let facts = Facts::new(&Told::from(decision), doubt.evidence.as_ref(), Background::default());
@@ -171,8 +186,8 @@ fn ask(doubt: &Doubt, how: &Asking, known: &mut HashMap<(JailName, String), (boo
     if let Some((spared, _)) = key.as_ref().and_then(|key| known.get(key)).filter(|(_, until)| *until > now) {
         return *spared;
     }
-    let command = render::render(&how.command, &facts.tags, &facts.captures);
-    let spared = process::run(&command.script, &command.arguments, COMMAND_LIMIT).is_ok();
+    let (command, limit) = (how.command.clone(), COMMAND_LIMIT);
+    let spared = outside.run(&Order { command, tags: facts.tags, captures: facts.captures, limit }).is_ok();
     if let (Some(key), Some(cache)) = (key, &how.cache) {
         if known.len() >= cache.max_count.max(1) as usize {
             known.clear();

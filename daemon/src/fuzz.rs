@@ -10,11 +10,21 @@ use std::ops::ControlFlow;
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 
+use pillory_core::config::fail2ban::render;
+use pillory_core::filter::settings::Options;
 use pillory_core::jail::networks::Networks as _;
+use pillory_core::jail::proxies::Proxies;
+use pillory_core::jail::secret::Secret;
+use pillory_core::machine::Identities;
 use pillory_core::time::Timestamp;
 
 use crate::actions::nftables;
+use crate::allowed::Allowed;
+use crate::cli::configfile::Policy;
+use crate::commands::Order;
 use crate::control::{Reply, Request};
+use crate::engine::learning::Learning;
+use crate::engine::trial::Found;
 use crate::netlink::{decode, netfilter, route, sockdiag};
 use crate::sources::FeedId;
 use crate::sources::follow::gzip::Gunzip;
@@ -26,7 +36,7 @@ use crate::{geo, names, store, xz};
 pub type Body = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Body); 9] = [
+pub const TARGETS: [(&str, Body); 11] = [
     ("journal", journal),
     ("packed", packed),
     ("netlink", netlink),
@@ -36,6 +46,8 @@ pub const TARGETS: [(&str, Body); 9] = [
     ("rows", rows),
     ("database", database),
     ("geo", geo),
+    ("kept", kept),
+    ("order", order),
 ];
 
 /// What is unpacked of anything.
@@ -135,6 +147,38 @@ pub fn geo(data: &[u8]) {
         if let Ok(addr) = text.parse::<IpAddr>() {
             drop((operators.asn(addr), operators.operator(addr)));
         }
+    }
+}
+
+/// What the store keeps as texts, whichever it is: who was allowed, a policy on trial, what was learnt, proxies, bans of
+/// identities, the host's secret. What was understood is kept as it was.
+pub fn kept(data: &[u8]) {
+    let (text, now) = (String::from_utf8_lossy(data), Timestamp::from_secs(1_795_334_231));
+    let allowed = Allowed::restored(Some(&text), now);
+    assert_eq!(Allowed::restored(Some(&allowed.kept()), now).kept(), allowed.kept());
+    let file = Policy { file: PathBuf::from("pillory.toml"), text: None };
+    drop(Found::new(Some(&text), &file, now).policy().cloned());
+    drop(Learning::restored(Some(&text), false, now));
+    let _ = Secret::restore(&text);
+    Proxies::default().restore(&text, now);
+    if let Ok(bans) = serde_json::from_str(&text) {
+        Identities::default().restore(bans, now);
+    }
+}
+
+/// An order for a command. What a ban brings never becomes a part of the script.
+pub fn order(data: &[u8]) {
+    let Ok(order) = serde_json::from_slice::<Order>(data) else { return };
+    let rendered = |value: &str| {
+        let values =
+            |of: &Options| of.keys().map(|name| (name.clone(), value.to_owned())).collect::<Options>();
+        render::render(&order.command, &values(&order.tags), &values(&order.captures))
+    };
+    drop(render::render(&order.command, &order.tags, &order.captures));
+    // Values that a shell could take for more than words all lead to the same script, with variables for them.
+    let special = |value: &&String| value.contains(|c: char| "`$\"'\\;&|<>()*?[]{}#~\n\r".contains(c));
+    for value in order.tags.values().chain(order.captures.values()).filter(special) {
+        assert_eq!(rendered(value).script, rendered("$").script, "{value:?}");
     }
 }
 

@@ -4,13 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use crate::ignoreip_names::{Home, serve_dns};
-use crate::lab::{CONFIG, Daemon, DaemonOptions, SOON, World};
+use crate::lab::{CONFIG, Daemon, DaemonOptions, SOON, World, failed_lines};
 
 const HOME: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const NEW_HOME: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 8);
-
-/// Some name is followed, so the daemon may ask name servers.
-const FOLLOWS: &str = "ignoreip = [\"elsewhere.example.net\"]\n";
 
 fn world(home: Option<Ipv4Addr>, config: &str) -> Option<(World, Home, Daemon)> {
     let world = World::new()?;
@@ -35,7 +32,7 @@ fn done(daemon: &Daemon, args: &[&str]) -> String {
 
 #[test]
 fn a_name_is_followed_listed_and_kept_over_kill_9_until_it_is_removed() {
-    let Some((world, home, daemon)) = world(Some(HOME), FOLLOWS) else { return };
+    let Some((world, home, daemon)) = world(Some(HOME), "") else { return };
     done(&daemon, &["ban", "198.51.100.7", "198.51.100.8"]);
     let said = done(&daemon, &["allow", "home.example.net"]);
     assert!(said.contains("home.example.net is never banned"), "{said}");
@@ -57,20 +54,39 @@ fn a_name_is_followed_listed_and_kept_over_kill_9_until_it_is_removed() {
 }
 
 #[test]
-fn the_first_name_is_followed_after_a_restart_for_the_right_to_ask_was_given_up() {
+fn the_first_name_is_followed_at_once_by_command_and_by_reload() {
     let Some((world, _home, daemon)) = world(Some(HOME), "") else { return };
-    done(&daemon, &["ban", "198.51.100.7"]);
-    let answer = daemon.ask(&["allow", "home.example.net"]);
-    assert_eq!(answer.code, Some(0), "{answer:?}");
-    assert!(answer.err.contains("restart needed"), "{answer:?}");
-    daemon.wait_for(SOON, "a warning", || {
-        let warnings = daemon.status()["warnings"].to_string();
-        warnings.contains("home.example.net").then_some(())
-    });
-    assert!(world.kernel().is_banned(IpAddr::V4(HOME)));
-    daemon.stop();
-    let daemon = Daemon::start(&world.server, "");
-    wait(&world, &daemon, HOME, false);
+    let first = "home.example.net";
+    let [by_command, by_reload] =
+        [(vec!["allow", first], ""), (vec!["reload"], "ignoreip = \"home.example.net\"\n")];
+    for (command, config) in [by_command, by_reload] {
+        done(&daemon, &["ban", "198.51.100.7"]);
+        world.server.write(CONFIG, config);
+        done(&daemon, &command);
+        wait(&world, &daemon, HOME, false);
+        let _ = daemon.ask(&["allow", first, "--remove"]);
+    }
+}
+
+#[test]
+fn no_socket_of_the_internet_is_made_before_a_name_is_listed() {
+    let Some(world) = World::with(&["strace"]) else { return };
+    serve_dns(&world, &Arc::new(Mutex::new(Some(HOME))));
+    world.server.write("/var/log/auth.log", "");
+    let through = ["strace", "-f", "-qq", "-e", "trace=socket", "-o", "/run/sockets"].map(str::to_owned);
+    let options =
+        DaemonOptions { config: Some(String::new()), through: through.to_vec(), ..DaemonOptions::default() };
+    let daemon = Daemon::start_with(&world.server, &options);
+    world.server.append("/var/log/auth.log", failed_lines(100, 5, "root", "198.51.100.8"));
+    wait(&world, &daemon, NEW_HOME, true);
+    for command in [&["status"][..], &["doctor"], &["explain", "198.51.100.8"], &["reload"]] {
+        daemon.ask(command);
+    }
+    let made = || world.server.read("/run/sockets").matches("AF_INET").count();
+    let local = world.server.read("/run/sockets");
+    assert!(local.contains("AF_NETLINK") && made() == 0, "{local}");
+    done(&daemon, &["allow", "home.example.net"]);
+    daemon.wait_for(SOON, "a question to the name server", || (made() > 0).then_some(()));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The control socket: who may use it, who waits for whom, and where it may lie.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::lab::{
     Answer, CONTROL, Daemon, DaemonOptions, Running, SOON, STATE_DIR, World, binary, failed_line,
-    quiet_server, wait_for,
+    quiet_server, say_figure, wait_for,
 };
 
 #[test]
@@ -55,6 +57,156 @@ fn idle_connections_keep_nobody_out_and_hurt_nobody_who_is_served() {
     drop((idle, follower));
 }
 
+/// Descriptors and threads of the daemon.
+fn held(daemon: &Daemon) -> [usize; 2] {
+    ["fd", "task"]
+        .map(|what| std::fs::read_dir(format!("/proc/{}/{what}", daemon.pid())).expect("it runs").count())
+}
+
+#[test]
+fn ten_thousand_connections_and_senders_of_a_byte_at_a_time_hold_nothing_up() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["status"]).code, Some(0));
+    let (before, rss_kib) = (held(&daemon), daemon.peak_rss_kib());
+    let path = server.path(CONTROL);
+    let dripping = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        // Sixteen, as many as are served at once, never come to an end of their request.
+        let drip = || {
+            while dripping.load(Ordering::Relaxed) {
+                let Ok(mut stream) = UnixStream::connect(&path) else { continue };
+                while dripping.load(Ordering::Relaxed) && stream.write_all(b"[").is_ok() {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+            }
+        };
+        let drips: Vec<_> = (0..16).map(|_| scope.spawn(drip)).collect();
+        for first in 0..100u32 {
+            let crowd: Vec<_> = (0..100).map(|_| UnixStream::connect(&path).expect("it accepts")).collect();
+            if first.is_multiple_of(20) {
+                server.append("/var/log/auth.log", failed_line(6000 + first, "root", "198.51.100.7"));
+            }
+            drop(crowd);
+        }
+        let asked = std::time::Instant::now();
+        daemon.wait_for(SOON, "an answer between them", || {
+            (daemon.ask(&["status"]).code == Some(0)).then_some(())
+        });
+        say_figure(&format!("control socket: answered {:?} after 10,000 connections", asked.elapsed()));
+        let now = held(&daemon);
+        assert!(now.iter().zip(before).all(|(now, before)| *now <= before + 2 * 16), "{before:?} {now:?}");
+        dripping.store(false, Ordering::Relaxed);
+        drips.into_iter().for_each(|drip| drip.join().expect("it does not panic"));
+    });
+    let grown_kib = daemon.peak_rss_kib() - rss_kib;
+    assert!(grown_kib < 8 * 1024, "{grown_kib} KiB more");
+    daemon.wait_for(SOON, "the ban of who attacked meanwhile", || {
+        world.kernel().is_banned("198.51.100.7".parse().unwrap()).then_some(())
+    });
+    daemon.wait_for(SOON, "everything to be given back", || {
+        let now = held(&daemon);
+        now.iter().zip(before).all(|(now, before)| *now <= before).then_some(())
+    });
+}
+
+#[test]
+fn a_request_without_an_end_takes_bounded_memory_and_one_at_a_time() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["status"]).code, Some(0));
+    let rss_kib = daemon.peak_rss_kib();
+    let path = server.path(CONTROL);
+    // A gigabyte each, without a newline.
+    let endless = || {
+        let mut stream = UnixStream::connect(&path).expect("it accepts");
+        let chunk = vec![b'['; 1024 * 1024];
+        let sent = (0..1024).take_while(|_| stream.write_all(&chunk).is_ok()).count();
+        let mut said = String::new();
+        // What was not read may have taken the answer away with it.
+        let _ = stream.read_to_string(&mut said);
+        (sent, said)
+    };
+    let ends: Vec<(usize, String)> = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..6).map(|_| scope.spawn(endless)).collect();
+        assert_eq!(daemon.ask(&["status"]).code, Some(0));
+        senders.into_iter().map(|sender| sender.join().expect("it does not panic")).collect()
+    });
+    assert!(ends.iter().all(|(sent, _)| *sent < 300), "{ends:?}");
+    let grown_kib = daemon.peak_rss_kib() - rss_kib;
+    say_figure(&format!("control socket: six requests of a gigabyte take {} MiB", grown_kib / 1024));
+    assert!(grown_kib < 300 * 1024, "{grown_kib} KiB more");
+    assert_eq!(daemon.ask(&["ban", "198.51.100.7"]).code, Some(0));
+}
+
+#[test]
+fn what_is_no_request_is_answered_and_changes_nothing() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    let deep = format!("{{\"command\":\"ban\",\"with\":{}", "[".repeat(500_000));
+    let wide = format!("{{\"command\":\"explain\",\"with\":\"{}\"}}", "1.".repeat(400_000));
+    let wrong: [&[u8]; 8] = [
+        b"",
+        b"\0\0\0\0",
+        b"null",
+        br#"{"command":"of"}"#,
+        br#"{"command":"unban","with":{"prefixes":["0.0.0.0/0"]}} {"command":"off"}"#,
+        br#"{"command":"ban","with":[[{"prefix":"198.51.100.7/99","reason":""}],{}]}"#,
+        deep.as_bytes(),
+        wide.as_bytes(),
+    ];
+    for request in wrong {
+        let mut stream = UnixStream::connect(server.path(CONTROL)).expect("it accepts");
+        stream.write_all(request).and_then(|()| stream.write_all(b"\n")).expect("it listens");
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("an answer");
+        let reply: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        assert!(reply["exit"] == 2 && reply["message"].as_str().is_some_and(|why| !why.is_empty()), "{said}");
+    }
+    assert!(daemon.status()["enforcing"] == true && daemon.list().is_empty());
+}
+
+#[test]
+fn of_those_who_are_let_in_the_daemons_group_commands_and_does_not_apply() {
+    let Some(world) = World::with(&["setpriv"]) else { return };
+    let server = &world.server;
+    std::fs::create_dir_all(server.path("/run/pillory")).expect("it is made");
+    server.run("chown", &["65534:4242", "/run/pillory", STATE_DIR]);
+    // With a user and a group of its own, as the unit gives it.
+    let through = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=4242",
+        "--clear-groups",
+        "--inh-caps=-all,+net_admin",
+        "--ambient-caps=-all,+net_admin",
+        "--bounding-set=-all,+net_admin",
+        "--",
+    ];
+    let through = through.map(str::to_owned).to_vec();
+    let daemon = Daemon::start_with(server, &DaemonOptions { through, ..DaemonOptions::default() });
+    let program = binary().display().to_string();
+    server.write("/run/new.toml", "maxretry = 9\n");
+    let as_user = |ids: [&str; 2], args: &[&str]| -> Answer {
+        let mut command = server.command("setpriv");
+        command.arg("--reuid=1001").args(ids).arg(&program).args(args).args(["--control", CONTROL]);
+        command.output().expect("setpriv starts").into()
+    };
+    // By their primary group; another group of theirs opens the socket, and is told so.
+    let (own, other) = (["--regid=4242", "--clear-groups"], ["--regid=1001", "--groups=4242"]);
+    let nobody = ["--regid=1001", "--clear-groups"];
+    assert_eq!(as_user(own, &["ban", "198.51.100.7"]).code, Some(0));
+    let applied = as_user(own, &["apply", "/run/new.toml"]);
+    assert!(applied.code == Some(77) && applied.err.contains("apply"), "{applied:?}");
+    for ids in [other, nobody] {
+        for command in [&["status"][..], &["off"], &["unban", "--all"], &["attempts"]] {
+            let answer = as_user(ids, command);
+            assert!(matches!(answer.code, Some(69 | 77)) && answer.out.is_empty(), "{ids:?} {answer:?}");
+        }
+    }
+    assert!(daemon.lists("198.51.100.7/32") && daemon.status()["enforcing"] == true);
+}
+
 /// A daemon that refuses to run: its exit code and what it said.
 #[track_caller]
 fn refused(world: &World, control: &str) -> (Option<i32>, String) {
@@ -94,7 +246,12 @@ fn the_start_says_why_a_jail_reads_what_it_reads() {
     let daemon = Daemon::start_with(&server, &DaemonOptions::default());
     let said = daemon.errors();
     let line = said.lines().find(|line| line.contains("jail=sshd")).expect("a line of the jail");
-    assert!(line.contains("reads=/var/log/auth.log why=\"no journal is here, but its log file\""), "{line}");
+    assert!(
+        line.contains(
+            "reads=/var/log/auth.log why=\"no journal is here that may be read, but its log file\""
+        ),
+        "{line}"
+    );
     let (starting, jail) = (said.find(" starting "), said.find("jail=sshd"));
     assert!(starting.is_some() && starting < jail, "{said}");
 }

@@ -159,3 +159,19 @@ fn tags_are_filled_in_as_fail2ban_does() {
     host.append("/var/log/auth.log", failed_line(4, "dave", "198.51.100.7").repeat(2));
     wait_text(&daemon, &host, "/run/said", "count=2 user=dave");
 }
+
+#[test]
+fn a_stop_is_told_once_for_each_family_that_the_command_names() {
+    let Some((_world, host)) = quiet_server() else { return };
+    let Some(()) = install(&host, &scripted("")) else { return };
+    let action = "[Definition]\nactionstop = echo \"stop <family>\" >> /run/said\nactionban = echo <kind> <ip> >> /run/said\n\
+        [Init]\nkind = 4\n[Init?family=inet6]\nkind = 6\n";
+    host.write("/etc/fail2ban/action.d/script.conf", action);
+    let daemon = start(&host);
+    for (kind, addr) in [(4, "198.51.100.7"), (6, "2001:db8:9::7")] {
+        assert_eq!(daemon.ask(&["ban", addr, "--jail", "sshd"]).code, Some(0));
+        wait_text(&daemon, &host, "/run/said", &format!("{kind} {addr}"));
+    }
+    assert_eq!(daemon.stop().0, Some(0));
+    assert!(host.read("/run/said").ends_with("stop inet4\nstop inet6\n"), "{}", host.read("/run/said"));
+}

@@ -52,4 +52,5 @@ mod stealth;
 mod test_filter;
 mod told;
 mod unban;
+mod unit;
 mod widening;

@@ -3,11 +3,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 
 use crate::lab::{
     CONFIG, Daemon, DaemonOptions, Host, Logging, SHORT, SOON, STATE_DIR, Sshd, SshdOptions, World,
-    failed_lines, find, quiet_server, say_skipped,
+    failed_lines, quiet_server, say_skipped, wait_for,
 };
 
 /// nobody, with what `User=`, `SupplementaryGroups=`, `AmbientCapabilities=`, `CapabilityBoundingSet=` and
@@ -177,31 +176,17 @@ fn the_sandbox_can_be_switched_off() {
 
 const APP: &str = "[jail.app]\nfilter = \"sshd\"\nlogpath = [\"/run/app/app.log\"]\n";
 
-const COMMAND: &str = "[Definition]\nactionban = echo ban <ip> >> /run/said\n";
-
 #[test]
 fn a_reload_that_needs_more_than_the_sandbox_allows_is_refused_and_says_restart_needed() {
     let Some((world, server)) = quiet_server() else { return };
     server.write("/run/app/app.log", "");
-    server.write("/etc/f2b/filter.d/own.conf", "[Definition]\nfailregex = ^failed from <HOST>$\n");
-    server.write("/etc/f2b/action.d/tell.conf", COMMAND);
-    server.write(
-        "/etc/f2b/jail.conf",
-        "[own]\nenabled = true\nfilter = own\nbackend = polling\nlogpath = /var/log/auth.log\naction = tell\n",
-    );
+    let commands = commanded(&server, "echo ban <ip> >> /run/said");
     let daemon = Daemon::start(&server, "");
     if !daemon.status()["sandbox"]["landlock"].is_u64() {
         say_skipped("this kernel has no Landlock");
         return;
     }
-    let names = "[restrict.ssh]\nport = 22\nallow = \"home.example.net\"\n";
-    let cases = [
-        (APP, "read /run/app"),
-        ("fail2ban = \"/etc/f2b\"\n", "run commands"),
-        ("sandbox = false\n", "the sandbox"),
-        (names, "name servers"),
-        ("ignoreip = \"home.example.net\"\n", "name servers"),
-    ];
+    let cases = [(APP, "read /run/app"), (commands, "run commands"), ("sandbox = false\n", "the sandbox")];
     for (config, what) in cases {
         server.write(CONFIG, config);
         for command in [&["reload"][..], &["apply", CONFIG]] {
@@ -226,30 +211,96 @@ fn a_reload_that_needs_more_than_the_sandbox_allows_is_refused_and_says_restart_
     });
 }
 
-#[test]
-fn jails_that_run_commands_run_without_a_sandbox_and_keep_what_commands_need() {
-    let Some((_world, server)) = quiet_server() else { return };
+/// A directory with one jail whose action is `ban`, and the daemon's configuration that names it.
+fn commanded(server: &Host, ban: &str) -> &'static str {
     server.write("/etc/f2b/filter.d/own.conf", "[Definition]\nfailregex = ^failed from <HOST>$\n");
-    server.write(
-        "/etc/f2b/action.d/tell.conf",
-        "[Definition]\nactionban = grep CapEff /proc/self/status > /run/said\n",
-    );
+    server.write("/etc/f2b/action.d/tell.conf", format!("[Definition]\nactionban = {ban}\n"));
     server.write(
         "/etc/f2b/jail.conf",
         "[own]\nenabled = true\nfilter = own\nbackend = polling\nlogpath = /var/log/auth.log\naction = tell\n",
     );
-    let daemon = Daemon::start(&server, "fail2ban = \"/etc/f2b\"\n");
+    "fail2ban = \"/etc/f2b\"\n"
+}
+
+/// The process beside the daemon that runs its commands.
+fn runner_of(daemon: &Daemon) -> u32 {
+    let children = format!("/proc/{0}/task/{0}/children", daemon.pid());
+    let children = std::fs::read_to_string(children).expect("it runs");
+    let [runner] = children.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{children:?}") };
+    runner.parse().expect("a number")
+}
+
+#[test]
+fn commands_keep_their_rights_while_the_daemon_that_orders_them_is_sandboxed() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let config = commanded(&server, "grep -e CapEff -e Seccomp: -e NoNewPrivs /proc/self/status > /run/said");
+    let daemon = Daemon::start(&server, config);
+    assert_one_holds_net_admin(&daemon, DAC);
     let sandbox = daemon.status()["sandbox"].clone();
-    assert!(
-        sandbox["on"] == false && sandbox["why"].as_str().is_some_and(|why| why.contains("commands")),
-        "{sandbox}"
-    );
+    assert!(sandbox["on"] == true && sandbox["seccomp"] == true, "{sandbox}");
+    let said = |addr: &str| {
+        assert_eq!(daemon.ask(&["ban", addr, "--jail", "own"]).code, Some(0));
+        daemon.wait_for(SOON, "what the command says", || {
+            Some(server.read("/run/said")).filter(|said| said.lines().count() == 3)
+        })
+    };
+    let first = said("198.51.100.7");
+    let field =
+        |name: &str| first.lines().find_map(|line| line.strip_prefix(name)).expect("it is there").trim();
+    assert!(u64::from_str_radix(field("CapEff:"), 16).expect("a set of bits") & NET_ADMIN != 0, "{first}");
+    assert!(field("Seccomp:") == "0" && field("NoNewPrivs:") == "0", "{first}");
+    // A reload may bring other commands of the same directory.
+    commanded(&server, "echo one two three | tr ' ' '\\n' > /run/said");
+    assert_eq!(daemon.ask(&["reload"]).code, Some(0));
+    daemon
+        .wait_for(SOON, "the new command", || (server.read("/run/said").starts_with("one\n")).then_some(()));
+    // But not of another one.
+    server.run("cp", &["-r", "/etc/f2b", "/etc/f2c"]);
+    server.write(CONFIG, "fail2ban = \"/etc/f2c\"\n");
+    let answer = daemon.ask(&["reload"]);
+    assert!(answer.code == Some(2) && answer.err.contains("restart needed"), "{answer:?}");
+}
+
+#[test]
+fn who_runs_commands_outlives_a_signal_that_stops_the_daemon_and_not_the_daemon() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let config = commanded(&server, "true\nactionstop = sleep 0.2; echo stopped > /run/said");
+    for kills in [false, true] {
+        let daemon = Daemon::start(&server, config);
+        let runner = runner_of(&daemon);
+        let status = format!("/proc/{runner}/status");
+        for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+            let pid = rustix::process::Pid::from_raw(runner.cast_signed()).expect("not 0");
+            rustix::process::kill_process(pid, signal).expect("it is there");
+        }
+        if kills {
+            daemon.signal(rustix::process::Signal::KILL);
+        } else {
+            // systemd tells every process of a unit at once.
+            daemon.stop();
+            assert_eq!(server.read("/run/said"), "stopped\n");
+        }
+        let is_gone = || {
+            let status = std::fs::read_to_string(&status).unwrap_or_default();
+            (status.is_empty() || status.contains("State:\tZ")).then_some(())
+        };
+        wait_for(SOON, "the end of what runs commands", is_gone);
+    }
+}
+
+#[test]
+fn commands_that_cannot_be_run_any_more_are_said_and_bans_go_on() {
+    let Some((world, server)) = quiet_server() else { return };
+    let config = commanded(&server, "true");
+    let daemon = Daemon::start(&server, config);
+    let pid = rustix::process::Pid::from_raw(runner_of(&daemon).cast_signed()).expect("not 0");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is there");
     assert_eq!(daemon.ask(&["ban", "198.51.100.7", "--jail", "own"]).code, Some(0));
-    let said = daemon.wait_for(SOON, "what the command says", || {
-        Some(server.read("/run/said")).filter(|said| said.ends_with('\n'))
+    assert!(world.kernel().is_banned("198.51.100.7".parse().unwrap()));
+    daemon.wait_for(SOON, "a warning", || {
+        let warnings = daemon.status()["warnings"].to_string();
+        (warnings.contains("process that runs commands") && warnings.contains("restart")).then_some(())
     });
-    let set = u64::from_str_radix(said.trim_start_matches("CapEff:").trim(), 16).expect("a set of bits");
-    assert!(set & NET_ADMIN != 0, "{said}");
 }
 
 #[test]
@@ -355,70 +406,4 @@ fn the_service_manager_hears_of_the_start_reloads_the_watchdog_and_the_end() {
     }
     daemon.signal(rustix::process::Signal::TERM);
     assert_eq!(next("STOPPING=1").trim(), "STOPPING=1");
-}
-
-fn packaging() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging")
-}
-
-/// The words that come after `Directive=` in the unit, all lines of that name together.
-fn directive(unit: &str, name: &str) -> Vec<String> {
-    let values = unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    values.flat_map(str::split_whitespace).map(str::to_owned).collect()
-}
-
-#[test]
-fn the_unit_gives_one_capability_and_exposes_little() {
-    let path = packaging().join("pillory.service");
-    let unit = std::fs::read_to_string(&path).expect("the unit is there");
-    for name in ["AmbientCapabilities", "CapabilityBoundingSet"] {
-        assert_eq!(directive(&unit, name), ["CAP_NET_ADMIN"]);
-    }
-    assert_eq!(directive(&unit, "SupplementaryGroups"), ["adm", "systemd-journal", "utmp"]);
-    assert_eq!(directive(&unit, "RuntimeDirectoryPreserve"), ["yes"]);
-    // They are in no group of older systemds, and without them the daemon can give up nothing more.
-    let served = directive(&unit, "SystemCallFilter");
-    for call in
-        ["capset", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"]
-    {
-        assert!(served.iter().any(|known| known == call), "{call}");
-    }
-    let Some(tool) = find("systemd-analyze") else {
-        say_skipped("no systemd-analyze here; the unit's exposure is not measured");
-        return;
-    };
-    let mut analyze = tool.command();
-    let output = analyze
-        .args(["security", "--offline=true", "--no-pager", "--threshold=13"])
-        .arg(&path)
-        .output()
-        .unwrap();
-    let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && table.contains("Overall exposure level"), "{table}{output:?}");
-}
-
-#[test]
-fn the_unit_is_understood_by_systemd() {
-    let Some(tool) = find("systemd-analyze") else {
-        say_skipped("no systemd-analyze here; the unit is not verified");
-        return;
-    };
-    let directory = std::env::temp_dir().join(format!("pillory-unit-{}", std::process::id()));
-    let drop_ins = directory.join("pillory.service.d");
-    std::fs::create_dir_all(&drop_ins).unwrap();
-    let unit = std::fs::read_to_string(packaging().join("pillory.service")).unwrap();
-    // The program and its manual are where the packages put them, not here.
-    let unit = unit.replace("/usr/bin/pillory", "/bin/true").replace("Documentation=man:pillory(1)\n", "");
-    std::fs::write(directory.join("pillory.service"), unit).unwrap();
-    for drop_in in [None, Some("network.conf"), Some("commands.conf")] {
-        if let Some(name) = drop_in {
-            std::fs::copy(packaging().join("drop-ins").join(name), drop_ins.join("own.conf")).unwrap();
-        }
-        let output = tool.command().arg("verify").arg(directory.join("pillory.service")).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let about_us =
-            said.lines().filter(|line| line.contains("pillory.service") || line.contains("own.conf"));
-        assert_eq!(about_us.collect::<Vec<_>>(), Vec::<&str>::new(), "{drop_in:?}: {said}");
-    }
-    std::fs::remove_dir_all(&directory).unwrap();
 }

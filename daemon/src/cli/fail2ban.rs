@@ -1,13 +1,17 @@
 //! A fail2ban directory on this host: its files, its jails as configuration, its filters compiled.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use pillory_core::config::fail2ban::{self, Fail2ban, Files, ReadOptions};
 use pillory_core::config::{LineJail, Problem};
 use pillory_core::filter::fail2ban::{Fail2banFilter, Options};
 use pillory_core::filter::{FilterError, FilterSpec};
 
+use crate::commands::Hosts;
 use crate::{clock, ports};
+
+use super::configfile::{Place, Policy};
 
 /// A longer file is no configuration.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -52,6 +56,20 @@ pub(crate) fn read(directory: &Path) -> Fail2ban {
     }
     found.examine(year(), &ports::known());
     found
+}
+
+/// Every command that jails of this directory may have run.
+pub(crate) fn commands(directory: &Path) -> HashSet<String> {
+    let place = Place { file: None, fail2ban: Some(directory.to_owned()) };
+    let nothing = Policy { file: PathBuf::new(), text: None };
+    let jails = place.understand(&nothing).map(|config| config.jails).unwrap_or_default();
+    let hosts = Hosts::own();
+    let lines = jails.into_iter().filter_map(|jail| jail.lines);
+    let of_jail = |lines: LineJail| {
+        let of_actions: Vec<_> = lines.commands.iter().flat_map(|one| hosts.commands_of(one)).collect();
+        of_actions.into_iter().chain(lines.ignorecommand)
+    };
+    lines.flat_map(of_jail).collect()
 }
 
 /// Compiles the filter of a jail that counts lines.

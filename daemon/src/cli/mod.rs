@@ -119,6 +119,9 @@ pub(crate) struct Client {
 enum Command {
     /// Run the daemon in the foreground.
     Run(run::Arguments),
+    /// For the daemon itself: run the commands of a fail2ban directory, as ordered at standard input.
+    #[command(hide = true)]
+    RunCommands(run::RunCommands),
     /// How the daemon is doing.
     Status(ask::Status),
     /// The bans in force.
@@ -181,6 +184,7 @@ pub(crate) fn main() -> ExitCode {
     arguments.color.write_global();
     let outcome = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::RunCommands(command) => command.run(),
         Command::Status(command) => command.run(),
         Command::List(command) => command.run(),
         Command::Ban(command) => command.run(),

@@ -8,6 +8,7 @@ use pillory_core::config::{Config, OnStop};
 
 use crate::actions::{self, Action, ActionError, dryrun};
 use crate::allowed::{self, Allowed, META_ALLOWED};
+use crate::commands::outside::{self, Outside};
 use crate::control::server::Server;
 use crate::discover::{self, Places};
 use crate::engine::jails;
@@ -15,13 +16,14 @@ use crate::engine::restrict;
 use crate::engine::trial::{Found, META_TRIAL};
 use crate::guard::{self, Claim, Held};
 use crate::learn::{self, Learner};
+use crate::privilege::Needs;
 use crate::store::keeper;
 use crate::{clock, facts, logging};
 
 use super::begin::{self, Taken, WTMP};
 use super::configfile::{DEFAULT_CONFIG, Place, Policy};
 use super::threads::Threads;
-use super::{CONTROL, Failure, Outcome, STATE_DIR, exit, offline};
+use super::{CONTROL, Failure, Outcome, STATE_DIR, exit, fail2ban, offline};
 
 /// Arguments of `pillory run`.
 #[derive(Debug, clap::Args)]
@@ -69,6 +71,21 @@ impl Arguments {
     }
 }
 
+/// Arguments of `pillory run-commands`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunCommands {
+    /// The fail2ban directory.
+    directory: PathBuf,
+}
+
+impl RunCommands {
+    pub(crate) fn run(&self) -> Outcome {
+        outside::serve(|| fail2ban::commands(&self.directory))
+            .map(|()| 0)
+            .map_err(|error| Failure::new(exit::USAGE, format!("this is for the daemon itself: {error}")))
+    }
+}
+
 fn parse_on_stop(text: &str) -> Result<OnStop, String> {
     match text {
         "keep" => Ok(OnStop::Keep),
@@ -92,6 +109,8 @@ pub(crate) struct Setup {
     pub(crate) zone: jiff::tz::TimeZone,
     /// The command that switches this daemon off, as it is to be typed.
     pub(crate) off: String,
+    /// What runs commands, if some are configured.
+    pub(crate) outside: Outside,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -102,6 +121,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     let place = Place { file: arguments.config.clone(), fail2ban: arguments.fail2ban.clone() };
     let (file, config) = place.load()?;
+    let of_file = Needs::commands(&config, &place);
     let banaction = if arguments.dry_run { dryrun::NAME.to_owned() } else { config.banaction.clone() };
     let banaction = banaction.as_str();
     let state_dir = arguments.state_dir_of(banaction);
@@ -111,6 +131,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let trial = Found::new(store.meta(META_TRIAL).as_deref(), &file, clock::now());
     let policy = trial.policy().cloned().unwrap_or(file);
     let config = if trial.policy().is_some() { place.understand(&policy)? } else { config };
+    // A policy on trial may have none while the one that would come back has some.
+    let outside = match Needs::commands(&config, &place).or(of_file) {
+        Some(directory) => Outside::start(&directory).map_err(|error| {
+            Failure::new(exit::NO, format!("cannot start the process that runs commands: {error}"))
+        })?,
+        None => Outside::default(),
+    };
     let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
     let mut action = open_action(banaction)?;
     action.exempt(config.rescue);
@@ -147,7 +174,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         known: (allowed, first_facts, restricted),
         learner,
     };
-    let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off() };
+    let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off(), outside };
     threads.run(machine, readers, setup, (restored, lost, trial))
 }
 

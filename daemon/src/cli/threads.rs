@@ -83,9 +83,10 @@ impl Threads {
         let asked = jobs_in.clone();
         let outlets =
             Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
-        let needs = Needs::of(&setup.config, &setup.place, &readers.feeds, &known.0)
+        let needs = Needs::of(&setup.config, &setup.place, &readers.feeds)
             .writing([Some(&self.state_dir), control.parent()]);
         let (wanted, on_trial) = (setup.config.sandbox, matches!(trial, Found::GoesOn(_)));
+        let outside = setup.outside.clone();
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume(restored.off, restored.positions, start, known);
         engine.begin_dry(begin::left_in_kernel(name));
@@ -94,7 +95,7 @@ impl Threads {
         let go = engine.begin_learning(restored.learning);
         engine.begin_store(&store, restored.anew, lost);
         let writer = store.into_writer();
-        // Everything is open. But for those that run commands, all threads are yet to be started.
+        // Everything is open, and all threads are yet to be started.
         engine.sandbox = Sandbox::enter(wanted, on_trial, &needs);
         std::thread::scope(|scope| {
             let (answers, forward_answers) = forwarding(&inputs_in, Input::Kernel);
@@ -105,10 +106,8 @@ impl Threads {
                     remove_all(action);
                 }
             });
-            // Commands have the rights of the thread that starts them.
-            if !needs.executes {
-                shed();
-            }
+            shed();
+            engine.start_hooks();
             answer_outside(self.guard, &inputs_in)?;
             scope.spawn(shedding(forward_answers));
             let (stored_in, forward_stored) = forwarding(&inputs_in, Input::Store);
@@ -126,9 +125,9 @@ impl Threads {
                 scope.spawn(shedding(|| watch_kernel(watch, &inputs_in, &wake)));
             }
             scope.spawn(shedding(move || supervisor::run(&source_orders, &reads_in)));
-            let (names, asks) = desks.split(&inputs_in);
+            let (names, asks) = desks.split(&inputs_in, outside);
             scope.spawn(shedding(names));
-            scope.spawn(asks);
+            scope.spawn(shedding(asks));
             if let Some(learner) = self.learner {
                 scope.spawn(shedding(|| learner.run(&go, &inputs_in, &wake)));
             }

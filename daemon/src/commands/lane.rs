@@ -16,7 +16,7 @@ use pillory_core::filter::settings::Options;
 use crate::{clock, names};
 
 use super::facts::of_nobody;
-use super::process::{self, CommandError};
+use super::outside::{Order, Outside};
 
 /// `inet4`, `inet6`, or nothing where the action makes no difference.
 pub(crate) type Family = Option<&'static str>;
@@ -64,7 +64,8 @@ pub(crate) struct LaneError {
 pub(crate) struct Lane {
     pub(crate) jail: JailName,
     action: F2bAction,
-    hosts: Options,
+    /// What runs the commands.
+    outside: Outside,
     /// `usedns` lets names be looked up.
     resolves: bool,
     /// Families that were started, and whether somebody is banned in them.
@@ -76,9 +77,32 @@ const NAME_LIMIT: Duration = Duration::from_secs(5);
 
 const FAMILIES: [Family; 2] = [Some("inet4"), Some("inet6")];
 
+/// What can be asked of an action.
+const OPERATIONS: [&str; 7] =
+    ["actionstart", "actionstop", "actioncheck", "actionrepair", "actionflush", "actionban", "actionunban"];
+
+/// The names of this host, which commands may contain.
+#[derive(Debug)]
+pub(crate) struct Hosts(Options);
+
+impl Hosts {
+    pub(crate) fn own() -> Hosts {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let short = host.split('.').next().unwrap_or(&host).to_owned();
+        Hosts([("fq-hostname".to_owned(), host), ("sh-hostname".to_owned(), short)].into_iter().collect())
+    }
+
+    /// Every command of an action, as it is before a ban's values are filled in.
+    pub(crate) fn commands_of(&self, action: &F2bAction) -> Vec<String> {
+        let families = [None].into_iter().chain(FAMILIES);
+        let all = families.flat_map(|family| OPERATIONS.map(|operation| (operation, family)));
+        all.filter_map(|(operation, family)| action.command(operation, family, &self.0).ok()).collect()
+    }
+}
+
 impl Lane {
-    pub(crate) fn new(jail: JailName, action: F2bAction, hosts: Options, resolves: bool) -> Lane {
-        Lane { jail, action, hosts, resolves, started: BTreeMap::new() }
+    pub(crate) fn new(jail: JailName, action: F2bAction, outside: Outside, resolves: bool) -> Lane {
+        Lane { jail, action, outside, resolves, started: BTreeMap::new() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -153,9 +177,10 @@ impl Lane {
         let mut done: Vec<ShellCommand> = Vec::new();
         for family in started {
             // One command may serve both families: it runs once.
-            let command = self.rendered("actionstop", family, None)?;
+            let order = self.order("actionstop", family, None)?;
+            let command = render::render(&order.command, &order.tags, &order.captures);
             if !done.contains(&command) {
-                result = result.and(self.execute("actionstop", &command));
+                result = result.and(self.execute("actionstop", &order));
                 done.push(command);
             }
         }
@@ -171,10 +196,10 @@ impl Lane {
         repairs: bool,
     ) -> Result<(), LaneError> {
         let family = self.family(facts);
-        let command = self.rendered(operation, family, Some(facts))?;
+        let command = self.order(operation, family, Some(facts))?;
         let Err(error) = self.execute(operation, &command) else { return Ok(()) };
-        let check = self.rendered("actioncheck", family, None)?;
-        if check.script.trim().is_empty() {
+        let check = self.order("actioncheck", family, None)?;
+        if check.command.trim().is_empty() {
             return Err(error);
         }
         if self.execute("actioncheck", &check).is_err() {
@@ -189,8 +214,8 @@ impl Lane {
     }
 
     fn repair(&mut self, family: Family) -> Result<(), LaneError> {
-        let repair = self.rendered("actionrepair", family, None)?;
-        if !repair.script.trim().is_empty() {
+        let repair = self.order("actionrepair", family, None)?;
+        if !repair.command.trim().is_empty() {
             return self.execute("actionrepair", &repair);
         }
         // Whatever is left of it may not even stop any more.
@@ -206,19 +231,19 @@ impl Lane {
     }
 
     fn operation(&self, operation: &'static str, family: Family) -> Result<(), LaneError> {
-        let command = self.rendered(operation, family, None)?;
+        let command = self.order(operation, family, None)?;
         self.execute(operation, &command)
     }
 
-    fn rendered(
+    fn order(
         &self,
         operation: &'static str,
         family: Family,
         facts: Option<&Facts>,
-    ) -> Result<ShellCommand, LaneError> {
+    ) -> Result<Order, LaneError> {
         let text = self
             .action
-            .command(operation, family, &self.hosts)
+            .command(operation, family, &Hosts::own().0)
             .map_err(|error| self.error(operation, error.to_string()))?;
         let tags = match facts {
             None => of_nobody(family, clock::now()),
@@ -230,8 +255,9 @@ impl Lane {
                 tags
             }
         };
-        let none = Options::default();
-        Ok(render::render(&text, &tags, facts.map_or(&none, |facts| &facts.captures)))
+        let captures = facts.map(|facts| facts.captures.clone()).unwrap_or_default();
+        let limit = Duration::from_millis(self.action.timeout.millis());
+        Ok(Order { command: text, tags, captures, limit })
     }
 
     /// The name of an address; `None`, as fail2ban has it, if there is none or names are not to be looked up.
@@ -240,13 +266,11 @@ impl Lane {
         name.unwrap_or_else(|| "None".to_owned())
     }
 
-    fn execute(&self, operation: &'static str, command: &ShellCommand) -> Result<(), LaneError> {
-        if command.script.trim().is_empty() {
+    fn execute(&self, operation: &'static str, order: &Order) -> Result<(), LaneError> {
+        if order.command.trim().is_empty() {
             return Ok(());
         }
-        let limit = Duration::from_millis(self.action.timeout.millis());
-        process::run(&command.script, &command.arguments, limit)
-            .map_err(|error: CommandError| self.error(operation, error.to_string()))
+        self.outside.run(order).map_err(|error| self.error(operation, error.to_string()))
     }
 
     fn error(&self, operation: &'static str, cause: String) -> LaneError {

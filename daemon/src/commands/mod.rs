@@ -5,7 +5,8 @@
 
 mod facts;
 mod lane;
-pub(crate) mod process;
+pub(crate) mod outside;
+mod process;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,8 @@ use pillory_core::event::JailName;
 use crate::clock::Stopwatch;
 
 pub(crate) use facts::{Background, Merged, Told};
-pub(crate) use lane::{Facts, Lane, Task};
+pub(crate) use lane::{Facts, Hosts, Lane, Task};
+pub(crate) use outside::{Order, Outside};
 
 /// So many commands run at once.
 const WORKERS: usize = 8;

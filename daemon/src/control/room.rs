@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Room {
     seats: usize,
     inside: Mutex<Inside>,
+    large: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ struct Inside {
 
 impl Room {
     pub(super) fn new(seats: usize) -> Room {
-        Room { seats, inside: Mutex::default() }
+        Room { seats, inside: Mutex::default(), large: Mutex::default() }
     }
 
     /// Lets somebody in; false if everybody inside is being served.
@@ -45,6 +46,15 @@ impl Room {
         let stays = found.is_some();
         inside.served.extend(found);
         stays
+    }
+
+    /// The right to send much, which one client has at a time; nothing if another has it.
+    pub(super) fn for_a_large_one(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.large.try_lock() {
+            Ok(right) => Some(right),
+            Err(TryLockError::Poisoned(left)) => Some(left.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Somebody has gone.

@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
@@ -30,6 +30,9 @@ const MAX_CLIENTS: usize = 16;
 
 /// A request longer than this is refused; a list of a million addresses fits.
 const MAX_REQUEST_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Longer ones are read one at a time, so that all clients together cannot fill the memory.
+const LARGE_BYTES: u64 = 1024 * 1024;
 
 /// How long nobody is accepted after it failed.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
@@ -139,8 +142,10 @@ fn serve(
 ) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
-    let mut line = Vec::new();
-    BufReader::new((&**stream).take(MAX_REQUEST_BYTES)).read_until(b'\n', &mut line)?;
+    let (line, _large) = match read(stream, room)? {
+        Ok(read) => read,
+        Err(refusal) => return answer(stream, &refusal),
+    };
     if !room.begin(stream) {
         return Ok(());
     }
@@ -190,6 +195,33 @@ fn serve(
             answer(stream, &reply)
         }
     }
+}
+
+/// A request with the right to hold it if it is a large one, or why it is refused.
+type Heard<'a> = Result<(Vec<u8>, Option<MutexGuard<'a, ()>>), Reply>;
+
+/// Reads a request. A client that is refused is not heard out.
+fn read<'a>(stream: &UnixStream, room: &'a Room) -> std::io::Result<Heard<'a>> {
+    let mut line = Vec::new();
+    let mut reader = BufReader::new(stream);
+    let mut read_on = |limit, line: &mut Vec<u8>| {
+        reader
+            .by_ref()
+            .take(limit)
+            .read_until(b'\n', line)
+            .map(|count| count as u64 == limit && !line.ends_with(b"\n"))
+    };
+    if !read_on(LARGE_BYTES, &mut line)? {
+        return Ok(Ok((line, None)));
+    }
+    let Some(large) = room.for_a_large_one() else {
+        return Ok(Err(Reply::say(69, "another long request is being served; try again")));
+    };
+    if read_on(MAX_REQUEST_BYTES - LARGE_BYTES, &mut line)? {
+        let most = MAX_REQUEST_BYTES / 1024 / 1024;
+        return Ok(Err(Reply::say(2, format!("a request takes {most} MiB at most; make two of it"))));
+    }
+    Ok(Ok((line, Some(large))))
 }
 
 /// Root, the daemon's own user, and members of its group by their primary group. Whoever is the daemon's user could

@@ -11,10 +11,6 @@ use crate::control::{Reply, stamp};
 
 use super::Engine;
 
-/// What is said of a name that is the first to be followed.
-const NOT_FOLLOWED: &str = "restart needed: no name was followed so far, so the running daemon gave up the right to ask name servers; \
-    it is kept, but until a restart a name is only looked up in /etc/hosts; allow its address until then";
-
 impl Engine {
     pub(super) fn allow(&mut self, who: Vec<Who>, span: Option<Span>, remove: bool) -> Reply {
         if who.is_empty() {
@@ -23,8 +19,6 @@ impl Engine {
         let now = clock::now();
         let until = span.map(|span| now + span);
         let (mut done, mut not) = (Vec::new(), Vec::new());
-        let is_name = |one: &Who| matches!(one, Who::Name(_));
-        let followed = remove || self.sandbox.may_resolve() || !who.iter().any(is_name);
         for one in who {
             let text = one.to_string();
             let changed = match remove {
@@ -39,8 +33,7 @@ impl Engine {
         self.allowed_changed();
         let value = json!({"done": done, "not": not, "removed": remove, "until": until.map(stamp),
             "allowed": self.allowed.listed(&self.facts.named)});
-        let message = if followed { String::new() } else { NOT_FOLLOWED.to_owned() };
-        Reply { exit: u8::from(!not.is_empty()), message, value }
+        Reply { exit: u8::from(!not.is_empty()), message: String::new(), value }
     }
 
     /// Ends what was allowed for a time only.

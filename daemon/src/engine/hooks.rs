@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use pillory_core::config::Config;
 use pillory_core::event::JailName;
 use pillory_core::filter::fail2ban::Subject;
-use pillory_core::filter::settings::Options;
 use pillory_core::ledger::Ban;
 use pillory_core::machine::{Evidence, IdentityBan, Notice};
 use pillory_core::time::{Span, Timestamp};
 
+use crate::cli::run::Setup;
 use crate::commands::{Background, Facts, Lane, Merged, Runner, Task, Told};
 use crate::errands::Answered;
 use crate::{clock, logging};
@@ -120,14 +119,14 @@ impl Hooks {
 
 impl Engine {
     /// Starts the commands of the configuration and tells them of the bans in force.
-    pub(super) fn start_hooks(&mut self) {
+    pub(crate) fn start_hooks(&mut self) {
         self.outlets.errands.configure(&self.setup.config);
         // A dry run bans nobody, so it tells nobody.
         logging::ban_log(self.setup.config.ban_log.clone().filter(|_| !self.is_dry()));
         if !self.enforces() {
             return;
         }
-        let lanes = lanes(&self.setup.config);
+        let lanes = lanes(&self.setup);
         let counted = lanes.iter().filter(|lane| lane.asks_for("<jail.")).map(|lane| lane.jail.clone());
         self.hooks.counted = counted.collect();
         let lanes = lanes.into_iter().map(|lane| {
@@ -260,18 +259,13 @@ impl Engine {
     }
 }
 
-fn lanes(config: &Config) -> Vec<Lane> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let short = host.split('.').next().unwrap_or(&host).to_owned();
-    let hosts: Options =
-        [("fq-hostname".to_owned(), host), ("sh-hostname".to_owned(), short)].into_iter().collect();
+fn lanes(setup: &Setup) -> Vec<Lane> {
     let of_jail = |jail: &pillory_core::config::JailConfig| {
         let commands = jail.lines.as_ref().map_or(&[][..], |lines| &lines.commands);
         let resolves = jail.lines.as_ref().is_some_and(|lines| lines.rules.resolves);
-        commands
-            .iter()
-            .map(|action| Lane::new(jail.name.clone(), action.clone(), hosts.clone(), resolves))
-            .collect::<Vec<_>>()
+        let lane =
+            |action: &_| Lane::new(jail.name.clone(), Clone::clone(action), setup.outside.clone(), resolves);
+        commands.iter().map(lane).collect::<Vec<_>>()
     };
-    config.jails.iter().flat_map(of_jail).collect()
+    setup.config.jails.iter().flat_map(of_jail).collect()
 }

@@ -264,7 +264,6 @@ impl Engine {
         self.known_positions = positions;
         self.meta.extend(self.secret_kept());
         let _ = self.outlets.sources.send(start);
-        self.start_hooks();
     }
 
     /// Works until told to stop. Returns once everything is durable.

@@ -56,10 +56,7 @@ fn enter(needs: &Needs) -> Result<RestrictionStatus, RulesetError> {
     for directory in needs.appends.iter().filter_map(|file| file.parent()) {
         rules = beneath(rules, directory, append)?;
     }
-    if needs.resolves {
-        rules = rules.add_rule(NetPort::new(DNS, AccessNet::ConnectTcp))?;
-    }
-    rules.restrict_self()
+    rules.add_rule(NetPort::new(DNS, AccessNet::ConnectTcp))?.restrict_self()
 }
 
 /// No signals to others. No abstract sockets of others either, unless the service manager's is one.

@@ -28,8 +28,6 @@ pub(crate) struct Sandbox {
     state: State,
     /// What may be read, as real paths; of no meaning unless files are limited.
     reads: Vec<PathBuf>,
-    /// Whether name servers may be asked.
-    resolves: bool,
 }
 
 #[derive(Debug)]
@@ -50,16 +48,14 @@ impl Sandbox {
             () if on_trial => {
                 Some("a policy was on trial at the start, and the one before must be able to come back")
             }
-            () if needs.executes => Some("jails run commands, which would inherit it"),
             () => None,
         };
-        let mut sandbox =
-            Sandbox { state: State::Off(off.unwrap_or_default()), reads: Vec::new(), resolves: true };
+        let mut sandbox = Sandbox { state: State::Off(off.unwrap_or_default()), reads: Vec::new() };
         if off.is_some() {
             info!(why = off, "no sandbox");
             return sandbox;
         }
-        let (files, calls) = (files::restrict(needs), syscalls::restrict(needs));
+        let (files, calls) = (files::restrict(needs), syscalls::restrict());
         let problems: Vec<String> =
             [files.as_ref().err(), calls.as_ref().err()].into_iter().flatten().cloned().collect();
         if problems.is_empty() {
@@ -68,35 +64,21 @@ impl Sandbox {
             warn!(reason = %problems.join("; "), "not fully sandboxed");
         }
         sandbox.reads = needs.real_reads();
-        sandbox.resolves = needs.resolves;
         sandbox.state = State::On { files, calls };
         sandbox
     }
 
     /// What a policy needs and this process gave up, if anything is.
     pub(crate) fn lacks(&self, wanted: bool, needs: &Needs) -> Option<String> {
-        let State::On { files, calls } = &self.state else { return None };
+        let State::On { files, .. } = &self.state else { return None };
         let restart = "restart needed: the running daemon gave up the right to";
         if !wanted {
             return Some("restart needed: what the sandbox took cannot be got back while running".to_owned());
-        }
-        if needs.executes {
-            return Some(format!("{restart} run commands"));
-        }
-        if needs.resolves && !self.resolves && (calls.is_ok() || files.is_ok()) {
-            return Some(format!(
-                "{restart} ask name servers, because no name was listed; list one in ignoreip, restart, and try again"
-            ));
         }
         let is_closed = |path: &&PathBuf| !self.reads.iter().any(|open| path.starts_with(open));
         let closed = needs.real_reads();
         let closed = files.as_ref().ok().and_then(|_| closed.iter().find(is_closed))?;
         Some(format!("{restart} read {}", closed.display()))
-    }
-
-    /// True if name servers may be asked.
-    pub(crate) fn may_resolve(&self) -> bool {
-        matches!(self.state, State::Off(_)) || self.resolves
     }
 
     /// True if the open files of other processes cannot be seen: Landlock lets nobody look into a process outside.
@@ -131,7 +113,7 @@ impl Sandbox {
 
 impl Default for Sandbox {
     fn default() -> Sandbox {
-        Sandbox { state: State::Off("not entered yet"), reads: Vec::new(), resolves: true }
+        Sandbox { state: State::Off("not entered yet"), reads: Vec::new() }
     }
 }
 

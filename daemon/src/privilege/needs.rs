@@ -1,10 +1,9 @@
-//! What a policy needs on this host: the files that are read and written, name servers, commands.
+//! What a policy needs on this host: the files that are read and written, commands.
 
 use std::path::{Path, PathBuf};
 
 use pillory_core::config::Config;
 
-use crate::allowed::{self, Allowed};
 use crate::cli::configfile::Place;
 use crate::sources::{self, Feed, Wanted};
 
@@ -24,34 +23,25 @@ pub(crate) struct Needs {
     pub(super) writes: Vec<PathBuf>,
     /// Files that are appended to, in directories where nothing else is to be written.
     pub(super) appends: Vec<PathBuf>,
-    /// Name servers are to be asked.
-    pub(super) resolves: bool,
-    /// Commands are to be run.
-    pub(crate) executes: bool,
 }
 
 impl Needs {
     /// What this policy needs with these feeds.
-    pub(crate) fn of(config: &Config, place: &Place, feeds: &[Feed], allowed: &Allowed) -> Needs {
-        let of_fail2ban = |jail: &pillory_core::config::JailConfig| {
-            jail.lines.as_ref().map(|lines| {
-                (lines.rules.resolves, !lines.commands.is_empty() || lines.ignorecommand.is_some())
-            })
-        };
-        let (resolve, execute): (Vec<bool>, Vec<bool>) = config.jails.iter().filter_map(of_fail2ban).unzip();
+    pub(crate) fn of(config: &Config, place: &Place, feeds: &[Feed]) -> Needs {
         let mut reads: Vec<PathBuf> = READ.iter().map(PathBuf::from).collect();
         reads.extend(place.path().parent().map(Path::to_owned));
         reads.extend(nearest(place.path()));
         reads.extend(place.fail2ban.as_ref().or(config.fail2ban.as_ref()).cloned());
         reads.extend(config.geo_asn.as_deref().and_then(nearest));
         reads.extend(feeds.iter().flat_map(|feed| directories(&feed.what)));
-        Needs {
-            reads,
-            writes: Vec::new(),
-            appends: config.ban_log.iter().cloned().collect(),
-            resolves: !allowed::names(config, allowed).is_empty() || resolve.contains(&true),
-            executes: execute.contains(&true),
-        }
+        Needs { reads, writes: Vec::new(), appends: config.ban_log.iter().cloned().collect() }
+    }
+
+    /// The fail2ban directory whose commands are to be run, if some are.
+    pub(crate) fn commands(config: &Config, place: &Place) -> Option<PathBuf> {
+        let mut lines = config.jails.iter().filter_map(|jail| jail.lines.as_ref());
+        let executes = lines.any(|lines| !lines.commands.is_empty() || lines.ignorecommand.is_some());
+        place.fail2ban.as_ref().or(config.fail2ban.as_ref()).filter(|_| executes).cloned()
     }
 
     /// With the directories that the daemon writes in.

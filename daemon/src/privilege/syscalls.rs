@@ -13,8 +13,6 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-use super::Needs;
-
 /// What is served whatever is asked. Found by running all tests of the lab without it, and by reading what glibc and musl
 /// do in its place.
 const ALWAYS: &[c_long] = &[
@@ -150,32 +148,31 @@ type Asked = (c_long, u8, SeccompCmpArgLen, Vec<(SeccompCmpOp, u64)>);
 /// Limits every thread of this process.
 /// # Errors
 /// Why nothing is limited, in words.
-pub(super) fn restrict(needs: &Needs) -> Result<(), String> {
+pub(super) fn restrict() -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("seccomp cannot be used: {error}");
-    let programme = programme(needs.resolves).map_err(|error| failed(&error))?;
+    let programme = programme().map_err(|error| failed(&error))?;
     seccompiler::apply_filter_all_threads(&programme).map_err(|error| failed(&error))
 }
 
-fn programme(resolves: bool) -> Result<BpfProgram, seccompiler::BackendError> {
+fn programme() -> Result<BpfProgram, seccompiler::BackendError> {
     #[cfg(target_arch = "x86_64")]
     let machine = seccompiler::TargetArch::x86_64;
     #[cfg(target_arch = "aarch64")]
     let machine = seccompiler::TargetArch::aarch64;
     let refuse = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    SeccompFilter::new(rules(resolves)?, refuse, SeccompAction::Allow, machine)?.try_into()
+    SeccompFilter::new(rules()?, refuse, SeccompAction::Allow, machine)?.try_into()
 }
 
-fn rules(resolves: bool) -> Result<Rules, seccompiler::BackendError> {
+fn rules() -> Result<Rules, seccompiler::BackendError> {
     let mut rules: Rules = ALWAYS.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
-    let inet: &[libc::c_int] = if resolves { &[libc::AF_INET, libc::AF_INET6] } else { &[] };
-    let families = [libc::AF_UNIX, libc::AF_NETLINK].into_iter().chain(inet.iter().copied());
+    let families = [libc::AF_UNIX, libc::AF_NETLINK];
     // Threads of this process, and no other process.
     let thread = libc::CLONE_THREAD as u64;
     // Nothing becomes code that was not code at the start.
     let not_code = MaskedEq(libc::PROT_EXEC as u64);
     let own = u64::from(std::process::id());
     let asked: [Asked; 8] = [
-        (libc::SYS_socket, 0, Dword, families.map(|family| (Eq, family as u64)).collect()),
+        (libc::SYS_socket, 0, Dword, families.map(|family| (Eq, family as u64)).to_vec()),
         (libc::SYS_socketpair, 0, Dword, vec![(Eq, libc::AF_UNIX as u64)]),
         (libc::SYS_clone, 0, Qword, vec![(MaskedEq(thread), thread)]),
         (libc::SYS_mmap, 2, Dword, vec![(not_code.clone(), 0)]),
@@ -192,6 +189,13 @@ fn rules(resolves: bool) -> Result<Rules, seccompiler::BackendError> {
         };
         rules.insert(call, values.into_iter().map(condition).collect::<Result<Vec<_>, _>>()?);
     }
+    let sockets = rules.entry(libc::SYS_socket).or_default();
+    for (family, kind) in INET.into_iter().flat_map(|family| KINDS.map(|kind| (family, kind))) {
+        let asked = [(0, Eq, family), (1, MaskedEq(KIND_BITS), kind), (2, Eq, 0)];
+        let asked =
+            asked.map(|(argument, how, value)| SeccompCondition::new(argument, Dword, how, value as u64));
+        sockets.push(SeccompRule::new(asked.into_iter().collect::<Result<Vec<_>, _>>()?)?);
+    }
     // A thread that learns from the past makes way for the others.
     let own_priority = [SeccompCondition::new(0, Dword, Eq, 0)?, SeccompCondition::new(1, Dword, Eq, 0)?];
     rules.insert(libc::SYS_setpriority, vec![SeccompRule::new(own_priority.to_vec())?]);
@@ -200,6 +204,13 @@ fn rules(resolves: bool) -> Result<Rules, seccompiler::BackendError> {
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(read_only.to_vec())?]);
     Ok(rules)
 }
+
+/// To ask name servers: TCP and UDP of the Internet (protocol 0), and nothing else of it. Whether a name is listed is not
+/// asked: the first one would need a restart, and what keeps the daemon off the network in its unit is the unit.
+const INET: [libc::c_int; 2] = [libc::AF_INET, libc::AF_INET6];
+const KINDS: [libc::c_int; 2] = [libc::SOCK_STREAM, libc::SOCK_DGRAM];
+/// `SOCK_TYPE_MASK` of linux/net.h; flags stand above.
+const KIND_BITS: u64 = 0xf;
 
 /// Names of threads and of memory; and `PR_GET_AUXV`, to learn where the kernel's own clock is.
 const PRCTL: [libc::c_int; 4] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA, 0x4155_5856];
@@ -210,16 +221,16 @@ const IOCTL: [u64; 6] = [0x5401, 0x802c_542a, 0x5413, 0x541b, 0x5421, 0x5451];
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
+    use std::net::{TcpStream, UdpSocket};
     use std::os::unix::net::UnixDatagram;
 
     use super::*;
 
     /// What a thread may do that is limited like a running daemon.
-    fn limited<T: Send>(resolves: bool, work: impl FnOnce() -> T + Send) -> T {
+    fn limited<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || {
-                seccompiler::apply_filter(&programme(resolves).unwrap()).unwrap();
+                seccompiler::apply_filter(&programme().unwrap()).unwrap();
                 work()
             });
             thread.join().unwrap()
@@ -231,17 +242,34 @@ mod tests {
     }
 
     #[test]
-    fn sockets_of_the_internet_are_for_those_who_ask_name_servers() {
-        let bind = || errno(UdpSocket::bind("127.0.0.1:0"));
-        assert_eq!(limited(false, bind), Some(libc::ENOSYS));
-        assert_eq!(limited(true, bind), None);
-        assert_eq!(limited(false, || errno(UnixDatagram::unbound())), None);
+    fn of_the_internet_there_are_tcp_and_udp_only() {
+        use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
+        let make = |family, kind, number: u32| {
+            let protocol = std::num::NonZero::new(number).map(Protocol::from_raw);
+            socket_with(family, kind, SocketFlags::CLOEXEC, protocol)
+                .err()
+                .map(rustix::io::Errno::raw_os_error)
+        };
+        let tried = limited(|| {
+            [
+                errno(UdpSocket::bind("127.0.0.1:0")),
+                errno(TcpStream::connect("[::1]:1")).filter(|code| *code == libc::ENOSYS),
+                errno(UnixDatagram::unbound()),
+                // ICMP as everybody may, raw IP, SCTP, packets.
+                make(AddressFamily::INET, SocketType::DGRAM, 1),
+                make(AddressFamily::INET, SocketType::RAW, 255),
+                make(AddressFamily::INET6, SocketType::SEQPACKET, 132),
+                make(AddressFamily::PACKET, SocketType::DGRAM, 0),
+            ]
+        });
+        let refused = Some(libc::ENOSYS);
+        assert_eq!(tried, [None, None, None, refused, refused, refused, refused]);
     }
 
     #[test]
     #[allow(clippy::disallowed_methods, reason = "it must not start")]
     fn threads_can_be_started_and_programs_cannot() {
-        let (thread, program) = limited(true, || {
+        let (thread, program) = limited(|| {
             let thread = std::thread::Builder::new().spawn(|| 7).map(|thread| thread.join().unwrap());
             (thread, std::process::Command::new("/bin/true").spawn())
         });
@@ -253,7 +281,7 @@ mod tests {
     fn what_changes_the_system_is_not_served() {
         use rustix::io::Errno;
         use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-        let tried = limited(true, || {
+        let tried = limited(|| {
             let own = std::fs::File::open("/proc/self/ns/uts").unwrap();
             [
                 move_into_link_name_space(

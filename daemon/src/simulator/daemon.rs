@@ -14,6 +14,7 @@ use crate::cli::begin;
 use crate::cli::configfile::Place;
 use crate::cli::run::Setup;
 use crate::clock;
+use crate::commands::Outside;
 use crate::discover::{Places, active_jails};
 use crate::engine::jails::{self, Facts};
 use crate::engine::{Engine, Input, Outlets, Read};
@@ -100,8 +101,15 @@ impl Daemon {
         let asker = Asker::of_nobody().map_err(|error| error.to_string())?;
         let outlets =
             Outlets { kernel: kernel_in, store: store_in, facts: asker, sources: sources_in, errands };
-        let setup =
-            Setup { config, policy, place, on_stop: OnStop::Keep, zone: TimeZone::UTC, off: String::new() };
+        let setup = Setup {
+            config,
+            policy,
+            place,
+            on_stop: OnStop::Keep,
+            zone: TimeZone::UTC,
+            off: String::new(),
+            outside: Outside::default(),
+        };
         let start = SourceOrder::Start(readers.feeds.clone(), restored.positions.clone());
         let frame = (readers.ports.clone(), restricted.clone());
         let mut engine = Engine::new(machine, readers, outlets, "simulated", setup);

@@ -41,13 +41,7 @@ impl Sshd {
     /// Starts one and waits until it listens.
     #[track_caller]
     pub fn start_with(host: &Host, options: &SshdOptions) -> Sshd {
-        let key = std::fs::read(host_key()).expect("the host key was made");
-        host.write("/etc/ssh/ssh_host_ed25519_key", key);
-        let file = host.path("/etc/ssh/ssh_host_ed25519_key");
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(file, private).expect("the key's mode is set");
-        let config = format!("/etc/ssh/sshd_config_{}", options.port);
-        host.write(&config, text(options));
+        let config = write_config(host, options);
         let mut command = host.command("sshd");
         command.args(["-D", "-f", &config]);
         let mut running = Running::start("sshd", command);
@@ -72,6 +66,19 @@ impl Sshd {
         let parents = stats.filter_map(|stat| Some(stat.rsplit_once(") ")?.1.split(' ').nth(1)?.to_owned()));
         parents.filter(|found| *found == parent).count()
     }
+}
+
+/// Writes what an sshd needs to start. Returns the path of its configuration.
+#[track_caller]
+pub(super) fn write_config(host: &Host, options: &SshdOptions) -> String {
+    let key = std::fs::read(host_key()).expect("the host key was made");
+    host.write("/etc/ssh/ssh_host_ed25519_key", key);
+    let file = host.path("/etc/ssh/ssh_host_ed25519_key");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(file, private).expect("the key's mode is set");
+    let config = format!("/etc/ssh/sshd_config_{}", options.port);
+    host.write(&config, text(options));
+    config
 }
 
 fn text(options: &SshdOptions) -> String {

@@ -63,7 +63,7 @@ pub fn lab_dir() -> PathBuf {
 }
 
 /// Where `scripts/fetch-test-tools.sh` unpacks what it fetches.
-fn tools_dir() -> PathBuf {
+pub fn tools_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
 }
 

@@ -84,12 +84,17 @@ impl Thread {
 /// Logs that the daemon's user may not read: a finding if a jail reads them, else a note.
 fn closed_logs(host: &Host, status: &Value, daemon: &Thread, report: &mut Report) {
     let jails = status["jails"].as_array().into_iter().flatten();
-    let sources = jails.flat_map(|jail| jail["sources"].as_array().into_iter().flatten());
-    let mut read: Vec<&str> = sources.filter_map(|source| source["path"].as_str()).collect();
+    let sources: Vec<&Value> =
+        jails.flat_map(|jail| jail["sources"].as_array().into_iter().flatten()).collect();
+    let mut read: Vec<&str> = sources.iter().filter_map(|source| source["path"].as_str()).collect();
     read.sort_unstable();
     read.dedup();
-    let others = LOGS.into_iter().filter(|path| !read.contains(path));
-    for (path, is_read) in read.iter().map(|path| (*path, true)).chain(others.map(|path| (path, false))) {
+    // What could be read in the place of a log that is not there is as good as one that is read.
+    let waits = !read.iter().any(|path| host.exists(path));
+    let journal = system_journal(host).filter(|_| !sources.iter().any(|source| source["kind"] == "journal"));
+    let others = LOGS.into_iter().filter(|path| !read.contains(path)).map(|path| (path, false));
+    let all = read.iter().map(|path| (*path, true)).chain(others);
+    for (path, is_read) in all.chain(journal.as_deref().map(|path| (path, waits))) {
         let Ok(file) = std::fs::metadata(host.path(path)) else { continue };
         if !file.is_file() || daemon.may_read(&file) {
             continue;
@@ -98,6 +103,17 @@ fn closed_logs(host: &Host, status: &Value, daemon: &Thread, report: &mut Report
         let closed = Finding::new("log_closed", what, drop_in(host, &file));
         if is_read { &mut report.findings } else { &mut report.notes }.push(closed);
     }
+}
+
+/// The journal of this host.
+fn system_journal(host: &Host) -> Option<String> {
+    let machines = ["/var/log/journal", "/run/log/journal"].into_iter().flat_map(|directory| {
+        let machines = std::fs::read_dir(host.path(directory)).into_iter().flatten().flatten();
+        machines.map(move |machine| {
+            format!("{directory}/{}/system.journal", machine.file_name().to_string_lossy())
+        })
+    });
+    machines.into_iter().find(|path| host.exists(path))
 }
 
 /// The lines of the unit that let the daemon read this file.

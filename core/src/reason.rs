@@ -146,7 +146,8 @@ impl From<Reason> for String {
 
 impl PartialEq<&str> for Reason {
     fn eq(&self, text: &&str) -> bool {
-        self.to_string() == *text
+        let words = self.to_string();
+        words.as_str() == *text
     }
 }
 

@@ -68,6 +68,13 @@ pub fn unknown_user(addr: Ipv4Addr, pid: u64) -> String {
     format!("{stamp} server sshd[{pid}]: Invalid user {NOTORIOUS} from {addr} port 40022\n")
 }
 
+/// The line that sshd writes for a wrong password, stamped with this moment.
+pub fn failed(addr: Ipv4Addr, pid: u64, user: &str) -> String {
+    let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    let stamp = now.strftime("%Y-%m-%dT%H:%M:%S%.6f%:z");
+    format!("{stamp} server sshd[{pid}]: Failed password for {user} from {addr} port 40022 ssh2\n")
+}
+
 /// A record of utmp(5) as sshd writes it to btmp on 64-bit glibc: 384 bytes.
 pub fn btmp_record(addr: Ipv4Addr, user: &str, pid: u32, time: (i32, i32)) -> [u8; 384] {
     let mut record = [0; 384];

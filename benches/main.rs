@@ -1,7 +1,7 @@
 //! `make bench`: measures the release binary in network namespaces and prints one table, each aim beside its figure.
 //!
 //! Nothing of the real host is touched; state lies under `target/bench/`, on a real disk. `PILLORY_BIN` names
-//! the binary. Arguments choose what is measured: `latency`, `bulk`, `start`, `idle`, `scan`, `rehearse`, `stock`; all without any.
+//! the binary. Arguments choose what is measured: `latency`, `bulk`, `crowd`, `start`, `idle`, `scan`, `rehearse`, `stock`; all without any.
 //! Exit status 1 if an aim is missed.
 
 #![allow(clippy::disallowed_methods, reason = "a measurement starts programs and reads the clock")]
@@ -11,6 +11,7 @@
 mod lab;
 
 mod bulk;
+mod crowd;
 mod elements;
 mod generate;
 mod idle;
@@ -27,9 +28,10 @@ use table::Table;
 /// What can be measured, and by what.
 type Measurement = (&'static str, fn(&mut Table));
 
-const MEASUREMENTS: [Measurement; 7] = [
+const MEASUREMENTS: [Measurement; 8] = [
     ("latency", latency::measure),
     ("bulk", bulk::measure),
+    ("crowd", crowd::measure),
     ("start", start::measure),
     ("idle", idle::measure),
     ("scan", scan::measure),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::net::Prefix;
+use crate::reason::Reason;
 use crate::time::{End, Timestamp};
 
 /// One record of a source, borrowed from its batch.
@@ -311,7 +312,7 @@ pub struct Decision {
     /// Attempts that led to it.
     pub failures: u32,
     /// The evidence in words.
-    pub reason: String,
+    pub reason: Reason,
     /// Who decided.
     pub origin: Origin,
     /// Which traffic.

@@ -5,6 +5,7 @@ use crate::hash::table_bytes as table;
 use crate::jail::widen::neighbours::{self, MAX_OFFENDERS};
 use crate::jail::{bantime, campaign, connections, names, rate, window};
 use crate::ledger::{self, projection};
+use crate::table::crowd_bytes as crowd;
 
 /// Bytes of a B-tree of so many entries of so many bytes: a node has room for eleven, of which five are taken at least,
 /// and 16 bytes more; every sixth has twelve pointers, too. Entries in no order fill two thirds.
@@ -19,8 +20,8 @@ pub struct Limits {
     pub sources: (usize, usize),
     /// Sources of jails that count lines.
     pub rates: usize,
-    /// Bans in force, each with a reason of so many bytes.
-    pub bans: (usize, usize),
+    /// Bans in force, each for what a jail counted.
+    pub bans: usize,
     /// Prefixes whose past bans are remembered, and counts of single jails.
     pub past: (usize, usize),
     /// Offenders of jails that widen.
@@ -34,16 +35,17 @@ impl Limits {
     /// largest one's entries.
     pub fn bytes(&self) -> Vec<(&'static str, usize)> {
         let (sources, failures) = self.sources;
-        let (bans, reason) = self.bans;
-        let [prefix, ban, end] = ledger::EACH;
+        let bans = self.bans;
+        let [ban, end] = ledger::EACH;
         let [past, of_jail] = bantime::EACH;
         vec![
-            ("windows", table(sources, window::EACH[0]) + sources * failures * window::EACH[1]),
+            ("windows", crowd(sources, window::EACH[0]) + crowd(sources * (failures - 1), window::EACH[1])),
             ("rates", table(self.rates, rate::EACH)),
-            ("bans", table(bans, prefix) + bans * (ban + reason)),
-            ("ends of bans", tree(bans, end)),
-            ("elements", table(bans, projection::EACH)),
-            ("past bans", table(self.past.0, past) + table(self.past.1, of_jail)),
+            ("bans", crowd(bans, ban)),
+            // A vector that doubles.
+            ("ends of bans", 3 * bans * end),
+            ("elements", crowd(bans, projection::EACH)),
+            ("past bans", crowd(self.past.0, past) + table(self.past.1, of_jail)),
             ("offenders", tree(self.offenders.min(MAX_OFFENDERS * self.jails), neighbours::EACH)),
             ("connections", connections::MOST_BYTES),
             ("campaigns", campaign::MOST_BYTES * self.jails),

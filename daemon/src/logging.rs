@@ -107,7 +107,7 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
                 .timestamp()
                 .map_or_else(|| "forever".to_owned(), |at| clock::read().on_the_wall(at).to_string());
             let bantime_s = ban.until.remaining(ban.since).map_or(-1, |span| span.secs() as i64);
-            info!(jail = %ban.jail, ip = %ban.prefix.short(), bantime_s, %until, failures = ban.failures, reason = %escape(&ban.reason), action, "ban");
+            info!(jail = %ban.jail, ip = %ban.prefix.short(), bantime_s, %until, failures = ban.failures, reason = %escape(&ban.reason.to_string()), action, "ban");
             fail2ban_line(&ban.jail, &ban.prefix.short(), "Ban");
         }
         Notice::Ended(ban, how) => {

@@ -63,10 +63,10 @@ pub(crate) fn known() -> impl Fn(&str) -> bool {
 /// Adds jails that do not run and left bans on their ports, which nobody knows any more: such a ban holds for all.
 pub(crate) fn add_left_over(ports: &mut JailPorts, ledger: &Ledger) {
     for ban in ledger.iter() {
-        if let Scope::Ports(jail) = &ban.scope
-            && !ports.iter().any(|(known, _)| known == jail)
+        if let Scope::Ports(jail) = ban.scope
+            && !ports.iter().any(|(known, _)| *known == jail)
         {
-            ports.push((jail.clone(), Vec::new()));
+            ports.push((jail, Vec::new()));
         }
     }
 }

@@ -14,11 +14,12 @@ use std::hash::BuildHasher as _;
 use crate::event::JailName;
 use crate::hash::{FastMap, FastState};
 use crate::net::Prefix;
+use crate::table::PrefixMap;
 use crate::time::{Span, Timestamp};
 
-use super::room::make_room;
+use super::room::{lowest, make_room};
 
-/// So many prefixes are remembered, and as many more by jail: what a table of 2^20 places holds, 30 and 24 MiB.
+/// So many prefixes are remembered, and as many more by jail, in some 20 and 24 MiB.
 /// Beyond it those with the fewest bans go first, and of these the ones that were banned longest ago.
 pub const MOST: usize = (1 << 20) / 8 * 7;
 
@@ -39,7 +40,7 @@ pub(crate) const EACH: [usize; 2] = [size_of::<(Prefix, Past)>(), size_of::<((u1
 /// How often each prefix was banned, as far as remembered.
 #[derive(Debug)]
 pub struct PastBans {
-    bans: FastMap<Prefix, Past>,
+    bans: PrefixMap<Past>,
     /// Bans by single jails, for those that ask for it: by their place in `jails`.
     by_jail: FastMap<(u16, Prefix), u16>,
     jails: Vec<JailName>,
@@ -53,7 +54,7 @@ pub struct PastBans {
 impl Default for PastBans {
     fn default() -> PastBans {
         PastBans {
-            bans: FastMap::default(),
+            bans: PrefixMap::default(),
             by_jail: FastMap::default(),
             jails: Vec::new(),
             oldest: u32::MAX,
@@ -117,12 +118,12 @@ impl PastBans {
 
     /// How many bans of `prefix` are remembered, forgiven ones included.
     pub fn all(&self, prefix: Prefix) -> u32 {
-        self.bans.get(&prefix).map_or(0, |past| u32::from(past.all))
+        self.bans.get(prefix).map_or(0, |past| u32::from(past.all))
     }
 
     /// How many bans of `prefix` stand at `now`: those that were not forgiven.
     pub fn standing(&self, prefix: Prefix, now: Timestamp) -> u32 {
-        let past = self.bans.get(&prefix);
+        let past = self.bans.get(prefix);
         past.map_or(0, |past| u32::from(past.standing_at(seconds(now), self.memory)))
     }
 
@@ -134,11 +135,11 @@ impl PastBans {
     /// Notes that a ban of `prefix` by `jail` began.
     pub fn began(&mut self, prefix: Prefix, jail: &JailName, when: Timestamp) {
         let (now, memory) = (seconds(when), self.memory);
-        if self.bans.get(&prefix).is_some_and(|past| past.is_over(now, memory)) {
+        if self.bans.get(prefix).is_some_and(|past| past.is_over(now, memory)) {
             self.forget(prefix);
         }
         self.make_room(prefix, now);
-        let past = self.bans.entry(prefix).or_insert(Past { last: now, all: 0, standing: 0 });
+        let past = self.bans.entry(prefix, || Past { last: now, all: 0, standing: 0 });
         past.standing = past.standing_at(now, memory).saturating_add(1);
         past.all = past.all.saturating_add(1);
         past.last = past.last.max(now);
@@ -155,7 +156,7 @@ impl PastBans {
         if let Some(count) = key.and_then(|key| self.by_jail.get_mut(&key)) {
             *count = count.saturating_sub(1);
         }
-        if let Some(past) = self.bans.get_mut(&prefix) {
+        if let Some(past) = self.bans.get_mut(prefix) {
             past.all = past.all.saturating_sub(1);
             past.standing = past.standing.saturating_sub(1);
         }
@@ -167,20 +168,36 @@ impl PastBans {
     }
 
     fn make_room(&mut self, new: Prefix, now: u32) {
-        if self.bans.len() >= self.most && !self.bans.contains_key(&new) {
-            let memory = self.memory;
-            make_room(&mut self.bans, |_, past| (past.standing_at(now, memory), past.last));
-            self.by_jail.retain(|(_, prefix), _| self.bans.contains_key(prefix));
+        if self.bans.len() >= self.most && !self.bans.contains(new) {
+            self.drop_least(now);
+            self.by_jail.retain(|(_, prefix), _| self.bans.contains(*prefix));
         }
         if self.by_jail.len() >= self.most {
             let bans = &self.bans;
-            let last = |prefix: &Prefix| bans.get(prefix).map_or(0, |past| past.last);
+            let last = |prefix: &Prefix| bans.get(*prefix).map_or(0, |past| past.last);
             make_room(&mut self.by_jail, |(_, prefix), count| (*count, last(prefix)));
         }
     }
 
+    /// Drops an eighth: those with the fewest bans that were banned longest ago; of equals the lower ones.
+    fn drop_least(&mut self, now: u32) {
+        let memory = self.memory;
+        let rank = |past: &Past| (past.standing_at(now, memory), past.last);
+        let Some((limit, of_limit)) = lowest(self.bans.iter().map(|(_, past)| rank(past)).collect()) else {
+            return;
+        };
+        let equals = self.bans.iter().filter(|(_, past)| rank(past) == limit);
+        let mut gone: Vec<Prefix> = equals.map(|(prefix, _)| prefix).collect();
+        gone.sort_unstable();
+        gone.truncate(of_limit);
+        self.bans.retain(|prefix, past| match rank(past) {
+            rank if rank == limit => gone.binary_search(&prefix).is_err(),
+            rank => rank > limit,
+        });
+    }
+
     fn forget(&mut self, prefix: Prefix) {
-        self.bans.remove(&prefix);
+        self.bans.remove(prefix);
         for at in (0..).take(self.jails.len()) {
             self.by_jail.remove(&(at, prefix));
         }
@@ -194,8 +211,8 @@ impl PastBans {
             return;
         }
         self.bans.retain(|_, past| !past.is_over(now, memory));
-        self.oldest = self.bans.values().map(|past| past.last).min().unwrap_or(u32::MAX);
-        self.by_jail.retain(|(_, prefix), _| self.bans.contains_key(prefix));
+        self.oldest = self.bans.iter().map(|(_, past)| past.last).min().unwrap_or(u32::MAX);
+        self.by_jail.retain(|(_, prefix), _| self.bans.contains(*prefix));
     }
 
     /// How many prefixes are remembered, and how many counts of single jails.
@@ -240,7 +257,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_small() {
-        assert_eq!(EACH, [28, 22]);
+        assert_eq!((size_of::<(u32, Past)>(), EACH), (12, [28, 22]));
     }
 
     #[test]

@@ -51,13 +51,17 @@ struct State {
     shown: u32,
 }
 
-/// The kinds of a connection's lines and how often they came. Most connections show no more than these.
+/// The kinds of a connection's lines and how often they came. Most connections show no more than a few kinds.
 #[derive(Debug, Default)]
 struct Kinds {
     /// Free where the count is 0.
-    few: [(u16, u32); 4],
-    more: Vec<(u16, u32)>,
+    few: [(u16, u16); 4],
+    /// Other kinds, and those of the few whose count is larger.
+    more: Option<Box<More>>,
 }
+
+#[derive(Debug, Default)]
+struct More(Vec<(u16, u32)>);
 
 /// The connections seen lately, at most `MAX_CONNECTIONS`.
 #[derive(Debug, Default)]
@@ -143,7 +147,7 @@ impl Connections {
         when: Timestamp,
     ) {
         let mut kinds = Kinds::default();
-        *kinds.count_of(shown.kind) = shown.attempts;
+        kinds.add(shown.kind, shown.attempts);
         let state = State { last: when, user, kinds, class, shown: shown.attempts };
         let key = (jail, shown.connection);
         self.states.remove(key);
@@ -176,9 +180,7 @@ impl Connections {
 
 impl State {
     fn add<'a>(&'a mut self, connection: u64, line: &Line<'a>) -> Counted<'a> {
-        let count = self.kinds.count_of(line.kind);
-        *count = count.saturating_add(line.attempts);
-        let count = *count;
+        let count = self.kinds.add(line.kind, line.attempts);
         let new_attempts = count.saturating_sub(self.shown);
         self.shown = self.shown.max(count);
         if let Some(user) = line.user
@@ -198,21 +200,21 @@ impl State {
 }
 
 impl Kinds {
-    fn count_of(&mut self, kind: u16) -> &mut u32 {
-        let known = |(known, count): &(u16, u32)| *known == kind && *count > 0;
-        let free = |(_, count): &(u16, u32)| *count == 0;
-        let Kinds { few, more } = self;
-        // Places are taken in order, so a kind that stands further on has no free one before it.
-        if let Some(at) = few.iter().position(|place| known(place) || free(place)) {
-            few[at].0 = kind;
-            return &mut few[at].1;
+    /// Adds to the count of a kind and returns it.
+    fn add(&mut self, kind: u16, attempts: u32) -> u32 {
+        let more = self.more.iter_mut().flat_map(|more| more.0.iter_mut());
+        if let Some((_, count)) = more.into_iter().find(|(known, _)| *known == kind) {
+            *count = count.saturating_add(attempts);
+            return *count;
         }
-        let at = more.iter().position(|(known, _)| *known == kind).unwrap_or_else(|| {
-            more.push((kind, 0));
-            more.len() - 1
-        });
-        // Invariant: `at` was found, or is where something was just put.
-        &mut more[at].1
+        // Places are taken in order, so a kind that stands further on has no free one before it.
+        let place = self.few.iter_mut().find(|(known, count)| *known == kind || *count == 0);
+        let count = place.as_ref().map_or(0, |(_, count)| u32::from(*count)).saturating_add(attempts);
+        match (place, u16::try_from(count)) {
+            (Some(place), Ok(count)) => *place = (kind, count),
+            _ => self.more.get_or_insert_default().0.push((kind, count)),
+        }
+        count
     }
 }
 
@@ -246,6 +248,17 @@ mod tests {
     #[test]
     fn a_summary_line_adds_only_what_was_not_seen() {
         assert_eq!(tries(&[(1, 1), (2, 1), (2, 1), (1, 2)]), [1, 0, 1, 1]);
+    }
+
+    #[test]
+    fn what_a_connection_takes_is_small() {
+        assert_eq!(size_of::<State>(), 64);
+    }
+
+    #[test]
+    fn a_count_may_be_large() {
+        let lines = [(0, 65_000), (0, 1_000), (1, 66_000), (1, 1), (0, 1)];
+        assert_eq!(tries(&lines), [65_000, 1_000, 0, 1, 0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::event::{Attempt, Class, Decision, Origin, Points, Scope, Shown, UserName};
 use crate::net::Prefix;
+use crate::reason::Reason;
 use crate::time::Timestamp;
 
 use super::alarms::Alarm;
@@ -13,7 +14,7 @@ use super::names::Tried;
 use super::proxies::Known;
 use super::soon::{Soon, failures_left};
 use super::standing::Standing;
-use super::window::{Failure, evidence};
+use super::window::{Failure, evidence, part_of};
 use super::{Jail, JailIndex, Judge, Judgement, Mode, names};
 
 /// A line that added attempts to its connection.
@@ -67,7 +68,7 @@ impl Judge {
             points,
             tries: failed.tries,
             user: seen.account,
-            connection: failed.shown.map_or(0, |shown| shown.connection),
+            connection: failed.shown.map_or(0, |shown| part_of(shown.connection)),
         };
         let attempt = Attempt {
             time: when,
@@ -220,10 +221,12 @@ impl Judge {
         when: Timestamp,
     ) -> (Decision, Vec<Tried>) {
         let failures = self.windows.take(index, subject);
-        let (tries, reason) = evidence(&failures, when);
+        let mut counted = evidence(&failures, when);
         let users = failures.iter().map(|failure| failure.user);
         let tried = self.names.banned_source_tried(subject, users, when);
-        let reason = if jail.policy.points.is_plain() { reason } else { reason + standing.why() };
+        if !jail.policy.points.is_plain() {
+            counted.why = standing.why();
+        }
         // Bots of a campaign come back: their first ban is as long as the second of others.
         let is_member = standing == Standing::Stranger(Evidence::Member) && !jail.policy.points.is_plain();
         let earlier = self.earlier(jail, subject, when) + u32::from(is_member);
@@ -238,8 +241,8 @@ impl Judge {
             jail: jail.name.clone(),
             since: when,
             until: bantime.end(when),
-            failures: tries,
-            reason,
+            failures: counted.tries,
+            reason: Reason::Counted(counted),
             origin: Origin::Local,
             scope: Scope::All,
             forced: false,

@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use crate::event::{Attempt, Class, Decision, JailName, Origin, Points, Scope};
 use crate::filter::fail2ban::Subject;
 use crate::net::{Prefix, PrefixSet};
+use crate::reason::{Counted, Reason};
 use crate::time::{BanTime, End, Span, Timestamp};
 
 use super::growth::Growth;
@@ -188,18 +189,13 @@ impl Judge {
         let bantime = rules.growth.as_ref().map_or(rules.bantime, |growth| {
             growth.bantime(rules.bantime, self.earlier(jail, prefix, tally.last), chance())
         });
-        let plural = if tally.retry == 1 { "failure" } else { "failures" };
-        let reason = match tally.last.since(tally.first) {
-            span if span.secs() == 0 => format!("{} {plural} at once", tally.retry),
-            span => format!("{} {plural} in {span}", tally.retry),
-        };
         Decision {
             prefix,
             jail: jail.name.clone(),
             since: tally.last,
             until: bantime.end(tally.last),
             failures: tally.retry,
-            reason,
+            reason: Reason::Counted(Counted::new(tally.retry, tally.last.since(tally.first), None)),
             origin: Origin::Local,
             scope: rules.reach.scope(&jail.name),
             forced: false,

@@ -8,7 +8,7 @@ use crate::filter::fail2ban::Subject;
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
-use super::window::Failure;
+use super::window::{Failure, part_of};
 use super::{Jail, JailIndex, Judge, Mode, names, trust};
 
 /// What became of a ban.
@@ -225,7 +225,7 @@ impl Judge {
             },
             tries,
             user: near.map_or_else(meant, |near| near.account),
-            connection: attempt.connection.map_or(0, |shown| shown.connection),
+            connection: attempt.connection.map_or(0, |shown| part_of(shown.connection)),
         }
     }
 }

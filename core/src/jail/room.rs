@@ -12,23 +12,27 @@ pub fn make_room<K: Clone + Ord + Hash, V, R: Copy + Ord>(
     map: &mut FastMap<K, V>,
     rank: impl Fn(&K, &V) -> R,
 ) {
-    let mut ranks: Vec<R> = map.iter().map(|(key, value)| rank(key, value)).collect();
-    let quota = ranks.len().div_ceil(8);
-    let Some(last) = quota.checked_sub(1) else { return };
-    let (lower, limit, _) = ranks.select_nth_unstable(last);
-    let limit = *limit;
-    let lower = lower.iter().filter(|rank| **rank < limit).count();
-    drop(ranks);
+    let ranks = map.iter().map(|(key, value)| rank(key, value)).collect();
+    let Some((limit, quota)) = lowest(ranks) else { return };
     let of_limit = map.iter().filter(|(key, value)| rank(key, value) == limit);
     let mut gone: Vec<K> = of_limit.map(|(key, _)| key.clone()).collect();
     gone.sort_unstable();
-    gone.truncate(quota - lower);
+    gone.truncate(quota);
     let stays = |(key, value): &(K, V)| match rank(key, value) {
         rank if rank == limit => gone.binary_search(key).is_err(),
         rank => rank > limit,
     };
     let kept: Vec<(K, V)> = map.drain().filter(stays).collect();
     map.extend(kept);
+}
+
+/// The highest rank of the lowest eighth, and how many of those that have it are in that eighth.
+pub(super) fn lowest<R: Copy + Ord>(mut ranks: Vec<R>) -> Option<(R, usize)> {
+    let quota = ranks.len().div_ceil(8);
+    let (lower, limit, _) = ranks.select_nth_unstable(quota.checked_sub(1)?);
+    let limit = *limit;
+    let lower = lower.iter().filter(|rank| **rank < limit).count();
+    Some((limit, quota - lower))
 }
 
 #[cfg(test)]

@@ -60,6 +60,6 @@ fn enough(
     if windows.add(index, prefix, failure, policy) < policy.maxretry {
         return None;
     }
-    let (_, evidence) = evidence(&windows.take(index, prefix), when);
+    let evidence = evidence(&windows.take(index, prefix), when).to_string();
     Some(Spared { jail: name.clone(), prefix, evidence })
 }

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use crate::event::{Class, Points};
 use crate::net::Prefix;
+use crate::reason::Why;
 use crate::time::{BanTime, Span, Timestamp};
 
 use super::alarms::Alarm;
 use super::campaign::{Evidence, Target};
-use super::never::Why;
 use super::trust::Neighbour;
 use super::window::Failure;
-use super::{Jail, JailIndex, Judge, Mode, campaign, names};
+use super::{Jail, JailIndex, Judge, Mode, campaign, names, never};
 
 /// How long who is likely a person who mistypes stays banned the first time. Source: design, "Recent good logins".
 const SHORT_BAN: BanTime = BanTime::For(Span::from_secs(600));
@@ -31,15 +31,15 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    /// Why a try costs more than its class says, for people.
-    pub(super) fn why(self) -> &'static str {
+    /// Why a try costs more than its class says.
+    pub(super) fn why(self) -> Why {
         match self {
-            Standing::Stranger(Evidence::Listed | Evidence::Hunted) => ", a name that many try",
-            Standing::Stranger(Evidence::Member) => ", a campaign",
-            Standing::Stranger(Evidence::Accounts(_)) => ", several accounts",
-            Standing::Stranger(Evidence::Spray) => ", several accounts while many try accounts",
-            Standing::Stranger(Evidence::Returned) => ", again during a campaign",
-            Standing::Stranger(Evidence::None) | Standing::Neighbour | Standing::KnownPlace => "",
+            Standing::Stranger(Evidence::Listed | Evidence::Hunted) => Why::ManyTry,
+            Standing::Stranger(Evidence::Member) => Why::Campaign,
+            Standing::Stranger(Evidence::Accounts(_)) => Why::Accounts,
+            Standing::Stranger(Evidence::Spray) => Why::Spray,
+            Standing::Stranger(Evidence::Returned) => Why::Returned,
+            Standing::Stranger(Evidence::None) | Standing::Neighbour | Standing::KnownPlace => Why::Usual,
         }
     }
 }
@@ -107,10 +107,10 @@ impl Judge {
             return (Evidence::None, alarms);
         }
         let asn = self.asn(addr);
-        let (trust, never, networks) = (&self.trust, &self.never, &self.networks);
+        let (trust, spared, networks) = (&self.trust, &self.never, &self.networks);
         let mut is_home = |number| {
             let belongs = |addr| networks.as_ref().and_then(|networks| networks.asn(addr)) == Some(number);
-            let mut ours = never.entries().iter().filter(|(_, why)| *why != Why::Reserved);
+            let mut ours = spared.entries().iter().filter(|(_, why)| *why != never::Why::Reserved);
             trust.places().any(|login| belongs(login.addr)) || ours.any(|(prefix, _)| belongs(prefix.addr()))
         };
         let (evidence, more) = self.alarms.campaign(&jail.name, (place, target, asn), when, &mut is_home);
@@ -157,8 +157,8 @@ impl Judge {
         subject: Prefix,
         when: Timestamp,
     ) -> bool {
-        let tried = self.windows.failures(index, subject, when, jail.policy.findtime);
-        let first = tried.first().filter(|first| when.since(first.time) >= campaign::PAUSE);
+        let mut tried = self.windows.failures(index, subject, when, jail.policy.findtime);
+        let first = tried.next().filter(|first| when.since(first.time) >= campaign::PAUSE);
         first.is_some() && self.alarms.campaigns.is_on(&jail.name)
     }
 
@@ -169,8 +169,8 @@ impl Judge {
         when: Timestamp,
         is_own: impl Fn(u64) -> bool,
     ) -> bool {
-        let tried = self.windows.failures(index, subject, when, jail.policy.findtime);
-        tried.iter().all(|failure| is_own(failure.user))
+        let mut tried = self.windows.failures(index, subject, when, jail.policy.findtime);
+        tried.all(|failure| is_own(failure.user))
     }
 
     /// How long a ban for these failures may last, if that is limited: the first for [`SHORT_BAN`] where somebody logs in

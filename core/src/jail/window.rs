@@ -1,12 +1,19 @@
 //! Exact sliding windows: the failures of each source within `findtime`, in bounded memory.
+//!
+//! Nearly all sources of a crowd fail once, so the first failure lies in the table itself, and further ones in a row
+//! of their own: 36 bytes a source, 32 each further failure, and five to fourteen of the table's index.
+
+use std::cmp::Ordering;
 
 use crate::event::Points;
-use crate::hash::FastMap;
 use crate::net::Prefix;
+use crate::reason::Counted;
+use crate::table::PrefixMap;
+use crate::table::slab::Slab;
 use crate::time::{Span, Timestamp};
 
 use super::policy::Policy;
-use super::room::make_room;
+use super::room::lowest;
 use super::{JailIndex, names};
 
 /// One counted failure inside a window.
@@ -20,39 +27,74 @@ pub struct Failure {
     pub tries: u32,
     /// Hash of the user that was tried; 0 if unknown.
     pub user: u64,
-    /// Hash of the connection; 0 if unknown.
-    pub connection: u64,
+    /// The connection, see [`part_of`]; 0 if unknown.
+    pub connection: u32,
 }
 
-/// The windows of all jails. At most `max_tracked` sources are counted at once; beyond that, those with the
-/// fewest points and the oldest failures are dropped first.
+/// What a window keeps of a connection's number: enough to tell those of one source apart.
+pub fn part_of(connection: u64) -> u32 {
+    // Invariant: the mask leaves 32 bits.
+    ((connection & 0xffff_ffff) as u32).max(1)
+}
+
+/// A failure as it is kept, without gaps, and where the next one of its source lies.
+#[derive(Debug, Clone, Copy)]
+#[repr(Rust, packed(4))]
+struct Kept {
+    time: Timestamp,
+    user: u64,
+    points: Points,
+    tries: u32,
+    connection: u32,
+    next: u32,
+}
+
+/// No further failure.
+const LAST: u32 = u32::MAX;
+
+/// The windows of all jails. At most `max_tracked` sources are counted at once, and [`FURTHER`] times as many failures;
+/// beyond that, those with the fewest points and the oldest failures are dropped first.
 #[derive(Debug)]
 pub struct Windows {
-    sources: FastMap<(JailIndex, Prefix), Vec<Failure>>,
+    /// The first failure of each source, by the jails' indexes.
+    jails: Vec<PrefixMap<Kept>>,
+    /// Failures after the first.
+    more: Slab<Kept>,
     max_tracked: usize,
 }
 
-/// Bytes of a source in the table, and of each of its failures beside it.
-pub(crate) const EACH: [usize; 2] = [size_of::<((JailIndex, Prefix), Vec<Failure>)>(), size_of::<Failure>()];
+/// Bytes of a source of IPv6, with its first failure, and of each further one.
+pub(crate) const EACH: [usize; 2] = [size_of::<(Prefix, Kept)>(), size_of::<Kept>()];
 
 /// More failures than this are merged inside one window; reached only with a very large `maxretry`.
 const MAX_FAILURES: usize = 1024;
 
+/// So many further failures each source may have on average.
+const FURTHER: usize = 4;
+
 impl Windows {
     /// Empty windows.
     pub fn new(max_tracked: usize) -> Windows {
-        Windows { sources: FastMap::default(), max_tracked: max_tracked.max(16) }
+        Windows { jails: Vec::new(), more: Slab::default(), max_tracked: max_tracked.max(16) }
     }
 
     /// Adds a failure and returns the points that stand now. Failures older than `findtime` before it are dropped.
     pub fn add(&mut self, jail: JailIndex, source: Prefix, failure: Failure, policy: &Policy) -> Points {
-        if self.sources.len() >= self.max_tracked && !self.sources.contains_key(&(jail, source)) {
-            make_room(&mut self.sources, |_, failures| {
-                (sum(failures).0, failures.last().map(|last| last.time))
-            });
+        let is_new = self.of(jail).is_none_or(|sources| !sources.contains(source));
+        let most = self.max_tracked.saturating_mul(FURTHER).max(FURTHER * MAX_FAILURES);
+        if is_new && self.len() >= self.max_tracked {
+            self.make_room();
         }
-        // Most sources fail once; a growing vector would begin with room for four.
-        let failures = self.sources.entry((jail, source)).or_insert_with(|| Vec::with_capacity(1));
+        // Who has the fewest points has the fewest failures: it may take several eighths of the sources.
+        let is_full = self.more.len() >= most;
+        while is_full && self.more.len() > most - most / 8 {
+            self.make_room();
+        }
+        if is_new && policy.findtime > Span::default() {
+            self.of_mut(jail).entry(source, || Kept::new(&failure, LAST));
+            return failure.points;
+        }
+        let mut failures: Vec<Failure> = self.all(jail, source).collect();
         // Lines may arrive slightly out of order; the window stays sorted by time.
         let at = failures.partition_point(|known| known.time <= failure.time);
         failures.insert(at, failure);
@@ -64,17 +106,21 @@ impl Windows {
             failures[0].points = failures[0].points.plus(oldest.points);
             failures[0].tries = failures[0].tries.saturating_add(oldest.tries);
         }
-        sum(failures).0
+        self.keep(jail, source, &failures);
+        sum(failures.into_iter()).0
     }
 
     /// Removes a source's window and returns what was in it, oldest first.
     pub fn take(&mut self, jail: JailIndex, source: Prefix) -> Vec<Failure> {
-        self.sources.remove(&(jail, source)).unwrap_or_default()
+        let failures = self.all(jail, source).collect();
+        self.keep(jail, source, &[]);
+        failures
     }
 
     /// Forgets the failures of one connection: it ended in a good login.
     pub fn forget_connection(&mut self, jail: JailIndex, source: Prefix, connection: u64) {
-        self.forget(jail, source, |failure| failure.connection == connection);
+        let gone = part_of(connection);
+        self.forget(jail, source, |failure| failure.connection == gone);
     }
 
     /// Forgets the failures for one user: that user logged in from there.
@@ -85,7 +131,7 @@ impl Windows {
     /// Forgets the failures for one user who logged in from there, for the names that this one may have mistyped, and
     /// for those that nobody has.
     pub fn forget_owner(&mut self, jail: JailIndex, source: Prefix, user: &str) {
-        if self.sources.contains_key(&(jail, source)) {
+        if self.of(jail).is_some_and(|sources| sources.contains(source)) {
             let slips = names::slips_of(user);
             let is_gone = |user| user == names::NOBODY || slips.binary_search(&user).is_ok();
             self.forget(jail, source, |failure| is_gone(failure.user));
@@ -94,18 +140,17 @@ impl Windows {
 
     /// Lowers what a source's failures cost to at most so many points a try.
     pub fn soften(&mut self, jail: JailIndex, source: Prefix, each: Points) {
-        for failure in self.sources.get_mut(&(jail, source)).into_iter().flatten() {
+        let mut failures: Vec<Failure> = self.all(jail, source).collect();
+        for failure in &mut failures {
             failure.points = failure.points.min(each.times(failure.tries));
         }
+        self.keep(jail, source, &failures);
     }
 
     fn forget(&mut self, jail: JailIndex, source: Prefix, gone: impl Fn(&Failure) -> bool) {
-        if let Some(failures) = self.sources.get_mut(&(jail, source)) {
-            failures.retain(|failure| !gone(failure));
-            if failures.is_empty() {
-                self.sources.remove(&(jail, source));
-            }
-        }
+        let mut failures = self.take(jail, source);
+        failures.retain(|failure| !gone(failure));
+        self.keep(jail, source, &failures);
     }
 
     /// Points and tries of a source within `findtime` before `now`.
@@ -113,110 +158,185 @@ impl Windows {
         sum(self.failures(jail, source, now, findtime))
     }
 
-    /// The failures of a source within `findtime` before `now`.
-    pub fn failures(&self, jail: JailIndex, source: Prefix, now: Timestamp, findtime: Span) -> &[Failure] {
+    /// The failures of a source within `findtime` before `now`, oldest first.
+    pub fn failures(
+        &self,
+        jail: JailIndex,
+        source: Prefix,
+        now: Timestamp,
+        findtime: Span,
+    ) -> impl Iterator<Item = Failure> {
         let start = now - findtime;
-        let failures = self.sources.get(&(jail, source)).map_or(&[][..], Vec::as_slice);
-        &failures[failures.partition_point(|failure| failure.time <= start)..]
+        self.all(jail, source).skip_while(move |failure| failure.time <= start)
     }
 
     /// Sources of a jail with at least these points, sorted.
     pub fn at_least(&self, jail: JailIndex, points: Points) -> Vec<Prefix> {
-        let of_jail =
-            self.sources.iter().filter(|((index, _), failures)| *index == jail && sum(failures).0 >= points);
-        let mut sources: Vec<Prefix> = of_jail.map(|((_, source), _)| *source).collect();
+        let all = self.of(jail).into_iter().flat_map(PrefixMap::iter);
+        let enough = all.filter(|(_, first)| sum(from(&self.more, **first)).0 >= points);
+        let mut sources: Vec<Prefix> = enough.map(|(source, _)| source).collect();
         sources.sort();
         sources
     }
 
     /// How many sources a jail is counting.
     pub fn tracked(&self, jail: JailIndex) -> usize {
-        self.sources.keys().filter(|(index, _)| *index == jail).count()
+        self.of(jail).map_or(0, PrefixMap::len)
     }
 
     /// Drops sources whose last failure is older than their jail's `findtime`.
     pub fn sweep(&mut self, now: Timestamp, findtimes: &[Span]) {
-        self.sources.retain(|(jail, _), failures| {
-            let start = findtimes.get(usize::from(*jail)).map(|findtime| now - *findtime);
-            start.is_some_and(|start| failures.last().is_some_and(|last| last.time > start))
-        });
-        self.sources.shrink_to(self.sources.len() * 2);
+        self.retain(|jail, last| findtimes.get(jail).is_some_and(|findtime| last > now - *findtime));
     }
 
     /// Gives each jail its new index; windows of jails that are gone are dropped.
     pub fn renumber(&mut self, moved: &[Option<JailIndex>]) {
-        let old = std::mem::take(&mut self.sources);
-        self.sources = old
-            .into_iter()
-            .filter_map(|((jail, source), failures)| {
-                let new = moved.get(usize::from(jail)).copied().flatten()?;
-                Some(((new, source), failures))
-            })
-            .collect();
-    }
-}
-
-fn sum(failures: &[Failure]) -> (Points, u32) {
-    failures.iter().fold((Points(0), 0u32), |(points, tries), failure| {
-        (points.plus(failure.points), tries.saturating_add(failure.tries))
-    })
-}
-
-/// How many tries these failures stand for, and what they say in words.
-pub fn evidence(failures: &[Failure], when: Timestamp) -> (u32, String) {
-    let tries: u32 = failures.iter().map(|failure| failure.tries).sum();
-    let points = failures.iter().fold(Points(0), |sum, failure| sum.plus(failure.points));
-    let first = failures.first().map_or(when, |failure| failure.time);
-    let plural = if tries == 1 { "failure" } else { "failures" };
-    let span = when.since(first);
-    let reason = match span.secs() {
-        0 => format!("{tries} {plural} at once, {points} points"),
-        _ => format!("{tries} {plural} in {span}, {points} points"),
-    };
-    (tries, reason)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn failure(secs: i64) -> Failure {
-        Failure { time: Timestamp::from_secs(secs), points: Points(100), tries: 1, user: 0, connection: 0 }
-    }
-
-    fn source(number: u32) -> Prefix {
-        Prefix::host(std::net::IpAddr::V4(std::net::Ipv4Addr::from_bits(number)))
-    }
-
-    proptest! {
-        #[test]
-        fn the_window_holds_exactly_what_lies_within_findtime(times in prop::collection::vec(0i64..500, 1..60), findtime in 1u64..200) {
-            let policy = Policy { findtime: Span::from_secs(findtime), ..Policy::default() };
-            let mut windows = Windows::new(100);
-            let mut seen: Vec<i64> = Vec::new();
-            for time in times {
-                let points = windows.add(0, source(1), failure(time), &policy);
-                seen.push(time);
-                let newest = seen.iter().copied().max().unwrap();
-                // What an out-of-order line finds dropped stays dropped; both rules agree on what is kept.
-                seen.retain(|known| *known > newest - findtime as i64);
-                prop_assert_eq!(points, Points(100 * seen.len() as u32));
+        self.retain(|jail, _| moved.get(jail).copied().flatten().is_some());
+        for (old, sources) in std::mem::take(&mut self.jails).into_iter().enumerate() {
+            if let Some(new) = moved.get(old).copied().flatten() {
+                *self.of_mut(new) = sources;
             }
         }
     }
 
-    #[test]
-    fn the_worst_offenders_outlive_eviction() {
-        let mut windows = Windows::new(64);
-        let policy = Policy::default();
-        for _ in 0..4 {
-            windows.add(0, source(9), failure(1), &policy);
+    fn len(&self) -> usize {
+        self.jails.iter().map(PrefixMap::len).sum()
+    }
+
+    fn of(&self, jail: JailIndex) -> Option<&PrefixMap<Kept>> {
+        self.jails.get(usize::from(jail))
+    }
+
+    fn of_mut(&mut self, jail: JailIndex) -> &mut PrefixMap<Kept> {
+        let at = usize::from(jail);
+        if self.jails.len() <= at {
+            self.jails.resize_with(at + 1, PrefixMap::default);
         }
-        for number in 1000..5000 {
-            windows.add(0, source(number), failure(2), &policy);
+        &mut self.jails[at]
+    }
+
+    /// All failures of a source, oldest first.
+    fn all(&self, jail: JailIndex, source: Prefix) -> impl Iterator<Item = Failure> {
+        let first = self.of(jail).and_then(|sources| sources.get(source));
+        first.into_iter().flat_map(|first| from(&self.more, *first))
+    }
+
+    /// Replaces what is kept of a source.
+    fn keep(&mut self, jail: JailIndex, source: Prefix, failures: &[Failure]) {
+        let old = self.of(jail).and_then(|sources| sources.get(source)).map_or(LAST, |first| first.next);
+        drop_from(&mut self.more, old);
+        let Some((first, more)) = failures.split_first() else {
+            if let Some(sources) = self.jails.get_mut(usize::from(jail)) {
+                sources.remove(source);
+            }
+            return;
+        };
+        // From the last one on, each names the one behind it.
+        let next = more.iter().rev().fold(LAST, |next, failure| self.more.add(Kept::new(failure, next)));
+        let first = Kept::new(first, next);
+        *self.of_mut(jail).entry(source, || first) = first;
+    }
+
+    /// Drops the eighth that matters least.
+    fn make_room(&mut self) {
+        let more = &self.more;
+        let rank = |first: &Kept| {
+            let last = from(more, *first).last();
+            (sum(from(more, *first)).0, last.map(|last| last.time))
+        };
+        let all =
+            || (0..).zip(&self.jails).flat_map(|(jail, sources)| sources.iter().map(move |all| (jail, all)));
+        let Some((limit, of_limit)) = lowest(all().map(|(_, (_, first))| rank(first)).collect()) else {
+            return;
+        };
+        let mut gone: Vec<(JailIndex, Prefix)> = Vec::new();
+        let mut equals: Vec<(JailIndex, Prefix)> = Vec::new();
+        for (jail, (source, first)) in all() {
+            match rank(first).cmp(&limit) {
+                Ordering::Less => gone.push((jail, source)),
+                Ordering::Equal => equals.push((jail, source)),
+                Ordering::Greater => {}
+            }
         }
-        assert!(windows.tracked(0) <= 64);
-        assert_eq!(windows.sum(0, source(9), Timestamp::from_secs(3), policy.findtime).1, 4);
+        equals.sort_unstable();
+        equals.truncate(of_limit);
+        for (jail, source) in gone.into_iter().chain(equals) {
+            self.keep(jail, source, &[]);
+        }
+        self.compact();
+    }
+
+    /// Keeps the sources whose jail and last failure are such.
+    fn retain(&mut self, keep: impl Fn(usize, Timestamp) -> bool) {
+        let Windows { jails, more, .. } = self;
+        for (jail, sources) in jails.iter_mut().enumerate() {
+            sources.retain(|_, first| {
+                let stays = from(more, *first).last().is_some_and(|last| keep(jail, last.time));
+                if !stays {
+                    drop_from(more, first.next);
+                }
+                stays
+            });
+        }
+        self.compact();
+    }
+
+    /// Gives back what a crowd that is gone had needed.
+    fn compact(&mut self) {
+        if !self.more.is_sparse() {
+            return;
+        }
+        let old = std::mem::take(&mut self.more);
+        let more = &mut self.more;
+        for sources in &mut self.jails {
+            sources.retain(|_, first| {
+                let failures: Vec<Failure> = from(&old, *first).skip(1).collect();
+                first.next =
+                    failures.iter().rev().fold(LAST, |next, failure| more.add(Kept::new(failure, next)));
+                true
+            });
+        }
     }
 }
+
+impl Kept {
+    fn new(failure: &Failure, next: u32) -> Kept {
+        let Failure { time, points, tries, user, connection } = *failure;
+        Kept { time, user, points, tries, connection, next }
+    }
+
+    fn failure(self) -> Failure {
+        let Kept { time, user, points, tries, connection, .. } = self;
+        Failure { time, points, tries, user, connection }
+    }
+}
+
+/// A failure and those behind it.
+fn from(more: &Slab<Kept>, first: Kept) -> impl Iterator<Item = Failure> {
+    let next = |kept: &Kept| (kept.next != LAST).then(|| *more.of(kept.next));
+    std::iter::successors(Some(first), next).map(Kept::failure)
+}
+
+fn drop_from(more: &mut Slab<Kept>, mut next: u32) {
+    while next != LAST {
+        let gone = next;
+        next = more.of(gone).next;
+        more.remove(gone);
+    }
+}
+
+fn sum(failures: impl Iterator<Item = Failure>) -> (Points, u32) {
+    failures.fold((Points(0), 0u32), |(points, tries), failure| {
+        (points.plus(failure.points), tries.saturating_add(failure.tries))
+    })
+}
+
+/// What these failures say.
+pub fn evidence(failures: &[Failure], when: Timestamp) -> Counted {
+    let (points, tries) = sum(failures.iter().copied());
+    let first = failures.first().map_or(when, |failure| failure.time);
+    Counted::new(tries, when.since(first), Some(points))
+}
+
+#[cfg(test)]
+mod tests;

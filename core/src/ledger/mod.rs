@@ -1,16 +1,22 @@
 //! The ledger: every ban in force, by (prefix, jail); and its projection onto the kernel.
 
+mod ends;
+mod kept;
 pub mod projection;
 
-use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Decision, JailName, Origin};
-use crate::hash::FastMap;
+use crate::hash::FastState;
 use crate::net::Prefix;
+use crate::table::index::Index;
+use crate::table::slab::Slab;
 use crate::time::{End, Timestamp};
 
+use ends::Ends;
+use kept::{Kept, NONE, Texts};
 pub use projection::{Change, Element, Installed, Projection};
 
 /// A ban in force is a decision that was taken over.
@@ -66,13 +72,13 @@ impl Lengths {
     }
 }
 
-/// So many bans are in force at once, in some 400 MB with all that belongs to them; the kernel's sets have no limit of their own. Beyond it a new ban
-/// takes the place of another, see [`Ledger::weakest`]. A restart takes over what the store holds, even if it is more.
+/// So many bans are in force at once, in some 130 MB with all that belongs to them; the kernel's sets have no limit of
+/// their own. Beyond it a new ban takes the place of another, see [`Ledger::weakest`]. A restart takes over what the
+/// store holds, even if it is more.
 pub const MOST: usize = 1_000_000;
 
-/// Bytes of a prefix in the table, of a ban beside it without its text, and of its end in the order of ends.
-pub(crate) const EACH: [usize; 3] =
-    [size_of::<(Prefix, Box<[Ban]>)>(), size_of::<Ban>(), size_of::<(Timestamp, Prefix)>()];
+/// Bytes of a ban without a text of its own, and of its place in the order of ends.
+pub(crate) const EACH: [usize; 2] = [size_of::<Kept>(), size_of::<u32>()];
 
 /// How easily a ban gives way to another: the lower, the sooner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,9 +92,9 @@ enum Worth {
 }
 
 impl Worth {
-    fn of(ban: &Ban) -> Worth {
-        match ban.origin {
-            _ if ban.forced => Worth::Person,
+    fn of(origin: Origin, forced: bool) -> Worth {
+        match origin {
+            _ if forced => Worth::Person,
             Origin::Local => Worth::Jail,
             Origin::Import | Origin::Fleet => Worth::List,
             Origin::Manual => Worth::Person,
@@ -99,20 +105,29 @@ impl Worth {
 /// Every ban in force.
 #[derive(Debug)]
 pub struct Ledger {
-    /// Boxed, not vectors: nearly always one jail bans a prefix.
-    bans: FastMap<Prefix, Box<[Ban]>>,
+    bans: Slab<Kept>,
+    texts: Texts,
+    /// The first ban of each prefix, which names the next one: nearly always one jail bans a prefix.
+    index: Index,
+    hasher: FastState,
     /// How many prefixes of each length are banned: most look-ups end here.
     lengths: Lengths,
     /// When bans end, by their [`Worth`].
-    ends: [BTreeSet<(Timestamp, Prefix)>; 3],
-    count: usize,
+    ends: [Ends; 3],
     most: usize,
 }
 
 impl Default for Ledger {
     fn default() -> Ledger {
-        let (bans, lengths) = (FastMap::default(), Lengths::default());
-        Ledger { bans, lengths, ends: Default::default(), count: 0, most: MOST }
+        Ledger {
+            bans: Slab::default(),
+            texts: Texts::default(),
+            index: Index::default(),
+            hasher: FastState::default(),
+            lengths: Lengths::default(),
+            ends: Default::default(),
+            most: MOST,
+        }
     }
 }
 
@@ -122,69 +137,103 @@ impl Ledger {
     /// may. One that is forced stays forced, and forcing shortens no ban. A ban without failures of its own, as by hand,
     /// that takes the place of one with failures keeps these, with its reason behind the old one.
     pub fn ban(&mut self, mut ban: Ban) -> Option<Ban> {
-        let bans = self.bans.entry(ban.prefix).or_default();
-        if bans.is_empty() {
-            self.lengths.add(ban.prefix);
+        let Some(number) = self.number(ban.prefix, &ban.jail) else {
+            self.add(&ban);
+            return Some(ban);
+        };
+        let known = self.texts.unpack(self.bans.of(number));
+        if outlasts(&known, &ban) {
+            return None;
         }
-        if let Some(known) = bans.iter_mut().find(|known| known.jail == ban.jail) {
-            if outlasts(known, &ban) {
-                return None;
+        if ban.failures == 0 && known.failures > 0 {
+            ban.failures = known.failures;
+            let (old, new) = (known.reason.to_string(), ban.reason.to_string());
+            if !old.ends_with(&new) {
+                ban.reason = format!("{old}; {new}").into();
             }
-            if ban.failures == 0 && known.failures > 0 {
-                ban.failures = known.failures;
-                if !known.reason.ends_with(&ban.reason) {
-                    ban.reason = format!("{}; {}", known.reason, ban.reason);
-                }
-            }
-            if ban.forced && !known.forced {
-                ban.until = ban.until.max(known.until);
-            }
-            ban.forced |= known.forced;
-            let old = std::mem::replace(known, ban.clone());
-            self.forget_end(&old);
-        } else {
-            let mut all = std::mem::take(bans).into_vec();
-            all.reserve_exact(1);
-            all.push(ban.clone());
-            *bans = all.into_boxed_slice();
-            self.count += 1;
         }
-        if let End::At(at) = ban.until {
-            self.ends[Worth::of(&ban) as usize].insert((at, ban.prefix));
+        if ban.forced && !known.forced {
+            ban.until = ban.until.max(known.until);
         }
+        ban.forced |= known.forced;
+        self.forget(number);
+        let mut kept = self.texts.pack(&ban);
+        kept.next = self.bans.of(number).next;
+        *self.bans.of_mut(number) = kept;
+        self.note_end(number);
         Some(ban)
     }
 
+    /// Keeps a ban that is not there yet, behind those of its prefix.
+    fn add(&mut self, ban: &Ban) {
+        let number = self.bans.add(self.texts.pack(ban));
+        match self.numbers(ban.prefix).last() {
+            Some(last) => self.bans.of_mut(last).next = number,
+            None => {
+                self.lengths.add(ban.prefix);
+                let (bans, hasher) = (&self.bans, &self.hasher);
+                let hash_of = |number| hasher.hash_one(bans.of(number).prefix);
+                self.index.insert(hasher.hash_one(ban.prefix), number, hash_of);
+            }
+        }
+        self.note_end(number);
+    }
+
+    fn note_end(&mut self, number: u32) {
+        let ban = self.bans.of(number);
+        if ban.until() != End::Never {
+            self.ends[ban.worth() as usize].add(&mut self.bans, number);
+        }
+    }
+
+    /// Takes a ban out of whatever refers to it, but for those of its prefix.
+    fn forget(&mut self, number: u32) {
+        let ban = *self.bans.of(number);
+        self.ends[ban.worth() as usize].remove(&mut self.bans, number);
+        self.texts.forget(&ban);
+    }
+
     /// The ban that stays as it is if `ban` came, since it covers it; nothing if it would change.
-    pub fn standing(&self, ban: &Ban) -> Option<&Ban> {
-        self.of(ban.prefix).iter().find(|known| known.jail == ban.jail && outlasts(known, ban))
+    pub fn standing(&self, ban: &Ban) -> Option<Ban> {
+        let known = self.texts.unpack(self.bans.of(self.number(ban.prefix, &ban.jail)?));
+        Some(known).filter(|known| outlasts(known, ban))
     }
 
     /// Takes out the bans of exactly `prefix`, of one jail or of all; returns them.
     pub fn unban(&mut self, prefix: Prefix, jail: Option<&JailName>) -> Vec<Ban> {
-        let Some(bans) = self.bans.get_mut(&prefix) else { return Vec::new() };
-        let (gone, kept): (Vec<Ban>, Vec<Ban>) = std::mem::take(bans)
-            .into_vec()
-            .into_iter()
-            .partition(|ban| jail.is_none_or(|jail| *jail == ban.jail));
-        if kept.is_empty() {
-            self.bans.remove(&prefix);
-            self.lengths.remove(prefix);
-        } else {
-            *bans = kept.into_boxed_slice();
+        let Some(slot) = self.slot(prefix) else { return Vec::new() };
+        let mut gone = Vec::new();
+        let mut before = None;
+        for number in self.numbers(prefix).collect::<Vec<_>>() {
+            let kept = *self.bans.of(number);
+            let ban = self.texts.unpack(&kept);
+            if jail.is_some_and(|jail| *jail != ban.jail) {
+                before = Some(number);
+                continue;
+            }
+            match before {
+                Some(before) => self.bans.of_mut(before).next = kept.next,
+                None if kept.next == NONE => {
+                    self.index.remove(slot);
+                    self.lengths.remove(prefix);
+                }
+                None => self.index.set(slot, kept.next),
+            }
+            self.forget(number);
+            self.bans.of_mut(number).jail = NONE;
+            self.bans.remove(number);
+            gone.push(ban);
         }
-        gone.iter().for_each(|ban| self.forget_end(ban));
-        self.count -= gone.len();
+        self.shrink();
         gone
     }
 
-    /// Takes out the end of a ban that is gone, unless another of its prefix ends then, too.
-    fn forget_end(&mut self, gone: &Ban) {
-        let End::At(at) = gone.until else { return };
-        let worth = Worth::of(gone);
-        let ends_alike = |ban: &Ban| ban.until == gone.until && Worth::of(ban) == worth;
-        if !self.of(gone.prefix).iter().any(ends_alike) {
-            self.ends[worth as usize].remove(&(at, gone.prefix));
+    /// Gives back what a crowd that is gone had needed.
+    fn shrink(&mut self) {
+        if self.bans.is_sparse() {
+            let all: Vec<Ban> = self.iter().collect();
+            *self = Ledger { most: self.most, ..Ledger::default() };
+            all.iter().for_each(|ban| self.add(ban));
         }
     }
 
@@ -192,8 +241,8 @@ impl Ledger {
     pub fn expire(&mut self, now: Timestamp) -> Vec<Ban> {
         let mut gone = Vec::new();
         while let Some((at, prefix)) = self.first_end().filter(|(at, _)| *at <= now) {
-            let over = self.of(prefix).iter().filter(|ban| ban.until == End::At(at));
-            for jail in over.map(|ban| ban.jail.clone()).collect::<Vec<_>>() {
+            let over = self.of(prefix).into_iter().filter(|ban| ban.until == End::At(at));
+            for jail in over.map(|ban| ban.jail).collect::<Vec<_>>() {
                 gone.extend(self.unban(prefix, Some(&jail)));
             }
         }
@@ -206,7 +255,7 @@ impl Ledger {
     }
 
     fn first_end(&self) -> Option<(Timestamp, Prefix)> {
-        self.ends.iter().filter_map(BTreeSet::first).min().copied()
+        self.ends.iter().filter_map(|ends| ends.first_end(&self.bans)).min()
     }
 
     /// Sets how many bans may be in force, [`MOST`] if it was never said.
@@ -221,30 +270,48 @@ impl Ledger {
 
     /// True if there is room for a ban of this prefix and jail; one that takes the place of its like needs none.
     pub fn has_room(&self, prefix: Prefix, jail: &JailName) -> bool {
-        self.count < self.most || self.of(prefix).iter().any(|ban| ban.jail == *jail)
+        self.len() < self.most || self.number(prefix, jail).is_some()
     }
 
     /// The ban that gives way first: of those that jails made the one that ends first, then of those from lists. Bans by
     /// hand, forced ones, and those without an end give way to none.
-    pub fn weakest(&self) -> Option<&Ban> {
-        let (worth, (at, prefix)) = [Worth::Jail, Worth::List]
-            .into_iter()
-            .find_map(|worth| Some((worth, *self.ends[worth as usize].first()?)))?;
-        self.of(prefix).iter().find(|ban| ban.until == End::At(at) && Worth::of(ban) == worth)
+    pub fn weakest(&self) -> Option<Ban> {
+        let first =
+            [Worth::Jail, Worth::List].into_iter().find_map(|worth| self.ends[worth as usize].first());
+        let first = self.bans.of(first?);
+        let alike = |ban: &&Kept| ban.until() == first.until() && ban.worth() == first.worth();
+        let weakest = self.numbers(first.prefix).map(|number| self.bans.of(number)).find(alike);
+        weakest.map(|ban| self.texts.unpack(ban))
+    }
+
+    /// The slot of the index where the bans of a prefix begin.
+    fn slot(&self, prefix: Prefix) -> Option<usize> {
+        self.index.find(self.hasher.hash_one(prefix), |number| self.bans.of(number).prefix == prefix)
+    }
+
+    /// The numbers of the bans of exactly this prefix.
+    fn numbers(&self, prefix: Prefix) -> impl Iterator<Item = u32> {
+        let first = self.slot(prefix).map(|slot| self.index.at(slot));
+        std::iter::successors(first, |number| Some(self.bans.of(*number).next).filter(|next| *next != NONE))
+    }
+
+    fn number(&self, prefix: Prefix, jail: &JailName) -> Option<u32> {
+        let jail = self.texts.jail(jail)?;
+        self.numbers(prefix).find(|number| self.bans.of(*number).jail == jail)
     }
 
     /// The bans of exactly this prefix.
-    pub fn of(&self, prefix: Prefix) -> &[Ban] {
-        self.bans.get(&prefix).map_or(&[], |bans| bans)
+    pub fn of(&self, prefix: Prefix) -> Vec<Ban> {
+        self.numbers(prefix).map(|number| self.texts.unpack(self.bans.of(number))).collect()
     }
 
     /// Every ban whose prefix holds `prefix`, the widest first.
-    pub fn covering(&self, prefix: Prefix) -> Vec<&Ban> {
+    pub fn covering(&self, prefix: Prefix) -> Vec<Ban> {
         self.lengths.up_to(prefix).flat_map(|len| self.of(prefix.widened(len))).collect()
     }
 
     /// Every ban that shares an address with `prefix`.
-    pub fn overlapping(&self, prefix: Prefix) -> Vec<&Ban> {
+    pub fn overlapping(&self, prefix: Prefix) -> Vec<Ban> {
         if prefix.is_host() {
             return self.covering(prefix);
         }
@@ -253,22 +320,29 @@ impl Ledger {
 
     /// True if a ban of this jail holds `prefix`.
     pub fn is_banned(&self, prefix: Prefix, jail: &JailName) -> bool {
-        self.lengths.up_to(prefix).any(|len| self.of(prefix.widened(len)).iter().any(|ban| ban.jail == *jail))
+        self.lengths.up_to(prefix).any(|len| self.number(prefix.widened(len), jail).is_some())
     }
 
     /// Every ban, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = &Ban> {
-        self.bans.values().flat_map(|bans| bans.iter())
+    pub fn iter(&self) -> impl Iterator<Item = Ban> {
+        let taken = self.bans.iter().filter(|ban| ban.jail != NONE);
+        taken.map(|ban| self.texts.unpack(ban))
+    }
+
+    /// How many bans of a jail are in force.
+    pub fn count_of(&self, jail: &JailName) -> usize {
+        let number = self.texts.jail(jail);
+        number.map_or(0, |number| self.bans.iter().filter(|ban| ban.jail == number).count())
     }
 
     /// How many bans are in force.
     pub fn len(&self) -> usize {
-        self.count
+        self.bans.len()
     }
 
     /// True if nobody is banned.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 }
 

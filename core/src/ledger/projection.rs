@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::event::Scope;
-use crate::hash::FastMap;
 use crate::jail::never::NeverBan;
 use crate::net::Prefix;
+use crate::table::PrefixMap;
 use crate::time::{End, Span, Timestamp};
 
+use super::kept::Until;
 use super::{Ban, Ledger};
 
 /// One element of the projection: this prefix, shut out in this scope.
@@ -47,15 +48,15 @@ type Before = BTreeMap<Element, Option<End>>;
 #[derive(Debug, Default)]
 pub struct Projection {
     /// By each scope that a ban ever had, as many as there are jails at most: an element of its own for each point would
-    /// take half as much again.
-    points: BTreeMap<Scope, FastMap<Prefix, End>>,
+    /// take three times as much.
+    points: BTreeMap<Scope, PrefixMap<Until>>,
     nets: BTreeMap<Element, End>,
     /// The prefixes of the ledger whose pieces are in `nets`.
     wide: BTreeSet<Prefix>,
 }
 
 /// Bytes of a point in the table of its scope.
-pub(crate) const EACH: usize = size_of::<(Prefix, End)>();
+pub(crate) const EACH: usize = size_of::<(Prefix, Until)>();
 
 /// Ends that differ by less than this are taken as equal when the kernel is compared: it rounds and lags.
 const END_TOLERANCE: Span = Span::from_millis(1_500);
@@ -66,7 +67,7 @@ impl Projection {
     pub fn update(&mut self, dirty: &BTreeSet<Prefix>, ledger: &Ledger, never: &NeverBan) -> Vec<Change> {
         let mut before = Before::default();
         for prefix in dirty.iter().filter(|prefix| !is_net(**prefix, never)) {
-            self.update_point(*prefix, ledger.of(*prefix), never, &mut before);
+            self.update_point(*prefix, &ledger.of(*prefix), never, &mut before);
         }
         self.update_nets(
             dirty.iter().copied().filter(|prefix| is_net(*prefix, never)),
@@ -95,12 +96,13 @@ impl Projection {
         let points: BTreeSet<Prefix> =
             ledger.iter().map(|ban| ban.prefix).filter(|prefix| !is_net(*prefix, never)).collect();
         for prefix in points {
-            projection.update_point(prefix, ledger.of(prefix), never, &mut Before::default());
+            projection.update_point(prefix, &ledger.of(prefix), never, &mut Before::default());
         }
         ledger.iter().for_each(|ban| projection.know(&ban.scope));
         projection.wide =
             ledger.iter().map(|ban| ban.prefix).filter(|prefix| is_net(*prefix, never)).collect();
-        projection.nets = nets(projection.wide.iter().flat_map(|prefix| ledger.of(*prefix)), never);
+        let wide: Vec<Ban> = projection.wide.iter().flat_map(|prefix| ledger.of(*prefix)).collect();
+        projection.nets = nets(&wide, never);
         projection
     }
 
@@ -112,18 +114,20 @@ impl Projection {
             };
             let of_scope = bans.iter().filter(counts);
             let element = Element { scope: scope.clone(), prefix };
-            let in_nets = self.nets.get(&element);
-            before.entry(element).or_insert_with(|| points.get(&prefix).max(in_nets).copied());
-            match of_scope.map(|ban| ban.until).max() {
-                Some(end) => points.insert(prefix, end),
-                None => points.remove(&prefix),
+            let in_nets = self.nets.get(&element).copied();
+            before
+                .entry(element)
+                .or_insert_with(|| points.get(prefix).map(|end| End::from(*end)).max(in_nets));
+            match of_scope.map(|ban| Until::from(ban.until)).max_by_key(|until| End::from(*until)) {
+                Some(end) => *points.entry(prefix, || end) = end,
+                None => drop(points.remove(prefix)),
             };
         }
     }
 
     fn know(&mut self, scope: &Scope) {
         if !self.points.contains_key(scope) {
-            self.points.insert(scope.clone(), FastMap::default());
+            self.points.insert(scope.clone(), PrefixMap::default());
         }
     }
 
@@ -148,8 +152,9 @@ impl Projection {
         }
         for root in roots {
             let inside = root..=Prefix::host(root.last_addr());
-            let bans = self.wide.range(inside.clone()).flat_map(|prefix| ledger.of(*prefix));
-            let wanted = nets(bans, never);
+            let bans: Vec<Ban> =
+                self.wide.range(inside.clone()).flat_map(|prefix| ledger.of(*prefix)).collect();
+            let wanted = nets(&bans, never);
             let element = |scope: &Scope, prefix| Element { scope: scope.clone(), prefix };
             let old = self.points.keys().flat_map(|scope| {
                 let within = element(scope, *inside.start())..=element(scope, *inside.end());
@@ -172,11 +177,11 @@ impl Projection {
 
     /// The element's end. A piece of a network may be a single address that is banned by itself, too.
     fn end_of(&self, element: &Element) -> Option<End> {
-        self.point(element).max(self.nets.get(element)).copied()
+        self.point(element).max(self.nets.get(element).copied())
     }
 
-    fn point(&self, element: &Element) -> Option<&End> {
-        self.points.get(&element.scope)?.get(&element.prefix)
+    fn point(&self, element: &Element) -> Option<End> {
+        self.points.get(&element.scope)?.get(element.prefix).map(|end| End::from(*end))
     }
 
     fn changes_since(&self, before: Before) -> Vec<Change> {
@@ -195,7 +200,7 @@ impl Projection {
     /// Every element with its end.
     pub fn elements(&self) -> impl Iterator<Item = (Element, End)> {
         let points = self.points.iter().flat_map(|(scope, points)| {
-            points.keys().map(|prefix| Element { scope: scope.clone(), prefix: *prefix })
+            points.iter().map(|(prefix, _)| Element { scope: scope.clone(), prefix })
         });
         let only_nets = self.nets.keys().filter(|element| self.point(element).is_none()).cloned();
         points.chain(only_nets).filter_map(|element| {
@@ -208,7 +213,7 @@ impl Projection {
     pub fn points(&self) -> usize {
         let pieces =
             self.nets.keys().filter(|element| is_point(element.prefix) && self.point(element).is_none());
-        self.points.values().map(FastMap::len).sum::<usize>() + pieces.count()
+        self.points.values().map(PrefixMap::len).sum::<usize>() + pieces.count()
     }
 
     /// How many elements there are.
@@ -218,7 +223,7 @@ impl Projection {
 
     /// True if the kernel shall hold nothing.
     pub fn is_empty(&self) -> bool {
-        self.points.values().all(FastMap::is_empty) && self.nets.is_empty()
+        self.points.values().all(PrefixMap::is_empty) && self.nets.is_empty()
     }
 
     /// What must change in a kernel that holds `installed`, removals first. Elements whose time is over at
@@ -250,8 +255,8 @@ fn same_end(left: End, right: End) -> bool {
 }
 
 /// The pieces of networks: of any ban outside the never-ban set, of forced ones also inside.
-fn nets<'a>(bans: impl Iterator<Item = &'a Ban> + Clone, never: &NeverBan) -> BTreeMap<Element, End> {
-    let all = || bans.clone().filter(|ban| ban.scope != Scope::Nothing);
+fn nets(bans: &[Ban], never: &NeverBan) -> BTreeMap<Element, End> {
+    let all = || bans.iter().filter(|ban| ban.scope != Scope::Nothing);
     let mut pieces = flatten(all(), |piece| never.subtract(piece));
     pieces.extend(flatten(all().filter(|ban| ban.forced), |piece| never.intersect(piece)));
     pieces

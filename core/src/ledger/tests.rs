@@ -15,7 +15,7 @@ fn ban(text: &str, jail: &str, until: i64) -> Ban {
         since: Timestamp::from_secs(0),
         until: End::At(Timestamp::from_secs(until)),
         failures: 1,
-        reason: String::new(),
+        reason: "".into(),
         origin: Origin::Local,
         scope: Scope::All,
         forced: false,
@@ -115,7 +115,7 @@ fn a_forced_network_holds_who_is_never_banned_and_another_leaves_them_out() {
 
 /// What the kernel would do to `addr` in `scope` by the meaning of bans: the latest end of all that cover it.
 fn meaning(ledger: &Ledger, never: &NeverBan, addr: IpAddr, scope: &Scope) -> Option<End> {
-    let counts = |ban: &&Ban| ban.forced || !never.contains_addr(addr);
+    let counts = |ban: &Ban| ban.forced || !never.contains_addr(addr);
     ledger
         .iter()
         .filter(|ban| ban.scope == *scope && ban.prefix.contains_addr(addr))

@@ -154,7 +154,7 @@ impl Machine {
         if let Some((count, addr, at)) =
             is_network.then(|| self.good_logins_in(decision.prefix, now)).flatten()
         {
-            let why = (Reason::GoodLogins(count, addr, at), decision.reason.clone());
+            let why = (Reason::GoodLogins(count, addr, at), decision.reason.to_string());
             self.alert(decision.jail.clone(), decision.prefix, why, now, out);
             return true;
         }

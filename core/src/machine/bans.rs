@@ -7,6 +7,7 @@ use crate::filter::fail2ban::Subject;
 use crate::jail::never::NeverBan;
 use crate::ledger::{Ban, Change, Element, Ended, Installed};
 use crate::net::Prefix;
+use crate::reason::Reason;
 use crate::time::{End, Span, Timestamp};
 
 use super::{Effect, Machine, Notice, Record};
@@ -222,10 +223,10 @@ impl Machine {
             }
             let until = end.unwrap_or(End::At(now + Span::from_secs(86_400)));
             // One ban stands for all elements of a prefix: for several jails' ports it is of everything.
-            let other = self.ledger.of(element.prefix).iter().find(|ban| ban.jail == jail);
-            let until = other.map_or(until, |ban| ban.until.max(until));
+            let other = self.ledger.of(element.prefix).into_iter().find(|ban| ban.jail == jail);
+            let until = other.as_ref().map_or(until, |ban| ban.until.max(until));
             let scope = if other.is_some() { Scope::All } else { element.scope.clone() };
-            let told = ("found in the kernel, not in the store".to_owned(), Origin::Manual);
+            let told = ("found in the kernel, not in the store", Origin::Manual);
             let ban = Machine::manual_ban(element.prefix, jail.clone(), now, until, told);
             if self.ledger.has_room(ban.prefix, &ban.jail) {
                 self.ledger.ban(Ban { scope, ..ban });
@@ -241,8 +242,18 @@ impl Machine {
         jail: JailName,
         since: Timestamp,
         until: End,
-        (reason, origin): (String, Origin),
+        (reason, origin): (impl Into<Reason>, Origin),
     ) -> Ban {
-        Ban { prefix, jail, since, until, failures: 0, reason, origin, scope: Scope::All, forced: false }
+        Ban {
+            prefix,
+            jail,
+            since,
+            until,
+            failures: 0,
+            reason: reason.into(),
+            origin,
+            scope: Scope::All,
+            forced: false,
+        }
     }
 }

@@ -127,7 +127,7 @@ impl Machine {
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
-        let long_ago = |ban: &&Ban| ban.jail == *jail && now.since(ban.since) >= NO_EFFECT.1;
+        let long_ago = |ban: &Ban| ban.jail == *jail && now.since(ban.since) >= NO_EFFECT.1;
         if !self.enforcing || !self.ledger.covering(subject).iter().any(long_ago) {
             return;
         }

@@ -81,14 +81,14 @@ impl Machine {
         let by_attempts = self.judge.jails().iter().filter(|jail| jail.lines.is_none());
         let names: Vec<JailName> = by_attempts.map(|jail| jail.name.clone()).collect();
         self.judge.soften(subject, Class::KnownUser);
-        let is_hasty = |ban: &&Ban| {
+        let is_hasty = |ban: &Ban| {
             ban.prefix == subject
                 && ban.origin == Origin::Local
                 && ban.since >= unaware
                 && names.contains(&ban.jail)
         };
         let hasty: Vec<JailName> =
-            self.ledger.covering(subject).into_iter().filter(is_hasty).map(|ban| ban.jail.clone()).collect();
+            self.ledger.covering(subject).into_iter().filter(is_hasty).map(|ban| ban.jail).collect();
         let lifted: Vec<Ban> = hasty.iter().flat_map(|jail| self.ledger.unban(subject, Some(jail))).collect();
         for ban in &lifted {
             self.judge.past.undo(ban.prefix, &ban.jail);

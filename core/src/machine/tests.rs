@@ -215,7 +215,7 @@ fn what_was_on_is_on_after_a_restart_and_not_told_again() {
         })
         .collect();
     let mut after = sshd_machine();
-    after.restore(before.ledger.iter().cloned().collect(), &attempts, &[], attempts[120].time);
+    after.restore(before.ledger.iter().collect(), &attempts, &[], attempts[120].time);
     let jail = JailName::new("sshd").unwrap();
     let attack = after.judge.alarms.stealth.on(&jail);
     assert_eq!(attack, before.judge.alarms.stealth.on(&jail));

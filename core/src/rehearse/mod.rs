@@ -225,7 +225,7 @@ impl<'l> Rehearsal<'l> {
         let Some(name) = self.machine.judge.jails().get(usize::from(jail)).map(|jail| &jail.name) else {
             return false;
         };
-        let stops = |ban: &&Decision| match &ban.scope {
+        let stops = |ban: &Decision| match &ban.scope {
             Scope::All => true,
             Scope::Ports(of) => of == name,
             Scope::Nothing => false,

@@ -360,10 +360,10 @@ impl World {
         if self.machine.is_enforcing() { wanted == self.kernel } else { self.kernel.is_empty() }
     }
 
-    fn networks(&self) -> impl Iterator<Item = (&JailName, Prefix)> {
+    fn networks(&self) -> impl Iterator<Item = (JailName, Prefix)> {
         let local = self.machine.ledger.iter().filter(|ban| ban.origin == Origin::Local);
         let nets = local.filter(|ban| !ban.prefix.is_host() && ban.prefix.prefix_len() != 64);
-        nets.map(|ban| (&ban.jail, ban.prefix))
+        nets.map(|ban| (ban.jail, ban.prefix))
     }
 
     /// Networks of neighbours over a network that this host is in.
@@ -378,7 +378,7 @@ impl World {
         for (jail, net) in self.networks() {
             let now = self.time();
             let of_jail =
-                self.evidence.iter().filter(|((name, _), until)| name == jail && !until.is_over(now));
+                self.evidence.iter().filter(|((name, _), until)| *name == jail && !until.is_over(now));
             let evidence: Vec<Prefix> = of_jail.map(|((_, prefix), _)| *prefix).collect();
             *sums.entry((jail.clone(), net.is_ipv4())).or_default() += innocents(net, &evidence);
         }

@@ -158,7 +158,7 @@ impl Watched {
     /// The same host after a restart: of the alarms nothing is left but the attempts.
     fn restarted(&self) -> Watched {
         let mut after = Watched { swept: self.swept, ..Watched::new() };
-        let bans = self.machine.ledger.iter().cloned().collect();
+        let bans = self.machine.ledger.iter().collect();
         let last = self.attempts.last().map_or(self.swept, |last| last.time);
         after.machine.restore(bans, &self.attempts, &[], last);
         after

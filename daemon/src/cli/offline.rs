@@ -151,7 +151,7 @@ impl State {
         }
         let name = |ban: &Ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()});
         let still = prefixes.unwrap_or_default().iter().flat_map(|prefix| ledger.covering(*prefix));
-        let still: Vec<_> = still.map(name).collect();
+        let still: Vec<_> = still.map(|ban| name(&ban)).collect();
         let inside = inside(prefixes, jail, ledger.iter());
         let value = json!({"unbanned": lifted.iter().map(name).collect::<Vec<_>>(), "still_banned_by": still,
             "still_banned_inside": inside});

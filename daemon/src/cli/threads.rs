@@ -36,6 +36,9 @@ use super::begin::{self, Restored};
 use super::run::{Setup, refused};
 use super::{Failure, Outcome, exit};
 
+/// So many batches wait for the engine; with what is known of its lines one takes some 400 KB.
+const READS: usize = 4;
+
 /// Everything that gets a thread.
 pub(super) struct Threads {
     pub(super) server: Server,
@@ -64,7 +67,7 @@ impl Threads {
     ) -> Outcome {
         let Threads { server, store, action, control, known, .. } = self;
         let (facts_reader, asker) = self.facts;
-        let (reads_in, reads) = bounded::<Read>(16);
+        let (reads_in, reads) = bounded::<Read>(READS);
         let (inputs_in, inputs) = unbounded::<Input>();
         let (jobs_in, jobs) = unbounded();
         let (writes_in, writes) = unbounded();

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::clock::Stopwatch;
 
-/// While so many records wait, some 5 MiB, no more lines are read.
+/// While so many records wait, some 2 MiB, no more lines are read.
 const MOST_WAITING: usize = 16_384;
 
 /// But if the store has taken nothing for so long, reading goes on: bans do not wait for the disk.
 const STALLS: Duration = Duration::from_millis(500);
 
-/// Beyond so many records, some 30 MiB, attempts are no longer kept for the store; bans always are.
+/// Beyond so many records, some 14 MiB, attempts are no longer kept for the store; bans always are.
 const MOST_KEPT: usize = 100_000;
 
 /// Numbers of records that were sent to the store and are not answered yet.

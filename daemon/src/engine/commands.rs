@@ -161,21 +161,21 @@ impl Engine {
 }
 
 /// The bans of addresses and networks inside those that were unbanned: they stand, each on its own.
-pub(crate) fn inside<'a>(
+pub(crate) fn inside(
     prefixes: Option<&[Prefix]>,
     jail: Option<&JailName>,
-    ledger: impl Iterator<Item = &'a Ban>,
+    ledger: impl Iterator<Item = Ban>,
 ) -> Vec<serde_json::Value> {
     let nets: Vec<Prefix> =
         prefixes.into_iter().flatten().copied().filter(|prefix| !prefix.is_host()).collect();
     if nets.is_empty() {
         return Vec::new();
     }
-    let is_inside = |ban: &&Ban| {
+    let is_inside = |ban: &Ban| {
         nets.iter().any(|net| *net != ban.prefix && net.contains(ban.prefix))
             && jail.is_none_or(|jail| *jail == ban.jail)
     };
-    let mut found: Vec<&Ban> = ledger.filter(is_inside).collect();
+    let mut found: Vec<Ban> = ledger.filter(is_inside).collect();
     found.sort_by_key(|ban| ban.prefix);
     found.iter().map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()})).collect()
 }

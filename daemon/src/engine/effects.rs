@@ -71,13 +71,15 @@ impl Engine {
         }
     }
 
-    fn write_records(&mut self, records: Vec<Record>) {
+    fn write_records(&mut self, mut records: Vec<Record>) {
         let read = clock::read();
         let now = read.now;
         let forget = now.since(self.last_forget) >= FORGET_EVERY;
         if records.is_empty() && self.positions.is_empty() && self.meta.is_empty() && !forget {
             return;
         }
+        // It may have to wait.
+        records.shrink_to_fit();
         let mut write = Write { records, meta: std::mem::take(&mut self.meta), ..Write::default() };
         write.positions = self.positions.drain().collect();
         if forget {
@@ -148,7 +150,7 @@ impl Engine {
 
     /// Writes all that a store that begins anew must know.
     pub(super) fn write_snapshot(&mut self) {
-        let bans = self.machine.ledger.iter().cloned().collect();
+        let bans = self.machine.ledger.iter().collect();
         let known = self.known_positions.iter();
         let positions = known.map(|(stream, at)| (stream.as_str().into(), at.clone())).collect();
         let mut meta = vec![

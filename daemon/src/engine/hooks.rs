@@ -237,7 +237,7 @@ impl Engine {
     /// A jail's counts, by fail2ban's names.
     fn counts_of(&self, jail: &JailName, index: u16) -> Vec<(&'static str, u64)> {
         let counters = self.machine.counters(index);
-        let banned = self.machine.ledger.iter().filter(|ban| ban.jail == *jail).count()
+        let banned = self.machine.ledger.count_of(jail)
             + self.machine.identities.iter().filter(|ban| ban.jail == *jail).count();
         vec![
             ("jail.banned", banned as u64),
@@ -250,7 +250,7 @@ impl Engine {
     /// The bans in force of a jail.
     fn facts_of(&self, jail: &JailName) -> impl Iterator<Item = Facts> {
         let of_jail = self.machine.ledger.iter().filter(move |ban| ban.jail == *jail);
-        let addresses = of_jail.map(|ban| (Subject::Net(ban.prefix), Told::from(ban)));
+        let addresses = of_jail.map(|ban| (Subject::Net(ban.prefix), Told::from(&ban)));
         let is_of_jail = move |ban: &&IdentityBan| ban.jail == *jail;
         let identities = self.machine.identities.iter().filter(is_of_jail);
         let identities = identities.map(|ban| (Subject::Id(ban.id.clone()), Told::from(ban)));

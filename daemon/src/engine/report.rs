@@ -74,7 +74,7 @@ pub(crate) fn ban_value(ban: &Ban) -> Value {
         "since": stamp(ban.since),
         "until": ban.until.timestamp().map(stamp),
         "failures": ban.failures,
-        "reason": ban.reason,
+        "reason": ban.reason.to_string(),
         "origin": ban.origin.name(),
         "forced": ban.forced,
     })
@@ -116,9 +116,9 @@ fn widening(found: &Widening) -> Value {
 
 /// Every ban in force, by prefix.
 pub(super) fn list(machine: &Machine) -> Value {
-    let mut bans: Vec<&Ban> = machine.ledger.iter().collect();
+    let mut bans: Vec<Ban> = machine.ledger.iter().collect();
     bans.sort_by(|a, b| (a.prefix, &a.jail).cmp(&(b.prefix, &b.jail)));
-    Value::Array(bans.into_iter().map(ban_value).collect())
+    Value::Array(bans.iter().map(ban_value).collect())
 }
 
 /// What each jail says, by its name.
@@ -155,7 +155,7 @@ impl Engine {
         let jails = self.machine.judge.jails().iter().enumerate().map(|(at, jail)| {
             let index = at as u16;
             let counters = self.machine.counters(index);
-            let banned = self.machine.ledger.iter().filter(|ban| ban.jail == jail.name).count();
+            let banned = self.machine.ledger.count_of(&jail.name);
             json!({
                 "name": jail.name.as_str(),
                 "sources": self.sources_of(at),
@@ -325,7 +325,7 @@ impl Engine {
         let now = clock::now();
         let judge = &self.machine.judge;
         let subject = if prefix.is_host() { judge.subject(prefix.addr()) } else { prefix };
-        let bans: Vec<Value> = self.machine.ledger.overlapping(prefix).into_iter().map(ban_value).collect();
+        let bans: Vec<Value> = self.machine.ledger.overlapping(prefix).iter().map(ban_value).collect();
         let counted = judge.counted(subject, now);
         let points = counted.iter().map(|(jail, points, tries)| {
             let known = judge.jails().iter().find(|known| known.name == *jail);

@@ -1,5 +1,6 @@
 //! What must hold: after each round, after each start, and when all has settled.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
@@ -24,7 +25,7 @@ use super::world::{Broken, Setting, World};
 impl World {
     /// What a start took over is what outlives a crash.
     pub(super) fn check_restored(&self, daemon: &Daemon) -> Result<(), Broken> {
-        let ledger = daemon.machine().ledger.iter().map(|ban| (key(ban), ban.clone()));
+        let ledger = daemon.machine().ledger.iter().map(|ban| (key(&ban), ban));
         let ledger: Bans = ledger.collect();
         // What an earlier daemon banned without ever writing to its store is found in the kernel.
         if ledger != self.kept.told && self.kept.has_begun {
@@ -105,13 +106,13 @@ impl World {
     }
 
     /// Whether bans shut an address out, by the plain meaning of the words.
-    fn shuts_out<'a>(&self, addr: IpAddr, scope: &Scope, mut bans: impl Iterator<Item = &'a Ban>) -> bool {
+    fn shuts_out(&self, addr: IpAddr, scope: &Scope, bans: impl Iterator<Item = impl Borrow<Ban>>) -> bool {
         let is_enforcing = self.daemon.as_ref().is_some_and(|daemon| daemon.machine().is_enforcing());
         let is_never = self.never.contains_addr(addr);
         // A point that holds a friend is banned only in parts, so addresses are what counts.
-        is_enforcing
-            && bans
-                .any(|ban| ban.prefix.contains_addr(addr) && ban.scope == *scope && (ban.forced || !is_never))
+        let shuts_out =
+            |ban: &Ban| ban.prefix.contains_addr(addr) && ban.scope == *scope && (ban.forced || !is_never);
+        is_enforcing && bans.into_iter().any(|ban| shuts_out(ban.borrow()))
     }
 
     pub(super) fn in_kernel(&self, addr: IpAddr, scope: &Scope) -> bool {
@@ -146,7 +147,7 @@ impl World {
         }
         let is_never = |prefix: Prefix| machine.judge.never.overlaps(prefix);
         self.words.check_settings(machine.is_enforcing(), is_never, self.elapsed)?;
-        let of = |prefix| machine.ledger.of(prefix).to_vec();
+        let of = |prefix| machine.ledger.of(prefix);
         self.words.check(of, self.elapsed)
     }
 
@@ -189,7 +190,7 @@ impl World {
         self.tally.settled += 1;
         let Some(daemon) = &self.daemon else { return Ok(()) };
         let machine = daemon.machine();
-        let ledger = machine.ledger.iter().map(|ban| (key(ban), ban.clone()));
+        let ledger = machine.ledger.iter().map(|ban| (key(&ban), ban));
         let ledger: Bans = ledger.collect();
         self.tally.most_banned = self.tally.most_banned.max(ledger.len());
         if ledger != self.kept.told {

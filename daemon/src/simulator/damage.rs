@@ -81,7 +81,7 @@ impl World {
             ));
         }
         drop(table);
-        let bans: Bans = machine.ledger.iter().map(|ban| (key(ban), ban.clone())).collect();
+        let bans: Bans = machine.ledger.iter().map(|ban| (key(&ban), ban)).collect();
         let never = machine.judge.never.entries();
         let allowed = std::mem::take(&mut self.allowed).into_iter();
         self.allowed = allowed.filter(|(prefix, _)| never.contains(&(*prefix, Why::Allowed))).collect();

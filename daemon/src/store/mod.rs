@@ -6,6 +6,7 @@
 
 pub(crate) mod keeper;
 pub(crate) mod query;
+mod rows;
 mod salvage;
 mod spill;
 #[cfg(any(test, fuzzing))]
@@ -256,7 +257,7 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path).map_err(failed("open"))?;
     #[cfg(test)]
     fullness::limit(&connection).map_err(failed("limit"))?;
-    let setup = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1024; PRAGMA busy_timeout = 5000;";
+    let setup = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -2048; PRAGMA busy_timeout = 5000;";
     connection.execute_batch(setup).map_err(failed("set up"))?;
     let found: i64 =
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed("read"))?;
@@ -349,7 +350,7 @@ fn ban_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Op
         since: Timestamp::from_millis(row.get("since")?),
         until: End::from_option(row.get::<_, Option<i64>>("until")?.map(Timestamp::from_millis)),
         failures: row.get("failures")?,
-        reason: row.get("reason")?,
+        reason: row.get::<_, String>("reason")?.into(),
         origin: Origin::from_name(&origin).unwrap_or(Origin::Local),
         scope: match scope.as_str() {
             NOTHING => Scope::Nothing,

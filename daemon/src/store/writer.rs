@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, params};
 use tracing::warn;
 
-use pillory_core::event::Attempt;
-use pillory_core::jail::names::{self, Tried};
-use pillory_core::ledger::{Ban, Ended};
+use pillory_core::jail::names;
+use pillory_core::ledger::Ban;
 use pillory_core::machine::Record;
 use pillory_core::time::{Span, Timestamp};
 
@@ -24,7 +23,7 @@ use crate::crash::{self, Point};
 use crate::sources::Position;
 
 use super::keeper::Store;
-use super::{StoreError, scope_text};
+use super::{StoreError, rows};
 
 /// One unit of work; all its parts are one transaction.
 #[derive(Debug, Default)]
@@ -56,7 +55,9 @@ pub(crate) enum Written {
     Lacks(Option<String>),
 }
 
-/// At most so many writes share a commit, so that an answer never waits for long.
+/// At most so many writes share a commit, and no more once they have so many records: an answer never waits for long, and
+/// a flood does not look like a disk that hangs, which would let it fill memory. Source: 4,096 records take 60 ms of a
+/// processor here, and more together are not cheaper.
 const GROUP: usize = 4_096;
 
 /// How soon a commit that failed is tried again if nothing else comes.
@@ -82,7 +83,13 @@ pub(crate) fn run(mut writer: Writer, writes: &Receiver<Write>, answer: &Sender<
                 None
             }
         };
-        for told in writer.round(first.into_iter().chain(writes.try_iter().take(GROUP))) {
+        let mut records = first.as_ref().map_or(0, |first| first.records.len());
+        let more = std::iter::from_fn(|| {
+            let next = (records < GROUP).then(|| writes.try_recv().ok()).flatten()?;
+            records += next.records.len();
+            Some(next)
+        });
+        for told in writer.round(first.into_iter().chain(more.take(GROUP))) {
             if answer.send(told).is_err() {
                 return;
             }
@@ -195,16 +202,16 @@ pub(crate) fn commit<'a>(
     group: impl IntoIterator<Item = &'a Write>,
 ) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
+    let mut records = Vec::new();
     for write in group {
         if let Some(bans) = &write.snapshot {
+            rows::keep_all(&transaction, std::mem::take(&mut records))?;
             transaction.execute("DELETE FROM bans", [])?;
             for ban in bans {
-                keep_ban(&transaction, ban)?;
+                rows::keep_ban(&transaction, &ban.prefix.to_string(), ban)?;
             }
         }
-        for record in &write.records {
-            keep(&transaction, record)?;
-        }
+        records.extend(&write.records);
         for (stream, position) in &write.positions {
             let sql = "INSERT OR REPLACE INTO positions VALUES (?1, ?2)";
             transaction.prepare_cached(sql)?.execute(params![stream.as_ref(), position.0])?;
@@ -215,6 +222,7 @@ pub(crate) fn commit<'a>(
                 .execute(params![key, value])?;
         }
         if let Some(before) = write.forget_before {
+            rows::keep_all(&transaction, std::mem::take(&mut records))?;
             transaction.execute("DELETE FROM attempts WHERE time < ?1", [before.millis()])?;
             // What an old list told stays: its time is old by nature.
             let sql = "DELETE FROM history WHERE time < ?1 AND what <> 'listed'";
@@ -226,110 +234,8 @@ pub(crate) fn commit<'a>(
             transaction.execute(sql, [names::MOST_TRIED as i64])?;
         }
     }
+    rows::keep_all(&transaction, records)?;
     transaction.commit()
-}
-
-fn keep(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
-    match record {
-        Record::Attempt(attempt) => keep_attempt(transaction, attempt, ADD)?,
-        Record::Learnt(attempt) => keep_attempt(transaction, attempt, ADD_ONCE)?,
-        Record::Banned(ban) => {
-            keep_ban(transaction, ban)?;
-            keep_history(transaction, ban, "ban", ban.since)?;
-        }
-        Record::Missed(ban) => keep_history(transaction, ban, "missed", ban.since)?,
-        Record::Ended(ban, how, time) => {
-            let sql = "DELETE FROM bans WHERE prefix = ?1 AND jail = ?2";
-            transaction.prepare_cached(sql)?.execute(params![ban.prefix.to_string(), ban.jail.as_str()])?;
-            let what = match how {
-                Ended::Expired => "expire",
-                Ended::Lifted => "unban",
-                Ended::Narrowed => "narrow",
-                Ended::Displaced => "displace",
-                Ended::Mistaken => "mistake",
-            };
-            keep_history(transaction, ban, what, *time)?;
-        }
-        Record::Tried(names) => {
-            let sql = "INSERT OR REPLACE INTO tried VALUES (?1, ?2, ?3, ?4, ?5)";
-            let mut statement = transaction.prepare_cached(sql)?;
-            for Tried { user, by: [last, before] } in names {
-                let user = user.cast_signed();
-                statement.execute(params![user, last.source, last.when, before.source, before.when])?;
-            }
-        }
-        Record::Listed(ban) => {
-            // The same list may be imported again.
-            let sql = "DELETE FROM history WHERE prefix = ?1 AND what = 'listed' AND time = ?2";
-            let known = params![ban.prefix.to_string(), ban.since.millis()];
-            transaction.prepare_cached(sql)?.execute(known)?;
-            keep_history(transaction, ban, "listed", ban.since)?;
-        }
-    }
-    Ok(())
-}
-
-/// Adds a row of the table of attempts.
-const ADD: &str =
-    "INSERT INTO attempts(time, jail, addr, user, class, points, tries, connection, kind, shown)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-
-/// The same unless there is one like it. It is looked for by time: one address may have thousands of rows.
-const ADD_ONCE: &str =
-    "INSERT INTO attempts(time, jail, addr, user, class, points, tries, connection, kind, shown)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM attempts
-        WHERE time = ?1 AND jail = ?2 AND +addr = ?3 AND user IS ?4 AND class IS ?5)";
-
-fn keep_attempt(transaction: &Transaction<'_>, attempt: &Attempt, sql: &str) -> rusqlite::Result<()> {
-    transaction.prepare_cached(sql)?.execute(params![
-        attempt.time.millis(),
-        attempt.jail.as_str(),
-        attempt.addr.to_string(),
-        attempt.user.as_deref(),
-        attempt.class.map(pillory_core::event::Class::name),
-        attempt.points.0,
-        attempt.tries,
-        attempt.connection.map(|shown| shown.connection.cast_signed()),
-        attempt.connection.map(|shown| shown.kind),
-        attempt.connection.map(|shown| shown.attempts),
-    ])?;
-    Ok(())
-}
-
-fn keep_ban(transaction: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    transaction.prepare_cached(sql)?.execute(params![
-        ban.prefix.to_string(),
-        ban.jail.as_str(),
-        ban.since.millis(),
-        ban.until.timestamp().map(Timestamp::millis),
-        ban.failures,
-        ban.reason,
-        ban.origin.name(),
-        scope_text(&ban.scope),
-        ban.forced,
-    ])?;
-    Ok(())
-}
-
-fn keep_history(
-    transaction: &Transaction<'_>,
-    ban: &Ban,
-    what: &str,
-    time: Timestamp,
-) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO history(time, what, prefix, jail, until, failures, reason, origin) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    transaction.prepare_cached(sql)?.execute(params![
-        time.millis(),
-        what,
-        ban.prefix.to_string(),
-        ban.jail.as_str(),
-        ban.until.timestamp().map(Timestamp::millis),
-        ban.failures,
-        ban.reason,
-        ban.origin.name(),
-    ])?;
-    Ok(())
 }
 
 /// How often old rows are deleted.

@@ -25,8 +25,9 @@ mod told;
 use std::collections::VecDeque;
 
 use crate::event::JailName;
-use crate::hash::{FastMap, table_bytes};
+use crate::hash::FastMap;
 use crate::net::Prefix;
+use crate::table::{PrefixMap, crowd_bytes};
 use crate::time::{Span, Timestamp};
 
 use super::names;
@@ -67,7 +68,7 @@ const MAX_MEMBERS: usize = 65_536;
 pub(crate) const MOST_BYTES: usize = listed::MOST_BYTES
     + lists::MOST_BYTES
     + accounts::MOST_BYTES
-    + table_bytes(MAX_MEMBERS, size_of::<(Prefix, Timestamp)>())
+    + crowd_bytes(MAX_MEMBERS, size_of::<(Prefix, Timestamp)>())
     + (2 * MAX_MEMBERS + 1).next_power_of_two() * size_of::<(Timestamp, Prefix)>();
 
 /// What a stranger tried.
@@ -104,7 +105,7 @@ struct Watch {
     lists: Lists,
     systems: Systems,
     accounts: Accounts,
-    members: FastMap<Prefix, Timestamp>,
+    members: PrefixMap<Timestamp>,
     /// When members were seen, the oldest first; [`Watch::members`] knows which of these still hold.
     order: VecDeque<(Timestamp, Prefix)>,
     since: Option<Timestamp>,
@@ -207,7 +208,7 @@ impl Campaigns {
 
     /// True if a place was a member of a campaign against a jail within a day, whether it was on or not.
     pub fn is_member(&self, jail: &JailName, place: Prefix, now: Timestamp) -> bool {
-        let seen = self.jails.get(jail).and_then(|watch| watch.members.get(&place));
+        let seen = self.jails.get(jail).and_then(|watch| watch.members.get(place));
         seen.is_some_and(|seen| now.since(*seen) < DAY)
     }
 
@@ -295,7 +296,9 @@ impl Watch {
     }
 
     fn join(&mut self, place: Prefix, when: Timestamp) {
-        if self.members.insert(place, when) == Some(when) {
+        let is_known = self.members.get(place) == Some(&when);
+        *self.members.entry(place, || when) = when;
+        if is_known {
             return;
         }
         self.order.push_back((when, place));
@@ -307,9 +310,9 @@ impl Watch {
 
     fn drop_oldest(&mut self) {
         if let Some((when, place)) = self.order.pop_front()
-            && self.members.get(&place) == Some(&when)
+            && self.members.get(place) == Some(&when)
         {
-            self.members.remove(&place);
+            self.members.remove(place);
         }
     }
 

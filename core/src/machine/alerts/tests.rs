@@ -82,7 +82,7 @@ fn network_ban(prefix: &str, secs: i64) -> Decision {
         since: at(secs),
         until: End::At(at(secs + 3_600)),
         failures: 9,
-        reason: "9 neighbours".to_owned(),
+        reason: "9 neighbours".into(),
         origin: Origin::Local,
         scope: Scope::All,
         forced: false,

@@ -85,7 +85,7 @@ fn the_bans_of_all_its_jails_lead_to_a_long_one() {
     assert_eq!(banned(&fail(&mut machine, 2, 100)), [("web", 60)]);
     let out = fail(&mut machine, 1, 200);
     assert_eq!(banned(&out), [("sshd", 60), ("recidive", 7 * DAY)]);
-    let ban = machine.ledger.of(source()).iter().find(|ban| ban.jail == name("recidive")).unwrap();
+    let ban = machine.ledger.of(source()).into_iter().find(|ban| ban.jail == name("recidive")).unwrap();
     assert_eq!((ban.failures, &ban.scope), (3, &Scope::All));
     assert_eq!((machine.counters(0).failures, machine.counters(0).bans), (3, 1));
     let attempts = out.iter().filter(|effect| matches!(effect, Effect::Record(Record::Attempt(_))));

@@ -67,7 +67,7 @@ fn restarted(before: &Machine, out: &[Effect], first_start: i64, now: i64) -> Ma
         turns.push(PastBan { time, prefix: ban.prefix, jail: ban.jail.clone(), turn });
     }
     after.judge.first_start = Timestamp::from_secs(first_start);
-    let bans = before.ledger.iter().cloned().collect();
+    let bans = before.ledger.iter().collect();
     after.restore(bans, &attempts, &turns, Timestamp::from_secs(now));
     after
 }

@@ -76,7 +76,7 @@ impl Machine {
         let least = levels.iter().find(|level| level.len == net.prefix.prefix_len())?.least;
         let until = banned_until.min(*holds.get(least.checked_sub(1)?)?);
         let scope = self.scope_of(net.prefix, jail);
-        let by_others = |ban: &&Ban| ban.origin != Origin::Local && ban.scope == scope && ban.until >= until;
+        let by_others = |ban: &Ban| ban.origin != Origin::Local && ban.scope == scope && ban.until >= until;
         let has_own_key =
             self.ledger.of(net.prefix).iter().any(|ban| ban.jail == *jail && ban.origin != Origin::Local);
         if until.is_over(now) || has_own_key || self.ledger.covering(net.prefix).iter().any(by_others) {
@@ -90,7 +90,7 @@ impl Machine {
             since: now,
             until,
             failures,
-            reason: reason(net, &offences),
+            reason: reason(net, &offences).into(),
             origin: Origin::Local,
             scope,
             forced: false,

@@ -125,7 +125,7 @@ impl Host {
 
     /// The same host after a restart: what the store keeps is all that is left.
     fn restart(&mut self) {
-        let bans: Vec<Ban> = self.machine.ledger.iter().cloned().collect();
+        let bans: Vec<Ban> = self.machine.ledger.iter().collect();
         let mut turns = Vec::new();
         for effect in &self.out {
             let (turn, ban, time) = match effect {

@@ -73,7 +73,7 @@ impl Model {
                     self.evidence.remove(&addr(*low));
                 }
                 assert!(!host.nets().iter().any(|net| {
-                    let mut bans = host.machine.ledger.of(prefix(net)).iter();
+                    let mut bans = host.machine.ledger.of(prefix(net)).into_iter();
                     bans.any(|ban| ban.origin == Origin::Local) && prefix(net).contains(prefix(&addr(*low)))
                 }));
             }
@@ -100,7 +100,7 @@ impl Model {
 
     /// Innocents in the widened bans, and whether one holds somebody who is to be spared.
     fn innocents(&self, host: &Host) -> (u64, bool) {
-        let own = |ban: &&Ban| ban.origin == Origin::Local && !ban.prefix.is_host();
+        let own = |ban: &Ban| ban.origin == Origin::Local && !ban.prefix.is_host();
         let mut sum = 0;
         let mut hits = false;
         for ban in host.machine.ledger.iter().filter(own) {
@@ -131,7 +131,7 @@ proptest! {
             for (element, _) in host.machine.projection().elements() {
                 prop_assert!(!never.iter().any(|(entry, _)| entry.overlaps(element.prefix)));
             }
-            let own = |ban: &&Ban| ban.origin == Origin::Local && !ban.prefix.is_host();
+            let own = |ban: &Ban| ban.origin == Origin::Local && !ban.prefix.is_host();
             prop_assert_eq!(host.machine.widened(&sshd()), host.machine.ledger.iter().filter(own).count());
         }
         let mut again = Host::new(budget);

@@ -194,8 +194,8 @@ struct Limited {
 
 impl Limited {
     /// `None`, with a word, if none can be made here.
-    fn new(bytes: u64) -> Option<Limited> {
-        let name = format!("pillory-lab-{}", std::process::id());
+    fn new(bytes: u64, server: &Host) -> Option<Limited> {
+        let name = format!("pillory-lab-{}", server.pid());
         let v1 = Path::new("/sys/fs/cgroup/memory");
         let (directory, limit) = match v1.join("memory.limit_in_bytes").exists() {
             true => (v1.join(name), "memory.limit_in_bytes"),
@@ -230,7 +230,7 @@ impl Drop for Limited {
 fn a_hundred_thousand_sources_are_counted_within_a_memory_cgroup_of_64_mib() {
     const SOURCES: u32 = 100_000;
     let Some((world, server)) = quiet_server() else { return };
-    let Some(group) = Limited::new(64 * 1024 * 1024) else { return };
+    let Some(group) = Limited::new(64 * 1024 * 1024, &server) else { return };
     // What lies in a tmpfs counts as memory of whoever wrote it, so the state needs a disk.
     let place =
         Place(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/lab/state-{}", server.pid())));
@@ -261,6 +261,26 @@ fn a_hundred_thousand_sources_are_counted_within_a_memory_cgroup_of_64_mib() {
         "memory cgroup of 64 MiB: peak RSS {:.1} MiB",
         daemon.peak_rss_kib() as f64 / 1024.0
     ));
+}
+
+#[test]
+fn lines_without_text_are_read_within_a_memory_cgroup_of_64_mib() {
+    let Some((world, server)) = quiet_server() else { return };
+    let Some(group) = Limited::new(64 * 1024 * 1024, &server) else { return };
+    let options = DaemonOptions {
+        config: Some(String::new()),
+        through: group.through(),
+        ..DaemonOptions::default()
+    };
+    let daemon = Daemon::start_with(&server, &options);
+    // Each is a record, and what is known of a record is larger than such a line.
+    server.append(LOG, "\n".repeat(6 << 20));
+    server.append(LOG, failed_lines(5000, 3, "root", FROM));
+    let kernel = world.kernel();
+    let banned = wait_until(Duration::from_secs(60), || kernel.holds("ban4", FROM).then_some(()));
+    assert!(banned.is_some(), "not banned behind them; the daemon said:\n{}", daemon.errors());
+    let peak = daemon.peak_rss_kib() as f64 / 1024.0;
+    say_figure(&format!("six million empty lines in a memory cgroup of 64 MiB: peak RSS {peak:.1} MiB"));
 }
 
 #[test]

@@ -84,7 +84,8 @@ pub struct Record {
     pub feed: FeedId,
 }
 
-/// Records of one stream that arrived together. Bounded: at most [`MAX_BATCH_BYTES`] and one record more.
+/// Records of one stream that arrived together. Bounded: at most [`MAX_BATCH_BYTES`] and one record more, and of a
+/// file at most [`MAX_BATCH_RECORDS`] for each feed.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// Name of the stream, stable over restarts: `file:/var/log/auth.log`, `btmp:/var/log/btmp`, `journal:`.
@@ -101,6 +102,10 @@ pub struct Batch {
 
 /// A batch ends soon after this many bytes, so that memory stays bounded and no line waits for a long file.
 pub const MAX_BATCH_BYTES: usize = 256 * 1024;
+
+/// A batch of a file ends after this many records: of lines of one byte, what is known of each would take two dozen times
+/// the room of their bytes.
+pub const MAX_BATCH_RECORDS: usize = 4096;
 
 /// Longer lines are cut here; the rest up to the newline is skipped.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;

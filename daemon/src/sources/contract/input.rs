@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Form, Phase, Reader, Scratch, Store, append, quiet_fd};
-use crate::sources::{Batch, Feed, MAX_BATCH_BYTES, MAX_LINE_BYTES, Source, Wanted};
+use crate::sources::{Batch, Feed, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_LINE_BYTES, Source, Wanted};
 
 fn open(form: Form, feeds: &[Feed]) -> Box<dyn Source> {
     (form.kind().open)(feeds, &|_| None).unwrap()
@@ -20,11 +20,24 @@ fn poll_until(source: &mut dyn Source, mut holds: impl FnMut(&Batch) -> bool) {
         assert!(Instant::now() < deadline, "it does not come: {:?}", source.status());
         for batch in source.poll(wake.as_fd(), Some(Duration::from_millis(100))).unwrap() {
             assert!(batch.bytes.len() <= MAX_BATCH_BYTES + 1024);
+            assert!(batch.records.len() <= MAX_BATCH_RECORDS, "{} records", batch.records.len());
             if holds(&batch) {
                 return;
             }
         }
     }
+}
+
+/// Until it has read what is there and waits for more.
+fn watch(source: &mut dyn Source) {
+    let wake = quiet_fd();
+    while !source.is_watching() {
+        source.poll(wake.as_fd(), Some(Duration::from_millis(10))).unwrap();
+    }
+}
+
+fn append_to(path: &Path, bytes: &[u8]) {
+    OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
 }
 
 fn texts(batch: &Batch) -> impl Iterator<Item = &[u8]> {
@@ -137,6 +150,42 @@ fn garbage_between_btmp_records_is_passed_over() {
     append(Form::Btmp, &path, 9..12);
     reader.read(12);
     assert!(reader.numbers.iter().copied().eq(0..12));
+}
+
+#[test]
+fn short_lines_come_in_bounded_batches_and_none_is_lost() {
+    let dir = Scratch::new();
+    let path = dir.path("log");
+    fs::write(&path, "").unwrap();
+    let mut source = open(Form::Lines, &[Feed { id: 0, what: lines(&path) }]);
+    watch(source.as_mut());
+    let text: String = (0..20_000).map(|number| if number % 3 == 0 { "\n" } else { "x\n" }).collect();
+    append_to(&path, text.as_bytes());
+    let mut seen = Vec::new();
+    poll_until(source.as_mut(), |batch| {
+        seen.extend(texts(batch).flat_map(|line| [line, b"\n"].concat()));
+        seen.len() >= text.len()
+    });
+    assert_eq!(seen, text.as_bytes());
+}
+
+#[test]
+fn a_hole_of_a_tebibyte_in_a_log_hides_nothing_behind_it() {
+    let dir = Scratch::new();
+    let path = dir.path("log");
+    fs::write(&path, "before\n").unwrap();
+    let mut source = open(Form::Lines, &[Feed { id: 0, what: lines(&path) }]);
+    watch(source.as_mut());
+    // Read through it would take minutes.
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(1 << 40).unwrap();
+    append_to(&path, b"behind\nnext\n");
+    let mut seen = Vec::new();
+    poll_until(source.as_mut(), |batch| {
+        seen.extend(texts(batch).map(<[u8]>::to_vec));
+        seen.len() >= 2
+    });
+    assert_eq!(seen, [&b"behind"[..], b"next"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::sources::MAX_LINE_BYTES;
+use crate::sources::{MAX_BATCH_RECORDS, MAX_LINE_BYTES};
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) enum Format {
 /// What a splitter made of some bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cut {
-    /// The complete records, in order.
+    /// The complete records, in order; at most [`MAX_BATCH_RECORDS`].
     pub(crate) records: Vec<Range<usize>>,
     /// How many bytes are dealt with; the rest comes again.
     pub(crate) used: usize,
@@ -82,6 +82,9 @@ impl Splitter {
                 cut.records.push(start..end);
             }
             cut.used = newline + 1;
+            if cut.records.len() == MAX_BATCH_RECORDS {
+                return cut;
+            }
         }
         if !self.skipping {
             cut.used += leading_nuls(bytes.get(cut.used..));
@@ -127,10 +130,16 @@ impl Splitter {
     }
 }
 
+/// What a hole in a file reads as.
+const ZEROS: [u8; 4096] = [0; 4096];
+
 /// Zero bytes before a line: a power failure, or a writer that goes on at its old place after a truncation,
 /// leaves them in the midst of a log.
 fn leading_nuls(bytes: Option<&[u8]>) -> usize {
-    bytes.unwrap_or(&[]).iter().take_while(|&&byte| byte == 0).count()
+    let bytes = bytes.unwrap_or(&[]);
+    // By whole pieces first: a hole of gigabytes is read through here where its file system does not tell of it.
+    let whole = bytes.chunks_exact(ZEROS.len()).take_while(|chunk| *chunk == ZEROS).count() * ZEROS.len();
+    whole + bytes.get(whole..).unwrap_or(&[]).iter().take_while(|&&byte| byte == 0).count()
 }
 
 /// The size of the records of the machine that we run on.

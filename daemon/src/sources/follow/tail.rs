@@ -248,6 +248,7 @@ impl Tail {
             (self.last_size, self.busy_at) = (size, now);
         }
         let fresh = bytes.len() - near;
+        let (ends_in_zeros, read_to) = (bytes.last() == Some(&0), self.offset + fresh as u64);
         let Some(look) = self.take(bytes, near) else {
             if self.bound(size) < size && fresh == want {
                 // Half a record at the bound between two phases belongs to the later one.
@@ -257,8 +258,30 @@ impl Tail {
             self.seen = Some(seen);
             return Ok(Look::Nothing);
         };
+        // Neither half a line nor a record of btmp is left before the zeros.
+        if ends_in_zeros && self.format == Format::Lines && self.offset == read_to {
+            self.leap_over_hole(size)?;
+        }
         self.seen = (self.offset == size).then_some(seen);
         Ok(look)
+    }
+
+    /// Leaps over the rest of a hole in which what was read ends, as far as the file system knows of holes.
+    /// # Errors
+    /// What the kernel says to a read.
+    fn leap_over_hole(&mut self, size: u64) -> io::Result<()> {
+        let Bytes::Plain(file) = &self.bytes else { return Ok(()) };
+        let end = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(self.offset)) {
+            Ok(data) => data.min(self.bound(size)),
+            // Nothing but the hole is left.
+            Err(rustix::io::Errno::NXIO) => self.bound(size),
+            Err(_) => return Ok(()),
+        };
+        if end > self.offset {
+            self.offset = end;
+            self.remember_near()?;
+        }
+        Ok(())
     }
 
     fn look_gzip(&mut self) -> io::Result<Look> {
@@ -281,7 +304,7 @@ impl Tail {
     }
 
     /// Cuts what stands behind the first `near` bytes; nothing if no byte of it could be used.
-    fn take(&mut self, bytes: Vec<u8>, near: usize) -> Option<Look> {
+    fn take(&mut self, mut bytes: Vec<u8>, near: usize) -> Option<Look> {
         let Cut { mut records, used } = self.splitter.cut(bytes.get(near..).unwrap_or(&[]));
         if used == 0 {
             return None;
@@ -298,6 +321,9 @@ impl Tail {
         }
         self.offset += used as u64;
         self.near = Print::of(bytes.get(end.saturating_sub(NEAR_BYTES)..end).unwrap_or(&[]));
+        // Batches wait for the engine; what is read again need not wait with them.
+        bytes.truncate(end);
+        bytes.shrink_to_fit();
         Some(Look::Records(Chunk { bytes, records, phase }))
     }
 

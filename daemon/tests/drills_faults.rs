@@ -264,14 +264,41 @@ fn a_hundred_thousand_sources_are_counted_within_a_memory_cgroup_of_64_mib() {
 }
 
 #[test]
+fn a_kernel_without_landlock_or_seccomp_is_said_and_bans_go_on() {
+    if !need(&["strace"]) {
+        return;
+    }
+    for (lacks, words) in [
+        ("landlock_create_ruleset", "sandboxed by seccomp only (this kernel has no Landlock"),
+        ("seccomp", ") only ("),
+        ("landlock_create_ruleset,seccomp", "is not sandboxed (this kernel has no Landlock"),
+    ] {
+        let Some((_world, server)) = quiet_server() else { return };
+        let inject = format!("inject={lacks}:error=ENOSYS");
+        let trace = ["strace", "-D", "-f", "-q", "-o", "/dev/null", "-e", &inject];
+        let options = DaemonOptions {
+            config: Some(String::new()),
+            through: trace.map(str::to_owned).to_vec(),
+            ..DaemonOptions::default()
+        };
+        let daemon = Daemon::start_with(&server, &options);
+        let said = daemon.errors();
+        let warning = said.lines().find(|line| line.contains("not fully sandboxed"));
+        assert!(warning.is_some_and(|line| line.contains("WARN")), "{lacks}: {said}");
+        for command in ["status", "doctor"] {
+            let answer = daemon.ask(&[command]);
+            assert!(answer.out.contains(words), "{lacks}: {command}: {answer:?}");
+        }
+        attack(&server, &daemon, (5000, FROM));
+    }
+}
+
+#[test]
 fn lines_without_text_are_read_within_a_memory_cgroup_of_64_mib() {
     let Some((world, server)) = quiet_server() else { return };
     let Some(group) = Limited::new(64 * 1024 * 1024, &server) else { return };
-    let options = DaemonOptions {
-        config: Some(String::new()),
-        through: group.through(),
-        ..DaemonOptions::default()
-    };
+    let options =
+        DaemonOptions { config: Some(String::new()), through: group.through(), ..DaemonOptions::default() };
     let daemon = Daemon::start_with(&server, &options);
     // Each is a record, and what is known of a record is larger than such a line.
     server.append(LOG, "\n".repeat(6 << 20));

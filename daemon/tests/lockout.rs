@@ -1,6 +1,6 @@
 //! Who owns the host is not locked out of it: sessions, own addresses, refusals, alerts in the place of bans, the fuse.
 
-use crate::lab::{Outcome, PASSWORD, SOON, Scene, binary, failed_line, failed_lines, quiet_server};
+use crate::lab::{Daemon, Outcome, PASSWORD, SOON, Scene, binary, failed_line, failed_lines, quiet_server};
 
 const LOG: &str = "/var/log/auth.log";
 const FRIEND: &str = "203.0.113.9";
@@ -70,6 +70,22 @@ fn an_address_or_gateway_that_comes_while_the_daemon_runs_is_freed_and_never_ban
     server.append(LOG, failed_lines(7000, 3, "root", "198.51.100.7"));
     scene.wait_banned("198.51.100.7/32");
     assert_eq!(scene.daemon.list().len(), 1, "{:?}", scene.daemon.list());
+}
+
+#[test]
+fn an_attacker_in_the_hosts_own_64_is_banned_alone() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    // The host is 2001:db8::1, its gateway 2001:db8::fe.
+    server.append(LOG, failed_lines(5000, 3, "root", "2001:db8::bad"));
+    daemon.wait_for(SOON, "the ban", || daemon.lists("2001:db8::bad/128").then_some(()));
+    let kernel = world.kernel();
+    let is_banned = |addr: &str| kernel.is_banned(addr.parse().expect("an address"));
+    daemon.wait_for(SOON, "the kernel", || is_banned("2001:db8::bad").then_some(()));
+    for spared in ["2001:db8::1", "2001:db8::fe", "2001:db8::c0de"] {
+        assert!(!is_banned(spared), "{spared} is banned, too");
+    }
+    assert_eq!(daemon.list().len(), 1, "{:?}", daemon.list());
 }
 
 #[test]

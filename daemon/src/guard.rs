@@ -121,7 +121,7 @@ impl std::fmt::Display for Holder {
         write!(f, "another pillory runs in this network namespace")?;
         match &self.control {
             Some(control) => {
-                write!(f, "; it takes commands at {}", crate::logging::escape(&control.to_string_lossy()))
+                write!(f, "; it takes commands at {}", crate::escape::escape(&control.to_string_lossy()))
             }
             None => Ok(()),
         }
@@ -131,7 +131,7 @@ impl std::fmt::Display for Holder {
 impl Holder {
     /// What to do for who wanted to command it.
     pub(crate) fn cure(&self) -> String {
-        let path = self.control.as_ref().map(|path| crate::logging::escape(&path.to_string_lossy()));
+        let path = self.control.as_ref().map(|path| crate::escape::escape(&path.to_string_lossy()));
         path.map_or_else(
             || "give the command with its --control".to_owned(),
             |path| format!("give the command with --control {path}"),

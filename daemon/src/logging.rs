@@ -18,6 +18,7 @@ use pillory_core::machine::{Alert, Level, Notice, Reason};
 use rustix::fs::OFlags;
 use tracing::{error, info, warn};
 
+use crate::escape::escape;
 use crate::{clock, outfile, stamps};
 
 /// How log lines look.
@@ -57,18 +58,6 @@ pub(crate) fn start(format: Format) {
         Format::Text => tracing::subscriber::set_global_default(builder.finish()),
         Format::Json => tracing::subscriber::set_global_default(builder.json().finish()),
     };
-}
-
-/// Makes hostile text safe to show on a terminal and in a log: control characters and the like are escaped.
-pub(crate) fn escape(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let plain = !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-            let escaped: Box<dyn Iterator<Item = char>> =
-                if plain { Box::new(std::iter::once(c)) } else { Box::new(c.escape_default()) };
-            escaped
-        })
-        .collect()
 }
 
 /// The daemon's last line.

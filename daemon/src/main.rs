@@ -11,6 +11,7 @@ mod crash;
 mod discover;
 mod engine;
 mod errands;
+mod escape;
 mod facts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -282,3 +282,33 @@ fn no_time_at_all_is_refused() {
         assert_eq!(answer.code, Some(2), "{args:?}: {answer:?}");
     }
 }
+
+#[test]
+fn what_has_no_end_is_read_by_no_command() {
+    let place = Place::new("endless");
+    for args in [
+        &["import", "--dry-run", "/dev/zero"][..],
+        &["test-filter", "sshd", "/dev/zero"],
+        &["scan", "/dev/zero"],
+    ] {
+        let answer = if args[0] == "import" { place.offline(args) } else { place.run(args) };
+        assert_ne!(answer.code, Some(0), "{args:?}");
+        assert!(answer.err.contains("it is a device, which may have no end"), "{args:?}: {answer:?}");
+    }
+    let long = place.write("long.list", vec![b'#'; 64 << 20]);
+    let answer = place.offline(&["import", "--dry-run", &long]);
+    assert!(answer.code == Some(2) && answer.err.contains("is longer than 64 MiB"), "{answer:?}");
+}
+
+#[test]
+fn a_dry_run_of_an_import_does_not_say_that_its_bans_are_enforced() {
+    let place = Place::new("dry-import");
+    let list = place.write("bad.list", "198.51.100.7\n");
+    let answer = place.offline(&["import", "--dry-run", &list]);
+    assert!(answer.out.contains("198.51.100.7") || answer.code == Some(0), "{answer:?}");
+    let said = answer.out + &answer.err;
+    assert!(
+        said.contains("this is a dry run, so nothing was kept") && !said.contains("they are enforced"),
+        "{said}"
+    );
+}

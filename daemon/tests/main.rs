@@ -30,6 +30,7 @@ mod first_ban;
 mod friends;
 mod geo;
 mod harness;
+mod hostile_text;
 mod ignoreip_names;
 mod journal;
 mod lab;

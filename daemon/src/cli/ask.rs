@@ -11,7 +11,7 @@ use pillory_core::time::Span;
 use crate::actions::dryrun;
 use crate::clock;
 use crate::control::Request;
-use crate::logging::escape;
+use crate::escape::escape;
 use crate::privilege;
 
 use super::client::{parse_time, word};

@@ -7,10 +7,11 @@ use serde_json::json;
 use pillory_core::config::raw::{Entry, RawConfig};
 use pillory_core::config::{Problem, keys};
 
+use crate::escape::escape;
 use crate::ports;
 
 use super::configfile::{DEFAULT_CONFIG, read_raw, understand};
-use super::{Failure, Outcome, complain, exit, fail2ban, print};
+use super::{Failure, Outcome, complain, exit, fail2ban, print, print_json};
 
 /// `pillory check`
 #[derive(Debug, clap::Args)]
@@ -48,7 +49,7 @@ impl Check {
             let Found { what, problems, notices, jails } = &found;
             let said =
                 json!({"file": what, "problems": values(problems), "notices": notices, "jails": jails});
-            print(&format!("{said}\n"))?;
+            print_json(&said)?;
         } else {
             self.say(&found)?;
         }
@@ -71,13 +72,14 @@ impl Check {
     }
 
     fn say(&self, found: &Found) -> Result<(), Failure> {
-        let Found { what, problems, notices, jails } = found;
+        let Found { problems, notices, jails, .. } = found;
+        let what = escape(&found.what);
         problems.iter().for_each(|problem| complain(&problem.to_string()));
-        print(&notices.iter().map(|notice| format!("{notice}\n")).collect::<String>())?;
+        print(&notices.iter().map(|notice| format!("{}\n", escape(notice))).collect::<String>())?;
         if !problems.is_empty() {
             let noun = if problems.len() == 1 { "problem" } else { "problems" };
             complain(&format!("{what}: {} {noun}", problems.len()));
-        } else if self.fail2ban.is_none() && !Path::new(what).exists() {
+        } else if self.fail2ban.is_none() && !Path::new(&found.what).exists() {
             print(&format!("no {what}: the built-in configuration holds, which is fine\n"))?;
         } else {
             print(&format!("{what}: fine, {} jails configured\n", jails.len()))?;

@@ -9,10 +9,10 @@ use pillory_core::time::{BanTime, Timestamp};
 
 use crate::control::client::{ClientError, ask_once};
 use crate::control::{Reply, Request};
-use crate::logging::escape;
+use crate::escape::escape;
 use crate::seat;
 
-use super::{Client, Failure, Outcome, exit, offline, print};
+use super::{Client, Failure, Outcome, exit, offline, print, print_json};
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
@@ -55,7 +55,7 @@ impl Client {
     /// Prints the data as JSON, or else as `text` makes it.
     pub(super) fn show(&self, reply: &Reply, text: impl FnOnce(&Value) -> String) -> Outcome {
         if self.json {
-            print(&format!("{}\n", reply.value))?;
+            print_json(&reply.value)?;
         } else {
             print(&text(&reply.value))?;
         }

@@ -15,7 +15,8 @@ use pillory_core::time::{BanTime, Span, Timestamp};
 
 use crate::clock;
 use crate::control::{BanOptions, BanOrder, Reply, Request};
-use crate::logging::escape;
+use crate::escape::{escape, json};
+use crate::sources::past;
 
 use super::client::{caller, parse_bantime, word};
 use super::{Client, Failure, Outcome, exit, offline, print};
@@ -57,7 +58,7 @@ pub(crate) struct Import {
 }
 
 /// A list longer than this is no list.
-const MAX_LIST_BYTES: u64 = 256 * 1024 * 1024;
+const MAX_LIST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Entries dated further back than this go to the history only.
 const FRESH: Span = Span::from_secs(366 * 86_400);
@@ -220,12 +221,18 @@ impl Gathered {
 fn read(path: &Path) -> Result<String, Failure> {
     let name = escape(&path.display().to_string());
     let failed = |error: std::io::Error| Failure::new(exit::USAGE, format!("cannot read {name}: {error}"));
+    let mut from: Box<dyn Read> = match path == Path::new("-") {
+        true => Box::new(std::io::stdin()),
+        false => Box::new(past::open_finite(path).map_err(failed)?),
+    };
     let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().take(MAX_LIST_BYTES).read_to_end(&mut bytes).map_err(failed)?;
-    } else {
-        let file = std::fs::File::open(path).map_err(failed)?;
-        file.take(MAX_LIST_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    from.by_ref().take(MAX_LIST_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 == MAX_LIST_BYTES {
+        let most = MAX_LIST_BYTES >> 20;
+        return Err(Failure::new(
+            exit::USAGE,
+            format!("{name} is longer than {most} MiB, too long for a list; split it"),
+        ));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -285,7 +292,7 @@ impl Format {
             Format::Routes => {
                 prefixes.iter().map(|prefix| format!("route add blackhole {prefix}\n")).collect()
             }
-            Format::Json => format!("{}\n", Value::from(bans.to_vec())),
+            Format::Json => format!("{}\n", json(&Value::from(bans.to_vec()))),
             Format::Csv => csv(bans),
             Format::Nft => {
                 let set = |name: &str, kind: &str, ipv4: bool| {
@@ -341,6 +348,8 @@ fn csv(bans: &[Value]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn bans() -> Vec<Value> {

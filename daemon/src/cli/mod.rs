@@ -30,6 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::escape::{json, lines, printed};
 use crate::logging;
 
 /// Where state is kept if nobody says otherwise.
@@ -176,9 +177,13 @@ pub(crate) fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // --help and --version are no errors; clap knows.
-            let code = if error.use_stderr() { exit::USAGE } else { 0 };
-            drop(error.print());
-            return ExitCode::from(code);
+            if !error.use_stderr() {
+                drop(error.print());
+                return ExitCode::from(0);
+            }
+            // It says the argument again, which may be a name out of a log.
+            let _ = write!(std::io::stderr(), "{}", lines(&error.render().to_string()));
+            return ExitCode::from(exit::USAGE);
         }
     };
     arguments.color.write_global();
@@ -222,11 +227,21 @@ pub(crate) fn main() -> ExitCode {
 
 /// Prints to standard error; if that is closed there is nobody to tell.
 pub(crate) fn complain(message: &str) {
-    let _ = writeln!(std::io::stderr(), "pillory: {message}");
+    let _ = writeln!(std::io::stderr(), "pillory: {}", lines(message));
+}
+
+/// Prints a value, or a value a line, to standard output as JSON.
+pub(crate) fn print_json(value: &impl std::fmt::Display) -> Result<(), Failure> {
+    print_as_it_is(&format!("{}\n", json(value)))
+}
+
+/// Prints to standard output what people read.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_as_it_is(&printed(text))
 }
 
 /// Prints to standard output. A reader that went away (`| head`) ends the program quietly.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print_as_it_is(text: &str) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),

@@ -182,7 +182,7 @@ impl State {
         let prefixes: Vec<String> = sorted.bans.iter().map(|ban| ban.prefix.to_string()).collect();
         let (asked, history_only) = (sorted.bans.len(), sorted.listed.len());
         let mut changed = asked;
-        let mut message = "no daemon runs; they are enforced when it starts".to_owned();
+        let mut message = "no daemon runs; this is a dry run, so nothing was kept".to_owned();
         if !options.dry_run {
             let mut held = self.hold(gone)?;
             let mut ledger = held.ledger()?;

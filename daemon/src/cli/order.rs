@@ -10,7 +10,7 @@ use pillory_core::time::BanTime;
 
 use crate::control::client::ask_once;
 use crate::control::{BanOptions, BanOrder, Request};
-use crate::logging::escape;
+use crate::escape::escape;
 
 use super::client::{JailArgument, caller, parse_bantime, say, word};
 use super::{Client, Failure, Outcome, exit, offline, red};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::control::Request;
-use crate::logging::escape;
+use crate::escape::escape;
 
 use super::client::word;
 use super::{Client, Failure, Outcome, exit, print};

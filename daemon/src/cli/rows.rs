@@ -8,11 +8,11 @@ use pillory_core::time::{Span, Timestamp};
 use crate::clock;
 use crate::control::client::ask;
 use crate::control::{Reply, Request};
-use crate::logging::escape;
+use crate::escape::escape;
 use crate::store::query::Wanted;
 
 use super::client::{parse_time, word};
-use super::{Client, Failure, Outcome, exit, print};
+use super::{Client, Failure, Outcome, exit, print, print_json};
 
 /// Which listing.
 #[derive(Debug, Clone, Copy)]
@@ -101,9 +101,9 @@ impl Rows {
             return Err(Failure::new(reply.exit, reply.message.clone()));
         };
         if self.client.json && !self.follow {
-            print(&format!("{}\n", reply.value))?;
+            print_json(&reply.value)?;
         } else if self.client.json {
-            print(&rows.iter().map(|row| format!("{row}\n")).collect::<String>())?;
+            rows.iter().try_for_each(print_json)?;
         } else {
             print(&rows.iter().map(line).collect::<String>())?;
         }

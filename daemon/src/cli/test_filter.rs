@@ -15,10 +15,10 @@ use pillory_core::filter::Clock;
 use pillory_core::time::Timestamp;
 
 use crate::clock;
-use crate::logging::escape;
-use crate::sources::MAX_LINE_BYTES;
+use crate::escape::{self, escape};
+use crate::sources::{MAX_LINE_BYTES, past};
 
-use super::{Failure, Outcome, exit, print};
+use super::{Failure, Outcome, exit, print, print_json};
 use filters::{Judge, Wanted};
 use told::{Told, Verdict};
 
@@ -92,21 +92,21 @@ impl TestFilter {
             let told = judge.tell(&Line { bytes: &bytes, stamp: self.journal.then_some(now) }, &clock);
             summary.add(&told);
             let said = match self.json {
-                true => format!("{}\n", told.value(summary.lines)),
+                true => format!("{}\n", escape::json(&told.value(summary.lines))),
                 false => told.text(summary.lines, &bytes),
             };
             written(out.write_all(said.as_bytes()))?;
         }
         written(out.flush())?;
         drop(out);
-        print(&if self.json { format!("{}\n", summary.value()) } else { summary.text(&judge) })?;
+        if self.json { print_json(&summary.value()) } else { print(&summary.text(&judge)) }?;
         Ok(if summary.lines == summary.count(Verdict::Miss) { exit::NO } else { 0 })
     }
 
     fn open(&self) -> Result<BufReader<Box<dyn Read>>, Failure> {
         let reader: Box<dyn Read> = match self.file.as_path() {
             path if path == Path::new("-") => Box::new(std::io::stdin()),
-            path => Box::new(std::fs::File::open(path).map_err(|error| self.unreadable(&error))?),
+            path => Box::new(past::open_finite(path).map_err(|error| self.unreadable(&error))?),
         };
         Ok(BufReader::new(reader))
     }

@@ -13,8 +13,8 @@ use pillory_core::machine::{Effect, Machine, Record};
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
+use crate::clock;
 use crate::control::{BanOptions, BanOrder, Reply, Request, stamp};
-use crate::{clock, logging};
 
 use super::{Engine, report};
 
@@ -151,7 +151,7 @@ impl Engine {
             .collect();
         let identities: Vec<_> = identities
             .iter()
-            .map(|ban| json!({"id": logging::escape(&ban.id), "jail": ban.jail.as_str()}))
+            .map(|ban| json!({"id": crate::escape::escape(&ban.id), "jail": ban.jail.as_str()}))
             .collect();
         let exit = u8::from(gone.is_empty() && identities.is_empty());
         let inside = inside(prefixes.as_deref(), jail, self.machine.ledger.iter());

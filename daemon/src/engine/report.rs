@@ -170,7 +170,7 @@ impl Engine {
                 "widened": self.machine.widened(&jail.name),
                 "campaign": self.campaign_of(&jail.name),
                 "stealth": self.machine.judge.alarms.stealth.on(&jail.name).map(|attack| {
-                    let users: Vec<String> = attack.users.iter().map(|user| logging::escape(user)).collect();
+                    let users: Vec<String> = attack.users.iter().map(|user| crate::escape::escape(user)).collect();
                     json!({"since": stamp(attack.since), "places": attack.places, "users": users})
                 }),
             })
@@ -307,7 +307,7 @@ impl Engine {
     fn identities_of(&self, jail: &JailName) -> Vec<Value> {
         let of_jail = self.machine.identities.iter().filter(|ban| ban.jail == *jail);
         let until = |ban: &IdentityBan| ban.until.timestamp().map(stamp);
-        of_jail.map(|ban| json!({"id": logging::escape(&ban.id), "until": until(ban)})).collect()
+        of_jail.map(|ban| json!({"id": crate::escape::escape(&ban.id), "until": until(ban)})).collect()
     }
 
     fn sources_of(&self, jail: usize) -> Vec<Value> {

@@ -120,6 +120,17 @@ pub(crate) fn open_last(path: &Path, most: u64) -> Result<Opened, String> {
     Ok(Opened { is_cut: true, ..opened })
 }
 
+/// Opens what has an end: a file, or a pipe.
+/// # Errors
+/// What the kernel says, or that it is a device.
+pub(crate) fn open_finite(path: &Path) -> io::Result<File> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err(io::Error::other("it is a device, which may have no end; name a file"));
+    }
+    File::open(path)
+}
+
 /// Opens a file and finds out what it is.
 pub(crate) fn open(path: &Path) -> Result<Opened, String> {
     let raw = Rc::new(Cell::new(0));
@@ -130,11 +141,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, String> {
     if meta.is_dir() {
         return directory(path, raw);
     }
-    let kind = meta.file_type();
-    if kind.is_char_device() || kind.is_block_device() {
-        return Err("it is a device, which may have no end; name a file".to_owned());
-    }
-    let file = File::open(path).map_err(|error| error.to_string())?;
+    let file = open_finite(path).map_err(|error| error.to_string())?;
     // Only a hint; reading works without it.
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
     look(path, Box::new(Counted { inner: file, raw: Rc::clone(&raw) }), raw, Some(&meta))

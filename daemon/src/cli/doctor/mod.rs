@@ -18,10 +18,10 @@ use crate::clock;
 use crate::control::Request;
 use crate::control::client::{ClientError, ask_once};
 use crate::engine::META_OFF;
-use crate::logging::escape;
+use crate::escape::escape;
 use crate::store::{self, query};
 
-use super::{Client, Outcome, exit, offline, print};
+use super::{Client, Outcome, exit, offline, print, print_json};
 
 /// `pillory doctor`
 #[derive(Debug, clap::Args)]
@@ -120,7 +120,7 @@ impl Doctor {
         storage::disk(&host, &mut report);
         rivals::look(&host, &processes, &mut report);
         if self.client.json {
-            print(&format!("{}\n", value(&report)))?;
+            print_json(&value(&report))?;
         } else {
             print(&text(&report))?;
         }

@@ -14,10 +14,10 @@ use pillory_core::net::{Prefix, PrefixSet};
 use pillory_core::time::{BanTime, Span, Timestamp};
 
 use crate::cli::client::{caller, word};
-use crate::cli::{Failure, Outcome, complain, exit, fail2ban, print};
+use crate::cli::{Failure, Outcome, complain, exit, fail2ban, print, print_as_it_is, print_json};
 use crate::clock;
 use crate::control::{BanOptions, BanOrder, KeptBan, Request};
-use crate::logging::escape;
+use crate::escape::escape;
 
 use super::Import;
 use super::database::{self, Kept};
@@ -135,7 +135,7 @@ impl Import {
                 "refused": sums.refused,
                 "skipped": taken.skipped.iter().map(skipped).collect::<Vec<_>>(),
             });
-            return print(&format!("{said}\n"));
+            return print_json(&said);
         }
         problems.iter().for_each(|problem| complain(&problem.to_string()));
         let mut text = String::new();
@@ -159,7 +159,7 @@ impl Import {
         }
         // The configuration is what is asked for; the rest goes where it does not mix.
         text.lines().for_each(complain);
-        print(&moved.toml)
+        print_as_it_is(&moved.toml)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{clock, outfile};
 use super::configfile::{DEFAULT_CONFIG, load_config};
 use super::offline::State;
 use super::scan::{self, judging};
-use super::{Failure, Outcome, complain, exit, print, rows};
+use super::{Failure, Outcome, complain, exit, print, print_json, rows};
 
 use material::Material;
 
@@ -113,7 +113,7 @@ impl Rehearse {
             })?;
         }
         if self.json {
-            print(&format!("{}\n", report::json(&told, &material)))?;
+            print_json(&report::json(&told, &material))?;
         } else {
             print(&report::text(&told, &material, &clock::zone()))?;
         }

@@ -13,7 +13,7 @@ use pillory_core::time::Timestamp;
 use crate::cli::count;
 use crate::cli::scan::report::{at, files, round};
 use crate::control::stamp;
-use crate::logging::escape;
+use crate::escape::escape;
 
 use super::chart::{self, percent};
 use super::material::Material;

@@ -8,7 +8,7 @@ use pillory_core::time::Timestamp;
 
 use crate::cli::complain;
 use crate::clock;
-use crate::logging::escape;
+use crate::escape::escape;
 use crate::sources::FeedId;
 use crate::sources::offline::{Alternatives, Entries};
 

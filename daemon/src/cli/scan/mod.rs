@@ -17,11 +17,11 @@ use pillory_core::filter::btmp::Layout;
 use pillory_core::time::Timestamp;
 
 use crate::clock;
-use crate::logging::escape;
+use crate::escape::escape;
 use crate::sources::past::{self, Format, Opened, Pieces};
 
 use super::configfile::{DEFAULT_CONFIG, load_config};
-use super::{Failure, Outcome, complain, exit, print};
+use super::{Failure, Outcome, complain, exit, print, print_json};
 
 use judging::Judging;
 
@@ -97,7 +97,7 @@ impl Scan {
         if self.json {
             let json = report::json((&scanned, &unread), tally, &names);
             let json = json.map_err(|error| Failure::new(exit::NO, format!("cannot write JSON: {error}")))?;
-            print(&(json + "\n"))?;
+            print_json(&json)?;
         } else {
             print(&report::text((&scanned, unread.len()), tally, &names, &clock::zone()))?;
         }

@@ -12,7 +12,7 @@ use pillory_core::scan::{Source, Tally, busiest};
 use pillory_core::time::{Span, Timestamp};
 
 use crate::control::stamp;
-use crate::logging::escape;
+use crate::escape::escape;
 
 use crate::cli::count;
 

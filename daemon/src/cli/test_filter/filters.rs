@@ -11,7 +11,7 @@ use pillory_core::filter::{Clock, Filter, FilterSpec, Finding, Verdict as Ours, 
 use pillory_core::net::Prefix;
 
 use crate::cli::{Failure, complain, exit, fail2ban};
-use crate::logging::escape;
+use crate::escape::escape;
 
 use super::told::{Date, Told, Verdict};
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use pillory_core::time::Timestamp;
 
-use crate::logging::escape;
+use crate::escape::escape;
 
 use super::shorten;
 

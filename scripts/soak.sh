@@ -30,9 +30,9 @@ export "CARGO_TARGET_${host}_RUNNER=$PWD/scripts/as-root.sh"
 log=$target/soak.log
 rm -f "$target/.soak-failed"
 {
-    cargo test --quiet --locked -p pillory --test lab -- --ignored --nocapture --test-threads 1 soak_ 2>&1 ||
+    cargo test --locked -p pillory --test lab -- --ignored --nocapture --test-threads 1 soak_ 2>&1 ||
         echo "$?" >"$target/.soak-failed"
 } | tee "$log"
-scripts/drills.sh "$log" soak
+scripts/drills.sh "$log" soak || echo 1 >"$target/.soak-failed"
 [ ! -e "$target/.soak-failed" ] || exit "$(cat "$target/.soak-failed")"
 exec scripts/as-root.sh "$target/debug/examples/soak"

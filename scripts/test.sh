@@ -29,9 +29,12 @@ log=target/test.log
 status=0
 rm -f target/.test-failed
 {
-    # The build says what it builds and each group of tests what it is; the tests say only what fails.
-    cargo test --locked --workspace --no-fail-fast -- --quiet "$@" 2>&1 || echo "$?" >target/.test-failed
-} | tee "$log"
+    # The log names each test that passed, which the table of drills asks for; here a dot is enough.
+    cargo test --locked --workspace --no-fail-fast -- "$@" 2>&1 || echo "$?" >target/.test-failed
+} | tee "$log" | awk '
+    / \.\.\. (ok|ignored.*)$/ { printf "."; dots++; fflush(); next }
+    { if (dots) print ""; dots = 0; print; fflush() }
+'
 if [ -e target/.test-failed ]; then
     status=$(cat target/.test-failed)
 fi
@@ -43,7 +46,7 @@ if [ "$#" = 0 ]; then
 fi
 
 echo
-[ "$#" != 0 ] || scripts/drills.sh "$log"
+[ "$#" != 0 ] || scripts/drills.sh "$log" || { echo "make test: a drill did not run"; status=1; }
 # A line of a skipped test may follow the runner's dots.
 skipped=$(grep -o 'skipped: .*' "$log" | sort -u || true)
 [ -z "$skipped" ] || echo "$skipped"

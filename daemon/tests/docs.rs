@@ -6,6 +6,8 @@ use std::process::Command;
 use pillory_core::config::keys::{JAIL_KEYS, POLICY_KEYS, TOP_KEYS};
 use pillory_core::filter::catalog;
 
+use crate::lab::Place;
+
 const README: &str = include_str!("../../README.md");
 
 fn pillory(args: &[&str]) -> (Option<i32>, String) {
@@ -101,4 +103,47 @@ fn every_drill_names_a_test_that_there_is() {
     assert!(drills.len() >= 25, "{drills:?}");
     let missing: Vec<&&str> = drills.iter().filter(|drill| !there.contains(drill)).collect();
     assert!(missing.is_empty(), "SECURITY.md names tests that are none: {missing:?}");
+}
+
+/// The table of drills that `scripts/drills.sh` makes of a run's log, by row: result and drill; and its exit code.
+fn table_of(log: &str) -> (Vec<(String, String)>, Option<i32>) {
+    let place = Place::new("drills");
+    let path = place.write("test.log", log);
+    let mut command = Command::new("sh");
+    command.args(["scripts/drills.sh", &path]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let output = command.output().expect("sh starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rows = text.lines().skip(2).filter_map(|row| row.strip_prefix("  "));
+    let cut = |row: &str| {
+        (row.split_at_checked(8)).map(|(result, rest)| (result.trim().to_owned(), rest.to_owned()))
+    };
+    (rows.filter_map(cut).collect(), output.status.code())
+}
+
+#[test]
+fn a_drill_is_ok_only_if_the_log_names_each_of_its_tests_as_passed() {
+    let table = include_str!("../../SECURITY.md").split("\n## Drills\n").nth(1).expect("a table of drills");
+    let table = table.split("\n## ").next().unwrap_or_default();
+    let rows = table.lines().filter_map(|row| row.strip_suffix(" |")?.rsplit(" | ").next());
+    let words = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let tests: Vec<&str> = words.filter(|word| word.contains('_') && !word.contains("soak_")).collect();
+    let log = |fate: fn(usize) -> Option<&'static str>| -> String {
+        let lines = tests.iter().enumerate();
+        lines.filter_map(|(at, test)| Some(format!("test {test} ... {}\n", fate(at)?))).collect()
+    };
+    let results =
+        |table: &[(String, String)], result: &str| table.iter().filter(|row| row.0 == result).count();
+    let (all, code) = table_of(&log(|_| Some("ok")));
+    assert!(all.len() > 50 && results(&all, "ok") == all.len() && code == Some(0), "{code:?} {all:?}");
+    // The lab was killed before its first test, or after some.
+    let (none, code) = table_of("");
+    assert!(results(&none, "not run") == all.len() && code == Some(1), "{code:?} {none:?}");
+    let (most, code) = table_of(&log(|at| (at != 3).then_some("ok")));
+    assert!(results(&most, "not run") == 1 && code == Some(1), "{code:?} {most:?}");
+    let (most, code) = table_of(&log(|at| Some(if at == 3 { "FAILED" } else { "ok" })));
+    assert!(results(&most, "FAILED") == 1 && code == Some(0), "{code:?} {most:?}");
+    // A panic's words before it, and what a test says between its name and its result.
+    let between = format!("Killed{}", log(|_| Some("measured: 7\nok")));
+    let (all, code) = table_of(&between);
+    assert!(results(&all, "ok") + 1 == all.len() && code == Some(0), "{code:?} {all:?}");
 }

@@ -6,7 +6,7 @@ if [ "$(id -u)" = 0 ]; then
     exec "$@"
 fi
 set -- PATH="$PATH" "$@"
-for name in CARGO_TARGET_DIR MINUTES PILLORY_BIN PILLORY_CORPUS PILLORY_SPEED RUST_BACKTRACE RUST_TEST_THREADS NO_COLOR TERM; do
+for name in CARGO_TARGET_DIR MINUTES PILLORY_BIN PILLORY_CORPUS PILLORY_FUZZ_SECONDS PILLORY_SEED PILLORY_SPEED RUST_BACKTRACE RUST_TEST_THREADS NO_COLOR TERM; do
     value=$(printenv "$name" || true)
     [ -z "$value" ] || set -- "$name=$value" "$@"
 done

@@ -1,5 +1,6 @@
 //! What fuzzing starts from, and what it once found, goes through the bodies of the core's targets.
-#![allow(clippy::unwrap_used, reason = "a test stops where one fails")]
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where one fails")]
 
 #[path = "../../fuzz/bodies.rs"]
 mod bodies;
@@ -9,4 +10,9 @@ mod replay;
 #[test]
 fn stored_inputs_of_every_fuzz_target_pass() {
     replay::stored_inputs(&bodies::TARGETS);
+}
+
+#[test]
+fn invented_inputs_of_every_fuzz_target_pass() {
+    replay::invented_inputs(&bodies::TARGETS);
 }

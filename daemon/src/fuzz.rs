@@ -192,4 +192,9 @@ mod tests {
     fn stored_inputs_of_every_fuzz_target_pass() {
         super::replay::stored_inputs(&super::TARGETS);
     }
+
+    #[test]
+    fn invented_inputs_of_every_fuzz_target_pass() {
+        super::replay::invented_inputs(&super::TARGETS);
+    }
 }

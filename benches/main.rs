@@ -4,6 +4,7 @@
 //! the binary. Arguments choose what is measured: `latency`, `bulk`, `crowd`, `start`, `idle`, `scan`, `rehearse`, `stock`; all without any.
 //! Exit status 1 if an aim is missed.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a measurement starts programs and reads the clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement that fails ends")]
 

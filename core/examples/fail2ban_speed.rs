@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p pillory-core --example fail2ban_speed -- /etc/fail2ban sshd auth.log`
 
+#![forbid(unsafe_code)]
+
 use std::fs;
 
 use pillory_core::config::fail2ban::{self, F2bFilter, Files, ReadOptions};

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p pillory-core --example filter_speed -- sshd auth.log`
 
+#![forbid(unsafe_code)]
+
 use std::fs;
 
 use pillory_core::event::{Line, Outcome};

@@ -1,6 +1,7 @@
 //! What a cover of very many offenders costs, and what widening adds to a ban:
 //! `cargo run --release --example widen_speed [OFFENDERS]`.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a measurement reads a clock")]
 
 use std::net::{IpAddr, Ipv4Addr};

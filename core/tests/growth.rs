@@ -1,6 +1,7 @@
 //! The language of `bantime.formula` against Python itself: random expressions over random numbers.
 //!
 //! Without python3 there is nothing to compare with, and the test says so.
+#![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a test may run the program that it compares with")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 

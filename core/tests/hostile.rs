@@ -3,6 +3,8 @@
 //! The corpus is not part of the project: `PILLORY_CORPUS` names its folder, else it is looked for in
 //! `../shared/corpus` beside the repository. Without it there is nothing to do, and the test says so.
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;

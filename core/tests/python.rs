@@ -1,4 +1,5 @@
 //! The front end for regular expressions, compared with Python's own `re` where python3 is installed.
+#![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a test may run the program that it compares with")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 

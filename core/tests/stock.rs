@@ -3,6 +3,7 @@
 //! The filters are fail2ban's and not part of the project. `make test` unpacks them below `target/tools`; without
 //! them, or without python3, there is nothing to do, and the tests say so. fail2ban's own reader fills in what its
 //! configuration language leaves open, in every mode and for every kind of log.
+#![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a test may run the program that it compares with")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 

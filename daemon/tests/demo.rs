@@ -2,6 +2,7 @@
 //!
 //! `make demo` runs it. Nothing of the real host is touched.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a scene starts programs and looks at the clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a scene that cannot go on ends")]
 

@@ -3,6 +3,7 @@
 //! Everything happens in namespaces that [`lab`] makes; without root, or without the tools that
 //! `scripts/fetch-test-tools.sh` fetches, the tests that need them say so and pass.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "tests start programs and keep deadlines")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 

@@ -5,6 +5,7 @@
 //! with lines written meanwhile. At the end: what became of every line and every ban, and whether memory and descriptors
 //! grew. Exit status 1 if something is not as it must be. Everything happens in network namespaces.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a soak starts programs and looks at the clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a soak that cannot go on ends")]
 

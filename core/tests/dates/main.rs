@@ -2,6 +2,7 @@
 //!
 //! `scripts/fetch-test-tools.sh` unpacks the package under `target/tools`; without it, or without python3, there is
 //! nothing to do, and the tests say so.
+#![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "the peer is a program, and must answer")]
 
 mod generate;

@@ -2,6 +2,7 @@
 //!
 //! The peer is Debian's package, unpacked into `target/tools` (`scripts/fetch-test-tools.sh`); without it there is
 //! nothing to compare with, and the tests say so.
+#![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

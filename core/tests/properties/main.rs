@@ -1,6 +1,7 @@
 //! What holds whatever happens, judged by the whole machine and what it tells the kernel: nobody is shut out who is
 //! never banned, networks of neighbours stay within their budgets, and the same input gives the same decisions.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a world that cannot be set up has failed")]
 
 mod model;

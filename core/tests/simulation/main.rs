@@ -4,6 +4,7 @@
 //! Everything comes from a seed, and only the core's machine judges. What is printed is what happens; what is asserted
 //! is what has to hold whatever the policy learns.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a simulation that cannot be set up has failed")]
 #![allow(clippy::expect_used, reason = "the same")]
 

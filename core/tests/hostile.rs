@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -43,7 +44,11 @@ fn corpus() -> Option<String> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Some(text),
         Err(error) => {
-            eprintln!("skipped: {}: {error}; set PILLORY_CORPUS to the corpus folder", path.display());
+            let why = format!("{}: {error}; set PILLORY_CORPUS to the corpus folder", path.display());
+            // Past the runner's capture, which hides what a test says that passes.
+            let said =
+                writeln!(std::io::stderr(), "skipped: no_victim_is_counted_and_no_attacker_missed ({why})");
+            said.unwrap();
             None
         }
     }

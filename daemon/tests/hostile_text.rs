@@ -1,6 +1,7 @@
 //! Whatever attackers wrote, no command and no log prints what a terminal obeys or what hides among letters.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -46,7 +47,9 @@ fn corpus() -> Vec<u8> {
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"), PathBuf::from);
     let path = folder.join("hostile.jsonl");
     let Ok(text) = std::fs::read_to_string(&path) else {
-        eprintln!("skipped: the lines of the corpus: no {}", path.display());
+        // Past the runner's capture, which hides what a test says that passes. The names below are tried all the same.
+        let said = writeln!(std::io::stderr(), "skipped: the lines of the corpus (no {})", path.display());
+        said.expect("standard error takes a line");
         return Vec::new();
     };
     let rows = text.lines().map(|row| serde_json::from_str::<Value>(row).expect("a row"));

@@ -18,7 +18,7 @@ use pillory_core::machine::{Alert, Level, Notice, Reason};
 use rustix::fs::OFlags;
 use tracing::{error, info, warn};
 
-use crate::escape::escape;
+pub(crate) use crate::escape::escape;
 use crate::{clock, outfile, stamps};
 
 /// How log lines look.

@@ -295,7 +295,7 @@ fn what_has_no_end_is_read_by_no_command() {
         assert_ne!(answer.code, Some(0), "{args:?}");
         assert!(answer.err.contains("it is a device, which may have no end"), "{args:?}: {answer:?}");
     }
-    let long = place.write("long.list", vec![b'#'; 64 << 20]);
+    let long = place.write("long.list", vec![b'#'; (64 << 20) + 1]);
     let answer = place.offline(&["import", "--dry-run", &long]);
     assert!(answer.code == Some(2) && answer.err.contains("is longer than 64 MiB"), "{answer:?}");
 }

@@ -226,8 +226,8 @@ fn read(path: &Path) -> Result<String, Failure> {
         false => Box::new(past::open_finite(path).map_err(failed)?),
     };
     let mut bytes = Vec::new();
-    from.by_ref().take(MAX_LIST_BYTES).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 == MAX_LIST_BYTES {
+    from.by_ref().take(MAX_LIST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_LIST_BYTES {
         let most = MAX_LIST_BYTES >> 20;
         return Err(Failure::new(
             exit::USAGE,

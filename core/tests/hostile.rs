@@ -48,7 +48,7 @@ fn corpus() -> Option<String> {
             // Past the runner's capture, which hides what a test says that passes.
             let said =
                 writeln!(std::io::stderr(), "skipped: no_victim_is_counted_and_no_attacker_missed ({why})");
-            said.unwrap();
+            assert!(said.is_ok(), "standard error takes a line");
             None
         }
     }

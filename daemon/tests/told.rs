@@ -133,6 +133,25 @@ fn explain_adds_up_the_points_of_the_source_alone_inside_a_banned_network() {
 }
 
 #[test]
+fn a_ban_of_an_address_that_became_this_hosts_own_is_told_to_have_no_effect() {
+    let Some((_world, server, daemon)) = attacked() else { return };
+    server.append(LOG, failed_lines(5000, 3, "root", FROM));
+    daemon.wait_for(SOON, "the ban", || daemon.lists(PREFIX).then_some(()));
+    assert_eq!(daemon.ban_of(PREFIX).expect("it is listed")["spared"], false);
+    server.run("ip", &["address", "add", PREFIX, "dev", "lo"]);
+    let told = daemon.wait_for(SOON, "the host to notice", || {
+        Some(daemon.explain(FROM)).filter(|told| told["never_banned"].to_string().contains("this host"))
+    });
+    assert_eq!(told["banned"], false, "{told}");
+    let text = daemon.ask(&["explain", FROM]).out;
+    assert!(text.starts_with("198.51.100.7 is not shut out: it is never banned."), "{text}");
+    assert!(!text.contains("is banned by"), "{text}");
+    assert_eq!(daemon.ban_of(PREFIX).expect("it is listed still")["spared"], true);
+    let listed = daemon.ask(&["list"]).out;
+    assert!(listed.contains("(local, without effect: it is never banned)"), "{listed}");
+}
+
+#[test]
 fn explain_shows_what_an_old_list_said_of_an_address() {
     let Some((_world, server, daemon)) = attacked() else { return };
     server.write("/tmp/list", "91.200.12.155/24 – 12/2016. WP login attempts\n");

@@ -80,3 +80,58 @@ fn names_are_escaped_and_prose_fits_the_terminal() {
     assert!(prose.lines().all(|line| line.chars().count() <= COLUMNS), "{prose}");
     assert!(prose.contains("It is never banned") && prose.contains("known place"), "{prose}");
 }
+
+/// What counts of somebody whom no jail bans.
+fn counting(points: f64, threshold: f64, outage: Value) -> Value {
+    let anyway = if outage.is_null() { Value::Null } else { json!(threshold * 4.0) };
+    let mut value = told();
+    value["bans"] = json!([]);
+    value["points"] = json!([{"jail": "sshd", "points": points, "attempts": 7, "maxretry": 5.0, "threshold": threshold,
+        "outage_since": outage, "banned_anyway_at": anyway, "findtime_s": 86_400, "until": null}]);
+    value
+}
+
+#[test]
+fn who_is_held_back_by_an_outage_is_told_so_with_its_end() {
+    let text = story_of(&counting(7.0, 5.0, json!("2026-01-02T03:04:05Z")));
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        flat.contains("7 of 5 points, 7 attempts within 1d That would ban it, but people log in"),
+        "{text}"
+    );
+    assert!(flat.contains("held back until that is over, or until 20 points."), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+    let text = story_of(&counting(7.0, 5.0, Value::Null));
+    assert!(text.contains("as many as ban it (5): its next failure does."), "{text}");
+    let text = story_of(&counting(4.0, 5.0, Value::Null));
+    assert!(text.contains("4 of 5 points, 7 attempts within 1d\n") && !text.contains("ban it"), "{text}");
+}
+
+#[test]
+fn a_threshold_moved_by_jitter_is_told() {
+    let text = story_of(&counting(4.0, 4.2, Value::Null));
+    assert!(
+        text.contains("counting now: 4 of 4.2 points (maxretry 5, moved by jitter), 7 attempts"),
+        "{text}"
+    );
+    let mut value = told();
+    value["jitter_percent"] = json!({"sshd": 20});
+    value["evidence"] = json!([attempt(4, "root", "root", 2.0), attempt(5, "root", "root", 2.0)]);
+    let text = story_of(&value);
+    assert!(text.contains("what banned it: 4 points within 1d;\n  its threshold was maxretry (5)"), "{text}");
+    assert!(text.contains("by up to 20 %") && !text.contains("4 of 5"), "{text}");
+}
+
+#[test]
+fn a_ban_of_who_is_never_banned_is_told_to_have_no_effect() {
+    let mut value = told();
+    for ban in value["bans"].as_array_mut().unwrap() {
+        ban["spared"] = json!(true);
+    }
+    let text = story_of(&value).replace('\n', " ");
+    assert!(
+        text.starts_with("192.0.2.7 is not shut out: it is never banned. The ban by hand, until"),
+        "{text}"
+    );
+    assert!(!text.contains("192.0.2.7 is banned") && text.contains("without effect on it"), "{text}");
+}

@@ -177,6 +177,6 @@ fn who_is_held_back_by_an_outage_is_no_longer_said_to_be_near_a_ban() {
     let said = warnings();
     assert!(said.contains("alice from 198.51.100.20 has earned a ban and is not banned yet"), "{said}");
     assert!(!said.contains("one failure from a ban"), "{said}");
-    let told = daemon.ask(&["explain", OWNER]).out;
+    let told = daemon.ask(&["explain", OWNER]).out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(told.contains("7 of 5 points") && told.contains("held back until that is over"), "{told}");
 }

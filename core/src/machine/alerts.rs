@@ -145,17 +145,32 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let said = self.alerts.raise(jail, prefix, why, now);
+    /// Tells of a network that is not banned because somebody logged in from it lately, if somebody did. An alert of a
+    /// part of it is of no more use.
+    pub(super) fn alert_good_logins(
+        &mut self,
+        decision: &Decision,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let (jail, prefix) = (&decision.jail, decision.prefix);
+        let Some((count, addr, at)) = self.good_logins_in(prefix, now) else { return false };
+        self.alerts.standing.retain(|(of, part), alert| {
+            let is_part = *part != prefix && prefix.contains(*part) && of == jail;
+            !(is_part && matches!(alert.reason, Reason::GoodLogins(..)))
+        });
+        let why = (Reason::GoodLogins(count, addr, at), decision.reason.to_string());
+        self.alert(jail.clone(), prefix, why, now, out);
+        true
+    }
+
         out.extend(said.map(|alert| Effect::Say(Notice::Spared(Box::new(alert)))));
     }
 
     /// True if a jail's ban must not be made now.
     pub(super) fn withholds(&mut self, decision: &Decision, now: Timestamp, out: &mut Vec<Effect>) -> bool {
         let is_network = !is_point(decision.prefix);
-        if let Some((count, addr, at)) =
-            is_network.then(|| self.good_logins_in(decision.prefix, now)).flatten()
-        {
-            let why = (Reason::GoodLogins(count, addr, at), decision.reason.to_string());
-            self.alert(decision.jail.clone(), decision.prefix, why, now, out);
+        if is_network && self.alert_good_logins(decision, now, out) {
             return true;
         }
         // By the time of the failures: what is caught up after a stop did not come at once.

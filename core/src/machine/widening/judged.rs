@@ -157,6 +157,21 @@ impl Machine {
         })
     }
 
+    /// The bans of networks that `found` would make had nobody logged in from inside them lately.
+    pub(super) fn withheld_for_logins(&self, jail: &JailName, found: &Widening, now: Timestamp) -> Vec<Ban> {
+        let Some(neighbours) = self.neighbours.get(jail) else { return Vec::new() };
+        let (places, others): (Vec<&_>, Vec<&_>) =
+            found.spared.iter().partition(|(_, why)| *why == Spared::LoggedIn);
+        if places.is_empty() {
+            return Vec::new();
+        }
+        let blocked = PrefixSet::new(others.into_iter().map(|(prefix, _)| *prefix));
+        let elsewhere = (neighbours.used_outside(found.region), neighbours.elsewhere(found.region));
+        let free = share(&found.offenders, &blocked, elsewhere, neighbours.budget()).cover;
+        let holds = |net: &&Net| places.iter().any(|(place, _)| net.prefix.contains(*place));
+        free.nets.iter().filter(holds).filter_map(|net| self.net_ban(jail, net, now)).collect()
+    }
+
     /// Whom no network inside `region` may hold. Who is never banned is taken out of it by the projection instead.
     fn spared(&self, neighbours: &Neighbours, region: Prefix, now: Timestamp) -> Vec<(Prefix, Spared)> {
         let judge = &self.judge;

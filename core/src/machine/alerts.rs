@@ -121,12 +121,9 @@ impl Machine {
 
     /// The places of `prefix` with good logins lately: how many, and from which address and when the last of them was.
     pub fn good_logins_in(&self, prefix: Prefix, now: Timestamp) -> Option<(usize, IpAddr, Timestamp)> {
-        let (mut count, mut last) = (0, None);
-        for (_, login) in self.judge.trust.known_inside(prefix, now) {
-            count += 1;
-            last = last.max(Some((login.time, login.addr)));
-        }
-        last.map(|(at, addr)| (count, addr, at))
+        let places = self.judge.good_places(prefix, now);
+        let last = places.iter().map(|(_, addr, at)| (*at, *addr)).max();
+        last.map(|(at, addr)| (places.len(), addr, at))
     }
 
     /// Somebody who is never banned has earned a ban.
@@ -145,6 +142,9 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let said = self.alerts.raise(jail, prefix, why, now);
+        out.extend(said.map(|alert| Effect::Say(Notice::Spared(Box::new(alert)))));
+    }
+
     /// Tells of a network that is not banned because somebody logged in from it lately, if somebody did. An alert of a
     /// part of it is of no more use.
     pub(super) fn alert_good_logins(
@@ -162,9 +162,6 @@ impl Machine {
         let why = (Reason::GoodLogins(count, addr, at), decision.reason.to_string());
         self.alert(jail.clone(), prefix, why, now, out);
         true
-    }
-
-        out.extend(said.map(|alert| Effect::Say(Notice::Spared(Box::new(alert)))));
     }
 
     /// True if a jail's ban must not be made now.

@@ -177,7 +177,7 @@ impl Machine {
         let judge = &self.judge;
         let hosts = |spared| move |addr| (Prefix::host(addr), spared);
         let mut all: Vec<(Prefix, Spared)> =
-            judge.trust.known_inside(region, now).map(|(place, _)| (place, Spared::LoggedIn)).collect();
+            judge.good_places(region, now).into_iter().map(|(place, ..)| (place, Spared::LoggedIn)).collect();
         let talks = self.talks_to.range(region.addr()..=region.last_addr()).copied();
         all.extend(talks.map(hosts(Spared::TalksTo)));
         let known = Known { never: &judge.never, trust: &judge.trust };

@@ -54,6 +54,7 @@ fn v6(text: &str) -> [u8; 16] {
 }
 
 /// The number of a process that has been and is no more.
+#[allow(clippy::disallowed_methods, reason = "a test may start a program")]
 fn dead_pid() -> u32 {
     let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
     let pid = child.id();

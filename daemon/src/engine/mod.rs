@@ -152,6 +152,8 @@ pub(crate) struct Engine {
     read_backs: u8,
     /// The job that heals what was found to lack: what is read before it is done lacks the same.
     healing: u64,
+    /// How often somebody else's changes were healed and said.
+    healed: answers::Healed,
     /// What this process gave up.
     pub(crate) sandbox: Sandbox,
     watchdog: Watchdog,
@@ -241,6 +243,7 @@ impl Engine {
             learning: learning::Learning::default(),
             read_backs: 0,
             healing: 0,
+            healed: answers::Healed::default(),
             sandbox: Sandbox::default(),
             watchdog: Watchdog::new(),
             started: clock::Stopwatch::start(),
@@ -435,6 +438,7 @@ impl Engine {
             self.last_sweep = now;
             self.machine.sweep(now, &mut self.effects);
             self.say_limits();
+            self.say_unsaid();
         }
         if now.since(self.last_verify) >= VERIFY_EVERY || now < self.last_verify {
             self.last_verify = now;

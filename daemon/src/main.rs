@@ -12,6 +12,7 @@ mod discover;
 mod engine;
 mod errands;
 mod facts;
+mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod geo;

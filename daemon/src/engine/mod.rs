@@ -42,6 +42,7 @@ use crate::errands::{Answered, Errands};
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::learn::Learnt;
+use crate::logging;
 use crate::privilege::Sandbox;
 use crate::rescue::Call;
 use crate::service::{self, Watchdog};
@@ -64,6 +65,8 @@ pub(crate) enum Read {
     Status(&'static str, Vec<StreamStatus>),
     /// The source cannot go on.
     Failed(&'static str, String),
+    /// A fault in the source ended it; it begins again where it stood.
+    Faulted(&'static str, String),
     /// All sources have stopped, and everything they had read was sent before.
     Stopped,
 }
@@ -354,6 +357,16 @@ impl Engine {
                 self.warnings.insert(
                     format!("source {kind}"),
                     format!("source {kind} failed: {reason}; restart the daemon"),
+                );
+                self.watching.push(kind);
+            }
+            Read::Faulted(kind, reason) => {
+                self.warnings.insert(
+                    format!("source {kind}"),
+                    format!(
+                        "source {kind}: a fault in Pillory ended it ({}); it begins again every 10 s; please report it",
+                        logging::escape(&reason)
+                    ),
                 );
                 self.watching.push(kind);
             }

@@ -45,31 +45,34 @@ pub(crate) fn run(orders: &Receiver<SourceOrder>, reads: &Sender<Read>) {
                     }
                 }
                 SourceOrder::Start(feeds, positions) => {
-                    for kind in KINDS {
-                        let takes = |feed: &&Feed| (kind.takes)(&feed.what);
-                        let own: Vec<Feed> = feeds.iter().filter(takes).cloned().collect();
-                        if own.is_empty() {
-                            continue;
-                        }
-                        match Wake::new().map(Arc::new) {
-                            Ok(wake) => {
-                                let (theirs, reads, positions) =
-                                    (Arc::clone(&wake), reads.clone(), positions.clone());
-                                let work =
-                                    move || keep_reading(kind, &own, positions, &reads, (&theirs, REST));
-                                running.push((wake, scope.spawn(work)));
-                            }
-                            Err(error) => {
-                                let reason = format!("cannot make an eventfd: {error}");
-                                drop(reads.send(Read::Failed(kind.name, reason)));
-                            }
-                        }
+                    for (kind, own) in by_kind(&feeds) {
+                        let Some(wake) = waking(kind, reads) else { continue };
+                        let (theirs, reads, positions) =
+                            (Arc::clone(&wake), reads.clone(), positions.clone());
+                        let work = move || keep_reading(kind, &own, positions, &reads, (&theirs, REST));
+                        running.push((wake, scope.spawn(work)));
                     }
                 }
             }
         }
         stop(&mut running);
     });
+}
+
+/// The feeds of each kind that takes some.
+fn by_kind(feeds: &[Feed]) -> impl Iterator<Item = (&'static Kind, Vec<Feed>)> {
+    let own = |kind: &Kind| feeds.iter().filter(|feed| (kind.takes)(&feed.what)).cloned().collect();
+    KINDS.iter().map(move |kind| (kind, own(kind))).filter(|(_, own): &(_, Vec<Feed>)| !own.is_empty())
+}
+
+/// What will stop a source; if there can be none the engine is told.
+fn waking(kind: &Kind, reads: &Sender<Read>) -> Option<Arc<Wake>> {
+    let wake = Wake::new().map(Arc::new);
+    wake.inspect_err(|error| {
+        let reason = format!("cannot make an eventfd: {error}");
+        drop(reads.send(Read::Failed(kind.name, reason)));
+    })
+    .ok()
 }
 
 /// Opens a source and hands over what it reads until told to stop. After a fault in it the engine is told, and it is opened

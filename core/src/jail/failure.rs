@@ -197,7 +197,7 @@ impl Judge {
     }
 
     /// The points that ban `subject` in this jail; another number after each ban if the jail's threshold jitters.
-    pub(super) fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
+    pub fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
         let jitters = self.secret.as_ref().filter(|_| jail.policy.jitter.0 > 0);
         let shift = jitters.map_or(0, |secret| {
             let key = format!("{subject} {} {}", jail.name, self.past.all(subject));

@@ -4,7 +4,7 @@
 //! the end of the stream.
 
 pub(crate) mod client;
-mod past;
+pub(crate) mod past;
 mod room;
 pub(crate) mod server;
 

@@ -1,4 +1,5 @@
-//! Where a test lets the daemon die, as by `kill -9`: `PILLORY_CRASH_AT=kernel_told`. Nothing of it is in a release.
+//! Where a test lets the daemon die, as by `kill -9`: `PILLORY_CRASH_AT=kernel_told`; or by a fault in the program, with
+//! `PILLORY_CRASH_BY=panic`. Nothing of it is in a release.
 //!
 //! A ban is decided, and then the kernel's and the store's threads do their parts side by side. To die after exactly one
 //! of them the other one waits for ever where it would begin.
@@ -6,6 +7,8 @@
 /// A boundary between what is done for a ban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Point {
+    /// Read by a source; nobody was told.
+    Read,
     /// Decided; nobody was told.
     Decided,
     /// In the kernel, and not written.
@@ -45,6 +48,7 @@ mod armed {
     pub(super) fn at() -> Option<Point> {
         static AT: OnceLock<Option<Point>> = OnceLock::new();
         *AT.get_or_init(|| match std::env::var("PILLORY_CRASH_AT").ok()?.as_str() {
+            "read" => Some(Point::Read),
             "decided" => Some(Point::Decided),
             "kernel_told" => Some(Point::KernelTold),
             "ledger_written" => Some(Point::LedgerWritten),
@@ -53,7 +57,11 @@ mod armed {
         })
     }
 
+    #[expect(clippy::panic, reason = "the fault that a test asked for")]
     pub(super) fn die() {
+        if std::env::var_os("PILLORY_CRASH_BY").is_some_and(|by| by == "panic") {
+            panic!("a test asked for this fault");
+        }
         // No handler and no destructor runs; if it cannot be sent, the end is as sudden.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         std::process::abort()

@@ -1,11 +1,11 @@
 //! The log: structured lines on stderr, and as text for each ban and unban one more in fail2ban's form, for tools that
 //! read that. As JSON every line is an object but the one that starts with `ready`, which scripts wait for.
-//! Text that came from logs is escaped before it is logged.
+//! Text that came from logs is escaped before it is logged. In the daemon a thread of its own writes ([`queue`]).
+
+mod banlog;
+mod queue;
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pillory_core::event::JailName;
@@ -15,11 +15,15 @@ use pillory_core::jail::proxies::Standing;
 use pillory_core::jail::{Soon, outage, stealth};
 use pillory_core::ledger::Ended;
 use pillory_core::machine::{Alert, Level, Notice, Reason};
-use rustix::fs::OFlags;
 use tracing::{error, info, warn};
 
-pub(crate) use crate::escape::escape;
-use crate::{clock, outfile, stamps};
+use crate::escape::escape;
+use crate::{clock, stamps};
+
+pub(crate) use banlog::set as ban_log;
+pub(crate) use queue::{finish, start as start_thread};
+
+use queue::Line;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -33,15 +37,19 @@ pub(crate) enum Format {
 /// Whether lines are objects.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// fail2ban's log, if somebody may read bans there.
-static BAN_LOG: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// Hands each line over, and has no errors: a logger that fails must not fail whoever logs.
+struct Writer;
 
-/// Whether the last line could not be written there, which is said once.
-static BAN_LOG_FAILED: AtomicBool = AtomicBool::new(false);
+impl Write for Writer {
+    /// The logger writes a line at a time.
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        queue::push(Line::Log(line.to_vec()));
+        Ok(line.len())
+    }
 
-/// From now on bans are written to this file too, in fail2ban's very form.
-pub(crate) fn ban_log(file: Option<PathBuf>) {
-    *BAN_LOG.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = file;
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Starts logging to stderr.
@@ -50,7 +58,9 @@ pub(crate) fn start(format: Format) {
     let level = tracing::Level::INFO;
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Writer)
+        // It would say them by `eprintln!`, which panics where stderr cannot be written.
+        .log_internal_errors(false)
         .with_target(false)
         .with_ansi(false);
     // A second call in one process (tests) keeps the first logger.
@@ -75,7 +85,12 @@ pub(crate) fn plain(line: &str) {
     if clock::simulated::is_on() {
         return;
     }
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    queue::push(Line::Log(line.as_bytes().to_vec()));
+}
+
+/// What is wrong with the log itself, for `status`.
+pub(crate) fn troubles() -> impl Iterator<Item = String> {
+    [queue::trouble(), banlog::trouble()].into_iter().flatten()
 }
 
 /// Why the daemon cannot run, if the log is JSON; false if it is not, and somebody else must say it.
@@ -358,26 +373,7 @@ fn fail2ban_line(jail: &JailName, who: &str, what: &str) {
     if !IS_JSON.load(Ordering::Relaxed) {
         plain(&line("pillory.actions"));
     }
-    append(&line("fail2ban.actions"));
-}
-
-/// Opened for each line: whoever rotates it tells nobody.
-fn append(line: &str) {
-    let file = BAN_LOG.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    let Some(path) = file else { return };
-    // No link is followed that others can have planted.
-    let follow = if outfile::is_ours(&path) { OFlags::empty() } else { OFlags::NOFOLLOW };
-    let written = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .custom_flags(follow.bits().cast_signed())
-        .open(&path)
-        .and_then(|mut file| file.write_all(line.as_bytes()));
-    let had_failed = BAN_LOG_FAILED.swap(written.is_err(), Ordering::Relaxed);
-    if let Err(error) = written
-        && !had_failed
-    {
-        warn!(path = %path.display(), %error, "cannot write bans to fail2ban's log; who counts them there sees none");
+    if let Some(file) = banlog::file() {
+        queue::push(Line::Bans(file, line("fail2ban.actions")));
     }
 }

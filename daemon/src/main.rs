@@ -13,6 +13,7 @@ mod engine;
 mod errands;
 mod escape;
 mod facts;
+mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod geo;

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::crash::{self, Point};
 use crate::engine::Read;
-use crate::sources::{Feed, KINDS, Position, Source};
+use crate::fault;
+use crate::sources::{Feed, KINDS, Kind, Position, Source};
 use crate::wake::Wake;
 
 /// What the supervisor is told.
@@ -22,13 +24,16 @@ pub(crate) enum SourceOrder {
     Stop,
 }
 
+/// After a fault a source begins again so much later: if it is one line that does it, this is how often it is tried.
+const REST: Duration = Duration::from_secs(10);
+
 /// Works until the engine hangs up.
 pub(crate) fn run(orders: &Receiver<SourceOrder>, reads: &Sender<Read>) {
     std::thread::scope(|scope| {
         let mut running: Vec<(Arc<Wake>, ScopedJoinHandle<'_, ()>)> = Vec::new();
         let stop = |running: &mut Vec<(Arc<Wake>, ScopedJoinHandle<'_, ()>)>| {
             running.iter().for_each(|(wake, _)| wake.raise());
-            // A source that panicked has ended, too.
+            // None can have panicked: that was outlived, or has ended the process.
             running.drain(..).for_each(|(_, thread)| drop(thread.join()));
         };
         for order in orders {
@@ -40,15 +45,12 @@ pub(crate) fn run(orders: &Receiver<SourceOrder>, reads: &Sender<Read>) {
                     }
                 }
                 SourceOrder::Start(feeds, positions) => {
-                    for (kind, opened) in open(&feeds, &positions) {
-                        match opened {
-                            Ok((source, wake)) => {
-                                let (theirs, reads) = (Arc::clone(&wake), reads.clone());
-                                running
-                                    .push((wake, scope.spawn(move || read(kind, source, &reads, &theirs))));
-                            }
-                            Err(reason) => drop(reads.send(Read::Failed(kind, reason))),
-                        }
+                    for (kind, own) in by_kind(&feeds) {
+                        let Some(wake) = waking(kind, reads) else { continue };
+                        let (theirs, reads, positions) =
+                            (Arc::clone(&wake), reads.clone(), positions.clone());
+                        let work = move || keep_reading(kind, &own, positions, &reads, (&theirs, REST));
+                        running.push((wake, scope.spawn(work)));
                     }
                 }
             }
@@ -57,20 +59,44 @@ pub(crate) fn run(orders: &Receiver<SourceOrder>, reads: &Sender<Read>) {
     });
 }
 
-type Opened = Result<(Box<dyn Source>, Arc<Wake>), String>;
+/// The feeds of each kind that takes some.
+fn by_kind(feeds: &[Feed]) -> impl Iterator<Item = (&'static Kind, Vec<Feed>)> {
+    let own = |kind: &Kind| feeds.iter().filter(|feed| (kind.takes)(&feed.what)).cloned().collect();
+    KINDS.iter().map(move |kind| (kind, own(kind))).filter(|(_, own): &(_, Vec<Feed>)| !own.is_empty())
+}
 
-fn open(feeds: &[Feed], positions: &HashMap<String, Position>) -> Vec<(&'static str, Opened)> {
-    let position = |stream: &str| positions.get(stream).cloned();
-    let mut all = Vec::new();
-    for kind in KINDS {
-        let own: Vec<Feed> = feeds.iter().filter(|feed| (kind.takes)(&feed.what)).cloned().collect();
-        if !own.is_empty() {
-            let source = (kind.open)(&own, &position).map_err(|error| error.to_string());
-            let wake = Wake::new().map_err(|error| format!("cannot make an eventfd: {error}"));
-            all.push((kind.name, source.and_then(|source| Ok((source, Arc::new(wake?))))));
+/// What will stop a source; if there can be none the engine is told.
+fn waking(kind: &Kind, reads: &Sender<Read>) -> Option<Arc<Wake>> {
+    let wake = Wake::new().map(Arc::new);
+    wake.inspect_err(|error| {
+        let reason = format!("cannot make an eventfd: {error}");
+        drop(reads.send(Read::Failed(kind.name, reason)));
+    })
+    .ok()
+}
+
+/// Opens a source and hands over what it reads until told to stop. After a fault in it the engine is told, and it is opened
+/// anew behind what it had handed over, a `rest` later.
+fn keep_reading(
+    kind: &Kind,
+    feeds: &[Feed],
+    mut positions: HashMap<String, Position>,
+    reads: &Sender<Read>,
+    (wake, rest): (&Wake, Duration),
+) {
+    loop {
+        let done = fault::outlive(|| {
+            let opened = (kind.open)(feeds, &|stream: &str| positions.get(stream).cloned());
+            match opened {
+                Ok(source) => read(kind.name, source, &mut positions, reads, wake),
+                Err(error) => drop(reads.send(Read::Failed(kind.name, error.to_string()))),
+            }
+        });
+        let Err(reason) = done else { return };
+        if reads.send(Read::Faulted(kind.name, reason)).is_err() || wake.is_raised_within(rest) {
+            return;
         }
     }
-    all
 }
 
 /// How late the engine may hear that a quiet source is in trouble, or is well again, if the source does not come back
@@ -78,7 +104,13 @@ fn open(feeds: &[Feed], positions: &HashMap<String, Position>) -> Vec<(&'static 
 const STATUS_EVERY: Duration = Duration::from_secs(30);
 
 /// Hands a source's batches to the engine until told to stop.
-fn read(kind: &'static str, mut source: Box<dyn Source>, reads: &Sender<Read>, wake: &Wake) {
+fn read(
+    kind: &'static str,
+    mut source: Box<dyn Source>,
+    positions: &mut HashMap<String, Position>,
+    reads: &Sender<Read>,
+    wake: &Wake,
+) {
     let mut said_watching = false;
     let mut status = Vec::new();
     while !wake.is_raised() {
@@ -88,9 +120,12 @@ fn read(kind: &'static str, mut source: Box<dyn Source>, reads: &Sender<Read>, w
         match source.poll(wake.as_fd(), Some(timeout)) {
             Ok(batches) => {
                 for batch in batches {
+                    crash::point(Point::Read, || !batch.records.is_empty());
+                    let (stream, position) = (batch.stream.to_string(), batch.position.clone());
                     if reads.send(Read::Batch(batch)).is_err() {
                         return;
                     }
+                    positions.insert(stream, position);
                 }
             }
             Err(error) => {
@@ -109,3 +144,6 @@ fn read(kind: &'static str, mut source: Box<dyn Source>, reads: &Sender<Read>, w
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Waking threads that wait for descriptors, and waiting for several descriptors at once.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 
@@ -23,8 +24,15 @@ impl Wake {
 
     /// True once raised.
     pub(crate) fn is_raised(&self) -> bool {
+        self.is_raised_within(Duration::ZERO)
+    }
+
+    /// Waits for it to be raised, for so long at most; true once it is. An interruption ends the wait.
+    pub(crate) fn is_raised_within(&self, limit: Duration) -> bool {
         let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
+        // Invariant: no limit here is longer than the centuries that fit in.
+        let limit = Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+        rustix::event::poll(&mut fds, Some(&limit)).is_ok_and(|count| count > 0)
     }
 }
 

@@ -23,6 +23,7 @@ mod drills_firewalls;
 mod drills_input;
 mod drills_kernel;
 mod drills_load;
+mod drills_log;
 mod edges;
 mod fail2ban;
 mod fail2ban_check;

@@ -3,7 +3,13 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::lab::{Answer, CONFIG, CONTROL, Daemon, DaemonOptions, Host, SOON, binary, pillory, quiet_server};
+use rustix::process::Signal;
+
+use crate::lab::{
+    Answer, CONFIG, CONTROL, Daemon, DaemonOptions, Host, SOON, binary, failed_lines, pillory, quiet_server,
+};
+
+const LOG: &str = "/var/log/auth.log";
 
 /// Runs a command of the daemon with these bytes on standard input.
 fn fed(host: &Host, args: &[&str], input: &[u8]) -> Answer {
@@ -110,6 +116,34 @@ fn a_refused_reload_says_so_in_json_too() {
     assert!(said["message"].as_str().is_some_and(|text| text.contains("pillory.toml:1:")), "{said}");
     let answer = daemon.ask(&["reload"]);
     assert!(answer.code == Some(2) && answer.err.contains("pillory.toml:1:"), "{answer:?}");
+}
+
+#[test]
+fn after_a_refused_sighup_the_old_policy_still_bans_and_status_warns_until_one_is_accepted() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "widen = false\n[jail.sshd]\nmaxretry = 9\n");
+    let warned = || {
+        let warnings = daemon.status()["warnings"].to_string();
+        warnings.contains("the last reload was refused").then_some(warnings)
+    };
+    assert_eq!(warned(), None);
+    server.write(CONFIG, "maxretry = -1\nfindtime = \"soon\"\n");
+    daemon.signal(Signal::HUP);
+    let warning = daemon.wait_for(SOON, "a warning", warned);
+    assert!(warning.contains("pillory.toml:1:") && warning.contains("pillory.toml:2:"), "{warning}");
+    assert!(daemon.ask(&["status"]).out.contains("the last reload was refused"));
+    // A try at root costs 2 points, so it takes five by the old policy, and three by that of a daemon without one.
+    server.append(LOG, failed_lines(5000, 4, "root", "198.51.100.7"));
+    daemon.wait_for(SOON, "the attempts", || (daemon.attempts_of("198.51.100.7") == 4).then_some(()));
+    assert!(!daemon.lists("198.51.100.7/32"));
+    server.append(LOG, failed_lines(5004, 1, "root", "198.51.100.7"));
+    daemon.wait_for(SOON, "a ban by the old policy", || daemon.lists("198.51.100.7/32").then_some(()));
+    assert!(warned().is_some());
+    server.write(CONFIG, "widen = false\n[jail.sshd]\nmaxretry = 3\n");
+    daemon.signal(Signal::HUP);
+    daemon.wait_for(SOON, "the warning to go", || warned().is_none().then_some(()));
+    server.append(LOG, failed_lines(6000, 2, "root", "198.51.100.9"));
+    daemon.wait_for(SOON, "a ban by the new one", || daemon.lists("198.51.100.9/32").then_some(()));
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub(crate) mod exit {
     pub(crate) const USAGE: u8 = 2;
     /// The daemon is not reachable.
     pub(crate) const UNREACHABLE: u8 = 69;
+    /// A fault in the program.
+    pub(crate) const FAULT: u8 = 70;
     /// Another daemon holds the state directory or the network namespace.
     pub(crate) const TAKEN: u8 = 75;
     /// A privilege is missing.
@@ -214,20 +216,22 @@ pub(crate) fn main() -> ExitCode {
         Command::TestFilter(command) => command.run(),
         Command::Doctor(command) => command.run(),
     };
-    match outcome {
-        Ok(code) => ExitCode::from(code),
+    let code = match outcome {
+        Ok(code) => code,
         Err(failure) => {
             if !failure.message.is_empty() && !logging::fatal(&failure.message) {
                 complain(&failure.message);
             }
-            ExitCode::from(failure.exit)
+            failure.exit
         }
-    }
+    };
+    logging::finish();
+    ExitCode::from(code)
 }
 
 /// Prints to standard error; if that is closed there is nobody to tell.
 pub(crate) fn complain(message: &str) {
-    let _ = writeln!(std::io::stderr(), "pillory: {}", lines(message));
+    logging::plain(&format!("pillory: {}\n", lines(message)));
 }
 
 /// Prints a value, or a value a line, to standard output as JSON.

@@ -16,9 +16,9 @@ use crate::engine::restrict;
 use crate::engine::trial::{Found, META_TRIAL};
 use crate::guard::{self, Claim, Held};
 use crate::learn::{self, Learner};
-use crate::privilege::Needs;
+use crate::privilege::{Needs, shed};
 use crate::store::keeper;
-use crate::{clock, facts, logging};
+use crate::{clock, facts, fault, logging};
 
 use super::begin::{self, Taken, WTMP};
 use super::configfile::{DEFAULT_CONFIG, Place, Policy};
@@ -116,6 +116,8 @@ pub(crate) struct Setup {
 /// Runs the daemon until it is told to stop.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     logging::start(arguments.log_format);
+    start_log_thread()?;
+    fault::end_with();
     if let Some(problem) = clock::zone_problem() {
         warn!(reason = problem, "the time zone cannot be used; stamps that carry none are taken for UTC");
     }
@@ -177,6 +179,12 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     };
     let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off(), outside };
     threads.run(machine, readers, setup, (restored, lost, trial))
+}
+
+/// Starts the thread that writes the log, or one in the place of the one that does.
+pub(super) fn start_log_thread() -> Result<(), Failure> {
+    logging::start_thread(shed)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot start a thread: {error}")))
 }
 
 fn cannot_listen(control: &Path, error: &std::io::Error) -> Failure {

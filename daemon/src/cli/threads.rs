@@ -33,7 +33,7 @@ use crate::wake::{Wake, wait_readable};
 use crate::{errands, facts, rescue};
 
 use super::begin::{self, Restored};
-use super::run::{Setup, refused};
+use super::run::{Setup, refused, start_log_thread};
 use super::{Failure, Outcome, exit};
 
 /// So many batches wait for the engine; with what is known of its lines one takes some 400 KB.
@@ -97,6 +97,7 @@ impl Threads {
         let writer = store.into_writer();
         // Everything is open, and all threads are yet to be started.
         engine.sandbox = Sandbox::enter(wanted, on_trial, &needs);
+        start_log_thread()?;
         std::thread::scope(|scope| {
             let (answers, forward_answers) = forwarding(&inputs_in, Input::Kernel);
             // It alone keeps the right to change the network, and is the first to start.

@@ -6,6 +6,7 @@ use crossbeam_channel::Sender;
 use tracing::{error, info, warn};
 
 use pillory_core::ledger::Change;
+use pillory_core::time::{Span, Timestamp};
 
 use crate::clock::{self, Stopwatch};
 use crate::control::Reply;
@@ -43,6 +44,44 @@ impl Pending {
 
 /// The first look finds what was refused and orders it again, the second one that it is there now.
 const READ_BACKS: u8 = 2;
+
+/// How often it is said within [`A_MINUTE`] that the firewall was healed; a rival that changes it all the time must not
+/// fill the log.
+const SAID_A_MINUTE: u32 = 3;
+
+const A_MINUTE: Span = Span::from_secs(60);
+
+/// Counts how often that was said lately, and how often it was not.
+#[derive(Debug, Default)]
+pub(super) struct Healed {
+    since: Timestamp,
+    said: u32,
+    unsaid: u32,
+}
+
+impl Healed {
+    /// Another time. If it is to be said, how often it was not since the last time.
+    fn count(&mut self, now: Timestamp) -> Option<u32> {
+        if self.is_over(now) {
+            (self.since, self.said) = (now, 0);
+        }
+        if self.said == SAID_A_MINUTE {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said += 1;
+        Some(std::mem::take(&mut self.unsaid))
+    }
+
+    /// How often it was not said, once the minute is over.
+    fn take_unsaid(&mut self, now: Timestamp) -> Option<u32> {
+        (self.unsaid > 0 && self.is_over(now)).then(|| std::mem::take(&mut self.unsaid))
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        now.since(self.since) >= A_MINUTE || now < self.since
+    }
+}
 
 impl Engine {
     /// Answers a client once everything that was done so far is in the kernel and its fate on disk is known; at once
@@ -110,20 +149,33 @@ impl Engine {
     }
 
     /// Says that somebody else changed what is ours; not of what the kernel refused, nor twice of what is being healed.
-    fn say_healed(&self, changes: &[Change], mended: bool) {
+    fn say_healed(&mut self, changes: &[Change], mended: bool) {
         let is_known = self.warnings.contains_key("kernel") || self.jobs_done < self.healing;
         if !self.ready || !self.machine.is_enforcing() || (is_known && !mended) {
             return;
         }
+        let Some(unsaid) = self.healed.count(clock::now()) else { return };
         let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
         let surplus = changes.len() - missing;
         warn!(
             missing,
             surplus,
             rules_restored = mended,
+            unsaid,
             "the firewall was changed by somebody else and has been healed; to switch Pillory off run `{}`",
             self.setup.off
         );
+    }
+
+    /// Says how often it was healed without a word, once the minute is over.
+    pub(super) fn say_unsaid(&mut self) {
+        if let Some(unsaid) = self.healed.take_unsaid(clock::now()) {
+            warn!(
+                unsaid,
+                "somebody else changes the firewall again and again, and it was healed each time; to switch Pillory off run `{}`",
+                self.setup.off
+            );
+        }
     }
 
     pub(super) fn stored(&mut self, written: Written) {
@@ -205,5 +257,23 @@ impl Engine {
             // The client may have gone; its command is done all the same.
             drop(pending.reply.send(pending.answer));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rival_that_changes_the_firewall_all_the_time_is_told_of_three_times_a_minute_with_a_count() {
+        let at = Timestamp::from_secs;
+        let mut healed = Healed::default();
+        let said: Vec<Option<u32>> = (0..10).map(|second| healed.count(at(1000 + second))).collect();
+        assert_eq!(said, [[Some(0); 3].as_slice(), &[None; 7]].concat());
+        assert_eq!(healed.take_unsaid(at(1059)), None);
+        assert_eq!(healed.take_unsaid(at(1060)), Some(7));
+        assert_eq!(healed.take_unsaid(at(1061)), None);
+        assert_eq!((0..4).filter_map(|_| healed.count(at(1070))).count(), 3);
+        assert_eq!(healed.count(at(1130)), Some(1));
     }
 }

@@ -43,6 +43,7 @@ use crate::errands::{Answered, Errands};
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::learn::Learnt;
+use crate::logging;
 use crate::privilege::Sandbox;
 use crate::rescue::Call;
 use crate::service::{self, Watchdog};
@@ -65,6 +66,8 @@ pub(crate) enum Read {
     Status(&'static str, Vec<StreamStatus>),
     /// The source cannot go on.
     Failed(&'static str, String),
+    /// A fault in the source ended it; it begins again where it stood.
+    Faulted(&'static str, String),
     /// All sources have stopped, and everything they had read was sent before.
     Stopped,
 }
@@ -153,6 +156,8 @@ pub(crate) struct Engine {
     read_backs: u8,
     /// The job that heals what was found to lack: what is read before it is done lacks the same.
     healing: u64,
+    /// How often somebody else's changes were healed and said.
+    healed: answers::Healed,
     /// What this process gave up.
     pub(crate) sandbox: Sandbox,
     watchdog: Watchdog,
@@ -242,6 +247,7 @@ impl Engine {
             learning: learning::Learning::default(),
             read_backs: 0,
             healing: 0,
+            healed: answers::Healed::default(),
             sandbox: Sandbox::default(),
             watchdog: Watchdog::new(),
             started: clock::Stopwatch::start(),
@@ -355,6 +361,16 @@ impl Engine {
                 );
                 self.watching.push(kind);
             }
+            Read::Faulted(kind, reason) => {
+                self.warnings.insert(
+                    format!("source {kind}"),
+                    format!(
+                        "source {kind}: a fault in Pillory ended it ({}); it begins again every 10 s; please report it",
+                        crate::escape::escape(&reason)
+                    ),
+                );
+                self.watching.push(kind);
+            }
         }
     }
 
@@ -436,6 +452,7 @@ impl Engine {
             self.last_sweep = now;
             self.machine.sweep(now, &mut self.effects);
             self.say_limits();
+            self.say_unsaid();
         }
         if now.since(self.last_verify) >= VERIFY_EVERY || now < self.last_verify {
             self.last_verify = now;

@@ -26,6 +26,9 @@ use super::Engine;
 use super::jails::{self, Readers};
 use super::trial::Kept;
 
+/// Key of the warning of a reload that was refused; it stays until one is accepted.
+const REFUSED: &str = "reload refused";
+
 /// A policy that was read, checked and compiled.
 #[derive(Debug)]
 pub(super) struct Built {
@@ -73,6 +76,11 @@ impl Engine {
                 let hint = self.sandbox.hint(&reason).map_or_else(String::new, |hint| format!("\n{hint}"));
                 let reason = format!("{reason}{hint}");
                 error!(%reason, "reload refused, the old policy stays");
+                let text = format!(
+                    "the last reload was refused, and the policy before it is in force: {}; mend that and run `pillory reload`",
+                    reason.trim_end().replace('\n', "; ")
+                );
+                self.warnings.insert(REFUSED.into(), text);
                 service::ready();
                 self.done(reply, Reply::say(2, format!("reload refused, the old policy stays\n{reason}")));
             }
@@ -168,6 +176,7 @@ impl Engine {
             }
             Purpose::Reload => {
                 self.forget_rejected();
+                self.forget_refused();
                 Reply::say(0, format!("reloaded: {jails} jails run"))
             }
             Purpose::Back => Reply::say(0, ""),
@@ -176,6 +185,11 @@ impl Engine {
         service::ready();
         self.flush();
         self.done(reply, answer);
+    }
+
+    /// What the file says is in force.
+    pub(super) fn forget_refused(&mut self) {
+        self.warnings.remove(REFUSED);
     }
 
     fn done(&mut self, reply: Option<Sender<Reply>>, answer: Reply) {

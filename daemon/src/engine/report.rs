@@ -153,6 +153,7 @@ impl Engine {
         warnings.extend(self.withheld());
         warnings.extend(self.stealth_warnings());
         warnings.extend(self.trial_warning());
+        warnings.extend(logging::troubles());
         let short = self.machine.short_of_budget(clock::now());
         let short = short.iter().map(|(jail, ipv4, last, budget)| {
             format!("{}; last at {last}", logging::no_room_words(jail, *ipv4, *budget))

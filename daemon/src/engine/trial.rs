@@ -176,6 +176,7 @@ impl Engine {
         let new = trial.kept.new.clone();
         self.trial = None;
         self.keep_trial(None);
+        self.forget_refused();
         info!(file = %new.file.display(), "the policy on trial is confirmed");
         let place = self.setup.place.path().display().to_string();
         let is_there = self.setup.place.read().is_ok_and(|there| there.text == new.text);

@@ -207,6 +207,13 @@ impl Daemon {
         self.running.errors()
     }
 
+    /// Waits for it to end by itself; returns its exit code and what it said in its life.
+    #[track_caller]
+    pub fn ends(mut self) -> (Option<i32>, String) {
+        let code = self.running.wait(Duration::from_secs(20));
+        (code, self.running.errors())
+    }
+
     /// Waits for an event; on failure says what the daemon said.
     #[track_caller]
     pub fn wait_for<T>(&self, deadline: Duration, what: &str, event: impl FnMut() -> Option<T>) -> T {

@@ -6,6 +6,7 @@ use crossbeam_channel::Sender;
 use tracing::{error, info, warn};
 
 use pillory_core::ledger::Change;
+use pillory_core::time::Span;
 
 use crate::clock::{self, Stopwatch};
 use crate::control::Reply;
@@ -14,7 +15,7 @@ use crate::kernel::{Answer, Job};
 use crate::store::StoreError;
 use crate::store::writer::Written;
 
-use super::Engine;
+use super::{Engine, VERIFY_EVERY};
 
 /// A command whose answer waits until its effects are durable and in the kernel.
 #[derive(Debug)]
@@ -43,6 +44,9 @@ impl Pending {
 
 /// The first look finds what was refused and orders it again, the second one that it is there now.
 const READ_BACKS: u8 = 2;
+
+/// How soon the first change that the kernel refuses is made up for.
+const REFUSED_AGAIN: Span = Span::from_secs(1);
 
 impl Engine {
     /// Answers a client once everything that was done so far is in the kernel and its fate on disk is known; at once
@@ -77,7 +81,10 @@ impl Engine {
             Answer::Failed(number, reason) => {
                 let before = std::mem::replace(&mut self.jobs_done, number);
                 error!(error = %reason, action = self.action, "the kernel refused a change");
-                self.warnings.insert("kernel".into(), reason.to_string());
+                // What passes by itself, such as a full buffer, is over soon; what does not is tried at each check.
+                if self.warnings.insert("kernel".into(), reason.to_string()).is_none() {
+                    self.last_verify = clock::now() + REFUSED_AGAIN - VERIFY_EVERY;
+                }
                 self.read_backs = READ_BACKS;
                 for pending in self.pending.iter_mut().filter(|pending| pending.is_change) {
                     if (before + 1..=number).contains(&pending.job) {

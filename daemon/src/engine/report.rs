@@ -114,11 +114,22 @@ fn widening(found: &Widening) -> Value {
     })
 }
 
-/// Every ban in force, by prefix.
-pub(super) fn list(machine: &Machine) -> Value {
-    let mut bans: Vec<Ban> = machine.ledger.iter().collect();
-    bans.sort_by(|a, b| (a.prefix, &a.jail).cmp(&(b.prefix, &b.jail)));
-    Value::Array(bans.iter().map(ban_value).collect())
+/// Every prefix that a ban in force is of, in order.
+pub(super) fn banned(machine: &Machine) -> Vec<Prefix> {
+    let mut prefixes: Vec<Prefix> = machine.ledger.iter().map(|ban| ban.prefix).collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    prefixes
+}
+
+/// The bans in force of these prefixes, in their order.
+pub(super) fn bans_of(machine: &Machine, prefixes: &[Prefix]) -> Value {
+    let of_one = |prefix: &Prefix| {
+        let mut bans = machine.ledger.of(*prefix);
+        bans.sort_by(|a, b| a.jail.cmp(&b.jail));
+        bans
+    };
+    Value::Array(prefixes.iter().flat_map(of_one).map(|ban| ban_value(&ban)).collect())
 }
 
 /// What each jail says, by its name.

@@ -8,7 +8,7 @@ help:
 	@echo "make demo    play one attack in network namespaces; this host is not touched"
 	@echo "make bench   measure: line to kernel, bulk bans, start, idle, scan, rehearsal, fail2ban's filters"
 	@echo "make simulate play 30 days of people and attacks, and print what plain counting and Pillory make of them"
-	@echo "make soak    ten million steps of the simulator, then an hour among attackers, rotations and faults; STEPS=, MINUTES="
+	@echo "make soak    ten million steps of the simulator, ten million sources in memory, then an hour among attackers, rotations and faults; STEPS=, SOURCES=0, MINUTES="
 	@echo "make fuzz    throw invented input at the parsers for a minute each; needs a nightly compiler"
 	@echo "make lint    formatting and clippy"
 
@@ -28,7 +28,7 @@ simulate:
 	@cargo test --quiet -p pillory-core --test simulation -- --nocapture --test-threads 1
 
 soak:
-	@STEPS="$(STEPS)" MINUTES="$(MINUTES)" scripts/soak.sh
+	@STEPS="$(STEPS)" SOURCES="$(SOURCES)" MINUTES="$(MINUTES)" scripts/soak.sh
 
 fuzz:
 	@scripts/fuzz.sh

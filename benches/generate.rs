@@ -148,8 +148,9 @@ pub fn auth_log_of_days(path: &Path, lines: u64, attackers: usize, days: u64) ->
     out.flush()
 }
 
-/// Writes an auth.log of so many days in which each source tries once: a botnet.
-pub fn auth_log_of_single_tries(path: &Path, sources: usize, days: u64) -> std::io::Result<()> {
+/// Writes an auth.log of so many days in which each source tries once: a botnet. `names`: so many names that nobody has,
+/// all alike; 0 is root at half of the tries and names that many guess.
+pub fn auth_log_of_single_tries(path: &Path, sources: usize, days: u64, names: usize) -> std::io::Result<()> {
     let mut random = Random::new(5);
     let addresses = random.addresses(sources);
     let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
@@ -158,8 +159,12 @@ pub fn auth_log_of_single_tries(path: &Path, sources: usize, days: u64) -> std::
         let time = Timestamp::from_second(BEGIN + since).expect("a time").to_zoned(TimeZone::UTC);
         let stamp = time.strftime("%b %e %H:%M:%S");
         let (pid, port) = (1_000 + random.below(4_000_000), 1_024 + random.below(64_512));
-        let known = random.below(2) == 0;
-        let user = if known { "root" } else { random.pick(&GUESSED) };
+        let known = names == 0 && random.below(2) == 0;
+        let user = match names {
+            0 if known => "root".to_owned(),
+            0 => random.pick(&GUESSED).to_string(),
+            names => format!("nobody{}", random.below(names as u64)),
+        };
         if !known {
             writeln!(out, "{stamp} server sshd[{pid}]: Invalid user {user} from {addr} port {port}")?;
         }

@@ -11,12 +11,17 @@ const LINES: u64 = 46_000;
 const ATTACKERS: usize = 1_300;
 /// With one try each.
 const SOURCES: usize = 12_000;
+/// That nobody has.
+const NAMES: usize = 97;
 const DAYS: u64 = 60;
 
 /// From the start of the program to the last line of its report: reading, one policy, and the thirty of the curve.
 pub fn measure(table: &mut Table) {
     measure_one(table, "1,300 sources", |log| generate::auth_log_of_days(log, LINES, ATTACKERS, DAYS));
-    measure_one(table, "one try each", |log| generate::auth_log_of_single_tries(log, SOURCES, DAYS));
+    measure_one(table, "one try each", |log| generate::auth_log_of_single_tries(log, SOURCES, DAYS, 0));
+    measure_one(table, "one try each at 97 unknown names", |log| {
+        generate::auth_log_of_single_tries(log, SOURCES, DAYS, NAMES)
+    });
 }
 
 fn measure_one(table: &mut Table, shape: &str, write: impl Fn(&Path) -> std::io::Result<()>) {

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Plays STEPS steps of the simulator (default: ten million), and then runs the release binary for MINUTES (default: 60)
+# Plays STEPS steps of the simulator (default: ten million), holds the tables' memory to its bound under ten million random
+# sources, and then runs the release binary for MINUTES (default: 60)
 # in network namespaces among attackers, rotations and faults. PILLORY_BIN runs another binary and builds none.
-# STEPS=0 and MINUTES=0 leave out one of both.
+# STEPS=0, SOURCES=0 and MINUTES=0 leave out one of them.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,6 +13,10 @@ if [ "$STEPS" != 0 ]; then
     echo "make soak: building the simulator, optimised"
     export STEPS
     CARGO_PROFILE_TEST_OPT_LEVEL=2 cargo test --quiet --locked --target-dir "$target/soak" -p pillory --bin pillory simulator -- --nocapture
+fi
+if [ "${SOURCES:-}" != 0 ]; then
+    echo "make soak: ten million random sources against the tables (some minutes of one core)"
+    cargo test --quiet --release --locked -p pillory-core --test memory -- --nocapture
 fi
 [ "$MINUTES" != 0 ] || exit 0
 

@@ -64,7 +64,7 @@ impl Codes {
 
     /// Adds one; the oldest go when there are too many.
     pub fn add(&mut self, code: &str) {
-        self.digests.extend(typed(code).map(|plain| sha256::digest(plain.as_bytes())));
+        self.digests.extend(digest_of(code));
         let extra = self.digests.len().saturating_sub(MOST_CODES);
         self.digests.drain(..extra);
     }
@@ -79,16 +79,27 @@ impl Codes {
         self.digests.is_empty()
     }
 
-    /// True if `text` is one of them, which is used up by that. Every one is compared as a whole, so the time tells
-    /// nothing of any.
+    /// True if `text` is one of them. Every one is compared as a whole, so the time tells nothing of any.
+    pub fn knows(&self, text: &str) -> bool {
+        let Some(tried) = digest_of(text) else { return false };
+        self.digests.iter().fold(false, |known, digest| known | !differs(digest, &tried))
+    }
+
+    /// True if `text` is one of them, which is used up by that.
     pub fn use_up(&mut self, text: &str) -> bool {
-        let Some(plain) = typed(text) else { return false };
-        let tried = sha256::digest(plain.as_bytes());
-        let differs = |known: &[u8; 32]| known.iter().zip(tried).fold(0, |sum, (one, two)| sum | (one ^ two));
+        let Some(tried) = digest_of(text) else { return false };
         let before = self.digests.len();
-        self.digests.retain(|known| differs(known) != 0);
+        self.digests.retain(|known| differs(known, &tried));
         self.digests.len() < before
     }
+}
+
+fn digest_of(text: &str) -> Option<[u8; 32]> {
+    typed(text).map(|plain| sha256::digest(plain.as_bytes()))
+}
+
+fn differs(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    one.iter().zip(other).fold(0, |sum, (one, two)| sum | (one ^ two)) != 0
 }
 
 /// Who tried how often.
@@ -131,6 +142,7 @@ mod tests {
         assert!(!kept.contains(&text) && !kept.contains(&text.replace('-', "")));
         assert_eq!(Codes::restore(&kept), codes);
         assert!(!codes.use_up("0000-0000-0000-0000") && !codes.use_up("") && !codes.use_up("x"));
+        assert!(codes.knows(&text) && !codes.knows("0000-0000-0000-0000") && codes.len() == 1);
         assert!(codes.use_up(&text.replace('-', "").to_uppercase()));
         assert!(!codes.use_up(&text) && codes.is_empty());
     }

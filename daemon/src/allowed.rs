@@ -57,6 +57,14 @@ impl fmt::Display for Who {
 }
 
 impl Who {
+    /// The name, if it is one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Who::Prefix(_) => None,
+            Who::Name(name) => Some(name),
+        }
+    }
+
     fn is(&self, other: &Who) -> bool {
         match (self, other) {
             (Who::Name(one), Who::Name(other)) => same_name(one, other),

@@ -201,6 +201,13 @@ pub(crate) fn soon_words(soon: &Soon) -> String {
     )
 }
 
+/// Somebody has earned a ban that is held back.
+pub(crate) fn held_back_words(soon: &Soon) -> String {
+    let who = soon.user.as_deref().map_or_else(|| "somebody".to_owned(), escape);
+    let from = soon.prefix.short();
+    format!("{who} from {from} has earned a ban and is not banned yet; `pillory explain {from}` tells why")
+}
+
 /// What the fuse does at this level, and what to do.
 pub(crate) fn fuse_words(level: Level) -> &'static str {
     match level {

@@ -54,6 +54,21 @@ fn a_name_is_followed_listed_and_kept_over_kill_9_until_it_is_removed() {
 }
 
 #[test]
+fn a_name_without_an_address_is_said_to_be_followed_and_to_spare_nobody_yet() {
+    let Some((world, home, daemon)) = world(None, "") else { return };
+    let said = done(&daemon, &["allow", "home.example.net", "198.51.100.8"]);
+    let begin = "home.example.net is followed, but no address of it is known yet, so it spares nobody now: ";
+    assert!(said.contains(begin) && said.contains("cannot be resolved"), "{said}");
+    assert!(
+        said.contains("198.51.100.8 is never banned\n") && !said.contains("net is never banned"),
+        "{said}"
+    );
+    *home.lock().expect("nobody panics holding it") = Some(HOME);
+    done(&daemon, &["ban", "198.51.100.7"]);
+    wait(&world, &daemon, HOME, false);
+}
+
+#[test]
 fn the_first_name_is_followed_at_once_by_command_and_by_reload() {
     let Some((world, _home, daemon)) = world(Some(HOME), "") else { return };
     let first = "home.example.net";

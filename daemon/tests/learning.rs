@@ -5,7 +5,7 @@ use std::io::Write;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::lab::{Daemon, Host, Place, SOON, STATE_DIR, failed_line, quiet_server};
+use crate::lab::{Daemon, Host, Place, SOON, STATE_DIR, failed_line, failed_lines, quiet_server};
 
 const LOG: &str = "/var/log/auth.log";
 const OWNER: &str = "198.51.100.20";
@@ -160,4 +160,23 @@ fn a_rotated_wtmp_tells_of_logins_that_no_log_knows() {
     daemon.kill();
     let daemon = Daemon::start(&server, "");
     assert_eq!(daemon.explain(OWNER)["last_good_login"]["user"], "alice");
+}
+
+/// Four points warn that a ban is near; from the fifth on the outage holds it back, and that is what is told.
+#[test]
+fn who_is_held_back_by_an_outage_is_no_longer_said_to_be_near_a_ban() {
+    let Some((_world, server)) = quiet_server() else { return };
+    server.write(LOG, [3, 2, 1].map(|days| accepted(days, OWNER)).concat());
+    let daemon = Daemon::start(&server, "");
+    wait_learnt(&daemon);
+    let warnings = || daemon.status()["warnings"].to_string();
+    server.append(LOG, failed_lines(5000, 4, "alice", OWNER));
+    daemon.wait_for(SOON, "the warning", || warnings().contains("is one failure from a ban").then_some(()));
+    server.append(LOG, failed_lines(5100, 3, "alice", OWNER));
+    daemon.wait_for(SOON, "all tries", || (daemon.attempts_of(OWNER) == 7).then_some(()));
+    let said = warnings();
+    assert!(said.contains("alice from 198.51.100.20 has earned a ban and is not banned yet"), "{said}");
+    assert!(!said.contains("one failure from a ban"), "{said}");
+    let told = daemon.ask(&["explain", OWNER]).out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("7 of 5 points") && told.contains("held back until that is over"), "{told}");
 }

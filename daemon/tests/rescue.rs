@@ -68,6 +68,27 @@ fn a_banned_owner_is_freed_by_a_code_once_and_the_ban_stands_behind_it() {
 }
 
 #[test]
+fn a_code_frees_from_a_forced_ban_of_the_address_and_is_kept_under_one_of_its_network() {
+    let Some(scene) = Scene::new(CONFIG_TEXT) else { return };
+    let made = codes(&scene.daemon, "1");
+    let force = |prefix: &str| assert_eq!(scene.daemon.ask(&["ban", "--force", prefix]).code, Some(0));
+    force("203.0.113.0/24");
+    force(OWNER);
+    let said = call(&scene, OWNER, &made[0]);
+    assert!(said.contains("stays banned: 203.0.113.0/24 was banned by force"), "{said}");
+    assert!(said.contains("the code can still be used"), "{said}");
+    scene.daemon.ask(&["unban", "203.0.113.0/24"]);
+    assert!(!scene.world.attacker(OWNER).is_served(SHORT), "its own forced ban holds");
+    assert!(call(&scene, OWNER, &made[0]).starts_with("203.0.113.9 is free until "));
+    assert!(scene.world.attacker(OWNER).is_served(SOON));
+    let ban = scene.daemon.ban_of("203.0.113.9/32").expect("it is in force again after that");
+    assert_eq!((&ban["forced"], &ban["spared"]), (&false.into(), &true.into()), "{ban}");
+    scene.daemon.ask(&["allow", OWNER, "--remove"]);
+    assert!(!scene.world.attacker(OWNER).is_served(SHORT), "banned again");
+    assert_eq!(call(&scene, OWNER, &made[0]), "no", "the code is used up");
+}
+
+#[test]
 fn whoever_guesses_is_not_even_heard_and_only_that_port_is_open() {
     let Some(scene) = Scene::new(CONFIG_TEXT) else { return };
     let made = codes(&scene.daemon, "1");

@@ -133,7 +133,8 @@ fn a_list_with_the_admin_is_confirmed_and_proposed_from_the_logins() {
     scene.settle();
     let proposed = scene.daemon.ask(&["restrict", "ssh", "--suggest"]);
     assert!(
-        proposed.out.starts_with("# all 4 good logins in 90 days came from 2 networks\n"),
+        proposed.out.starts_with("# all 4 good logins since 2")
+            && proposed.out.contains(" (1 d known) came from 2 networks\n# no login of before that is known"),
         "{proposed:?}"
     );
     assert!(proposed.out.contains("allow = [\"198.51.100.0/24\", \"203.0.113.9\"]\n"), "{proposed:?}");

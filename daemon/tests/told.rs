@@ -112,6 +112,46 @@ fn explain_shows_what_counts_of_somebody_who_is_not_banned_yet_and_until_when() 
 }
 
 #[test]
+fn explain_adds_up_the_points_of_the_source_alone_inside_a_banned_network() {
+    let Some((_world, server, daemon)) = attacked() else { return };
+    for (pid, last) in [(5000, 219), (5100, 231)] {
+        server.append(LOG, failed_lines(pid, 3, "root", &format!("221.194.44.{last}")));
+    }
+    daemon.wait_for(SOON, "the network", || daemon.lists("221.194.44.192/26").then_some(()));
+    let told = daemon.explain("221.194.44.219");
+    assert_eq!(all(&told, "evidence", "ip"), ["221.194.44.219"; 3], "{told}");
+    let text = daemon.ask(&["explain", "221.194.44.219"]).out;
+    assert!(text.contains("jail sshd, what banned it: 6 of 5 points"), "{text}");
+    assert!(text.contains("221.194.44.192/26, a wider network that covers it"), "{text}");
+    // A neighbour that did nothing has no points; the network has those of nobody.
+    for innocent in ["221.194.44.220", "221.194.44.192/26"] {
+        let text = daemon.ask(&["explain", innocent]).out;
+        assert!(text.contains("is banned by jail sshd") && !text.contains("what banned it"), "{text}");
+    }
+    let told = daemon.explain("221.194.44.220");
+    assert!(all(&told, "evidence", "ip").is_empty() && told["seen"].is_null(), "{told}");
+}
+
+#[test]
+fn a_ban_of_an_address_that_became_this_hosts_own_is_told_to_have_no_effect() {
+    let Some((_world, server, daemon)) = attacked() else { return };
+    server.append(LOG, failed_lines(5000, 3, "root", FROM));
+    daemon.wait_for(SOON, "the ban", || daemon.lists(PREFIX).then_some(()));
+    assert_eq!(daemon.ban_of(PREFIX).expect("it is listed")["spared"], false);
+    server.run("ip", &["address", "add", PREFIX, "dev", "lo"]);
+    let told = daemon.wait_for(SOON, "the host to notice", || {
+        Some(daemon.explain(FROM)).filter(|told| told["never_banned"].to_string().contains("this host"))
+    });
+    assert_eq!(told["banned"], false, "{told}");
+    let text = daemon.ask(&["explain", FROM]).out;
+    assert!(text.starts_with("198.51.100.7 is not shut out: it is never banned."), "{text}");
+    assert!(!text.contains("is banned by"), "{text}");
+    assert_eq!(daemon.ban_of(PREFIX).expect("it is listed still")["spared"], true);
+    let listed = daemon.ask(&["list"]).out;
+    assert!(listed.contains("(local, without effect: it is never banned)"), "{listed}");
+}
+
+#[test]
 fn explain_shows_what_an_old_list_said_of_an_address() {
     let Some((_world, server, daemon)) = attacked() else { return };
     server.write("/tmp/list", "91.200.12.155/24 – 12/2016. WP login attempts\n");

@@ -108,6 +108,37 @@ fn explain_shows_the_arithmetic_of_both_families() {
 }
 
 #[test]
+fn explain_names_the_ban_by_hand_that_takes_a_networks_place() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    for (pid, addr) in [(5000, "198.51.100.34"), (5010, "198.51.100.45")] {
+        server.append(LOG, failed_lines(pid, 3, "root", addr));
+    }
+    daemon.wait_for(SOON, NET, || daemon.ban_of(NET));
+    assert_eq!(daemon.ask(&["ban", "198.51.100.0/24"]).code, Some(0));
+    daemon.wait_for(SOON, "the network to go", || (!daemon.lists(NET)).then_some(()));
+    let told = daemon.ask(&["explain", "198.51.100.40"]).out;
+    assert!(told.contains(&format!("{NET} for ")), "{told}");
+    assert!(told.contains("      in its place: the ban of 198.51.100.0/24 by manual\n"), "{told}");
+}
+
+#[test]
+fn explain_says_where_only_a_spared_place_keeps_a_network_from_being_banned() {
+    let Some(scene) = Scene::new("") else { return };
+    let friend = scene.world.friend("198.51.100.36");
+    assert_eq!(friend.try_password("alice", PASSWORD), Outcome::Accepted);
+    scene.wait_no_session("198.51.100.36");
+    for (pid, addr) in [(5000, "198.51.100.34"), (5010, "198.51.100.37")] {
+        scene.world.server.append(LOG, failed_lines(pid, 3, "root", addr));
+        scene.wait_banned(&format!("{addr}/32"));
+    }
+    let told = scene.daemon.ask(&["explain", "198.51.100.34"]).out;
+    let reason = "no network: 198.51.100.32/29 would be worth it, but somebody in it is spared";
+    assert!(told.contains(reason), "{told}");
+    assert!(told.contains("not over 198.51.100.36: somebody logged in from there"), "{told}");
+}
+
+#[test]
 fn a_budget_that_is_short_is_a_warning_with_its_cure() {
     let Some((_world, server)) = quiet_server() else { return };
     let daemon = Daemon::start(&server, "widen = 300\n");

@@ -50,9 +50,9 @@ impl Alarms {
         self.outages.owner_failed(jail, addr, account, when);
     }
 
-    /// Somebody logged in before the first start. `named`: it is known who.
-    pub(crate) fn learn(&mut self, jail: &JailName, addr: IpAddr, named: bool, when: Timestamp) {
-        self.outages.learn(jail, addr, named, when);
+    /// Somebody logged in before the first start. `account`: its number, if it is known who.
+    pub(crate) fn learn(&mut self, jail: &JailName, addr: IpAddr, account: Option<u64>, when: Timestamp) {
+        self.outages.learn(jail, addr, account, when);
     }
 
     /// A user logged in. `is_known`: somebody did from there lately. `asn`: the AS that the place belongs to.

@@ -11,6 +11,7 @@ use super::alarms::Alarm;
 use super::campaign::Evidence;
 use super::growth::Growth;
 use super::names::Tried;
+use super::outage::NOBODY;
 use super::proxies::Known;
 use super::soon::{Soon, failures_left};
 use super::standing::Standing;
@@ -47,7 +48,7 @@ struct Seen {
     account: u64,
     /// What each try costs.
     each: Points,
-    /// True if the account logged in from there lately.
+    /// True if the account logged in from there lately; where nobody is named, if somebody does regularly.
     is_owner: bool,
     alarms: Vec<Alarm>,
 }
@@ -131,8 +132,8 @@ impl Judge {
         let subject = self.subject(addr);
         let counts = self.counts(jail, addr, class, when);
         let comes = self.trust.is_known_place(addr, when);
-        let is_owner = comes && self.trust.is_owner(addr, user, when);
-        let mut account = user.map_or(0, |user| self.names.meant(class, user, comes));
+        let is_owner = self.fails_at_home(&jail.name, addr, user, when);
+        let mut account = user.map_or(NOBODY, |user| self.names.meant(class, user, comes));
         if is_owner && mode == Mode::Judge {
             self.alarms.owner_failed(&jail.name, addr, account, when);
         }
@@ -197,7 +198,7 @@ impl Judge {
     }
 
     /// The points that ban `subject` in this jail; another number after each ban if the jail's threshold jitters.
-    pub(super) fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
+    pub fn threshold(&self, jail: &Jail, subject: Prefix) -> Points {
         let jitters = self.secret.as_ref().filter(|_| jail.policy.jitter.0 > 0);
         let shift = jitters.map_or(0, |secret| {
             let key = format!("{subject} {} {}", jail.name, self.past.all(subject));

@@ -5,16 +5,21 @@
 //! at [`ROPE`] times the threshold the place is banned all the same.
 //!
 //! It looks like an outage while nobody at all has logged in for [`SILENCE`]; or while owners fail from [`MANY`] places
-//! at once, and from more places than others get in from: a robot with a key gets in when no password does. An owner
-//! is an account that fails from where it logged in lately, so a forger would need that many places of users.
+//! at once, and from more places than others get in from: a robot with a key gets in when no password does. Where no
+//! more than two people come who did not get in meanwhile, two are all there are, and enough. An owner is an account
+//! that fails from where it logged in lately, so a forger would need that many places of users; or, where logins name
+//! nobody, whoever fails at a regular place, which costs a forger two requests a day apart for each, and gains the rope
+//! that silence gives to the same places.
 //!
 //! A restart is shown the attempts again ([`super::replay`]), and knows whether it is on, since when, and who fails: so
 //! nothing is told twice and nobody's ban is held back later than without it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::event::{JailName, Points};
 use crate::hash::FastMap;
+use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
 use super::room::make_room;
@@ -26,6 +31,12 @@ pub const SILENCE: Span = Span::from_secs(15 * 60);
 
 /// From so many places owners fail at once when it looks like an outage although somebody gets in.
 pub const MANY: usize = 3;
+
+/// From so many places two or more people fail when it does on a host where hardly anybody else comes.
+const FEW: usize = 2;
+
+/// So many of those who logged in last are told apart, to see whether more than [`FEW`] come at all.
+const MAX_PEOPLE: usize = 8;
 
 /// An owner who failed once has mistyped; from so many on it is no chance.
 const AGAIN: u32 = 2;
@@ -42,6 +53,13 @@ const APART: Span = Span::from_secs(20 * 3_600);
 
 const MAX_PLACES: usize = 50_000;
 
+/// So many regular places of one network (IPv4 /24, IPv6 /48) are spared from bans of networks: whoever has a network
+/// can forge logins from all of it.
+const MAX_SPARED: usize = 64;
+
+/// The account of a login or a failure that names nobody.
+pub(super) const NOBODY: u64 = 0;
+
 /// So many owners who fail, and so many places that get in, are looked at; both sides of a comparison.
 const MAX_COMPARED: usize = 64;
 
@@ -50,15 +68,36 @@ const MAX_COMPARED: usize = 64;
 struct Regular {
     first: Timestamp,
     last: Timestamp,
+    /// Some of them name nobody, so failures that name nobody are likely of the same people.
+    is_nameless: bool,
 }
 
 impl Regular {
+    fn note(&mut self, is_nameless: bool, when: Timestamp) {
+        (self.first, self.last) = (self.first.min(when), self.last.max(when));
+        self.is_nameless |= is_nameless;
+    }
+
     fn lasts(&self) -> bool {
         self.last.since(self.first) >= APART
     }
 
     fn is_regular(&self, now: Timestamp) -> bool {
         now.since(self.last) < trust::MEMORY && self.lasts()
+    }
+}
+
+/// Who logs in, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Person {
+    Account(u64),
+    /// Whoever does from there.
+    At(IpAddr),
+}
+
+impl Person {
+    fn new(account: u64, place: IpAddr) -> Person {
+        if account == NOBODY { Person::At(place) } else { Person::Account(account) }
     }
 }
 
@@ -89,6 +128,8 @@ struct Logins {
     failing: Vec<Failing>,
     /// Where somebody got in lately, the latest last.
     getting_in: Vec<(Timestamp, IpAddr)>,
+    /// Who logged in last, and when, the latest last.
+    people: Vec<(Timestamp, Person)>,
     on: Option<On>,
 }
 
@@ -113,6 +154,8 @@ pub enum Change {
 #[derive(Debug, Default)]
 pub struct Guard {
     jails: FastMap<JailName, Logins>,
+    /// Regular places with logins that name nobody, in order: over which no network is banned.
+    spared: BTreeSet<IpAddr>,
 }
 
 impl Guard {
@@ -127,23 +170,37 @@ impl Guard {
         account: Option<u64>,
         when: Timestamp,
     ) -> Option<Change> {
-        let logins = self.jails.entry(jail.clone()).or_default();
         let place = trust::place(addr).addr();
-        if logins.places.len() >= MAX_PLACES && !logins.places.contains_key(&place) {
-            // Logins that can be forged in a moment do not push out places that lasted.
-            make_room(&mut logins.places, |_, place| (place.lasts(), place.last));
-        }
-        let regular = logins.places.entry(place).or_insert(Regular { first: when, last: when });
-        (regular.first, regular.last) = (regular.first.min(when), regular.last.max(when));
-        if account.is_none() && !regular.is_regular(when) {
-            return None;
-        }
+        let is_regular = self.note(jail, place, account.is_none(), when);
+        let logins = self.jails.get_mut(jail).filter(|_| account.is_some() || is_regular)?;
+        let account = account.unwrap_or(NOBODY);
         logins.last = logins.last.max(Some(when));
+        logins.came(Person::new(account, place), when);
         logins.got_in(place, account, when);
         logins.is_over(when).then(|| Change::Ended(jail.clone()))
     }
 
-    /// An account failed from where it logged in lately.
+    /// Notes that somebody logged in from a place; true if it is a regular one.
+    fn note(&mut self, jail: &JailName, place: IpAddr, is_nameless: bool, when: Timestamp) -> bool {
+        let logins = self.jails.entry(jail.clone()).or_default();
+        if logins.places.len() >= MAX_PLACES && !logins.places.contains_key(&place) {
+            // Logins that can be forged in a moment do not push out places that lasted.
+            make_room(&mut logins.places, |_, place| (place.lasts(), place.last));
+            self.forget_spared();
+        }
+        let logins = self.jails.entry(jail.clone()).or_default();
+        let new = Regular { first: when, last: when, is_nameless };
+        let regular = logins.places.entry(place).or_insert(new);
+        regular.note(is_nameless, when);
+        let is_regular = regular.is_regular(when);
+        // Where logins have names, trust spares the place.
+        if is_regular && regular.is_nameless {
+            self.spare(place);
+        }
+        is_regular
+    }
+
+    /// An account failed from where it logged in lately; [`NOBODY`] at a place that [`Guard::names_nobody`] tells.
     pub fn owner_failed(&mut self, jail: &JailName, addr: IpAddr, account: u64, when: Timestamp) {
         let Some(logins) = self.jails.get_mut(jail) else { return };
         let place = trust::place(addr).addr();
@@ -158,17 +215,54 @@ impl Guard {
     }
 
     /// Notes a good login of before, in any order: it says from where people come, and nothing of an outage that is on.
-    pub fn learn(&mut self, jail: &JailName, addr: IpAddr, named: bool, when: Timestamp) {
-        let logins = self.jails.entry(jail.clone()).or_default();
+    pub fn learn(&mut self, jail: &JailName, addr: IpAddr, account: Option<u64>, when: Timestamp) {
         let place = trust::place(addr).addr();
-        if logins.places.len() >= MAX_PLACES && !logins.places.contains_key(&place) {
+        let logins = self.jails.get(jail);
+        if logins.is_some_and(|all| all.places.len() >= MAX_PLACES && !all.places.contains_key(&place)) {
             return;
         }
-        let regular = logins.places.entry(place).or_insert(Regular { first: when, last: when });
-        (regular.first, regular.last) = (regular.first.min(when), regular.last.max(when));
-        if named || regular.is_regular(when) {
+        let is_regular = self.note(jail, place, account.is_none(), when);
+        if let Some(logins) = self.jails.get_mut(jail).filter(|_| account.is_some() || is_regular) {
             logins.last = logins.last.max(Some(when));
+            logins.came(Person::new(account.unwrap_or(NOBODY), place), when);
         }
+    }
+
+    /// True if people logged in to `jail` from the place of `addr` on two occasions, and lately.
+    pub fn is_regular(&self, jail: &JailName, addr: IpAddr, now: Timestamp) -> bool {
+        self.regular(jail, addr, now).is_some()
+    }
+
+    /// The same of logins that name nobody: who fails there without a name is likely who logs in there.
+    pub fn names_nobody(&self, jail: &JailName, addr: IpAddr, now: Timestamp) -> bool {
+        self.regular(jail, addr, now).is_some_and(|place| place.is_nameless)
+    }
+
+    fn regular(&self, jail: &JailName, addr: IpAddr, now: Timestamp) -> Option<&Regular> {
+        let place = self.jails.get(jail)?.places.get(&trust::place(addr).addr())?;
+        place.is_regular(now).then_some(place)
+    }
+
+    /// The regular places of all jails inside `prefix`, or the one that it is inside of, each with its last login.
+    pub fn inside(&self, prefix: Prefix, now: Timestamp) -> impl Iterator<Item = (Prefix, Timestamp)> {
+        let inside = self.spared.range(trust::place(prefix.addr()).addr()..=prefix.last_addr());
+        inside.filter_map(move |first| {
+            let known = self.jails.values().filter_map(|logins| logins.places.get(first));
+            let last = known.filter(|place| place.is_regular(now)).map(|place| place.last).max()?;
+            Some((trust::place(*first), last))
+        })
+    }
+
+    fn spare(&mut self, place: IpAddr) {
+        let around = Prefix::host(place).widened(if place.is_ipv4() { 24 } else { 48 });
+        if self.spared.range(around.addr()..=around.last_addr()).count() < MAX_SPARED {
+            self.spared.insert(place);
+        }
+    }
+
+    fn forget_spared(&mut self) {
+        let jails = &self.jails;
+        self.spared.retain(|place| jails.values().any(|logins| logins.places.contains_key(place)));
     }
 
     /// Whether a ban of `addr` is to be held back: it is a regular place, it looks like an outage, and its rope is not
@@ -205,6 +299,7 @@ impl Guard {
         for logins in self.jails.values_mut() {
             logins.places.retain(|_, place| now.since(place.last) < trust::MEMORY);
         }
+        self.forget_spared();
         self.end_unseen(now)
     }
 
@@ -222,8 +317,20 @@ impl Guard {
 }
 
 impl Logins {
-    fn got_in(&mut self, place: IpAddr, account: Option<u64>, when: Timestamp) {
-        self.failing.retain(|failing| failing.place != place || Some(failing.account) != account);
+    fn came(&mut self, person: Person, when: Timestamp) {
+        if self.people.iter().any(|(time, known)| *known == person && *time >= when) {
+            return;
+        }
+        self.people.retain(|(_, known)| *known != person);
+        let at = self.people.partition_point(|(time, _)| *time <= when);
+        self.people.insert(at, (when, person));
+        if self.people.len() > MAX_PEOPLE {
+            self.people.remove(0);
+        }
+    }
+
+    fn got_in(&mut self, place: IpAddr, account: u64, when: Timestamp) {
+        self.failing.retain(|failing| failing.place != place || failing.account != account);
         self.getting_in.retain(|(time, known)| *known != place && when.since(*time) < NEW);
         if self.getting_in.len() >= MAX_COMPARED {
             self.getting_in.remove(0);
@@ -243,13 +350,22 @@ impl Logins {
             .iter()
             .filter(|failing| now.since(failing.last) < SILENCE && (self.on.is_some() || is_new(failing)));
         let first = counted.clone().map(|failing| failing.first).min()?;
-        let mut places: Vec<IpAddr> = counted.map(|failing| failing.place).collect();
-        places.sort_unstable();
-        places.dedup();
+        let places: BTreeSet<IpAddr> = counted.clone().map(|failing| failing.place).collect();
+        let people: BTreeSet<Person> =
+            counted.map(|failing| Person::new(failing.account, failing.place)).collect();
         let began = self.on.map_or(first, |on| on.since.max(now - SILENCE));
         let others = self.getting_in.iter().filter(|(time, place)| *time >= began && !places.contains(place));
         let outnumber = places.len() > others.count();
-        (places.len() >= MANY && outnumber).then_some((Sign::Owners(places.len()), began))
+        let is_enough = places.len() >= MANY
+            || (places.len().min(people.len()) >= FEW && self.missed(&people, began, now) <= FEW);
+        (is_enough && outnumber).then_some((Sign::Owners(places.len()), began))
+    }
+
+    /// How many come here, those who `fail` among them, but for others who got in since it began.
+    fn missed(&self, fail: &BTreeSet<Person>, began: Timestamp, now: Timestamp) -> usize {
+        let come = self.people.iter().filter(|(time, _)| *time < began && now.since(*time) < trust::MEMORY);
+        let others = come.filter(|(_, person)| !fail.contains(person)).count();
+        fail.len() + others
     }
 
     /// Whether the outage that is on ended by the login that was noted last.

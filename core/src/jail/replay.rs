@@ -8,6 +8,7 @@ use crate::filter::fail2ban::Subject;
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
+use super::outage::NOBODY;
 use super::window::{Failure, part_of};
 use super::{Jail, JailIndex, Judge, Mode, names, trust};
 
@@ -197,12 +198,12 @@ impl Judge {
     /// Shows the outage guard an account that failed from where it logged in lately. True if it was one.
     fn show_owner(&mut self, jail: &Jail, attempt: &Attempt, class: Class) -> bool {
         let (addr, user, time) = (attempt.addr, attempt.user.as_deref(), attempt.time);
-        let Some(user) = user.filter(|user| self.trust.is_owner(addr, Some(user), time)) else {
-            return false;
-        };
-        let account = self.names.meant(class, user, true);
-        self.alarms.owner_failed(&jail.name, addr, account, time);
-        true
+        let is_owner = self.fails_at_home(&jail.name, addr, user, time);
+        if is_owner {
+            let account = user.map_or(NOBODY, |user| self.names.meant(class, user, true));
+            self.alarms.owner_failed(&jail.name, addr, account, time);
+        }
+        is_owner
     }
 
     /// An attempt as its window held it; one from beside a known place takes its part of the rope again.

@@ -177,7 +177,8 @@ impl Judge {
     /// from there, or all of them are of good users or of those who logged in from the addresses beside.
     ///
     /// Where somebody logs in from, the second lasts [`SECOND_BAN`] and none longer than a stranger's first: a telephone
-    /// that has the old password, or whoever shares the address, is not to keep the owner out for a week.
+    /// that has the old password, or whoever shares the address, is not to keep the owner out for a week. Where logins
+    /// name nobody and could be forged, only the first is short, of a regular place and in the jail that saw it.
     pub(super) fn longest_ban(
         &self,
         (jail, earlier): (&Jail, u32),
@@ -185,11 +186,13 @@ impl Judge {
         failures: &[Failure],
         when: Timestamp,
     ) -> Option<BanTime> {
+        let is_regular = || self.alarms.outages.is_regular(&jail.name, addr, when);
         let near = match (standing, earlier) {
             (Standing::KnownPlace, 0) => return Some(SHORT_BAN),
             (Standing::KnownPlace, 1) => return Some(SECOND_BAN),
             (Standing::KnownPlace, _) => return Some(jail.policy.bantime.step(0)),
             (_, 1..) => return None,
+            (_, 0) if is_regular() => return Some(SHORT_BAN),
             (Standing::Neighbour, 0) => Some(self.trust.near(addr, when)),
             (Standing::Stranger(_), 0) => None,
         };

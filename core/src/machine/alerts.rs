@@ -121,12 +121,9 @@ impl Machine {
 
     /// The places of `prefix` with good logins lately: how many, and from which address and when the last of them was.
     pub fn good_logins_in(&self, prefix: Prefix, now: Timestamp) -> Option<(usize, IpAddr, Timestamp)> {
-        let (mut count, mut last) = (0, None);
-        for (_, login) in self.judge.trust.known_inside(prefix, now) {
-            count += 1;
-            last = last.max(Some((login.time, login.addr)));
-        }
-        last.map(|(at, addr)| (count, addr, at))
+        let places = self.judge.good_places(prefix, now);
+        let last = places.iter().map(|(_, addr, at)| (*at, *addr)).max();
+        last.map(|(at, addr)| (places.len(), addr, at))
     }
 
     /// Somebody who is never banned has earned a ban.
@@ -148,14 +145,29 @@ impl Machine {
         out.extend(said.map(|alert| Effect::Say(Notice::Spared(Box::new(alert)))));
     }
 
+    /// Tells of a network that is not banned because somebody logged in from it lately, if somebody did. An alert of a
+    /// part of it is of no more use.
+    pub(super) fn alert_good_logins(
+        &mut self,
+        decision: &Decision,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let (jail, prefix) = (&decision.jail, decision.prefix);
+        let Some((count, addr, at)) = self.good_logins_in(prefix, now) else { return false };
+        self.alerts.standing.retain(|(of, part), alert| {
+            let is_part = *part != prefix && prefix.contains(*part) && of == jail;
+            !(is_part && matches!(alert.reason, Reason::GoodLogins(..)))
+        });
+        let why = (Reason::GoodLogins(count, addr, at), decision.reason.to_string());
+        self.alert(jail.clone(), prefix, why, now, out);
+        true
+    }
+
     /// True if a jail's ban must not be made now.
     pub(super) fn withholds(&mut self, decision: &Decision, now: Timestamp, out: &mut Vec<Effect>) -> bool {
         let is_network = !is_point(decision.prefix);
-        if let Some((count, addr, at)) =
-            is_network.then(|| self.good_logins_in(decision.prefix, now)).flatten()
-        {
-            let why = (Reason::GoodLogins(count, addr, at), decision.reason.to_string());
-            self.alert(decision.jail.clone(), decision.prefix, why, now, out);
+        if is_network && self.alert_good_logins(decision, now, out) {
             return true;
         }
         // By the time of the failures: what is caught up after a stop did not come at once.

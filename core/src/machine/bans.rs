@@ -37,6 +37,16 @@ impl Machine {
         changed
     }
 
+    /// Makes the forced bans of exactly `prefix` ordinary ones: what is never banned is taken out of them from now on.
+    pub fn unforce(&mut self, prefix: Prefix, out: &mut Vec<Effect>) {
+        for ban in self.ledger.of(prefix).into_iter().filter(|ban| ban.forced) {
+            self.ledger.unban(prefix, Some(&ban.jail));
+            let ordinary = self.ledger.ban(Ban { forced: false, ..ban });
+            out.extend(ordinary.map(|ban| Effect::Record(Record::Banned(ban))));
+        }
+        self.project(&BTreeSet::from([prefix]), out);
+    }
+
     /// True if there is room for a ban. Where there is none another gives way; but to a list none does.
     pub(super) fn admits(&mut self, ban: &Ban, out: &mut Vec<Effect>) -> bool {
         if self.ledger.has_room(ban.prefix, &ban.jail) {

@@ -93,6 +93,11 @@ impl Machine {
             if event.outcome == Outcome::Success && event.user.is_some() {
                 let port = event.connection.as_ref().and_then(|connection| connection.port);
                 out.push(Effect::LoggedIn(attempt.addr, port));
+            }
+            let outages = &self.judge.alarms.outages;
+            if event.outcome == Outcome::Success
+                && (event.user.is_some() || outages.is_regular(&name, attempt.addr, when))
+            {
                 self.spare_from_nets(Prefix::host(attempt.addr));
             }
             if let Some(subject) = subject.filter(|_| banned && phase == Phase::Live) {

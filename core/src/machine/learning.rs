@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::event::{Attempt, Class, Event, JailName, Origin, Outcome, Points};
 use crate::jail::alarms::Alarm;
-use crate::jail::trust;
+use crate::jail::{names, trust};
 use crate::ledger::{Ban, Ended};
 use crate::net::Prefix;
 use crate::time::Timestamp;
@@ -41,9 +41,13 @@ impl Machine {
         let time = login.stamp.filter(|time| *time <= now && now.since(*time) < trust::MEMORY)?;
         let runs = self.judge.jails().iter().any(|known| known.name == *jail);
         let addr = self.judge.client(login).filter(|_| runs && login.outcome == Outcome::Success)?;
-        self.judge.alarms.learn(jail, addr, login.user.is_some(), time);
+        let account = login.user.as_deref().map(names::hash);
+        self.judge.alarms.learn(jail, addr, account, time);
+        if self.judge.alarms.outages.is_regular(jail, addr, now) {
+            self.spare_from_nets(Prefix::host(addr));
+        }
         let mut lifted = Vec::new();
-        // A login that names nobody can be forged by a request.
+        // A login that names nobody can be forged by a request: two of them, a day apart, spare from networks only.
         if let Some(user) = &login.user {
             self.judge.names.learn(user);
             if self.judge.trust.learn(addr, Some(user), time, now) {

@@ -1,4 +1,5 @@
 mod restart;
+mod web;
 
 use super::*;
 use crate::event::{Class, Event, Origin, Outcome, Scope};

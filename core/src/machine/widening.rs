@@ -185,6 +185,9 @@ impl Machine {
             let ipv4 = found.region.is_ipv4();
             out.push(Effect::Say(Notice::NoRoomToWiden { jail: jail.clone(), ipv4, budget: found.budget }));
         }
+        for ban in self.withheld_for_logins(jail, &found, now) {
+            self.alert_good_logins(&ban, now, out);
+        }
         for displaced in self.bring_about(jail, &found, now, out) {
             // What of it is worth least may have room left, but takes nobody's place in turn.
             if let Some(found) = self.judge_without_displacing(jail, displaced, now) {

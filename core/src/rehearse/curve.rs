@@ -61,25 +61,44 @@ pub enum Advice {
     Take(Point),
 }
 
-/// Which setting to take; nothing if there was no attempt.
+/// Which setting to take; nothing if there was no attempt. `present`: the policy as it is, with the settings of each
+/// jail and what came of it.
 ///
 /// The rule: of all settings, and the policy as it is, those that hit the fewest good users; of these, those that let
 /// through at most [`TOLERANCE_PERCENT`] of all attempts more than the best of them; if the policy as it is belongs to
-/// these it stays, else the mildest of them is taken: the largest `maxretry`, then the shortest `findtime`.
-pub fn advise(points: &[Point], present: &Sums) -> Option<Advice> {
-    if present.attempts == 0 {
+/// these it stays. Else of these equals the one that changes least is taken: where `findtime` or `maxretry` can stay as
+/// it is it stays; then the mildest, that is the largest `maxretry`; then the nearest `findtime`.
+pub fn advise(points: &[Point], (present, sums): (&[Setting], &Sums)) -> Option<Advice> {
+    if sums.attempts == 0 {
         return None;
     }
-    let all = || points.iter().map(|point| &point.sums).chain([present]);
+    let all = || points.iter().map(|point| &point.sums).chain([sums]);
     let fewest = all().map(|sums| sums.good_users_hit).min()?;
     let least = all().filter(|sums| sums.good_users_hit == fewest).map(|sums| sums.let_through).min()?;
-    let most = least + present.attempts * TOLERANCE_PERCENT / 100;
+    let most = least + sums.attempts * TOLERANCE_PERCENT / 100;
     let is_good = |sums: &Sums| sums.good_users_hit == fewest && sums.let_through <= most;
-    if is_good(present) {
+    if is_good(sums) {
         return Some(Advice::Keep);
     }
     let good = points.iter().filter(|point| is_good(&point.sums));
-    let mildest =
-        good.max_by_key(|point| (point.setting.maxretry, std::cmp::Reverse(point.setting.findtime)));
-    mildest.map(|point| Advice::Take(*point))
+    let least_change = good.min_by_key(|Point { setting, .. }| {
+        (setting.changes(present), std::cmp::Reverse(setting.maxretry), setting.distance(present))
+    });
+    least_change.map(|point| Advice::Take(*point))
+}
+
+impl Setting {
+    /// How many values of the jails it changes.
+    fn changes(&self, jails: &[Setting]) -> usize {
+        let of_jail = |jail: &Setting| {
+            usize::from(jail.findtime != self.findtime) + usize::from(jail.maxretry != self.maxretry)
+        };
+        jails.iter().map(of_jail).sum()
+    }
+
+    /// How far its `findtime` is from those of the jails, in doublings.
+    fn distance(&self, jails: &[Setting]) -> u32 {
+        let doublings = |span: Span| span.secs().max(1).ilog2();
+        jails.iter().map(|jail| doublings(jail.findtime).abs_diff(doublings(self.findtime))).sum()
+    }
 }

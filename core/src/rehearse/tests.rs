@@ -142,6 +142,13 @@ fn point(maxretry: u32, hours: u64, let_through: u64, good_users_hit: u64) -> Po
     Point { setting, sums: Sums { attempts: 1_000, let_through, good_users_hit, ..Sums::default() } }
 }
 
+fn setting(maxretry: u32, hours: u64) -> Setting {
+    Setting { maxretry: Points(maxretry * 100), findtime: Span::from_secs(hours * 3_600) }
+}
+
+const PRESENT: Sums =
+    Sums { attempts: 1_000, let_through: 600, bans: 0, offenders: 0, never_banned: 0, good_users_hit: 0 };
+
 #[test]
 fn the_advice_spares_good_users_first_and_is_mild_among_equals() {
     let points = [
@@ -151,15 +158,32 @@ fn the_advice_spares_good_users_first_and_is_mild_among_equals() {
         point(5, 1, 309, 0),
         point(8, 24, 330, 0),
     ];
-    let present = Sums { attempts: 1_000, let_through: 600, ..Sums::default() };
-    assert_eq!(advise(&points, &present), Some(Advice::Take(points[3])));
+    let advice = |sums| advise(&points, (&[setting(12, 24)], &sums));
+    assert_eq!(advice(PRESENT), Some(Advice::Take(points[2])));
     // As good as the best: it stays.
-    assert_eq!(advise(&points, &Sums { let_through: 310, ..present }), Some(Advice::Keep));
-    assert_eq!(
-        advise(&points, &Sums { let_through: 90, good_users_hit: 1, ..present }),
-        Some(Advice::Take(points[3]))
-    );
-    assert_eq!(advise(&points, &Sums::default()), None);
+    assert_eq!(advice(Sums { let_through: 310, ..PRESENT }), Some(Advice::Keep));
+    let hits = Sums { let_through: 90, good_users_hit: 1, ..PRESENT };
+    assert_eq!(advice(hits), Some(Advice::Take(points[2])));
+    assert_eq!(advice(Sums::default()), None);
+}
+
+/// Whatever `findtime` 141 of 1,000 are let through at three points, and more at five: one value is changed and no more.
+#[test]
+fn of_settings_of_equal_effect_the_advice_changes_the_fewest_values() {
+    let hours = [1, 6, 24, 168];
+    let points: Vec<Point> = hours.map(|hours| [point(3, hours, 141, 0), point(5, hours, 200, 0)]).concat();
+    let taken = |jails: &[Setting]| match advise(&points, (jails, &PRESENT)) {
+        Some(Advice::Take(point)) => point.setting,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(taken(&[setting(5, 24)]), setting(3, 24));
+    assert_eq!(taken(&[setting(5, 168)]), setting(3, 168));
+    // Where none of the curve has the present one the nearest is taken; of several jails most count.
+    assert_eq!(taken(&[setting(5, 30)]), setting(3, 24));
+    assert_eq!(taken(&[setting(5, 1), setting(5, 1), setting(5, 24)]), setting(3, 1));
+    // The other value is kept where that does.
+    let points = [point(5, 168, 100, 0), point(3, 6, 100, 0), point(8, 6, 100, 0)];
+    assert_eq!(advise(&points, (&[setting(5, 24)], &PRESENT)), Some(Advice::Take(points[0])));
 }
 
 proptest! {

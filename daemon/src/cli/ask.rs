@@ -171,10 +171,10 @@ fn ban_line(ban: &Value) -> String {
         "{prefix:<39} {:<14} {left:<16} {} ({})\n",
         word(&ban["jail"]),
         word(&ban["reason"]),
-        if ban["forced"] == true {
-            format!("{}, forced", word(&ban["origin"]))
-        } else {
-            word(&ban["origin"])
+        match (ban["forced"] == true, ban["spared"] == true) {
+            (true, _) => format!("{}, forced", word(&ban["origin"])),
+            (_, true) => format!("{}, without effect: it is never banned", word(&ban["origin"])),
+            _ => word(&ban["origin"]),
         }
     )
 }

@@ -9,6 +9,7 @@ use pillory_core::time::Span;
 
 use crate::clock;
 use crate::control::Request;
+use crate::control::past::is_of_source;
 
 use super::client::{parse_time, word};
 use super::rows::local;
@@ -49,10 +50,10 @@ fn story(prefix: Prefix, value: &Value) -> String {
         never_banned(value),
     ];
     for sentence in sentences.iter().filter(|sentence| !sentence.is_empty()) {
-        text.push_str(&wrapped(sentence));
+        text.push_str(&wrapped(sentence, 0));
     }
     bans(&mut text, prefix, value);
-    points(&mut text, value);
+    points(&mut text, prefix, value);
     text.push_str(&widening::text(value));
     history(&mut text, value);
     text
@@ -65,30 +66,41 @@ fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
 /// Banned or not, by whom, and until when.
 fn state(prefix: Prefix, value: &Value) -> String {
     let who = prefix.short();
-    let bans = list(value, "bans");
+    // Who is never banned is taken out of every ban but forced ones.
+    let (spared, bans): (Vec<&Value>, Vec<&Value>) =
+        list(value, "bans").iter().partition(|ban| ban["spared"] == true);
     // What covers all of it bans it; what lies inside bans a part.
     let holds = |ban: &&Value| ban_prefix(ban).is_some_and(|net| net.contains(prefix));
-    let Some(longest) = bans.iter().filter(holds).max_by_key(|ban| end_of(ban)) else {
-        let inside = match bans.len() {
-            0 => String::new(),
-            1 => ", but one ban holds inside it".to_owned(),
-            number => format!(", but {number} bans hold inside it"),
-        };
-        return format!("{who} is not banned{inside}.");
+    let longest = |bans: &[&Value]| bans.iter().copied().filter(holds).max_by_key(|ban| end_of(ban)).map(by);
+    if let Some(by) = longest(&bans) {
+        return format!("{who} is banned {by}.");
+    }
+    if let Some(by) = longest(&spared) {
+        return format!(
+            "{who} is not shut out: it is never banned. The ban {by}, has no effect for as long as that is so."
+        );
+    }
+    let inside = match bans.len() {
+        0 => String::new(),
+        1 => ", but one ban holds inside it".to_owned(),
+        number => format!(", but {number} bans hold inside it"),
     };
-    let until = match longest["until"].as_str().and_then(parse_time) {
-        Some(until) => {
-            format!("until {} ({} left)", local(&longest["until"]), round(until.since(clock::now())))
-        }
+    format!("{who} is not banned{inside}.")
+}
+
+/// `by jail sshd, until Sun Nov 22 20:15:01 2026 (1h left)`
+fn by(ban: &Value) -> String {
+    let until = match ban["until"].as_str().and_then(parse_time) {
+        Some(until) => format!("until {} ({} left)", local(&ban["until"]), round(until.since(clock::now()))),
         None => "until somebody lifts it".to_owned(),
     };
-    let by = match longest["jail"].as_str() {
+    let by = match ban["jail"].as_str() {
         Some("manual") => "by hand".to_owned(),
         Some("import") => "by an imported list".to_owned(),
         Some("kernel") => "as was found in the kernel".to_owned(),
-        _ => format!("by jail {}", word(&longest["jail"])),
+        _ => format!("by jail {}", word(&ban["jail"])),
     };
-    format!("{who} is banned {by}, {until}.")
+    format!("{by}, {until}")
 }
 
 fn ban_prefix(ban: &Value) -> Option<Prefix> {
@@ -202,7 +214,11 @@ fn bans(text: &mut String, asked: Prefix, value: &Value) {
             Some(net) if net != asked => ", inside it",
             _ => "",
         };
-        let forced = if ban["forced"] == true { ", forced" } else { "" };
+        let forced = match (ban["forced"] == true, ban["spared"] == true) {
+            (true, _) => ", forced",
+            (_, true) => ", without effect on it",
+            _ => "",
+        };
         let (jail, origin) = (word(&ban["jail"]), word(&ban["origin"]));
         let until = if ban["until"].is_null() { "lifted by hand".to_owned() } else { local(&ban["until"]) };
         let _ = writeln!(
@@ -214,8 +230,8 @@ fn bans(text: &mut String, asked: Prefix, value: &Value) {
     }
 }
 
-/// The arithmetic, jail by jail: what counted, and how it adds up to `maxretry`.
-fn points(text: &mut String, value: &Value) {
+/// The arithmetic, jail by jail: what counted, and how it adds up to what bans.
+fn points(text: &mut String, asked: Prefix, value: &Value) {
     let mut jails: Vec<&str> = Vec::new();
     let named = list(value, "points").iter().chain(list(value, "evidence"));
     for jail in named.filter_map(|row| row["jail"].as_str()) {
@@ -227,26 +243,75 @@ fn points(text: &mut String, value: &Value) {
         let of_jail = |row: &&Value| row["jail"] == jail;
         let rows: Vec<&Value> = list(value, "evidence").iter().filter(of_jail).collect();
         let counting = list(value, "points").iter().find(of_jail);
-        let banned = list(value, "bans").iter().any(|ban| ban["jail"] == jail && ban["origin"] == "local");
-        let sum: f64 = rows.iter().filter_map(|row| row["points"].as_f64()).sum();
-        let (maxretry, findtime) = (value["maxretry"][jail].as_f64(), value["findtime_s"][jail].as_u64());
-        let of = maxretry.map_or_else(String::new, |maxretry| format!(" of {maxretry}"));
-        let within = Span::from_secs(findtime.unwrap_or(0));
-        let head = match (counting, banned) {
-            (Some(counting), false) => {
-                let attempts = count(counting["attempts"].as_u64().unwrap_or(0), "attempt");
-                let lapse = match counting["until"].is_null() {
-                    true => String::new(),
-                    false => format!("; they lapse until\n  {}", local(&counting["until"])),
-                };
-                let points = counting["points"].as_f64().unwrap_or(0.0);
-                format!("counting now: {points}{of} points, {attempts} within {within}{lapse}")
-            }
-            _ => format!("what banned it: {sum}{of} points within {within}"),
+        let banned = list(value, "bans").iter().any(|ban| ban["jail"] == jail && is_of_source(ban, asked));
+        let head = match counting.filter(|_| !banned) {
+            Some(counting) => counting_now(counting, value),
+            None => what_banned(jail, &rows, value),
         };
         let _ = writeln!(text, "\njail {}, {head}", word(&Value::from(jail)));
+        if let Some(counting) = counting.filter(|_| !banned) {
+            text.push_str(&held_back(counting));
+        }
         evidence(text, &rows);
     }
+}
+
+fn findtime(jail: &str, value: &Value) -> Span {
+    Span::from_secs(value["findtime_s"][jail].as_u64().unwrap_or(0))
+}
+
+/// `5 of 5 points within 1d`; with jitter a source's threshold is its own, and another one after each ban.
+fn what_banned(jail: &str, rows: &[&Value], value: &Value) -> String {
+    let sum: f64 = rows.iter().filter_map(|row| row["points"].as_f64()).sum();
+    let within = findtime(jail, value);
+    match (value["maxretry"][jail].as_f64(), value["jitter_percent"][jail].as_u64()) {
+        (None, _) => format!("what banned it: {sum} points within {within}"),
+        (Some(maxretry), None | Some(0)) => {
+            format!("what banned it: {sum} of {maxretry} points within {within}")
+        }
+        (Some(maxretry), Some(jitter)) => format!(
+            "what banned it: {sum} points within {within};\n  its threshold was maxretry ({maxretry}) moved by jitter, \
+             by up to {jitter} %"
+        ),
+    }
+}
+
+/// `2 of 5 points, 1 attempt within 1d`
+fn counting_now(counting: &Value, value: &Value) -> String {
+    let jail = counting["jail"].as_str().unwrap_or_default();
+    let attempts = count(counting["attempts"].as_u64().unwrap_or(0), "attempt");
+    let lapse = match counting["until"].is_null() {
+        true => String::new(),
+        false => format!("; they lapse until\n  {}", local(&counting["until"])),
+    };
+    let (maxretry, threshold) = (counting["maxretry"].as_f64(), counting["threshold"].as_f64());
+    let moved = match (threshold, maxretry) {
+        (Some(threshold), Some(maxretry)) if (threshold - maxretry).abs() > f64::EPSILON => {
+            format!(" (maxretry {maxretry}, moved by jitter)")
+        }
+        _ => String::new(),
+    };
+    let of = threshold.or(maxretry).map_or_else(String::new, |threshold| format!(" of {threshold}"));
+    let points = counting["points"].as_f64().unwrap_or(0.0);
+    let within = findtime(jail, value);
+    format!("counting now: {points}{of} points{moved}, {attempts} within {within}{lapse}")
+}
+
+/// Why who has as many points as ban is not banned; empty if there are fewer.
+fn held_back(counting: &Value) -> String {
+    let points = |key: &str| counting[key].as_f64();
+    let Some(threshold) = points("threshold").filter(|threshold| points("points") >= Some(*threshold)) else {
+        return String::new();
+    };
+    let said = match (counting["outage_since"].is_null(), points("banned_anyway_at")) {
+        (false, Some(anyway)) => format!(
+            "That would ban it, but people log in from there, and since {} it looks as if nobody could log in to the \
+             service: it is held back until that is over, or until {anyway} points.",
+            local(&counting["outage_since"])
+        ),
+        _ => format!("That is as many as ban it ({threshold}): its next failure does."),
+    };
+    wrapped(&said, 2)
 }
 
 fn evidence(text: &mut String, rows: &[&Value]) {
@@ -301,17 +366,18 @@ fn history(text: &mut String, value: &Value) {
     }
 }
 
-/// A sentence in lines that fit a terminal; a word that is longer has a line of its own.
-fn wrapped(sentence: &str) -> String {
-    let mut text = String::new();
-    let mut column = 0;
+/// A sentence in lines that fit a terminal, `indent` columns to the right; a word that is longer has a line of its own.
+fn wrapped(sentence: &str, indent: usize) -> String {
+    let mut text = " ".repeat(indent);
+    let mut column = indent;
     for word in sentence.split(' ') {
         let width = word.chars().count();
-        if column > 0 && column + 1 + width > COLUMNS {
+        if column > indent && column + 1 + width > COLUMNS {
             text.push('\n');
-            column = 0;
+            text.push_str(&" ".repeat(indent));
+            column = indent;
         }
-        if column > 0 {
+        if column > indent {
             text.push(' ');
             column += 1;
         }
@@ -323,87 +389,4 @@ fn wrapped(sentence: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn ban(prefix: &str, jail: &str, until: Value) -> Value {
-        let (since, reason) = ("2026-01-02T03:04:05Z", "3 failures in 2s, 5 points");
-        json!({"prefix": prefix, "jail": jail, "since": since, "until": until, "failures": 3, "reason": reason,
-            "origin": if jail == "manual" { "manual" } else { "local" }, "forced": false})
-    }
-
-    fn attempt(second: u32, user: &str, class: &str, points: f64) -> Value {
-        json!({"time": format!("2026-01-02T03:04:{second:02}Z"), "jail": "sshd", "ip": "192.0.2.7", "user": user,
-            "class": class, "points": points, "attempts": 1})
-    }
-
-    fn told() -> Value {
-        json!({
-            "prefix": "192.0.2.7/32",
-            "counted_as": "192.0.2.7/32",
-            "enforcing": true,
-            "bans": [ban("192.0.2.0/24", "manual", Value::Null), ban("192.0.2.7/32", "sshd", json!("2026-01-03T03:04:05Z"))],
-            "points": [],
-            "never_banned": [],
-            "earlier_bans": 2,
-            "findtime_s": {"sshd": 86_400},
-            "maxretry": {"sshd": 5.0},
-            "last_good_login": null,
-            "seen": {"attempts": 60, "first": "2026-01-01T00:00:00Z", "last": "2026-01-02T04:00:00Z",
-                "users": [{"user": "root", "attempts": 59}, {"user": "al\u{1b}ice", "attempts": 1}], "users_in_all": 2},
-            "evidence": [attempt(3, "alice", "known_user", 1.0), attempt(4, "root", "root", 2.0), attempt(5, "root", "root", 2.0)],
-            "history": [],
-        })
-    }
-
-    fn story_of(value: &Value) -> String {
-        story("192.0.2.7".parse().unwrap(), value)
-    }
-
-    #[test]
-    fn the_longest_ban_is_told_first_and_the_wider_network_named() {
-        let text = story_of(&told());
-        assert!(text.starts_with("192.0.2.7 is banned by hand, until somebody lifts it.\n"), "{text}");
-        assert!(text.contains("a wider network that covers it"), "{text}");
-    }
-
-    #[test]
-    fn the_points_add_up_line_by_line() {
-        let text = story_of(&told());
-        assert!(text.contains("jail sshd, what banned it: 5 of 5 points within 1d"), "{text}");
-        let sums: Vec<&str> = text
-            .lines()
-            .filter(|line| line.ends_with("  root") || line.ends_with("  alice"))
-            .filter_map(|line| line.split_whitespace().rev().nth(1))
-            .collect();
-        assert_eq!(sums, ["1", "3", "5"], "{text}");
-    }
-
-    #[test]
-    fn of_earlier_bans_those_that_are_forgiven_are_told_apart() {
-        let mut value = told();
-        for (standing, told) in
-            [(2, "banned it 2 times so far."), (1, "so far, and 1 of these are not forgiven yet.")]
-        {
-            value["standing_bans"] = json!(standing);
-            let text = story_of(&value).replace('\n', " ");
-            assert!(text.contains(told), "{text}");
-        }
-    }
-
-    #[test]
-    fn names_are_escaped_and_prose_fits_the_terminal() {
-        let text = story_of(&told());
-        assert!(text.contains("root (59)") && !text.contains('\u{1b}'), "{text}");
-        let mut long = told();
-        long["never_banned"] =
-            json!([{"prefix": "192.0.2.7/32", "why": "the far end of an open authenticated session"}]);
-        long["last_good_login"] = json!({"time": "2026-01-02T03:04:05Z", "user": "alice"});
-        long["history"] = json!([{"time": "2026-01-02T03:04:05Z", "what": "ban", "prefix": "192.0.2.7/32", "jail": "sshd",
-            "until": "2026-01-03T03:04:05Z", "reason": "3 failures in 2s, 5 points"}]);
-        let prose = story_of(&long);
-        assert!(prose.lines().all(|line| line.chars().count() <= COLUMNS), "{prose}");
-        assert!(prose.contains("It is never banned") && prose.contains("known place"), "{prose}");
-    }
-}
+mod tests;

@@ -8,15 +8,15 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use pillory_core::net::Prefix;
-use pillory_core::time::{Span, Timestamp};
+use pillory_core::time::Timestamp;
 
 use crate::actions::Port;
-use crate::control::{Reply, Request};
+use crate::control::{Reply, Request, stamp};
 use crate::discover::{self, Places};
 use crate::ports;
 use crate::store::query::Wanted;
 
-use super::client::word;
+use super::client::{parse_time, word};
 use super::configfile::load_config;
 use super::rows::parse_moment;
 use super::{Client, Failure, Outcome, count, exit};
@@ -45,18 +45,19 @@ impl Restrict {
             return self.show();
         }
         let logins = self.logins()?;
-        if logins.is_empty() {
+        let Some(first) = logins.iter().map(|(at, _)| *at).min() else {
             let said = format!(
                 "no good login of {} is known since {}; nothing can be proposed",
                 self.name, self.since
             );
             return Err(Failure::new(exit::NO, said));
-        }
-        let networks = networks(&logins);
-        let value = json!({"name": self.name, "port": self.ports()?, "logins": logins.len(),
+        };
+        let addresses: Vec<IpAddr> = logins.iter().map(|(_, addr)| *addr).collect();
+        let networks = networks(&addresses);
+        let value = json!({"name": self.name, "port": self.ports()?, "logins": logins.len(), "known_since": stamp(first),
             "networks": networks.iter().map(|(prefix, logins)| json!({"prefix": prefix.to_string(), "logins": logins})).collect::<Vec<_>>()});
-        let since = crate::clock::now().since(self.since);
-        self.client.show(&Reply::data(value), |value| proposal(value, since, &networks))
+        let known = Known { since: first, now: crate::clock::now(), asked: self.since };
+        self.client.show(&Reply::data(value), |value| proposal(value, known, &networks))
     }
 
     fn show(&self) -> Outcome {
@@ -75,15 +76,17 @@ impl Restrict {
         self.client.show(&Reply::data(all), restricted_text)
     }
 
-    /// From where each good login came.
-    fn logins(&self) -> Result<Vec<IpAddr>, Failure> {
+    /// When each good login was, and from where it came.
+    fn logins(&self) -> Result<Vec<(Timestamp, IpAddr)>, Failure> {
         let mut found = Vec::new();
         for jail in self.jails() {
             let wanted =
                 Wanted { since: Some(self.since), jail: Some(jail), logins_only: true, ..Wanted::default() };
             let reply = self.client.ask(&Request::Attempts(wanted, false))?;
             let rows = reply.value.as_array().into_iter().flatten();
-            found.extend(rows.filter_map(|row| row["ip"].as_str()?.parse::<IpAddr>().ok()));
+            found.extend(rows.filter_map(|row| {
+                Some((parse_time(row["time"].as_str()?)?, row["ip"].as_str()?.parse::<IpAddr>().ok()?))
+            }));
         }
         Ok(found)
     }
@@ -132,12 +135,39 @@ fn networks(logins: &[IpAddr]) -> Vec<(Prefix, usize)> {
     found
 }
 
+/// How far back logins are known: those of the 30 days before the first start were learnt, older ones
+/// are not known at all, whatever was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// The first login that is known.
+    since: Timestamp,
+    now: Timestamp,
+    /// Since when they were asked for.
+    asked: Timestamp,
+}
+
+impl Known {
+    fn days(self) -> u64 {
+        self.now.since(self.since).secs().div_ceil(DAY)
+    }
+}
+
+const DAY: u64 = 86_400;
+
 /// A text that is TOML, what is said in it is comments.
-fn proposal(value: &Value, since: Span, networks: &[(Prefix, usize)]) -> String {
+fn proposal(value: &Value, known: Known, networks: &[(Prefix, usize)]) -> String {
     let logins = value["logins"].as_u64().unwrap_or(0);
-    let days = count(since.secs().div_ceil(86_400), "day");
     let places = count(networks.len() as u64, "network");
-    let mut text = format!("# all {} in {days} came from {places}\n", count(logins, "good login"));
+    let since = known.since.to_string();
+    let (date, days) = (since.get(..10).unwrap_or(&since), known.days());
+    let mut text =
+        format!("# all {} since {date} ({days} d known) came from {places}\n", count(logins, "good login"));
+    let asked = known.now.since(known.asked).secs().div_ceil(DAY);
+    let _ = match days < asked {
+        true => writeln!(text, "# no login of before that is known, though {asked} days were asked for:"),
+        false => Ok(()),
+    };
+    text.push_str("# whoever comes more rarely than that is left out and could not connect any more\n");
     for (prefix, logins) in networks {
         let _ = writeln!(text, "# {logins:>6}  {}", prefix.short());
     }
@@ -194,8 +224,16 @@ mod tests {
     fn a_proposal_is_a_configuration_that_reads() {
         let networks = [("192.0.2.0/24".parse().unwrap(), 200), ("203.0.113.9".parse().unwrap(), 12)];
         let value = json!({"name": "ssh", "port": ["22"], "logins": 212});
-        let text = proposal(&value, Span::from_secs(90 * 86_400), &networks);
-        assert!(text.starts_with("# all 212 good logins in 90 days came from 2 networks\n"), "{text}");
+        let at = |day: i64| Timestamp::from_secs(1_790_000_000 + day * 86_400);
+        let known = Known { since: at(60), now: at(90), asked: at(0) };
+        let text = proposal(&value, known, &networks);
+        let date = &at(60).to_string()[..10];
+        let first = format!("# all 212 good logins since {date} (30 d known) came from 2 networks\n");
+        assert!(text.starts_with(&first), "{text}");
+        assert!(text.contains("no login of before that is known, though 90 days were asked for"), "{text}");
+        assert!(text.contains("whoever comes more rarely than that is left out"), "{text}");
+        let whole = proposal(&value, Known { asked: at(60), ..known }, &networks);
+        assert!(!whole.contains("were asked for") && whole.contains("is left out"), "{whole}");
         let raw = pillory_core::config::raw::parse("x", &text).unwrap();
         let config = pillory_core::config::resolve::resolve(&raw).unwrap();
         assert_eq!(config.restrict[0].allow.len(), 2);

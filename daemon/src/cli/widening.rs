@@ -46,16 +46,36 @@ fn of_jail(text: &mut String, found: &Value) {
             count(number(&network["innocents"]), "innocent"),
             number(&found["innocents_a_ban_saved"])
         );
+        if network["banned"] == false {
+            let _ = writeln!(text, "      {}", not_banned(network));
+        }
     }
     if networks.is_empty() {
-        let _ = writeln!(
-            text,
-            "    no network: they are too few or too far apart for the innocents it would hit"
-        );
+        let _ = writeln!(text, "    no network: {}", no_network(found));
     }
     budget(text, found);
     for spared in list(&found["spared"]).iter().take(SHOWN) {
         let _ = writeln!(text, "    not over {}: {}", word(&spared["prefix"]), word(&spared["why"]));
+    }
+}
+
+/// Why a network that is worth it is not banned.
+fn not_banned(network: &Value) -> String {
+    match &network["banned_by"] {
+        by if by.is_object() => {
+            format!("in its place: the ban of {} by {}", word(&by["prefix"]), word(&by["jail"]))
+        }
+        _ => "it is not banned now".to_owned(),
+    }
+}
+
+fn no_network(found: &Value) -> String {
+    match list(&found["but_for_spared"]) {
+        [] => "they are too few or too far apart for the innocents it would hit".to_owned(),
+        [only] => format!("{} would be worth it, but somebody in it is spared", word(only)),
+        [first, ..] => {
+            format!("{} and others would be worth it, but somebody in them is spared", word(first))
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 pub(crate) mod client;
 mod listing;
-mod past;
+pub(crate) mod past;
 mod room;
 pub(crate) mod server;
 

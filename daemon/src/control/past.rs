@@ -10,6 +10,7 @@ use rusqlite::{Connection, Result};
 use serde_json::{Map, Value, json};
 
 use pillory_core::event::Attempt;
+use pillory_core::ledger::projection::is_point;
 use pillory_core::net::Prefix;
 use pillory_core::time::Span;
 
@@ -57,7 +58,7 @@ impl About {
                 value["effect"] = effect(db, (value["banaction"] == "nftables").then_some(kernel))
             }
             About::Explain(prefix) => {
-                value["evidence"] = db.and_then(|db| evidence(db, value).ok()).into();
+                value["evidence"] = db.and_then(|db| evidence(db, value, prefix).ok()).into();
                 value["seen"] = db.map_or(Value::Null, |db| seen(db, value, prefix));
                 value["history"] = db.and_then(|db| history(db, prefix).ok()).into();
             }
@@ -82,12 +83,19 @@ fn effect(db: Option<&Connection>, kernel: Option<&Sender<Job>>) -> Value {
     })
 }
 
-/// The attempts that led to each ban of a jail; and those that count now, where nobody is banned yet.
-fn evidence(db: &Connection, value: &mut Value) -> Result<Vec<Value>> {
+/// True for a ban by which a jail shuts out the very source that is asked for, for what that source did. A network of
+/// neighbours around it was earned by others, each with points of its own, and adds nothing to those of this source.
+pub(crate) fn is_of_source(ban: &Value, asked: Prefix) -> bool {
+    let prefix = ban["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok());
+    ban["origin"] == "local" && prefix.is_some_and(|prefix| is_point(prefix) && prefix.contains(asked))
+}
+
+/// The attempts that led to each ban of the source by a jail; and those that count now, where it is not banned yet.
+fn evidence(db: &Connection, value: &mut Value, asked: Prefix) -> Result<Vec<Value>> {
     let findtimes = value["findtime_s"].as_object().cloned().unwrap_or_default();
     let mut found = Vec::new();
     let mut banned_by = Vec::new();
-    for ban in value["bans"].as_array().into_iter().flatten().filter(|ban| ban["origin"] == "local") {
+    for ban in value["bans"].as_array().into_iter().flatten().filter(|ban| is_of_source(ban, asked)) {
         found.extend(of_ban(db, ban, &findtimes)?);
         banned_by.push(ban["jail"].clone());
     }

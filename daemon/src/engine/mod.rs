@@ -9,6 +9,7 @@ mod answers;
 mod backlog;
 pub(crate) mod commands;
 mod effects;
+mod explain;
 mod hooks;
 pub(crate) mod jails;
 pub(crate) mod learning;

@@ -5,17 +5,16 @@ use serde_json::{Value, json};
 use pillory_core::config::OnStop;
 use pillory_core::event::JailName;
 use pillory_core::jail::alarms::Alarm;
-use pillory_core::jail::never::Why;
-use pillory_core::jail::widen::EVIDENCE;
-use pillory_core::jail::{Jail, Judge, stealth};
+use pillory_core::jail::never::NeverBan;
+use pillory_core::jail::{Soon, stealth};
 use pillory_core::ledger::Ban;
-use pillory_core::machine::{IdentityBan, Level, Machine, Widening};
+use pillory_core::machine::{IdentityBan, Level, Machine};
 use pillory_core::net::Prefix;
 use pillory_core::time::End;
 
 use crate::actions::{self, dryrun};
 use crate::clock;
-use crate::control::{Reply, stamp};
+use crate::control::stamp;
 use crate::logging;
 use crate::service;
 use crate::sources::StreamStatus;
@@ -80,40 +79,6 @@ pub(crate) fn ban_value(ban: &Ban) -> Value {
     })
 }
 
-/// At most so many offenders of a network are named.
-const OFFENDERS: usize = 50;
-
-/// What a jail makes of a neighbourhood, as `explain --json` shows it.
-fn widening(found: &Widening) -> Value {
-    let texts = |prefixes: &mut dyn Iterator<Item = Prefix>| -> Vec<String> {
-        prefixes.take(OFFENDERS).map(Prefix::short).collect()
-    };
-    let networks = found.cover.nets.iter().map(|net| {
-        let mut inside = found.offenders.iter().copied().filter(|one| net.prefix.contains(*one));
-        json!({
-            "prefix": net.prefix.to_string(),
-            "offenders": texts(&mut inside),
-            "bans_saved": net.offenders.saturating_sub(1),
-            "innocents": net.innocents,
-        })
-    });
-    let spared = found.spared.iter().take(OFFENDERS);
-    json!({
-        "jail": found.jail.as_str(),
-        "looked_at": found.region.to_string(),
-        "offenders": found.offenders.len(),
-        "first_offenders": texts(&mut found.offenders.iter().copied()),
-        "networks": networks.collect::<Vec<_>>(),
-        "innocents_a_ban_saved": found.cover.price,
-        "budget": found.budget,
-        "budget_used": found.used,
-        "budget_is_short": found.is_short,
-        "gives_way": texts(&mut found.displaced.iter().map(|net| net.prefix)),
-        "spared": spared.map(|(prefix, why)| json!({"prefix": prefix.short(), "why": why.words()})).collect::<Vec<_>>(),
-        "evidence_s": EVIDENCE.secs(),
-    })
-}
-
 /// Every prefix that a ban in force is of, in order.
 pub(super) fn banned(machine: &Machine) -> Vec<Prefix> {
     let mut prefixes: Vec<Prefix> = machine.ledger.iter().map(|ban| ban.prefix).collect();
@@ -129,12 +94,17 @@ pub(super) fn bans_of(machine: &Machine, prefixes: &[Prefix]) -> Value {
         bans.sort_by(|a, b| a.jail.cmp(&b.jail));
         bans
     };
-    Value::Array(prefixes.iter().flat_map(of_one).map(|ban| ban_value(&ban)).collect())
+    let never = &machine.judge.never;
+    let bans = prefixes.iter().flat_map(of_one);
+    Value::Array(bans.map(|ban| told_of(&ban, ban.prefix, never)).collect())
 }
 
-/// What each jail says, by its name.
-fn by_jail(judge: &Judge, what: impl Fn(&Jail) -> Value) -> Value {
-    Value::Object(judge.jails().iter().map(|jail| (jail.name.to_string(), what(jail))).collect())
+/// A ban, and whether it shuts out any of `asked`: what is never banned is taken out of it, as long as it is that.
+pub(super) fn told_of(ban: &Ban, asked: Prefix, never: &NeverBan) -> Value {
+    let both = if asked.contains(ban.prefix) { ban.prefix } else { asked };
+    let mut value = ban_value(ban);
+    value["spared"] = json!(!ban.forced && never.subtract(both).is_empty());
+    value
 }
 
 impl Engine {
@@ -305,13 +275,28 @@ impl Engine {
             )
         });
         let soon = self.machine.soon_banned(clock::now());
-        let soon = soon.map(|soon| format!("jail {}: {}", soon.jail, logging::soon_words(soon)));
+        let soon = soon.map(|soon| format!("jail {}: {}", soon.jail, self.soon_words(soon)));
         let ledger = &self.machine.ledger;
         let full = (ledger.len() >= ledger.most()).then(|| logging::full_words(ledger.most()));
         let fuse = self.machine.fuse();
         let blown = (fuse.level() > Level::Closed)
             .then(|| format!("{}; {} withheld so far", logging::fuse_words(fuse.level()), fuse.withheld()));
         alerts.chain(soon).chain(blown).chain(full).collect()
+    }
+
+    /// Who is near a ban, or has earned one that the outage holds back.
+    fn soon_words(&self, soon: &Soon) -> String {
+        let judge = &self.machine.judge;
+        let jail = judge.jails().iter().find(|jail| jail.name == soon.jail);
+        let reached = jail.is_some_and(|jail| {
+            let threshold = judge.threshold(jail, soon.prefix);
+            let counted = judge.counted(soon.prefix, clock::now());
+            counted.iter().any(|(name, points, _)| *name == soon.jail && *points >= threshold)
+        });
+        match reached {
+            true => logging::held_back_words(soon),
+            false => logging::soon_words(soon),
+        }
     }
 
     /// Whom the jail's commands have banned who is no address.
@@ -330,53 +315,5 @@ impl Engine {
         let ids: Vec<_> = feeds.map(|feed| feed.id).collect();
         let streams = self.streams.values().flatten().filter(|stream| ids.contains(&stream.feed));
         streams.map(|StreamStatus { kind, path, problem, .. }| json!({"kind": kind, "path": path, "problem": problem})).collect()
-    }
-
-    pub(super) fn explain(&self, prefix: Prefix) -> Reply {
-        let now = clock::now();
-        let judge = &self.machine.judge;
-        let subject = if prefix.is_host() { judge.subject(prefix.addr()) } else { prefix };
-        let bans: Vec<Value> = self.machine.ledger.overlapping(prefix).iter().map(ban_value).collect();
-        let counted = judge.counted(subject, now);
-        let points = counted.iter().map(|(jail, points, tries)| {
-            let known = judge.jails().iter().find(|known| known.name == *jail);
-            json!({
-                "jail": jail.as_str(),
-                "points": f64::from(points.0) / 100.0,
-                "attempts": tries,
-                "maxretry": known.map(|jail| f64::from(jail.policy.maxretry.0) / 100.0),
-                "findtime_s": known.map(|jail| jail.policy.findtime.secs()),
-            })
-        });
-        let mut never = judge.never.reasons(prefix);
-        if judge.presumes_proxy(prefix.addr(), now) {
-            never.push((Prefix::host(prefix.addr()), Why::PresumedProxy));
-        }
-        let never: Vec<Value> = never
-            .iter()
-            .map(|(entry, why)| json!({"prefix": entry.to_string(), "why": why.words()}))
-            .collect();
-        let network = judge.asn(prefix.addr()).map(|number| {
-            let operator = judge.networks.as_ref().and_then(|networks| networks.operator(prefix.addr()));
-            json!({"asn": number, "operator": operator})
-        });
-        let login = judge.trust.last_login(prefix.addr());
-        let value = json!({
-            "prefix": prefix.to_string(),
-            "counted_as": subject.to_string(),
-            "banned": !bans.is_empty(),
-            "enforcing": self.enforces(),
-            "bans": bans,
-            "points": points.collect::<Vec<_>>(),
-            "never_banned": never,
-            "widening": self.machine.widening(prefix, now).iter().map(widening).collect::<Vec<_>>(),
-            "earlier_bans": judge.past.all(subject),
-            "standing_bans": judge.past.standing(subject, now),
-            "network": network,
-            "findtime_s": by_jail(judge, |jail| json!(jail.policy.findtime.secs())),
-            "maxretry": by_jail(judge, |jail| json!(f64::from(jail.policy.maxretry.0) / 100.0)),
-            "last_good_login": login.map(|login| json!({"time": stamp(login.time), "user": login.user})),
-        });
-        Reply { exit: u8::from(value["banned"] != json!(true)), message: String::new(), value }
     }
 }

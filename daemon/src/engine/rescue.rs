@@ -84,10 +84,18 @@ impl Engine {
         // A mistyped address must not cost a code.
         let addr =
             named.map_or(Ok(from), |text| text.parse().map(canonical)).ok().filter(|_| rest.is_none())?;
-        if !self.codes.use_up(code) {
+        if !self.codes.knows(code) {
             warn!(ip = %from, "a wrong code at the rescue port");
             return None;
         }
+        if let Some(ban) = self.forced_around(addr) {
+            warn!(ip = %addr, by = %from, %ban, "a rescue code was right, but a forced ban of a network holds; it is kept");
+            return Some(format!(
+                "{addr} stays banned: {ban} was banned by force; `pillory unban {ban}` on the host lifts it; the code can \
+                 still be used"
+            ));
+        }
+        self.codes.use_up(code);
         self.meta.push((META_RESCUE.into(), self.codes.kept()));
         let until = now + FREE;
         if !self.allowed.add(Who::Prefix(Prefix::host(addr)), now, Some(until)) {
@@ -95,7 +103,15 @@ impl Engine {
             return None;
         }
         self.allowed_changed();
+        // Who locked himself out by force must get in; who stole a code gains an hour and no more, for the ban stays.
+        self.machine.unforce(Prefix::host(addr), &mut self.effects);
         warn!(ip = %addr, by = %from, %until, left = self.codes.len(), "freed by a rescue code");
         Some(format!("{addr} is free until {until}"))
+    }
+
+    /// A network around `addr` that somebody insisted on banning: a code for one address says nothing of the others.
+    fn forced_around(&self, addr: IpAddr) -> Option<Prefix> {
+        let around = self.machine.ledger.covering(Prefix::host(addr));
+        around.into_iter().find(|ban| ban.forced && !ban.prefix.is_host()).map(|ban| ban.prefix)
     }
 }

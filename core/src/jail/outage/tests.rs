@@ -204,11 +204,37 @@ fn who_fails_is_bounded_and_an_ipv6_network_is_one_place() {
 fn logins_of_before_make_a_place_regular_in_any_order_and_end_no_outage() {
     let mut guard = Guard::default();
     for when in [2 * DAY, DAY] {
-        guard.learn(&jail(), addr("192.0.2.7"), true, at(when));
+        guard.learn(&jail(), addr("192.0.2.7"), Some(7), at(when));
     }
-    guard.learn(&jail(), addr("192.0.2.8"), true, at(DAY));
+    guard.learn(&jail(), addr("192.0.2.8"), Some(8), at(DAY));
     assert_eq!(asks(&mut guard, "192.0.2.8", 5, false, 3 * DAY), (false, false));
     assert_eq!(asks(&mut guard, "192.0.2.7", 5, false, 3 * DAY), (true, true));
-    guard.learn(&jail(), addr("192.0.2.9"), true, at(2 * DAY));
+    guard.learn(&jail(), addr("192.0.2.9"), Some(9), at(2 * DAY));
     assert_eq!(asks(&mut guard, "192.0.2.7", 6, false, 3 * DAY + 1), (true, false), "it goes on");
+}
+
+#[test]
+fn two_who_fail_are_an_outage_where_they_are_all_who_come_but_for_a_robot() {
+    let owners = |accounts: [u64; 2]| {
+        let mut guard = Guard::default();
+        for person in 1..=2u8 {
+            let account = accounts[usize::from(person) - 1];
+            guard.good_login(&jail(), Host::place(person), Some(account), at(i64::from(person)));
+        }
+        Host(guard)
+    };
+    let mut host = owners([1, 2]);
+    host.0.good_login(&jail(), Host::place(1), Some(1), at(DAY - 1));
+    assert!(host.fail(1..=2, 2, DAY));
+    let mut host = owners([1, 2]);
+    host.robot(0, DAY);
+    host.0.owner_failed(&jail(), Host::place(1), 1, at(DAY));
+    host.robot(DAY + 1, DAY + 2);
+    assert!(host.fail(1..=2, 2, DAY + 3), "the robot gets in meanwhile, and is not missed");
+    let mut host = owners([1, 1]);
+    for turn in 0..3 {
+        (1..=2).for_each(|place| host.0.owner_failed(&jail(), Host::place(place), 1, at(60 + turn)));
+    }
+    let held = host.0.holds_back(&jail(), Host::place(1), (Points(500), Points(500)), true, at(70)).0;
+    assert!(!held, "one person at two places");
 }

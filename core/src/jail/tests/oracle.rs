@@ -50,7 +50,7 @@ const NOBODY: usize = 2;
 impl Prober {
     fn new() -> Prober {
         let mut dice = Dice(20_261_128);
-        let used = [dice.names(200), dice.names(200), dice.names(800)];
+        let used = [dice.names(200), dice.names(200), dice.names(2_400)];
         let mut judge = judge(Policy::default());
         (judge.secret, judge.decoys) = (Some(secret::Secret::new([3; 16])), secret::Percent(25));
         judge.names.set_accounts(used[..NOBODY].concat().into_iter().collect());
@@ -117,7 +117,8 @@ fn bans_do_not_tell_which_names_exist_however_many_variants_are_tried() {
         let nobody = prober.probe(NOBODY, variants);
         for kind in [IN_USE, NEVER_USED] {
             let found = advantage(&prober.probe(kind, variants), &nobody);
-            assert!((0.69..0.81).contains(&found), "stated is 0.75: {found:.3} of {kind} by {variants:?}");
+            // Of 2,400 names chance makes a share that is off by 0.009.
+            assert!((0.72..0.775).contains(&found), "stated is 0.75: {found:.3} of {kind} by {variants:?}");
         }
     }
 }

@@ -157,12 +157,27 @@ impl Machine {
         })
     }
 
+    /// The bans of networks that `found` would make had nobody logged in from inside them lately.
+    pub(super) fn withheld_for_logins(&self, jail: &JailName, found: &Widening, now: Timestamp) -> Vec<Ban> {
+        let Some(neighbours) = self.neighbours.get(jail) else { return Vec::new() };
+        let (places, others): (Vec<&_>, Vec<&_>) =
+            found.spared.iter().partition(|(_, why)| *why == Spared::LoggedIn);
+        if places.is_empty() {
+            return Vec::new();
+        }
+        let blocked = PrefixSet::new(others.into_iter().map(|(prefix, _)| *prefix));
+        let elsewhere = (neighbours.used_outside(found.region), neighbours.elsewhere(found.region));
+        let free = share(&found.offenders, &blocked, elsewhere, neighbours.budget()).cover;
+        let holds = |net: &&Net| places.iter().any(|(place, _)| net.prefix.contains(*place));
+        free.nets.iter().filter(holds).filter_map(|net| self.net_ban(jail, net, now)).collect()
+    }
+
     /// Whom no network inside `region` may hold. Who is never banned is taken out of it by the projection instead.
     fn spared(&self, neighbours: &Neighbours, region: Prefix, now: Timestamp) -> Vec<(Prefix, Spared)> {
         let judge = &self.judge;
         let hosts = |spared| move |addr| (Prefix::host(addr), spared);
         let mut all: Vec<(Prefix, Spared)> =
-            judge.trust.known_inside(region, now).map(|(place, _)| (place, Spared::LoggedIn)).collect();
+            judge.good_places(region, now).into_iter().map(|(place, ..)| (place, Spared::LoggedIn)).collect();
         let talks = self.talks_to.range(region.addr()..=region.last_addr()).copied();
         all.extend(talks.map(hosts(Spared::TalksTo)));
         let known = Known { never: &judge.never, trust: &judge.trust };

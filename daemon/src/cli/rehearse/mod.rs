@@ -100,7 +100,8 @@ impl Rehearse {
         let present = rehearse(self.config.as_deref(), &material.config, &material);
         let logins = Logins::of(&material.seen, &material.machine(&material.config, None).judge);
         let points = curve_of(&material, &logins);
-        let advice = curve::advise(&points, &present.report.total);
+        let settings = settings(&material.config);
+        let advice = curve::advise(&points, (&settings, &present.report.total));
         let against = match against {
             Some(config) => Some(self.other(config, &material)?),
             None => None,
@@ -159,17 +160,19 @@ fn rehearse(file: Option<&Path>, config: &Config, material: &Material) -> Rehear
         Some(file) => base_name(file),
         None => "present".to_owned(),
     };
-    let settings = config
-        .jails
-        .iter()
-        .map(|jail| Setting { maxretry: jail.policy.maxretry, findtime: jail.policy.findtime });
-    let mut settings: Vec<Setting> = settings.collect();
+    let mut settings = settings(config);
     settings.dedup();
     let setting = match settings.as_slice() {
         [only] => Some(*only),
         _ => None,
     };
     Rehearsed { name, setting, report: replay(machine, &material.seen, &logins) }
+}
+
+/// `maxretry` and `findtime` of each jail.
+fn settings(config: &Config) -> Vec<Setting> {
+    let jails = config.jails.iter().map(|jail| &jail.policy);
+    jails.map(|policy| Setting { maxretry: policy.maxretry, findtime: policy.findtime }).collect()
 }
 
 /// The curve; its parts are independent of each other, so that each processor takes some.

@@ -233,7 +233,7 @@ fn advice(text: &mut String, told: &Told) {
     let present = &told.present.report.total;
     let said = match &told.advice {
         None => return,
-        Some(Advice::Keep) => "keep maxretry and findtime as they are".to_owned(),
+        Some(Advice::Keep) => "the present policy is as good as any: keep maxretry and findtime".to_owned(),
         Some(Advice::Take(Point { setting, sums })) => format!(
             "maxretry = {}, findtime = \"{}\" for every jail\n{:8}{} let through instead of {}, {} instead of {}",
             setting.maxretry,
@@ -248,8 +248,8 @@ fn advice(text: &mut String, told: &Told) {
     let _ = writeln!(
         text,
         "\nadvice: {said}\nrule:   the fewest good users hit; of these, what lets at most {TOLERANCE_PERCENT} % of all\n        \
-         attempts through beyond the best; of these the policy as it is, else the\n        \
-         mildest: the largest maxretry, then the shortest findtime"
+         attempts through beyond the best; of these the policy as it is, else what\n        \
+         changes the fewest of its values, then the largest maxretry"
     );
 }
 

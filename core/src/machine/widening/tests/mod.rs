@@ -14,6 +14,7 @@ use crate::jail::policy::{Ladder, Policy};
 use crate::jail::widen::Net;
 use crate::jail::widen::neighbours::Neighbours;
 use crate::jail::{Jail, Judge};
+use crate::machine::alerts::Reason;
 use crate::machine::{Phase, ScopeRule};
 use crate::net::PrefixSet;
 use crate::time::{BanTime, Span};

@@ -328,3 +328,35 @@ fn nothing_is_widened_over_a_network_that_this_host_is_in() {
     ["43.229.53.12", "43.229.53.9", "43.229.53.10"].iter().for_each(|addr| host.attack(addr));
     assert_eq!(host.nets_of(30).len() + host.nets_of(28).len(), 0);
 }
+
+#[test]
+fn a_network_that_a_good_login_keeps_from_being_banned_is_told_once() {
+    let mut host = Host::new(widen::BUDGET);
+    host.log_in("43.229.53.9");
+    let login = host.time();
+    host.wait(60);
+    let said = |host: &Host| -> Vec<String> {
+        let told = host.out.iter().filter_map(|effect| match effect {
+            Effect::Say(Notice::Spared(alert)) => Some((alert.prefix.short(), alert.reason)),
+            _ => None,
+        });
+        let at = "43.229.53.9".parse().unwrap();
+        told.map(|(net, why)| {
+            assert_eq!(why, Reason::GoodLogins(1, at, login));
+            net
+        })
+        .collect()
+    };
+    host.attack("43.229.53.13");
+    assert_eq!(said(&host), [""; 0], "one offender is no network");
+    host.attack("43.229.53.14");
+    assert_eq!((host.nets(), said(&host)), (vec![], vec!["43.229.53.8/29".to_owned()]));
+    host.attack("43.229.53.12");
+    assert_eq!(said(&host).len(), 1, "the same again is not said again");
+    host.attack("43.229.53.33");
+    host.attack("43.229.53.34");
+    assert_eq!(said(&host), ["43.229.53.8/29", "43.229.53.0/26"]);
+    let stand: Vec<String> = host.machine.alerts(host.time()).map(|alert| alert.prefix.short()).collect();
+    assert_eq!(stand, ["43.229.53.0/26"], "what is wider says it all");
+    assert_eq!(host.nets(), ["43.229.53.32/29"], "that one only is withheld");
+}

@@ -9,7 +9,8 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use tracing::error;
 
 use crate::cli::exit;
-use crate::logging::{self, escape};
+use crate::escape::escape;
+use crate::logging;
 
 thread_local! {
     /// Somebody waits for the fault of this thread and goes on.

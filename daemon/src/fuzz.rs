@@ -36,7 +36,7 @@ use crate::{geo, names, store, xz};
 pub type Body = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Body); 11] = [
+pub const TARGETS: [(&str, Body); 12] = [
     ("journal", journal),
     ("packed", packed),
     ("netlink", netlink),
@@ -45,6 +45,7 @@ pub const TARGETS: [(&str, Body); 11] = [
     ("spill", spill),
     ("rows", rows),
     ("database", database),
+    ("wal", wal),
     ("geo", geo),
     ("kept", kept),
     ("order", order),
@@ -138,6 +139,11 @@ pub fn rows(data: &[u8]) {
 /// The store's file, or fail2ban's.
 pub fn database(data: &[u8]) {
     store::whatever::file(data);
+}
+
+/// A log of changes beside a database, and its index: what was lost of it.
+pub fn wal(data: &[u8]) {
+    store::whatever::log(data);
 }
 
 /// A database of networks.

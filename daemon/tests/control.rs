@@ -140,6 +140,43 @@ fn a_request_without_an_end_takes_bounded_memory_and_one_at_a_time() {
 }
 
 #[test]
+fn clients_that_do_not_read_take_little_memory_and_are_hung_up_on() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "widen = false\n");
+    let list: String = (0..20_000).map(|n| format!("11.0.{}.{}\n", n / 250, n % 250)).collect();
+    server.write("/run/list", list);
+    assert_eq!(daemon.ask(&["import", "/run/list"]).code, Some(0));
+    daemon.list();
+    let (before, rss_kib) = (held(&daemon), daemon.peak_rss_kib());
+    let history = "{\"command\":\"history\",\"with\":[{\"last\":0,\"after_id\":0},true]}\n";
+    let path = server.path(CONTROL);
+    // As many as are served at once, but for one.
+    let mut stalled: Vec<UnixStream> = (0..15)
+        .map(|n| {
+            let mut stream = UnixStream::connect(&path).expect("it accepts");
+            let asked = if n % 2 == 0 { "{\"command\":\"list\"}\n" } else { history };
+            stream.write_all(asked.as_bytes()).expect("it is heard");
+            stream
+        })
+        .collect();
+    let mut first = [0; 1];
+    for stream in &mut stalled {
+        // They have begun to be answered.
+        stream.read_exact(&mut first).expect("it answers");
+    }
+    assert_eq!(daemon.list().len(), 20_000);
+    let grown_kib = daemon.peak_rss_kib() - rss_kib;
+    say_figure(&format!("control socket: 15 that do not read 20,000 bans take {} KiB", grown_kib));
+    assert!(grown_kib < 24 * 1024, "{grown_kib} KiB more");
+    // Ten seconds each for what fits half and for the rest; descriptors are SQLite's to keep.
+    daemon.wait_for(SOON * 3, "them to be hung up on", || (held(&daemon)[1] <= before[1]).then_some(()));
+    // What was written until then can be read, and is half an answer.
+    let mut text = Vec::new();
+    let _ = stalled[0].read_to_end(&mut text);
+    assert!(text.starts_with(b"\"exit\":0") && !text.ends_with(b"\n"), "{} bytes", text.len());
+}
+
+#[test]
 fn what_is_no_request_is_answered_and_changes_nothing() {
     let Some((_world, server)) = quiet_server() else { return };
     let daemon = Daemon::start(&server, "");

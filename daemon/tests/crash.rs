@@ -111,3 +111,30 @@ fn an_order_that_was_answered_outlives_a_death_right_after() {
         check(&world, &server, (is_flushed, "acknowledged"), &[BANNED.1, BEFORE]);
     }
 }
+
+/// A daemon that died after both had done what `order` wants and before it answered; what comes after it.
+fn after_the_unanswered(order: &[&str], is_flushed: bool) -> Option<(World, Daemon)> {
+    let (world, server, mut daemon) = armed("both_done")?;
+    let answer = daemon.ask(order);
+    assert_ne!(answer.code, Some(0), "{order:?}: {answer:?}");
+    wait_for_its_death(&mut daemon, "both_done");
+    if is_flushed {
+        world.kernel().nft("flush ruleset");
+    }
+    let daemon = Daemon::start(&server, "widen = false\n");
+    Some((world, daemon))
+}
+
+#[test]
+fn an_unban_an_off_and_an_allow_that_were_done_and_not_answered_hold_after_a_death() {
+    for is_flushed in [false, true] {
+        let Some((world, daemon)) = after_the_unanswered(&["unban", BEFORE], is_flushed) else { return };
+        assert!(daemon.list().is_empty() && world.kernel().banned().is_empty());
+        let Some((world, daemon)) = after_the_unanswered(&["off"], is_flushed) else { return };
+        assert!(daemon.lists(BEFORE) && world.kernel().banned().is_empty());
+        assert_eq!(daemon.status()["enforcing"], false);
+        let Some((_world, daemon)) = after_the_unanswered(&["allow", BANNED.0], is_flushed) else { return };
+        let answer = daemon.ask(&["ban", BANNED.1, "--for", "1h"]);
+        assert!(answer.code != Some(0) && !daemon.lists(BANNED.1), "{answer:?}");
+    }
+}

@@ -273,6 +273,94 @@ fn a_damaged_store_keeps_no_daemon_from_starting() {
     assert_eq!(banned(&world, &daemon), [FIRST, SECOND]);
 }
 
+/// Changes the log of changes of the store.
+fn change_log(server: &Host, change: impl FnOnce(&mut Vec<u8>)) {
+    let path = server.path(format!("{STATE_DIR}/pillory.db-wal"));
+    let mut bytes = std::fs::read(&path).expect("it is read");
+    change(&mut bytes);
+    std::fs::write(&path, bytes).expect("it is written");
+}
+
+#[test]
+fn a_damaged_log_of_changes_lifts_no_ban() {
+    let flipped: fn(&Host) = |server| {
+        change_log(server, |log| {
+            let at = log.len() / 2;
+            log[at] ^= 1;
+        });
+    };
+    let header: fn(&Host) = |server| change_log(server, |log| log[0] ^= 1);
+    let cut: fn(&Host) = |server| change_log(server, |log| log.truncate(log.len() / 2));
+    let removed: fn(&Host) = |server| {
+        std::fs::remove_file(server.path(format!("{STATE_DIR}/pillory.db-wal"))).expect("it is removed");
+    };
+    for damage in [flipped, header, cut, removed] {
+        let Some((world, server)) = quiet_server() else { return };
+        let daemon = Daemon::start(&server, "");
+        assert_eq!(daemon.ask(&["ban", FIRST, "--for", "1h"]).code, Some(0));
+        assert_eq!(daemon.stop().0, Some(0));
+        // The first one is in the database, the second one in its log only.
+        let daemon = Daemon::start(&server, "");
+        assert_eq!(daemon.ask(&["ban", SECOND, "--for", "1h"]).code, Some(0));
+        daemon.kill();
+        damage(&server);
+        let daemon = Daemon::start(&server, "");
+        assert_eq!(banned(&world, &daemon), [FIRST, SECOND]);
+        let warnings = daemon.status()["warnings"].to_string();
+        let names = ["pillory.db-wal is damaged, cut or gone", "1 bans found in the kernel stay"];
+        assert!(names.iter().all(|name| warnings.contains(name)), "{warnings}");
+        // From now on the store knows: what was lifted stays so, whatever an old ruleset brings.
+        assert_eq!(daemon.ask(&["unban", SECOND]).code, Some(0));
+        daemon.kill();
+        world.kernel().nft("add element inet pillory ban4 { 198.51.100.8 timeout 1h }");
+        let daemon = Daemon::start(&server, "");
+        assert_eq!(banned(&world, &daemon), [FIRST]);
+        assert!(!daemon.errors().contains("damaged"), "{}", daemon.errors());
+    }
+}
+
+#[test]
+fn what_a_crash_leaves_in_the_log_of_changes_is_no_damage() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.ask(&["ban", FIRST, "--for", "1h"]).code, Some(0));
+    daemon.kill();
+    world.kernel().nft("add element inet pillory ban4 { 198.51.100.8 timeout 1h }");
+    // Half of a frame, of a transaction that nobody was told of.
+    change_log(&server, |log| log.extend_from_within(32..2000));
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(banned(&world, &daemon), [FIRST]);
+    assert!(!daemon.errors().contains("damaged"), "{}", daemon.errors());
+}
+
+#[test]
+fn a_store_that_is_cut_anywhere_lifts_no_ban() {
+    for (percent, is_killed) in [(30, false), (70, false), (99, false), (0, true), (50, true), (99, true)] {
+        let Some((world, server)) = quiet_server() else { return };
+        let daemon = Daemon::start(&server, "");
+        assert_eq!(daemon.ask(&["ban", FIRST, SECOND, "--for", "1h"]).code, Some(0));
+        assert_eq!(daemon.stop().0, Some(0));
+        let daemon = Daemon::start(&server, "");
+        assert_eq!(daemon.ask(&["ban", "203.0.113.5", "--for", "1h"]).code, Some(0));
+        if is_killed {
+            daemon.kill();
+        } else {
+            assert_eq!(daemon.stop().0, Some(0));
+        }
+        let path = server.path(format!("{STATE_DIR}/pillory.db"));
+        let file = File::options().write(true).open(&path).expect("it opens");
+        let length = file.metadata().expect("it has a length").len();
+        file.set_len(length * percent / 100).expect("it is cut");
+        let daemon = Daemon::start(&server, "");
+        let found = banned(&world, &daemon);
+        assert_eq!(found, [FIRST, SECOND, "203.0.113.5/32"], "{percent} %, killed {is_killed}");
+        let warnings = daemon.status()["warnings"].to_string();
+        // What was cut off may stand in the log; and of the last page a start may read nothing, so it is found later.
+        let is_silent = is_killed || percent == 99;
+        assert!(is_silent || warnings.contains("pillory.db"), "{percent} %: {warnings}");
+    }
+}
+
 #[test]
 fn commands_without_a_daemon_work_on_a_full_disk() {
     let Some((world, server)) = small_disk() else { return };

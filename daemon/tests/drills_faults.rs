@@ -187,6 +187,25 @@ fn what_the_kernel_refuses_for_a_while_is_told_and_made_up_for() {
     }
 }
 
+#[test]
+fn what_the_kernel_refused_once_is_made_up_for_though_nobody_attacks() {
+    let Some((_world, server, daemon)) = traced() else { return };
+    assert_eq!(daemon.ask(&["ban", "198.51.100.6", "--for", "1h"]).code, Some(0));
+    let Some(fault) = Fault::inject(&server, &daemon, "sendto,sendmsg:error=ENOBUFS:when=1") else { return };
+    server.append(LOG, failed_lines(5000, 3, "root", FROM));
+    daemon.wait_for(SOON, "the refusal to be told", || {
+        daemon.errors().contains("the kernel refused a change").then_some(())
+    });
+    let refused = Instant::now();
+    fault.end();
+    let kernel = Kernel::new(server.clone());
+    daemon.wait_for(SOON, "the ban that was refused", || kernel.holds("ban4", FROM).then_some(()));
+    say_figure(&format!("a ban that the kernel refused: there {:?} later", refused.elapsed()));
+    daemon.wait_for(SOON, "no warning", || {
+        (daemon.status()["warnings"] == serde_json::json!([])).then_some(())
+    });
+}
+
 /// A control group that limits memory; removed when dropped.
 struct Limited {
     directory: PathBuf,

@@ -77,6 +77,7 @@ impl Rows {
             jail: self.jail.clone(),
             logins_only: false,
             after_id: 0,
+            only: None,
         };
         let (request, line): (Request, fn(&Value) -> String) = match table {
             Table::Attempts => (Request::Attempts(wanted, self.follow), attempt_line),

@@ -4,6 +4,7 @@
 //! the end of the stream.
 
 pub(crate) mod client;
+mod listing;
 pub(crate) mod past;
 mod room;
 pub(crate) mod server;
@@ -29,6 +30,12 @@ pub(crate) enum Request {
     Status,
     /// The bans in force.
     List,
+    /// Who is banned, by prefix, as the first part of an answer to [`Request::List`]; no client asks this.
+    #[serde(skip)]
+    Banned(listing::Banned),
+    /// The bans of these prefixes, which is the other part.
+    #[serde(skip)]
+    BansOf(Vec<Prefix>),
     /// Ban by hand or from a list.
     Ban(Vec<BanOrder>, BanOptions),
     /// Lift bans: of these prefixes, or all.

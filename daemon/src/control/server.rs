@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::kernel::Job;
-use crate::store::{self, query};
+use crate::store::query;
 
+use super::listing::{self, Table};
 use super::room::Room;
 use super::{Reply, Request, past};
 
@@ -151,32 +152,13 @@ fn serve(
     }
     match serde_json::from_slice::<Request>(&line) {
         Err(error) => answer(stream, &Reply::say(2, format!("the request is not understood: {error}"))),
-        Ok(Request::Attempts(wanted, follow)) => list(
-            stream,
-            state_dir,
-            wanted,
-            follow,
-            stop,
-            ("attempts", |db, wanted| {
-                Ok(query::attempts(db, wanted)?
-                    .into_iter()
-                    .map(|(id, attempt)| (id, attempt_value(&attempt)))
-                    .collect())
-            }),
-        ),
-        Ok(Request::History(wanted, follow)) => list(
-            stream,
-            state_dir,
-            wanted,
-            follow,
-            stop,
-            ("history", |db, wanted| {
-                Ok(query::history(db, wanted)?
-                    .into_iter()
-                    .map(|(id, row)| (id, history_value(&row)))
-                    .collect())
-            }),
-        ),
+        Ok(Request::List) => listing::bans(stream, orders),
+        Ok(Request::Attempts(wanted, follow)) => {
+            listing::rows((stream, state_dir), Table::Attempts, wanted, follow, stop)
+        }
+        Ok(Request::History(wanted, follow)) => {
+            listing::rows((stream, state_dir), Table::History, wanted, follow, stop)
+        }
         Ok(Request::Apply(..)) if !is_master(stream).unwrap_or(false) => {
             let why = "only root and the daemon's own user may apply a policy, for it may run commands";
             answer(stream, &Reply::say(77, why))
@@ -244,43 +226,10 @@ fn peer_process(stream: &UnixStream) -> Option<u32> {
     u32::try_from(peer.pid.as_raw_nonzero().get()).ok()
 }
 
-fn answer(mut stream: &UnixStream, reply: &Reply) -> std::io::Result<()> {
+pub(super) fn answer(mut stream: &UnixStream, reply: &Reply) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(reply)?;
     line.push(b'\n');
     stream.write_all(&line)
-}
-
-type Rows = rusqlite::Result<Vec<(i64, Value)>>;
-
-fn list(
-    stream: &UnixStream,
-    state_dir: &Path,
-    mut wanted: query::Wanted,
-    follow: bool,
-    stop: &AtomicBool,
-    (table, select): (&'static str, impl Fn(&rusqlite::Connection, &query::Wanted) -> Rows),
-) -> std::io::Result<()> {
-    let db = match store::open_read_only(state_dir) {
-        Ok(db) => db,
-        Err(error) => return answer(stream, &Reply::say(1, error.to_string())),
-    };
-    loop {
-        // What comes after this is for the next time, also if it happened long ago: good logins that are just being learnt.
-        match query::newest_id(&db, table).and_then(|newest| Ok((newest, select(&db, &wanted)?))) {
-            Ok((newest, rows)) => {
-                (wanted.after_id, wanted.last) = (newest, 0);
-                let known = rows.into_iter().filter(|(id, _)| *id <= newest);
-                let values: Vec<Value> = known.map(|(_, value)| value).collect();
-                // While following, an empty line every time shows whether the client is still there.
-                answer(stream, &Reply::data(Value::Array(values)))?;
-            }
-            Err(error) => return answer(stream, &Reply::say(1, format!("cannot read the store: {error}"))),
-        }
-        if !follow || stop.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        std::thread::park_timeout(Duration::from_millis(250));
-    }
 }
 
 /// An attempt as JSON, the same everywhere.

@@ -15,7 +15,7 @@ use crate::kernel::{Answer, Job};
 use crate::store::StoreError;
 use crate::store::writer::Written;
 
-use super::Engine;
+use super::{Engine, VERIFY_EVERY};
 
 /// A command whose answer waits until its effects are durable and in the kernel.
 #[derive(Debug)]
@@ -83,6 +83,9 @@ impl Healed {
     }
 }
 
+/// How soon the first change that the kernel refuses is made up for.
+const REFUSED_AGAIN: Span = Span::from_secs(1);
+
 impl Engine {
     /// Answers a client once everything that was done so far is in the kernel and its fate on disk is known; at once
     /// if nothing is under way.
@@ -116,7 +119,10 @@ impl Engine {
             Answer::Failed(number, reason) => {
                 let before = std::mem::replace(&mut self.jobs_done, number);
                 error!(error = %reason, action = self.action, "the kernel refused a change");
-                self.warnings.insert("kernel".into(), reason.to_string());
+                // What passes by itself, such as a full buffer, is over soon; what does not is tried at each check.
+                if self.warnings.insert("kernel".into(), reason.to_string()).is_none() {
+                    self.last_verify = clock::now() + REFUSED_AGAIN - VERIFY_EVERY;
+                }
                 self.read_backs = READ_BACKS;
                 for pending in self.pending.iter_mut().filter(|pending| pending.is_change) {
                     if (before + 1..=number).contains(&pending.job) {

@@ -27,12 +27,18 @@ impl Engine {
             Request::Apply(policy, span) => return self.apply_policy(policy, span, reply),
             other => other,
         };
-        let is_change = !matches!(request, Request::Status | Request::List | Request::Explain(..));
+        let is_change = !matches!(
+            request,
+            Request::Status | Request::Banned(..) | Request::BansOf(..) | Request::Explain(..)
+        );
         let answer = match request {
             Request::Status => Reply::data(self.status()),
-            Request::List => {
-                Reply { message: self.not_enforced(), ..Reply::data(report::list(&self.machine)) }
+            Request::Banned(to) => {
+                // A client that went away needs no answer.
+                drop(to.send(report::banned(&self.machine)));
+                Reply::say(0, self.not_enforced())
             }
+            Request::BansOf(prefixes) => Reply::data(report::bans_of(&self.machine, &prefixes)),
             Request::Explain(prefix) => self.explain(prefix),
             Request::Ban(orders, options) => self.ban(orders, &options),
             Request::Unban { prefixes, jail } => self.unban(prefixes, jail.as_ref()),
@@ -56,9 +62,11 @@ impl Engine {
             Request::RescueCodes(count) => self.new_codes(count),
             Request::Allow { who, span, remove } => self.allow(who, span, remove),
             Request::Confirm { take_back, seat, peer } => self.confirm(take_back, seat, peer),
-            Request::Reload | Request::Apply(..) | Request::Attempts(..) | Request::History(..) => {
-                Reply::say(2, "this is answered elsewhere")
-            }
+            Request::Reload
+            | Request::Apply(..)
+            | Request::List
+            | Request::Attempts(..)
+            | Request::History(..) => Reply::say(2, "this is answered elsewhere"),
         };
         self.flush();
         self.answer(reply, answer, is_change);

@@ -79,12 +79,24 @@ pub(crate) fn ban_value(ban: &Ban) -> Value {
     })
 }
 
-/// Every ban in force, by prefix.
-pub(super) fn list(machine: &Machine) -> Value {
-    let mut bans: Vec<Ban> = machine.ledger.iter().collect();
-    bans.sort_by(|a, b| (a.prefix, &a.jail).cmp(&(b.prefix, &b.jail)));
+/// Every prefix that a ban in force is of, in order.
+pub(super) fn banned(machine: &Machine) -> Vec<Prefix> {
+    let mut prefixes: Vec<Prefix> = machine.ledger.iter().map(|ban| ban.prefix).collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    prefixes
+}
+
+/// The bans in force of these prefixes, in their order.
+pub(super) fn bans_of(machine: &Machine, prefixes: &[Prefix]) -> Value {
+    let of_one = |prefix: &Prefix| {
+        let mut bans = machine.ledger.of(*prefix);
+        bans.sort_by(|a, b| a.jail.cmp(&b.jail));
+        bans
+    };
     let never = &machine.judge.never;
-    Value::Array(bans.iter().map(|ban| told_of(ban, ban.prefix, never)).collect())
+    let bans = prefixes.iter().flat_map(of_one);
+    Value::Array(bans.map(|ban| told_of(&ban, ban.prefix, never)).collect())
 }
 
 /// A ban, and whether it shuts out any of `asked`: what is never banned is taken out of it, as long as it is that.

@@ -13,13 +13,13 @@ use pillory_core::time::Timestamp;
 use rusqlite::Connection;
 use tracing::warn;
 
+use super::copy::copy;
 use super::query::{self, Restored, Since};
 use super::salvage::salvage;
 use super::spill::{META_SPILLED, Spill};
+use super::wal;
 use super::writer::{Write, Writer, commit};
-use super::{
-    ANEW, FILE, SCHEMA, SCHEMA_VERSION, StoreError, create_private, lock, open, open_file, put_aside,
-};
+use super::{ANEW, FILE, StoreError, create_private, lock, open, open_file, put_aside};
 
 /// See the module.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct Store {
     broken: Option<String>,
     /// It was rescued, and what was being written then is not in it.
     lacks: bool,
+    /// What was written last is lost, and the database does not say so yet.
+    is_behind: bool,
 }
 
 /// The database, and device and inode of its file.
@@ -161,6 +163,9 @@ pub(crate) fn start(directory: &Path, control: &Path) -> Result<Started, StoreEr
         store.lock = Some(lock(directory)?);
     }
     let (copy, unread) = copy(directory, &spilled)?;
+    if store.is_behind {
+        copy.execute_batch(ANEW).map_err(|cause| store.failed("copy", cause))?;
+    }
     let broken = store.broken.take();
     Ok(Started { store, copy: Some(copy), spilled, trouble: Some(trouble), unread, broken })
 }
@@ -170,7 +175,7 @@ impl Store {
     fn at(directory: &Path, control: &Path) -> Store {
         let spill = Spill::beside(control, directory);
         let directory = directory.to_owned();
-        Store { directory, lock: None, open: None, spill, broken: None, lacks: false }
+        Store { directory, lock: None, open: None, spill, broken: None, lacks: false, is_behind: false }
     }
 
     /// The database, if it is open.
@@ -218,14 +223,45 @@ impl Store {
         if self.lock.is_none() {
             self.lock = Some(lock(&self.directory)?);
         }
+        let path = self.path();
+        self.look_at_log(&path);
         let (db, broken) = open(&self.directory)?;
         if let Some(broken) = broken {
             warn!(reason = %broken, "the store was broken");
             self.broken = Some(broken);
         }
-        let path = self.path();
-        let file = identity(&path).map_err(|cause| StoreError::Directory { path, cause })?;
+        let open = match self.doubted(&db) {
+            Err(error) if error.is_damage() => {
+                drop(db);
+                self.rescue(&error)?;
+                return self.open.take().ok_or(error);
+            }
+            done => done.map(|()| identity(&path)),
+        }?;
+        let file = open.map_err(|cause| StoreError::Directory { path, cause })?;
         Ok(Open { db, file })
+    }
+
+    /// Notes what the log of changes has lost; opening the database passes over it in silence.
+    fn look_at_log(&mut self, path: &Path) {
+        let Some(damage) = wal::damage(path) else { return };
+        if let Err(error) = damage.put_aside(path) {
+            warn!(path = %path.display(), %error, "cannot put a damaged log of changes aside");
+        }
+        let said = damage.said(path);
+        warn!(reason = %said, "the store's log of changes was damaged");
+        if damage.loses {
+            (self.broken, self.lacks, self.is_behind) = (Some(said), true, true);
+        }
+    }
+
+    /// Marks a database whose log lost something, for then the kernel may know more.
+    fn doubted(&mut self, db: &Connection) -> Result<(), StoreError> {
+        if self.is_behind {
+            wal::doubt(db).map_err(|cause| self.failed("check", cause))?;
+            self.is_behind = false;
+        }
+        Ok(())
     }
 
     /// Writes a group as one transaction. What lay beside the store is taken to be part of it.
@@ -275,6 +311,9 @@ impl Store {
             }
             Err(error) => format!("not all of it could be taken over ({error})"),
         };
+        if std::mem::take(&mut self.is_behind) {
+            db.execute_batch(ANEW).map_err(|cause| self.failed("mark", cause))?;
+        }
         let said =
             format!("the store was damaged: {damage}; it was put aside as {}, {saved}", aside.display());
         warn!(reason = %said, "the store begins anew");
@@ -329,66 +368,4 @@ impl Store {
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|status| (status.dev(), status.ino()))
-}
-
-/// What a store on a disk that takes nothing holds, with what lay beside it, in memory; and why that is not known.
-pub(super) fn copy(
-    directory: &Path,
-    spilled: &[Write],
-) -> Result<(Connection, Option<StoreError>), StoreError> {
-    let path = directory.join(FILE);
-    let failed = |tried| {
-        let path = path.clone();
-        move |cause| StoreError::Database { tried, path, cause }
-    };
-    let mut memory = Connection::open_in_memory().map_err(failed("copy"))?;
-    memory.execute_batch(SCHEMA).map_err(failed("copy"))?;
-    let begin = |memory: &Connection| memory.execute_batch(ANEW).map_err(failed("copy"));
-    let unread = match path.try_exists() {
-        Ok(false) => begin(&memory).map(|()| None)?,
-        _ => match copy_from(&memory, &path).map_err(failed("read")) {
-            Ok(SCHEMA_VERSION) => None,
-            Ok(found) if found > SCHEMA_VERSION => return Err(StoreError::Newer { path, found }),
-            // The disk was full before there were tables.
-            Ok(0) => begin(&memory).map(|()| None)?,
-            Ok(_) => None,
-            Err(unread) => Some(unread),
-        },
-    };
-    commit(&mut memory, spilled).map_err(failed("copy"))?;
-    Ok((memory, unread))
-}
-
-/// Copies every table; returns their version.
-fn copy_from(memory: &Connection, path: &Path) -> rusqlite::Result<i64> {
-    let mut name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-    // With a log of changes an ordinary reader is needed. Without one, nothing can be made that it would need, and
-    // nothing changes under a reader: this process has the lock.
-    let log = std::fs::metadata(format!("{}-wal", path.display())).map_or(0, |status| status.len());
-    name = format!("file:{name}?mode=ro{}", if log == 0 { "&immutable=1" } else { "" });
-    memory.execute("ATTACH ?1 AS old", [name])?;
-    let found: i64 = memory.query_row("PRAGMA old.user_version", [], |row| row.get(0))?;
-    if (1..=SCHEMA_VERSION).contains(&found) {
-        let unforced = if found == 1 { ", 0" } else { "" };
-        let tables = [
-            ("meta", ""),
-            ("positions", ""),
-            ("bans", unforced),
-            ("history", ""),
-            ("attempts", ""),
-            ("tried", ""),
-        ];
-        let known = if found < 3 { &tables[..5] } else { &tables[..] };
-        let copy: String = known
-            .iter()
-            .map(|(table, more)| format!("INSERT INTO main.{table} SELECT *{more} FROM old.{table};"))
-            .collect();
-        let copied = memory.execute_batch(&format!("BEGIN; {copy} COMMIT;"));
-        if copied.is_err() {
-            memory.execute_batch("ROLLBACK;")?;
-        }
-        copied?;
-    }
-    memory.execute_batch("DETACH old;")?;
-    Ok(found)
 }

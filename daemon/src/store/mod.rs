@@ -4,11 +4,13 @@
 //! one transaction. Readers ([`query`]) open their own read-only connection, so nobody waits for the writer.
 //! What the disk does not take waits beside the control socket ([`spill`]); [`keeper`] holds all of it together.
 
+mod copy;
 pub(crate) mod keeper;
 pub(crate) mod query;
 mod rows;
 mod salvage;
 mod spill;
+mod wal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod whatever;
 pub(crate) mod writer;
@@ -53,10 +55,10 @@ CREATE TABLE tried(user INTEGER PRIMARY KEY, source INTEGER NOT NULL, seconds IN
 ";
 
 /// Name of the setting that a new store has until a daemon has brought the kernel's bans into it: the store before
-/// may have been lost.
+/// may have been lost. So has one that has lost what was written last.
 pub(crate) const META_ANEW: &str = "anew";
 
-/// Marks a new store.
+/// Marks a new store, and one that has lost what was written last.
 const ANEW: &str = "INSERT OR REPLACE INTO meta VALUES ('anew', '1');";
 
 /// What makes version 2 of version 1, and version 3 of version 2.
@@ -211,16 +213,22 @@ fn open(directory: &Path) -> Result<(Connection, Option<String>), StoreError> {
     Ok((open_file(&path)?, Some(said)))
 }
 
+/// What lies beside a database under its name with `suffix`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Moves a database and what belongs to it out of the way; returns where to.
 fn put_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let part = |base: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", base.display()));
-    let mut aside = part(path, ".broken");
+    let mut aside = beside(path, ".broken");
     if path.is_dir() || aside.is_dir() {
         // A directory neither replaces a file nor is replaced by one.
-        aside = part(&aside, &format!(".{}", crate::clock::now().millis()));
+        aside = beside(&aside, &format!(".{}", crate::clock::now().millis()));
     }
     for suffix in ["", "-wal", "-shm"] {
-        match std::fs::rename(part(path, suffix), part(&aside, suffix)) {
+        match std::fs::rename(beside(path, suffix), beside(&aside, suffix)) {
             Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
                 return Err(StoreError::Directory { path: aside, cause });
             }

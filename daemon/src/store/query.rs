@@ -223,6 +223,9 @@ pub(crate) struct Wanted {
     pub(crate) logins_only: bool,
     /// Only rows with a higher number, for following.
     pub(crate) after_id: i64,
+    /// Only the rows of these numbers.
+    #[serde(skip)]
+    pub(crate) only: Option<Vec<i64>>,
 }
 
 /// A row of `history`.
@@ -252,6 +255,17 @@ pub(crate) struct HistoryRow {
 /// # Errors
 /// SQLite's.
 pub(crate) fn attempts(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<(i64, Attempt)>> {
+    attempts_as(db, wanted, |id, attempt| (id, attempt))
+}
+
+/// The same, and of each only what `make` makes of it.
+/// # Errors
+/// SQLite's.
+pub(crate) fn attempts_as<T>(
+    db: &Connection,
+    wanted: &Wanted,
+    make: impl Fn(i64, Attempt) -> T,
+) -> rusqlite::Result<Vec<T>> {
     let single = wanted.prefix.filter(|prefix| prefix.is_host()).map(|prefix| prefix.addr().to_string());
     let inside = |attempt: &Attempt| wanted.prefix.is_none_or(|prefix| prefix.contains_addr(attempt.addr));
     let mut jails = JailNames::default();
@@ -260,7 +274,8 @@ pub(crate) fn attempts(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec
     let values: [(&str, &dyn ToSql); 3] =
         [(":addr", &single), (":user", &wanted.user), (":logins", &wanted.logins_only)];
     select(db, "attempts", &extra, wanted, &values, |row| {
-        Ok(attempt_of(row, &mut jails)?.filter(|attempt| inside(attempt)))
+        let found = attempt_of(row, &mut jails)?.filter(|attempt| inside(attempt));
+        found.map(|attempt| Ok(make(row.get("id")?, attempt))).transpose()
     })
 }
 
@@ -268,6 +283,17 @@ pub(crate) fn attempts(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec
 /// # Errors
 /// SQLite's.
 pub(crate) fn history(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<(i64, HistoryRow)>> {
+    history_as(db, wanted, |id, row| (id, row))
+}
+
+/// The same, and of each only what `make` makes of it.
+/// # Errors
+/// SQLite's.
+pub(crate) fn history_as<T>(
+    db: &Connection,
+    wanted: &Wanted,
+    make: impl Fn(i64, HistoryRow) -> T,
+) -> rusqlite::Result<Vec<T>> {
     let overlaps = |row: &HistoryRow| wanted.prefix.is_none_or(|prefix| prefix.overlaps(row.prefix));
     select(db, "history", &[], wanted, &[], |row| {
         let Ok(prefix) = row.get::<_, String>("prefix")?.parse() else { return Ok(None) };
@@ -281,7 +307,7 @@ pub(crate) fn history(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<
             reason: row.get("reason")?,
             origin: row.get("origin")?,
         };
-        Ok(Some(found).filter(|row| overlaps(row)))
+        overlaps(&found).then(|| Ok(make(row.get("id")?, found))).transpose()
     })
 }
 
@@ -392,8 +418,12 @@ fn select<T>(
     wanted: &Wanted,
     extra_values: &[(&str, &dyn ToSql)],
     mut read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<Option<T>>,
-) -> rusqlite::Result<Vec<(i64, T)>> {
-    let conditions: String = extra.iter().map(|condition| format!(" AND ({condition})")).collect();
+) -> rusqlite::Result<Vec<T>> {
+    let mut conditions: String = extra.iter().map(|condition| format!(" AND ({condition})")).collect();
+    if let Some(numbers) = &wanted.only {
+        let numbers: Vec<String> = numbers.iter().map(i64::to_string).collect();
+        conditions.push_str(&format!(" AND id IN ({})", numbers.join(", ")));
+    }
     // Good logins of before the first start were written later than what came meanwhile.
     let order = if table == "attempts" { "time DESC, id DESC" } else { "id DESC" };
     let sql = format!(
@@ -412,7 +442,7 @@ fn select<T>(
             break;
         }
         if let Some(value) = read(row)? {
-            found.push((row.get("id")?, value));
+            found.push(value);
         }
     }
     found.reverse();

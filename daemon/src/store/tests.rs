@@ -249,7 +249,7 @@ fn older_tables_are_changed_and_their_bans_kept() {
         older(&directory, version);
         let expected = [ban("192.0.2.7", Some(99))];
         assert_eq!(query::bans(&Connection::open(directory.join(FILE)).unwrap()).unwrap(), expected);
-        let (copy, _) = keeper::copy(&directory, &[]).unwrap();
+        let (copy, _) = copy::copy(&directory, &[]).unwrap();
         assert_eq!(query::restore(&copy, Since::default()).unwrap().bans, expected);
         let (db, _) = open(&directory).unwrap();
         assert_eq!(query::restore(&db, Since::default()).unwrap().bans, expected);

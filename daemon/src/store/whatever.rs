@@ -16,12 +16,17 @@ use pillory_core::net::{Prefix, PrefixSet};
 use pillory_core::time::Timestamp;
 
 use super::query::{self, Restored, Since, Wanted};
-use super::{FILE, SCHEMA, salvage, spill};
+use super::{FILE, SCHEMA, salvage, spill, wal};
 use crate::control::server::attempt_value;
 
 /// Bytes of a spill file.
 pub(crate) fn spilled(data: &[u8]) {
     spill::whatever(data);
+}
+
+/// A log of changes behind its index.
+pub(crate) fn log(data: &[u8]) {
+    wal::whatever(data);
 }
 
 /// A row a line: a letter for its table, and values between tabs, which SQLite takes whatever the column is: `n` nothing,

@@ -1,0 +1,70 @@
+//! A store on a disk that takes nothing, copied into memory.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::writer::{Write, commit};
+use super::{ANEW, FILE, SCHEMA, SCHEMA_VERSION, StoreError};
+
+/// What a store on a disk that takes nothing holds, with what lay beside it, in memory; and why that is not known.
+pub(super) fn copy(
+    directory: &Path,
+    spilled: &[Write],
+) -> Result<(Connection, Option<StoreError>), StoreError> {
+    let path = directory.join(FILE);
+    let failed = |tried| {
+        let path = path.clone();
+        move |cause| StoreError::Database { tried, path, cause }
+    };
+    let mut memory = Connection::open_in_memory().map_err(failed("copy"))?;
+    memory.execute_batch(SCHEMA).map_err(failed("copy"))?;
+    let begin = |memory: &Connection| memory.execute_batch(ANEW).map_err(failed("copy"));
+    let unread = match path.try_exists() {
+        Ok(false) => begin(&memory).map(|()| None)?,
+        _ => match copy_from(&memory, &path).map_err(failed("read")) {
+            Ok(SCHEMA_VERSION) => None,
+            Ok(found) if found > SCHEMA_VERSION => return Err(StoreError::Newer { path, found }),
+            // The disk was full before there were tables.
+            Ok(0) => begin(&memory).map(|()| None)?,
+            Ok(_) => None,
+            Err(unread) => Some(unread),
+        },
+    };
+    commit(&mut memory, spilled).map_err(failed("copy"))?;
+    Ok((memory, unread))
+}
+
+/// Copies every table; returns their version.
+fn copy_from(memory: &Connection, path: &Path) -> rusqlite::Result<i64> {
+    let mut name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    // With a log of changes an ordinary reader is needed. Without one, nothing can be made that it would need, and
+    // nothing changes under a reader: this process has the lock.
+    let log = std::fs::metadata(format!("{}-wal", path.display())).map_or(0, |status| status.len());
+    name = format!("file:{name}?mode=ro{}", if log == 0 { "&immutable=1" } else { "" });
+    memory.execute("ATTACH ?1 AS old", [name])?;
+    let found: i64 = memory.query_row("PRAGMA old.user_version", [], |row| row.get(0))?;
+    if (1..=SCHEMA_VERSION).contains(&found) {
+        let unforced = if found == 1 { ", 0" } else { "" };
+        let tables = [
+            ("meta", ""),
+            ("positions", ""),
+            ("bans", unforced),
+            ("history", ""),
+            ("attempts", ""),
+            ("tried", ""),
+        ];
+        let known = if found < 3 { &tables[..5] } else { &tables[..] };
+        let copy: String = known
+            .iter()
+            .map(|(table, more)| format!("INSERT INTO main.{table} SELECT *{more} FROM old.{table};"))
+            .collect();
+        let copied = memory.execute_batch(&format!("BEGIN; {copy} COMMIT;"));
+        if copied.is_err() {
+            memory.execute_batch("ROLLBACK;")?;
+        }
+        copied?;
+    }
+    memory.execute_batch("DETACH old;")?;
+    Ok(found)
+}

@@ -1,0 +1,4 @@
+//! Fuzzes `fuzz::wal` of the daemon.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| pillory::fuzz::wal(data));

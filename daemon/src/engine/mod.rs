@@ -43,7 +43,6 @@ use crate::errands::{Answered, Errands};
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::learn::Learnt;
-use crate::logging;
 use crate::privilege::Sandbox;
 use crate::rescue::Call;
 use crate::service::{self, Watchdog};

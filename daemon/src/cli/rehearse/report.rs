@@ -248,8 +248,8 @@ fn advice(text: &mut String, told: &Told) {
     let _ = writeln!(
         text,
         "\nadvice: {said}\nrule:   the fewest good users hit; of these, what lets at most {TOLERANCE_PERCENT} % of all\n        \
-         attempts through beyond the best; of these the policy as it is, else what\n        \
-         changes the fewest of its values, then the largest maxretry"
+         attempts through beyond the best; of these the policy as it is, else\n        \
+         what changes the fewest of its values, then the largest maxretry"
     );
 }
 

@@ -40,6 +40,7 @@ fn the_owner_retries_ten_times_while_the_password_database_is_down() {
     assert!(daemon.errors().contains("is the service's password database down"), "{}", daemon.errors());
     let explained = daemon.ask(&["explain", OWNER]).out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(explained.contains("10 of 5 points") && explained.contains("held back"), "{explained}");
+    assert!(explained.contains("it is a regular place"), "{explained}");
     // Somebody got in, so the database is up: whoever still fails there guesses.
     world.server.append(LOG, answer(&world, OWNER, 302, "now"));
     daemon.wait_for(SOON, "the warning to go", || (!warned()).then_some(()));

@@ -182,6 +182,13 @@ fn known_place(value: &Value) -> String {
     if !login.is_object() {
         return String::new();
     }
+    if login["regular"] == true {
+        return format!(
+            "Somebody logs in from there again and again, last {}; nobody is named, so it is a regular place: a ban lasts \
+             ten minutes the first time, and an outage is not held against it.",
+            local(&login["time"])
+        );
+    }
     let user = if login["user"].is_null() { "somebody".to_owned() } else { word(&login["user"]) };
     format!(
         "Last good login from there: {user}, {}; for 30 days that makes it a known place: one point a failure, and ten \

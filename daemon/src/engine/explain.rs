@@ -37,6 +37,11 @@ impl Engine {
             json!({"asn": number, "operator": operator})
         });
         let login = judge.trust.last_login(prefix.addr());
+        let login =
+            login.map(|login| json!({"time": stamp(login.time), "user": login.user, "regular": false}));
+        // Web logins name nobody.
+        let regular = || judge.good_places(subject, now).into_iter().find(|_| prefix.is_host());
+        let nameless = |(_, _, time)| json!({"time": stamp(time), "user": Value::Null, "regular": true});
         let value = json!({
             "prefix": prefix.to_string(),
             "counted_as": subject.to_string(),
@@ -52,7 +57,7 @@ impl Engine {
             "findtime_s": by_jail(judge, |jail| json!(jail.policy.findtime.secs())),
             "maxretry": by_jail(judge, |jail| json!(in_points(jail.policy.maxretry))),
             "jitter_percent": by_jail(judge, |jail| json!(jail.policy.jitter.0)),
-            "last_good_login": login.map(|login| json!({"time": stamp(login.time), "user": login.user})),
+            "last_good_login": login.or_else(|| regular().map(nameless)),
         });
         Reply { exit: u8::from(value["banned"] != json!(true)), message: String::new(), value }
     }

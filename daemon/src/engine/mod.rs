@@ -312,6 +312,7 @@ impl Engine {
         }
         self.housekeeping();
         self.flush();
+        self.verify();
         self.say_ready();
     }
 
@@ -453,13 +454,20 @@ impl Engine {
             self.say_limits();
             self.say_unsaid();
         }
-        if now.since(self.last_verify) >= VERIFY_EVERY || now < self.last_verify {
-            self.last_verify = now;
-            if self.warnings.contains_key("kernel") {
-                self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
-            } else if self.machine.is_enforcing() {
-                self.tell_kernel(Job::Verify(self.machine.projection().points()));
-            }
+    }
+
+    /// Looks whether the kernel holds what it should, behind the changes of this round: what it has yet to be told would
+    /// look like somebody else's work.
+    fn verify(&mut self) {
+        let now = clock::now();
+        if now.since(self.last_verify) < VERIFY_EVERY && now >= self.last_verify {
+            return;
+        }
+        self.last_verify = now;
+        if self.warnings.contains_key("kernel") {
+            self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
+        } else if self.machine.is_enforcing() {
+            self.tell_kernel(Job::Verify(self.machine.projection().points()));
         }
     }
 

@@ -3,11 +3,16 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
 use pillory_core::time::{End, Span, Timestamp};
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
 
 /// A larger file is none of a time zone; those that there are have a few kilobytes.
 const MAX_ZONE_BYTES: u64 = 1024 * 1024;
@@ -210,6 +215,39 @@ fn find_zone_problem() -> Option<String> {
     is_unknown.then(|| format!("TZ={name} is no time zone; {ZONE_CURE}"))
 }
 
+/// The kernel's word that the wall clock was set, or that the host woke; readable when there is one.
+#[derive(Debug)]
+pub(crate) struct SetNotice(OwnedFd);
+
+impl SetNotice {
+    /// Nothing where the kernel has no such notice: what the clock shows is then seen at the next look.
+    pub(crate) fn new() -> Option<SetNotice> {
+        let timer =
+            timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK).ok()?;
+        // A timer for the end of time. Each time the clock is set a read fails, and it stays armed (timerfd_create(2)).
+        let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+        let at = |tv_sec| Timespec { tv_sec, tv_nsec: 0 };
+        timerfd_settime(&timer, flags, &Itimerspec { it_interval: at(0), it_value: at(i64::MAX) }).ok()?;
+        Some(SetNotice(timer))
+    }
+
+    /// True if the clock was set since it was asked last.
+    pub(crate) fn was_set(&self) -> bool {
+        tells_of_a_step(rustix::io::read(&self.0, &mut [0; 8]))
+    }
+}
+
+/// What reading the timer means. That it ran out is no less a reason to look at the clock.
+fn tells_of_a_step(read: rustix::io::Result<usize>) -> bool {
+    matches!(read, Ok(_) | Err(Errno::CANCELED))
+}
+
+impl AsFd for SetNotice {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Measures how long something takes, unmoved by steps of the wall clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stopwatch(Instant);
@@ -250,6 +288,22 @@ mod tests {
 
     fn boot(secs: u64) -> Span {
         Span::from_secs(secs)
+    }
+
+    #[test]
+    fn a_cancelled_timer_and_one_that_ran_out_tell_of_a_step_and_nothing_else_does() {
+        let reads = [Err(Errno::CANCELED), Ok(8), Err(Errno::AGAIN), Err(Errno::INTR)];
+        assert_eq!(reads.map(tells_of_a_step), [true, true, false, false]);
+    }
+
+    #[test]
+    fn the_kernel_is_asked_to_tell_and_has_nothing_to_tell_of_a_clock_that_nobody_sets() {
+        use std::os::fd::AsRawFd;
+        let notice = SetNotice::new().unwrap();
+        assert!(!notice.was_set());
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", notice.0.as_raw_fd())).unwrap();
+        // CLOCK_REALTIME, and TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET in octal digits.
+        assert!(info.contains("clockid: 0\n") && info.contains("settime flags: 03\n"), "{info}");
     }
 
     #[test]

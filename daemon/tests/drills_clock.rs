@@ -1,17 +1,21 @@
 //! Drills: somebody sets the wall clock. The daemon runs under libfaketime, which shows it another one; the kernel's
 //! clock, and all the others, go on.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 
 use crate::lab::{
     Daemon, DaemonOptions, Host, Kernel, SOON, World, failed_lines, module_dir, need, quiet_server,
-    wait_until,
+    say_skipped, wait_until,
 };
 
 /// What the wall clock is off, for libfaketime; in a directory that the sandbox lets the daemon read.
 const OFF_BY: &str = "/etc/pillory/clock";
 
-/// Nobody tells the daemon that the clock was set, and it looks every 30 s.
+/// libfaketime tells nobody that the clock was set, and the daemon looks every 30 s.
 const NEXT_LOOK: Duration = Duration::from_secs(40);
 
 const LOG: &str = "/var/log/auth.log";
@@ -64,6 +68,27 @@ impl Clocked {
         self.host.write(OFF_BY, format!("{off_by}\n"));
         // Whatever is asked, it looks at its clock.
         self.daemon.list();
+    }
+
+    /// The timer that the kernel cancels when somebody sets the clock; nothing, with a word, if nobody may take it here.
+    #[track_caller]
+    fn timer(&self) -> Option<OwnedFd> {
+        let process = format!("/proc/{}", self.daemon.pid());
+        let all = std::fs::read_dir(format!("{process}/fd")).expect("it runs").flatten();
+        let is_timer = |path: &std::path::Path| {
+            std::fs::read_link(path).is_ok_and(|to| to.as_os_str() == "anon_inode:[timerfd]")
+        };
+        let timers: Vec<_> = all.filter(|fd| is_timer(&fd.path())).map(|fd| fd.file_name()).collect();
+        let [timer] = &timers[..] else { panic!("{timers:?}") };
+        let number = timer.to_str().expect("digits");
+        let info = std::fs::read_to_string(format!("{process}/fdinfo/{number}")).expect("it is open");
+        // CLOCK_REALTIME, and TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET in octal digits.
+        assert!(info.contains("clockid: 0\n") && info.contains("settime flags: 03\n"), "{info}");
+        let pid = Pid::from_raw(self.daemon.pid().cast_signed()).expect("a process");
+        let taken = pidfd_open(pid, PidfdFlags::empty()).and_then(|process| {
+            pidfd_getfd(process, number.parse().expect("digits"), PidfdGetfdFlags::empty())
+        });
+        taken.inspect_err(|error| say_skipped(&format!("nobody may take a descriptor here: {error}"))).ok()
     }
 
     #[track_caller]
@@ -136,11 +161,34 @@ fn bans_that_are_over_by_a_clock_set_forward_two_hours_are_lifted_and_no_others(
     // Nobody asks: it sees that by itself.
     let lifted = wait_until(NEXT_LOOK, || (!clocked.kernel.holds("ban4", "203.0.113.1")).then_some(()));
     assert!(lifted.is_some(), "{}", clocked.daemon.errors());
+    let said = clocked.daemon.errors();
+    assert!(!said.contains("changed by somebody else"), "{said}");
     let ban = clocked.daemon.ban_of("203.0.113.2/32").expect("it is listed");
     let until: jiff::Timestamp = ban["until"].as_str().expect("an end").parse().expect("a time");
     let left = until.as_second() - (jiff::Timestamp::now().as_second() + 2 * 3_600);
     assert!((3_500..=3_600).contains(&left), "an hour is left: {left} s");
     clocked.bans_attackers("198.51.100.7");
+}
+
+/// Only who sets the host's clock has the kernel cancel the timer; so it runs out instead, which the daemon hears the
+/// same way.
+#[test]
+fn a_clock_of_which_the_kernel_says_that_it_was_set_is_looked_at_at_once() {
+    let Some(clocked) = Clocked::start() else { return };
+    let Some(timer) = clocked.timer() else { return };
+    let at = |tv_sec| Timespec { tv_sec, tv_nsec: 0 };
+    let past = Itimerspec { it_interval: at(0), it_value: at(1) };
+    // It might look by chance, but not each time.
+    for hour in 1..=3 {
+        let addr = format!("203.0.113.{hour}");
+        clocked.ban(&addr, "30m");
+        clocked.host.write(OFF_BY, format!("+{hour}h\n"));
+        timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &past).expect("it runs out");
+        let told = Instant::now();
+        let lifted = wait_until(SOON, || (!clocked.kernel.holds("ban4", &addr)).then(|| told.elapsed()));
+        let lifted = lifted.unwrap_or_else(|| panic!("{addr} is not lifted:\n{}", clocked.daemon.errors()));
+        assert!(lifted < Duration::from_secs(1), "{addr} was lifted after {lifted:?}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use pillory_core::machine::Machine;
 
 use crate::actions::{Action, Restriction};
 use crate::allowed::Allowed;
+use crate::clock::SetNotice;
 use crate::control::server::Server;
 use crate::engine::jails::{Facts, Readers};
 use crate::engine::rescue::META_RESCUE;
@@ -78,7 +79,7 @@ impl Threads {
         let (sources_in, source_orders) = unbounded();
         let frame = (readers.ports.clone(), known.2.clone());
         let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
-        let watch = action.watch().map_err(|error| refused(&error))?;
+        let told = (action.watch().map_err(|error| refused(&error))?, SetNotice::new());
         let (errands, desks) = errands::desk();
         let asked = jobs_in.clone();
         let outlets =
@@ -122,9 +123,7 @@ impl Threads {
             if let Some(listener) = &rescue_listener {
                 scope.spawn(shedding(|| rescue::run(listener, &inputs_in, &wake)));
             }
-            if let Some(watch) = watch {
-                scope.spawn(shedding(|| watch_kernel(watch, &inputs_in, &wake)));
-            }
+            scope.spawn(shedding(|| hear_kernel(told, &inputs_in, &wake)));
             scope.spawn(shedding(move || supervisor::run(&source_orders, &reads_in)));
             let (names, asks) = desks.split(&inputs_in, outside);
             scope.spawn(shedding(names));
@@ -201,12 +200,22 @@ fn catch_signals(inputs: &Sender<Input>) -> Result<(), Failure> {
         .map_err(|error| Failure::new(exit::NO, format!("cannot start a thread: {error}")))
 }
 
-/// Tells the engine when somebody else changes what is ours in the kernel.
-fn watch_kernel(mut watch: Box<dyn KernelWatch>, inputs: &Sender<Input>, wake: &Wake) {
+/// Tells the engine when somebody else changes what is ours in the kernel, and when the wall clock is set.
+fn hear_kernel(
+    (mut watch, notice): (Option<Box<dyn KernelWatch>>, Option<SetNotice>),
+    inputs: &Sender<Input>,
+    wake: &Wake,
+) {
     while !wake.is_raised() {
-        let touched = wait_readable(&[watch.as_fd(), wake.as_fd()]).is_ok()
-            && !matches!(watch.read(), Ok(Seen::Nothing));
-        if touched && inputs.send(Input::KernelTouched).is_err() {
+        let told = [watch.as_ref().map(|watch| watch.as_fd()), notice.as_ref().map(|notice| notice.as_fd())];
+        let fds: Vec<_> = told.into_iter().flatten().chain([wake.as_fd()]).collect();
+        if wait_readable(&fds).is_err() {
+            continue;
+        }
+        let is_touched = watch.as_mut().is_some_and(|watch| !matches!(watch.read(), Ok(Seen::Nothing)));
+        let was_set = notice.as_ref().is_some_and(SetNotice::was_set);
+        let heard = [is_touched.then_some(Input::KernelTouched), was_set.then_some(Input::ClockSet)];
+        if heard.into_iter().flatten().any(|input| inputs.send(input).is_err()) {
             return;
         }
     }

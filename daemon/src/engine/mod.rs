@@ -82,6 +82,8 @@ pub(crate) enum Input {
     Order(Order),
     /// Somebody else touched our table or routes, or may have.
     KernelTouched,
+    /// The wall clock was set, or the host woke.
+    ClockSet,
     /// What the host knows anew: addresses, sessions, accounts.
     Facts(Facts),
     /// Somebody at the rescue port.
@@ -405,6 +407,8 @@ impl Engine {
                     self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
                 }
             }
+            // Every round looks at the clock.
+            Input::ClockSet => {}
             Input::Facts(facts) => self.facts(facts),
             Input::Rescue(call) => self.rescue(call),
             Input::Answered(answered) => self.answered(answered),

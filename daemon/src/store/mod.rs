@@ -369,27 +369,29 @@ fn ban_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Op
     }))
 }
 
+/// What [`attempt_of`] reads, by its place: looking for a name among the columns took half the time that a row takes.
+const ATTEMPT: &str = "time, jail, addr, user, class, points, tries, connection, kind, shown, id";
+
+/// The place of a row's number in [`ATTEMPT`].
+const ATTEMPT_ID: usize = 10;
+
 fn shown_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Shown>> {
-    let Some(connection) = row.get::<_, Option<i64>>("connection")? else { return Ok(None) };
-    Ok(Some(Shown {
-        connection: connection.cast_unsigned(),
-        kind: row.get("kind")?,
-        attempts: row.get("shown")?,
-    }))
+    let Some(connection) = row.get::<_, Option<i64>>(7)? else { return Ok(None) };
+    Ok(Some(Shown { connection: connection.cast_unsigned(), kind: row.get(8)?, attempts: row.get(9)? }))
 }
 
 fn attempt_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Option<Attempt>> {
-    let (addr, jail): (String, String) = (row.get("addr")?, row.get("jail")?);
+    let (jail, addr): (String, String) = (row.get(1)?, row.get(2)?);
     let (Ok(addr), Some(jail)) = (addr.parse(), jails.of(&jail)) else { return Ok(None) };
-    let class: Option<String> = row.get("class")?;
+    let class: Option<String> = row.get(4)?;
     Ok(Some(Attempt {
-        time: Timestamp::from_millis(row.get("time")?),
+        time: Timestamp::from_millis(row.get(0)?),
         jail,
         addr,
-        user: row.get::<_, Option<String>>("user")?.map(Into::into),
+        user: row.get::<_, Option<String>>(3)?.map(Into::into),
         class: class.as_deref().and_then(Class::from_name),
-        points: Points(row.get("points")?),
-        tries: row.get("tries")?,
+        points: Points(row.get(5)?),
+        tries: row.get(6)?,
         connection: shown_of(row)?,
     }))
 }

@@ -12,7 +12,7 @@ use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
-use super::{JailNames, attempt_of, ban_of};
+use super::{ATTEMPT, ATTEMPT_ID, JailNames, attempt_of, ban_of};
 
 /// Everything a starting daemon takes over.
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restore
         ORDER BY time, id"
     );
     let times = [since.failures, since.strangers, since.logins, latest].map(Timestamp::millis);
-    restored.attempts = all(db, "*", &young, &times, |row| attempt_of(row, &mut jails))?;
+    restored.attempts = all(db, ATTEMPT, &young, &times, |row| attempt_of(row, &mut jails))?;
     restored.past_bans = past_bans(db, latest)?;
     restored.turns = turns(db, since.bans.min(since.failures), latest)?;
     restored.tried = tried(db)?;
@@ -273,9 +273,9 @@ pub(crate) fn attempts_as<T>(
         ["addr = :addr OR :addr IS NULL", "user = :user OR :user IS NULL", "class IS NULL OR NOT :logins"];
     let values: [(&str, &dyn ToSql); 3] =
         [(":addr", &single), (":user", &wanted.user), (":logins", &wanted.logins_only)];
-    select(db, "attempts", &extra, wanted, &values, |row| {
+    select(db, ("attempts", ATTEMPT), &extra, wanted, &values, |row| {
         let found = attempt_of(row, &mut jails)?.filter(|attempt| inside(attempt));
-        found.map(|attempt| Ok(make(row.get("id")?, attempt))).transpose()
+        found.map(|attempt| Ok(make(row.get(ATTEMPT_ID)?, attempt))).transpose()
     })
 }
 
@@ -295,7 +295,7 @@ pub(crate) fn history_as<T>(
     make: impl Fn(i64, HistoryRow) -> T,
 ) -> rusqlite::Result<Vec<T>> {
     let overlaps = |row: &HistoryRow| wanted.prefix.is_none_or(|prefix| prefix.overlaps(row.prefix));
-    select(db, "history", &[], wanted, &[], |row| {
+    select(db, ("history", "*"), &[], wanted, &[], |row| {
         let Ok(prefix) = row.get::<_, String>("prefix")?.parse() else { return Ok(None) };
         let found = HistoryRow {
             time: Timestamp::from_millis(row.get("time")?),
@@ -408,12 +408,14 @@ pub(crate) fn began(
 /// # Errors
 /// SQLite's.
 pub(crate) fn newest_id(db: &Connection, table: &'static str) -> rusqlite::Result<i64> {
-    db.query_row(&format!("SELECT coalesce(max(id), 0) FROM {table}"), [], |row| row.get(0))
+    // The writer asks this of each commit.
+    let mut statement = db.prepare_cached(&format!("SELECT coalesce(max(id), 0) FROM {table}"))?;
+    statement.query_row([], |row| row.get(0))
 }
 
 fn select<T>(
     db: &Connection,
-    table: &str,
+    (table, columns): (&str, &str),
     extra: &[&str],
     wanted: &Wanted,
     extra_values: &[(&str, &dyn ToSql)],
@@ -427,7 +429,7 @@ fn select<T>(
     // Good logins of before the first start were written later than what came meanwhile.
     let order = if table == "attempts" { "time DESC, id DESC" } else { "id DESC" };
     let sql = format!(
-        "SELECT * FROM {table} WHERE id > :after AND (time >= :since OR :since IS NULL) AND (time <= :until OR :until IS NULL)
+        "SELECT {columns} FROM {table} WHERE id > :after AND (time >= :since OR :since IS NULL) AND (time <= :until OR :until IS NULL)
          AND (jail = :jail OR :jail IS NULL){conditions} ORDER BY {order}"
     );
     let (since, until) = (wanted.since.map(Timestamp::millis), wanted.until.map(Timestamp::millis));

@@ -80,6 +80,8 @@ pub(super) struct World {
     pub(super) words: Words,
     pub(super) ordered: Ordered,
     pub(super) never: PrefixSet,
+    /// The text of the policy, friends and allowed by which that is so.
+    never_by: Option<(String, Vec<Prefix>)>,
     pub(super) trace: VecDeque<String>,
     traced: usize,
     pub(super) tally: Tally,
@@ -128,6 +130,7 @@ impl World {
             words: Words::default(),
             ordered: Ordered::default(),
             never: PrefixSet::new([]),
+            never_by: None,
             trace: VecDeque::new(),
             traced,
             tally: Tally::default(),
@@ -190,9 +193,15 @@ impl World {
     /// Who is never banned, as the daemon was told by now.
     pub(super) fn renew_never(&mut self) {
         let text = self.daemon.as_ref().and_then(|daemon| daemon.engine.policy_text()).unwrap_or_default();
-        let all = never_an_attacker().into_iter().chain(scenery::ignored(text));
-        let all = all.chain(self.friends.iter().map(|(prefix, _)| *prefix));
-        self.never = PrefixSet::new(all.chain(self.allowed.iter().map(|(prefix, _)| *prefix)));
+        // After most rounds it is as it was.
+        let all = self.friends.iter().map(|(prefix, _)| *prefix);
+        let all: Vec<Prefix> = all.chain(self.allowed.iter().map(|(prefix, _)| *prefix)).collect();
+        if self.never_by.as_ref().is_some_and(|(by, known)| by == text && *known == all) {
+            return;
+        }
+        let always = never_an_attacker().into_iter().chain(scenery::ignored(text));
+        self.never = PrefixSet::new(always.chain(all.iter().copied()));
+        self.never_by = Some((text.to_owned(), all));
     }
 
     /// Starts the daemon; false if the kernel does not let it.

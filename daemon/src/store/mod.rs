@@ -369,7 +369,7 @@ fn ban_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Op
     }))
 }
 
-/// What [`attempt_of`] reads, by its place: looking for a name among the columns took half the time that a row takes.
+/// What [`attempt_of`] reads, by its place: looking for a name among the columns took longer than reading the value.
 const ATTEMPT: &str = "time, jail, addr, user, class, points, tries, connection, kind, shown, id";
 
 /// The place of a row's number in [`ATTEMPT`].

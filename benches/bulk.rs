@@ -56,8 +56,9 @@ fn measure_crowd(table: &mut Table, bans: usize, (seconds, mib): (f64, Option<f6
         std::thread::sleep(Duration::from_millis(5));
     };
     let in_kernel = elements.wait_for_count(bans + 1, LIMIT).expect("every ban is heard of");
-    let kept: i64 =
-        store.query_row("SELECT count(*) FROM bans", [], |row| row.get(0)).expect("it can be read");
+    let kept: i64 = store
+        .query_row("SELECT count(*) FROM history WHERE what = 'ban'", [], |row| row.get(0))
+        .expect("it can be read");
     assert_eq!(usize::try_from(kept), Ok(bans + 1), "every ban is in the store");
     // The CPU time is complete once the daemon has gone to sleep.
     let mut cpu = daemon.cpu();

@@ -68,5 +68,7 @@ fn fill(path: &Path) -> rusqlite::Result<()> {
             )?
             .execute(params![addr, since])?;
     }
+    // As the daemon notes which rows of the history the table of bans knows.
+    transaction.execute("INSERT OR REPLACE INTO meta SELECT 'merged', max(id) FROM history", [])?;
     transaction.commit()
 }

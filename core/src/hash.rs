@@ -1,7 +1,7 @@
 //! A fast hash for maps with small keys on the path of every line: addresses, numbers of connections.
 //!
-//! foldhash has a seed of the process, so who chooses addresses cannot choose collisions. Not for anything that
-//! is kept on disk.
+//! foldhash has a seed of the process, so who chooses addresses cannot choose collisions. What is kept over restarts
+//! takes [`stable`].
 
 /// Builds the hashers, all with the seed of this process.
 pub type FastState = foldhash::fast::RandomState;
@@ -16,4 +16,9 @@ pub type FastSet<K> = std::collections::HashSet<K, FastState>;
 /// and each has a byte more.
 pub const fn table_bytes(entries: usize, each: usize) -> usize {
     (entries * 8).div_ceil(7).next_power_of_two() * (each + 1)
+}
+
+/// FNV-1a of 32 bits: the same in every version, so it may be kept. Who chooses what is hashed can choose collisions.
+pub fn stable(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

@@ -19,7 +19,7 @@ use crate::engine::META_OFF;
 use crate::engine::commands::{Spare, inside, sort_orders};
 use crate::store::keeper::{self, Started};
 use crate::store::writer::Write;
-use crate::store::{self, StoreError, query};
+use crate::store::{self, StoreError, standing};
 use crate::{clock, facts, guard};
 
 use super::configfile::load_config;
@@ -210,7 +210,7 @@ impl State {
             ));
         }
         let db = store::open_read_only(&self.state_dir).map_err(|error| failed(&error))?;
-        let bans = query::bans(&db).map_err(|cause| failed(&self.unreadable(cause)))?;
+        let bans = standing::bans(&db).map_err(|cause| failed(&self.unreadable(cause)))?;
         let now = clock::now();
         Ok(bans.into_iter().filter(|ban| !ban.until.is_over(now)).collect())
     }
@@ -229,7 +229,7 @@ impl Held {
 
     fn bans(&mut self) -> Result<Vec<Ban>, Failure> {
         let now = clock::now();
-        let bans = self.store.read_or_rescue(query::bans).map_err(|error| failed(&error))?;
+        let bans = self.store.read_or_rescue(standing::bans).map_err(|error| failed(&error))?;
         Ok(bans.into_iter().filter(|ban| !ban.until.is_over(now)).collect())
     }
 

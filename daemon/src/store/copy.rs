@@ -46,19 +46,25 @@ fn copy_from(memory: &Connection, path: &Path) -> rusqlite::Result<i64> {
     let found: i64 = memory.query_row("PRAGMA old.user_version", [], |row| row.get(0))?;
     if (1..=SCHEMA_VERSION).contains(&found) {
         let unforced = if found == 1 { ", 0" } else { "" };
+        let unscoped = if found < 4 { ", NULL, NULL" } else { "" };
         let tables = [
             ("meta", ""),
             ("positions", ""),
             ("bans", unforced),
-            ("history", ""),
+            ("history", unscoped),
             ("attempts", ""),
             ("tried", ""),
         ];
         let known = if found < 3 { &tables[..5] } else { &tables[..] };
-        let copy: String = known
+        let mut copy: String = known
             .iter()
             .map(|(table, more)| format!("INSERT INTO main.{table} SELECT *{more} FROM old.{table};"))
             .collect();
+        if found < 4 {
+            let sql =
+                "INSERT OR REPLACE INTO meta VALUES ('merged', (SELECT coalesce(max(id), 0) FROM history));";
+            copy.push_str(sql);
+        }
         let copied = memory.execute_batch(&format!("BEGIN; {copy} COMMIT;"));
         if copied.is_err() {
             memory.execute_batch("ROLLBACK;")?;

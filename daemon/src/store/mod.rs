@@ -6,10 +6,12 @@
 
 mod copy;
 pub(crate) mod keeper;
+mod met;
 pub(crate) mod query;
 mod rows;
 mod salvage;
 mod spill;
+pub(crate) mod standing;
 mod wal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod whatever;
@@ -32,7 +34,7 @@ use crate::outfile;
 pub(crate) const FILE: &str = "pillory.db";
 
 /// Version of the tables; `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 
 const SCHEMA: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -42,14 +44,15 @@ CREATE TABLE bans(prefix TEXT NOT NULL, jail TEXT NOT NULL, since INTEGER NOT NU
     forced INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY(prefix, jail)) WITHOUT ROWID;
 CREATE TABLE history(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, what TEXT NOT NULL, prefix TEXT NOT NULL,
-    jail TEXT NOT NULL, until INTEGER, failures INTEGER NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL);
+    jail TEXT NOT NULL, until INTEGER, failures INTEGER NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL,
+    scope TEXT, forced INTEGER);
 CREATE INDEX history_time ON history(time);
-CREATE INDEX history_prefix ON history(prefix);
+CREATE INDEX history_listed ON history(prefix) WHERE what = 'listed';
 CREATE TABLE attempts(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, jail TEXT NOT NULL, addr TEXT NOT NULL,
     user TEXT, class TEXT, points INTEGER NOT NULL, tries INTEGER NOT NULL,
     connection INTEGER, kind INTEGER, shown INTEGER);
 CREATE INDEX attempts_time ON attempts(time);
-CREATE INDEX attempts_addr ON attempts(addr);
+CREATE TABLE met(block INTEGER PRIMARY KEY, addresses BLOB NOT NULL);
 CREATE TABLE tried(user INTEGER PRIMARY KEY, source INTEGER NOT NULL, seconds INTEGER NOT NULL,
     source_before INTEGER NOT NULL, seconds_before INTEGER NOT NULL);
 ";
@@ -61,11 +64,16 @@ pub(crate) const META_ANEW: &str = "anew";
 /// Marks a new store, and one that has lost what was written last.
 const ANEW: &str = "INSERT OR REPLACE INTO meta VALUES ('anew', '1');";
 
-/// What makes version 2 of version 1, and version 3 of version 2.
-const CHANGES: [&str; 2] = [
+/// What makes each version of the one before it, from version 2 on.
+const CHANGES: [&str; 3] = [
     "ALTER TABLE bans ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;",
     "CREATE TABLE tried(user INTEGER PRIMARY KEY, source INTEGER NOT NULL, seconds INTEGER NOT NULL,
         source_before INTEGER NOT NULL, seconds_before INTEGER NOT NULL);",
+    "DROP INDEX attempts_addr; DROP INDEX history_prefix;
+    CREATE INDEX history_listed ON history(prefix) WHERE what = 'listed';
+    CREATE TABLE met(block INTEGER PRIMARY KEY, addresses BLOB NOT NULL);
+    ALTER TABLE history ADD COLUMN scope TEXT; ALTER TABLE history ADD COLUMN forced INTEGER;
+    INSERT OR REPLACE INTO meta VALUES ('merged', (SELECT coalesce(max(id), 0) FROM history));",
 ];
 
 /// Why the store could not be used.
@@ -271,8 +279,8 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed("read"))?;
     match found {
         SCHEMA_VERSION => {}
-        1 | 2 => {
-            let changes: String = CHANGES.iter().skip(if found == 1 { 0 } else { 1 }).copied().collect();
+        1..SCHEMA_VERSION => {
+            let changes: String = CHANGES.iter().skip(found as usize - 1).copied().collect();
             let change = format!("BEGIN; {changes} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
             connection.execute_batch(&change).map_err(failed("change tables of"))?;
         }

@@ -1,7 +1,9 @@
 //! Reading the store: what the daemon restores at its start, and what `attempts` and `history` list.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ToSql};
 use serde::Serialize;
 
@@ -12,7 +14,7 @@ use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
-use super::{ATTEMPT, ATTEMPT_ID, JailNames, attempt_of, ban_of};
+use super::{ATTEMPT, ATTEMPT_ID, JailNames, attempt_of, met, standing};
 
 /// Everything a starting daemon takes over.
 #[derive(Debug, Default)]
@@ -71,7 +73,7 @@ const OLDER: &str = "SELECT min(id) FROM attempts WHERE id > (SELECT max(id) - 1
 /// SQLite's.
 pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restored> {
     let (now, latest) = since.believed;
-    let mut restored = Restored { bans: bans(db)?, ..Restored::default() };
+    let mut restored = Restored { bans: standing::bans(db)?, ..Restored::default() };
     for ban in restored.bans.iter_mut().filter(|ban| ban.since > latest) {
         ban.until = End::from_option(ban.until.remaining(ban.since).map(|length| now + length));
         ban.since = now;
@@ -105,16 +107,35 @@ pub(crate) fn last_write(db: &Connection, latest: Timestamp) -> rusqlite::Result
 /// Local bans in the order of their begins, without the last one before each that was a mistake.
 fn past_bans(db: &Connection, latest: Timestamp) -> rusqlite::Result<Vec<(Prefix, JailName, Timestamp)>> {
     let mut jails = JailNames::default();
-    let began = "FROM history WHERE what IN ('ban', 'missed') AND origin = 'local' AND id NOT IN
-        (SELECT (SELECT coalesce(max(id), 0) FROM history WHERE what = 'ban' AND origin = 'local'
-            AND id < mistake.id AND prefix = mistake.prefix AND jail = mistake.jail)
-            FROM history AS mistake WHERE what = 'mistake')
-        AND time <= ?1 ORDER BY id";
-    all(db, "prefix, jail, time", began, &[latest.millis()], |row| {
+    let began =
+        "FROM history WHERE what IN ('ban', 'missed') AND origin = 'local' AND time <= ?1 ORDER BY id";
+    let mistaken = mistaken(db)?;
+    all(db, "prefix, jail, time, id", began, &[latest.millis()], |row| {
         let (prefix, jail) = (row.get::<_, String>(0)?.parse(), row.get::<_, String>(1)?);
         let (Ok(prefix), Some(jail)) = (prefix, jails.of(&jail)) else { return Ok(None) };
-        Ok(Some((prefix, jail, Timestamp::from_millis(row.get(2)?))))
+        let is_mistake = !mistaken.is_empty() && mistaken.contains(&row.get(3)?);
+        Ok((!is_mistake).then_some((prefix, jail, Timestamp::from_millis(row.get(2)?))))
     })
+}
+
+/// The numbers of the bans that were mistakes: of each mistake the last one before it.
+fn mistaken(db: &Connection) -> rusqlite::Result<HashSet<i64>> {
+    let sql = "SELECT id, what = 'mistake', prefix, jail FROM history
+        WHERE (what = 'mistake' OR (what = 'ban' AND origin = 'local'))
+        AND (prefix, jail) IN (SELECT prefix, jail FROM history WHERE what = 'mistake') ORDER BY id";
+    let mut select = db.prepare(sql)?;
+    let mut rows = select.query([])?;
+    let mut bans: HashMap<(String, String), i64> = HashMap::new();
+    let mut found = HashSet::new();
+    while let Some(row) = rows.next()? {
+        let read = || Ok(Some((row.get(0)?, row.get(1)?, (row.get(2)?, row.get(3)?))));
+        match legible(read())? {
+            Some((_, true, whom)) => found.extend(bans.get(&whom)),
+            Some((id, false, whom)) => drop(bans.insert(whom, id)),
+            None => {}
+        }
+    }
+    Ok(found)
 }
 
 /// Names that banned sources tried, as many as are remembered.
@@ -148,7 +169,7 @@ fn turns(db: &Connection, since: Timestamp, latest: Timestamp) -> rusqlite::Resu
 
 /// Every row that `read` makes something of. They are counted first: vectors that grow by the megabyte leave holes that
 /// the allocator keeps, 18 MiB after a start with 100,000 bans.
-fn all<T>(
+pub(super) fn all<T>(
     db: &Connection,
     columns: &str,
     from: &str,
@@ -167,7 +188,7 @@ fn all<T>(
 }
 
 /// A row with a value of another kind than was written (by hand, or by a damaged disk) is none.
-fn legible<T>(row: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
+pub(super) fn legible<T>(row: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
     match row {
         Err(
@@ -178,14 +199,6 @@ fn legible<T>(row: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
         ) => Ok(None),
         row => row,
     }
-}
-
-/// Every ban that is kept.
-/// # Errors
-/// SQLite's.
-pub(crate) fn bans(db: &Connection) -> rusqlite::Result<Vec<Ban>> {
-    let mut jails = JailNames::default();
-    all(db, "*", "FROM bans", &[], |row| ban_of(row, &mut jails))
 }
 
 /// One setting that the program itself keeps.
@@ -266,14 +279,19 @@ pub(crate) fn attempts_as<T>(
     wanted: &Wanted,
     make: impl Fn(i64, Attempt) -> T,
 ) -> rusqlite::Result<Vec<T>> {
-    let single = wanted.prefix.filter(|prefix| prefix.is_host()).map(|prefix| prefix.addr().to_string());
+    let single = wanted.prefix.filter(|prefix| prefix.is_host());
+    let mut wanted = Cow::Borrowed(wanted);
+    if let (Some(host), None) = (single, &wanted.only) {
+        wanted.to_mut().only = met::numbers_of(db, host)?;
+    }
+    let single = single.map(|host| host.addr().to_string());
     let inside = |attempt: &Attempt| wanted.prefix.is_none_or(|prefix| prefix.contains_addr(attempt.addr));
     let mut jails = JailNames::default();
     let extra =
         ["addr = :addr OR :addr IS NULL", "user = :user OR :user IS NULL", "class IS NULL OR NOT :logins"];
     let values: [(&str, &dyn ToSql); 3] =
         [(":addr", &single), (":user", &wanted.user), (":logins", &wanted.logins_only)];
-    select(db, ("attempts", ATTEMPT), &extra, wanted, &values, |row| {
+    select(db, ("attempts", ATTEMPT), &extra, &wanted, &values, |row| {
         let found = attempt_of(row, &mut jails)?.filter(|attempt| inside(attempt));
         found.map(|attempt| Ok(make(row.get(ATTEMPT_ID)?, attempt))).transpose()
     })
@@ -357,17 +375,12 @@ const MAX_USERS: usize = 10_000;
 /// # Errors
 /// SQLite's.
 pub(crate) fn seen(db: &Connection, prefix: Prefix) -> rusqlite::Result<Option<Seen>> {
-    let single = prefix.is_host().then(|| prefix.addr().to_string());
-    let sql = "SELECT addr, tries, time, user FROM attempts WHERE class IS NOT NULL AND addr = ?1";
-    let sql = if single.is_some() { sql } else { sql.trim_end_matches(" AND addr = ?1") };
-    let mut statement = db.prepare(sql)?;
-    let mut rows = statement.query(rusqlite::params_from_iter(single.iter()))?;
     let mut users: HashMap<String, u64> = HashMap::new();
     let mut seen: Option<Seen> = None;
-    while let Some(row) = rows.next()? {
+    met::each_of(db, prefix, "addr, tries, time, user, class", |row| {
         let addr = row.get_ref(0)?.as_str().ok().and_then(|addr| addr.parse().ok());
-        if !addr.is_some_and(|addr| prefix.contains_addr(addr)) {
-            continue;
+        if row.get_ref(4)? == ValueRef::Null || !addr.is_some_and(|addr| prefix.contains_addr(addr)) {
+            return Ok(true);
         }
         let (tries, time) = (u64::from(row.get::<_, u32>(1)?), Timestamp::from_millis(row.get(2)?));
         let so_far = seen.get_or_insert_with(|| Seen { first: time, last: time, ..Seen::default() });
@@ -378,7 +391,8 @@ pub(crate) fn seen(db: &Connection, prefix: Prefix) -> rusqlite::Result<Option<S
         {
             *users.entry(user).or_default() += tries;
         }
-    }
+        Ok(true)
+    })?;
     if let Some(seen) = &mut seen {
         seen.users = users.into_iter().collect();
         seen.users.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
@@ -395,9 +409,7 @@ pub(crate) fn began(
     jail: &str,
 ) -> rusqlite::Result<Option<(Timestamp, Option<Timestamp>)>> {
     let prefix = prefix.to_string();
-    let mut rows = db.prepare("SELECT since FROM bans WHERE prefix = ?1 AND jail = ?2")?;
-    let since: Option<i64> = rows.query_map([prefix.as_str(), jail], |row| row.get(0))?.next().transpose()?;
-    let Some(since) = since else { return Ok(None) };
+    let Some(since) = standing::since(db, &prefix, jail)? else { return Ok(None) };
     let sql = "SELECT max(time) FROM history
         WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire', 'narrow', 'displace', 'mistake') AND time <= ?3";
     let before: Option<i64> = db.query_row(sql, (prefix, jail, since), |row| row.get(0))?;

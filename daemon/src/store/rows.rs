@@ -1,6 +1,6 @@
 //! Rows of the store: what a record becomes.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{CachedStatement, Transaction, params};
 
 use pillory_core::event::Attempt;
 use pillory_core::jail::names::Tried;
@@ -8,122 +8,146 @@ use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::Record;
 use pillory_core::time::Timestamp;
 
-use super::scope_text;
+use super::{met, scope_text, standing};
 
-/// Writes records. The indexes by address are a page a hundred addresses, and a flood meets each at random; so the rows
-/// are written in the order of addresses, which touches each page once, and numbered in the order in which they came.
-pub(super) fn keep_all(transaction: &Transaction<'_>, records: Vec<&Record>) -> rusqlite::Result<()> {
-    let mut numbers = Numbers::default();
-    if records.len() > 1 {
-        let newest = |table| super::query::newest_id(transaction, table);
-        numbers = Numbers { attempts: Some(newest("attempts")?), history: Some(newest("history")?) };
+/// Writes records: attempts and history are rows at the end of their tables; who is banned follows from the history.
+/// # Errors
+/// SQLite's.
+pub(super) fn keep_all(transaction: &Transaction<'_>, records: &[&Record]) -> rusqlite::Result<()> {
+    if records.is_empty() {
+        return Ok(());
     }
-    let mut rows: Vec<(String, Option<i64>, &Record)> =
-        records.into_iter().map(|record| (address(record), numbers.next_of(record), record)).collect();
-    // Stable: what happened to one address stays in order.
-    rows.sort_by(|one, other| one.0.cmp(&other.0));
-    rows.iter().try_for_each(|(address, id, record)| keep(transaction, (address, *id), record))
+    let mut rows = Rows::new(transaction)?;
+    for record in records {
+        match record {
+            Record::Attempt(attempt) => rows.attempt(attempt)?,
+            Record::Learnt(attempt) => rows.learnt(attempt)?,
+            Record::Banned(ban) => rows.history(ban, ("ban", ban.since))?,
+            Record::Missed(ban) => rows.history(ban, ("missed", ban.since))?,
+            Record::Ended(ban, how, time) => rows.history(ban, (word_of(*how), *time))?,
+            Record::Listed(ban) => rows.listed(ban)?,
+            Record::Tried(names) => keep_tried(transaction, names)?,
+        }
+    }
+    standing::after(transaction, records.len())?;
+    met::complete(transaction)
 }
 
-/// The numbers of the newest rows; nothing where SQLite shall choose.
-#[derive(Default)]
-struct Numbers {
-    attempts: Option<i64>,
-    history: Option<i64>,
-}
-
-impl Numbers {
-    fn next_of(&mut self, record: &Record) -> Option<i64> {
-        let newest = match record {
-            Record::Attempt(_) | Record::Learnt(_) => &mut self.attempts,
-            Record::Banned(_) | Record::Missed(_) | Record::Ended(..) | Record::Listed(_) => {
-                &mut self.history
-            }
-            Record::Tried(_) => return None,
-        };
-        *newest = newest.map(|newest| newest + 1);
-        *newest
+/// How the history calls an end.
+fn word_of(how: Ended) -> &'static str {
+    match how {
+        Ended::Expired => "expire",
+        Ended::Lifted => "unban",
+        Ended::Narrowed => "narrow",
+        Ended::Displaced => "displace",
+        Ended::Mistaken => "mistake",
     }
 }
 
-/// Whom a record is about, as its rows say it.
-fn address(record: &Record) -> String {
-    match record {
-        Record::Attempt(attempt) | Record::Learnt(attempt) => attempt.addr.to_string(),
-        Record::Banned(ban) | Record::Missed(ban) | Record::Ended(ban, ..) | Record::Listed(ban) => {
-            ban.prefix.to_string()
-        }
-        // Of names.
-        Record::Tried(_) => String::new(),
-    }
-}
-
-fn keep(
-    transaction: &Transaction<'_>,
-    (address, id): (&str, Option<i64>),
-    record: &Record,
-) -> rusqlite::Result<()> {
-    let row = (address, id);
-    match record {
-        Record::Attempt(attempt) => keep_attempt(transaction, row, attempt, ADD)?,
-        Record::Learnt(attempt) => keep_attempt(transaction, row, attempt, ADD_ONCE)?,
-        Record::Banned(ban) => {
-            keep_ban(transaction, address, ban)?;
-            keep_history(transaction, row, ban, ("ban", ban.since))?;
-        }
-        Record::Missed(ban) => keep_history(transaction, row, ban, ("missed", ban.since))?,
-        Record::Ended(ban, how, time) => {
-            let sql = "DELETE FROM bans WHERE prefix = ?1 AND jail = ?2";
-            transaction.prepare_cached(sql)?.execute(params![address, ban.jail.as_str()])?;
-            let what = match how {
-                Ended::Expired => "expire",
-                Ended::Lifted => "unban",
-                Ended::Narrowed => "narrow",
-                Ended::Displaced => "displace",
-                Ended::Mistaken => "mistake",
-            };
-            keep_history(transaction, row, ban, (what, *time))?;
-        }
-        Record::Tried(names) => {
-            let sql = "INSERT OR REPLACE INTO tried VALUES (?1, ?2, ?3, ?4, ?5)";
-            let mut statement = transaction.prepare_cached(sql)?;
-            for Tried { user, by: [last, before] } in names {
-                let user = user.cast_signed();
-                statement.execute(params![user, last.source, last.when, before.source, before.when])?;
-            }
-        }
-        Record::Listed(ban) => {
-            // The same list may be imported again.
-            let sql = "DELETE FROM history WHERE prefix = ?1 AND what = 'listed' AND time = ?2";
-            let known = params![address, ban.since.millis()];
-            transaction.prepare_cached(sql)?.execute(known)?;
-            keep_history(transaction, row, ban, ("listed", ban.since))?;
-        }
+fn keep_tried(transaction: &Transaction<'_>, names: &[Tried]) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO tried VALUES (?1, ?2, ?3, ?4, ?5)";
+    let mut statement = transaction.prepare_cached(sql)?;
+    for Tried { user, by: [last, before] } in names {
+        let user = user.cast_signed();
+        statement.execute(params![user, last.source, last.when, before.source, before.when])?;
     }
     Ok(())
 }
 
-/// Adds a row of the table of attempts.
-const ADD: &str =
+/// The tables that grow at their ends.
+struct Rows<'t> {
+    transaction: &'t Transaction<'t>,
+    attempts: i64,
+    history: i64,
+    add_attempt: CachedStatement<'t>,
+    add_history: CachedStatement<'t>,
+}
+
+const ADD_ATTEMPT: &str =
     "INSERT INTO attempts(time, jail, addr, user, class, points, tries, connection, kind, shown, id)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 /// The same unless there is one like it. It is looked for by time: one address may have thousands of rows.
-const ADD_ONCE: &str =
+const ADD_ATTEMPT_ONCE: &str =
     "INSERT INTO attempts(time, jail, addr, user, class, points, tries, connection, kind, shown, id)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE NOT EXISTS (SELECT 1 FROM attempts
         WHERE time = ?1 AND jail = ?2 AND +addr = ?3 AND user IS ?4 AND class IS ?5)";
 
-fn keep_attempt(
-    transaction: &Transaction<'_>,
-    (address, id): (&str, Option<i64>),
+const ADD_HISTORY: &str =
+    "INSERT INTO history(id, time, what, prefix, jail, until, failures, reason, origin, scope, forced)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+
+impl<'t> Rows<'t> {
+    fn new(transaction: &'t Transaction<'t>) -> rusqlite::Result<Rows<'t>> {
+        Ok(Rows {
+            transaction,
+            attempts: met::newest_number(transaction)?,
+            history: standing::newest_number(transaction)?,
+            add_attempt: transaction.prepare_cached(ADD_ATTEMPT)?,
+            add_history: transaction.prepare_cached(ADD_HISTORY)?,
+        })
+    }
+
+    fn attempt(&mut self, attempt: &Attempt) -> rusqlite::Result<()> {
+        let number = next(self.attempts);
+        add_attempt(&mut self.add_attempt, number, attempt)?;
+        self.attempts = number.unwrap_or(self.attempts);
+        Ok(())
+    }
+
+    /// Adds an attempt that several sources may tell.
+    fn learnt(&mut self, attempt: &Attempt) -> rusqlite::Result<()> {
+        let number = next(self.attempts);
+        let mut add = self.transaction.prepare_cached(ADD_ATTEMPT_ONCE)?;
+        if add_attempt(&mut add, number, attempt)? > 0 {
+            self.attempts = number.unwrap_or(self.attempts);
+        }
+        Ok(())
+    }
+
+    fn history(&mut self, ban: &Ban, (what, time): (&str, Timestamp)) -> rusqlite::Result<()> {
+        let number = next(self.history);
+        self.add_history.execute(params![
+            number,
+            time.millis(),
+            what,
+            ban.prefix.to_string(),
+            ban.jail.as_str(),
+            ban.until.timestamp().map(Timestamp::millis),
+            ban.failures,
+            ban.reason.to_string(),
+            ban.origin.name(),
+            scope_text(&ban.scope),
+            ban.forced,
+        ])?;
+        self.history = number.unwrap_or(self.history);
+        Ok(())
+    }
+
+    /// The same list may be imported again.
+    fn listed(&mut self, ban: &Ban) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM history WHERE prefix = ?1 AND what = 'listed' AND time = ?2";
+        let known = params![ban.prefix.to_string(), ban.since.millis()];
+        self.transaction.prepare_cached(sql)?.execute(known)?;
+        self.history(ban, ("listed", ban.since))
+    }
+}
+
+/// The number behind this one; behind the highest of all nothing, and SQLite finds one that is free.
+fn next(newest: i64) -> Option<i64> {
+    newest.checked_add(1)
+}
+
+/// Returns how many rows that made.
+fn add_attempt(
+    add: &mut CachedStatement<'_>,
+    number: Option<i64>,
     attempt: &Attempt,
-    sql: &str,
-) -> rusqlite::Result<()> {
-    transaction.prepare_cached(sql)?.execute(params![
+) -> rusqlite::Result<usize> {
+    add.execute(params![
         attempt.time.millis(),
         attempt.jail.as_str(),
-        address,
+        attempt.addr.to_string(),
         attempt.user.as_deref(),
         attempt.class.map(pillory_core::event::Class::name),
         attempt.points.0,
@@ -131,46 +155,6 @@ fn keep_attempt(
         attempt.connection.map(|shown| shown.connection.cast_signed()),
         attempt.connection.map(|shown| shown.kind),
         attempt.connection.map(|shown| shown.attempts),
-        id,
-    ])?;
-    Ok(())
-}
-
-/// Writes a ban in force; `prefix`: whom, as text.
-pub(super) fn keep_ban(transaction: &Transaction<'_>, prefix: &str, ban: &Ban) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    transaction.prepare_cached(sql)?.execute(params![
-        prefix,
-        ban.jail.as_str(),
-        ban.since.millis(),
-        ban.until.timestamp().map(Timestamp::millis),
-        ban.failures,
-        ban.reason.to_string(),
-        ban.origin.name(),
-        scope_text(&ban.scope),
-        ban.forced,
-    ])?;
-    Ok(())
-}
-
-fn keep_history(
-    transaction: &Transaction<'_>,
-    (prefix, id): (&str, Option<i64>),
-    ban: &Ban,
-    (what, time): (&str, Timestamp),
-) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO history(time, what, prefix, jail, until, failures, reason, origin, id)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    transaction.prepare_cached(sql)?.execute(params![
-        time.millis(),
-        what,
-        prefix,
-        ban.jail.as_str(),
-        ban.until.timestamp().map(Timestamp::millis),
-        ban.failures,
-        ban.reason.to_string(),
-        ban.origin.name(),
-        id,
-    ])?;
-    Ok(())
+        number,
+    ])
 }

@@ -9,6 +9,8 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
+use super::standing;
+
 /// What undoes the mark of a new store.
 const KNOWN: &str = "INSERT OR REPLACE INTO meta VALUES ('anew', '');";
 
@@ -25,8 +27,8 @@ pub(super) struct Salvaged {
 const TABLES: [(&str, [&str; 2]); 6] = [
     ("meta", ["key", "key DESC"]),
     ("bans", ["prefix, jail", "prefix DESC, jail DESC"]),
-    ("positions", ["stream", "stream DESC"]),
     ("history", ["id", "id DESC"]),
+    ("positions", ["stream", "stream DESC"]),
     ("tried", ["user", "user DESC"]),
     ("attempts", ["id", "id DESC"]),
 ];
@@ -50,7 +52,10 @@ pub(super) fn salvage(new: &mut Connection, damaged: &Path) -> rusqlite::Result<
             walk(ends[1])?;
         }
         salvaged.torn.extend((!is_whole || counts_again).then_some(table));
-        if table == "bans" && salvaged.torn.is_empty() {
+        if table == "history" && !standing::is_told(&old).unwrap_or(true) {
+            standing::is_merged(&transaction)?;
+        }
+        if table == "history" && salvaged.torn.is_empty() {
             transaction.execute_batch(KNOWN)?;
         }
         transaction.commit()?;
@@ -69,8 +74,10 @@ fn walk(
         return Ok(false);
     };
     let columns = select.column_count();
-    let places = vec!["?"; columns].join(", ");
-    let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES ({places})"))?;
+    // By name: an older version's table may have fewer.
+    let names: Vec<&str> = select.column_names().collect();
+    let (names, places) = (names.join(", "), vec!["?"; columns].join(", "));
+    let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO {table}({names}) VALUES ({places})"))?;
     let Ok(mut rows) = select.query([]) else { return Ok(false) };
     loop {
         let row = match rows.next() {
@@ -93,7 +100,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::{Salvaged, salvage};
-    use crate::store::{FILE, META_ANEW, open, open_file, query};
+    use crate::store::{FILE, META_ANEW, open, open_file, query, standing};
 
     /// A database of 600 bans and as many attempts.
     fn filled(name: &str) -> PathBuf {
@@ -158,7 +165,7 @@ mod tests {
         file.write_all_at(&[0xA5; 4096], leaf as u64 * 4096).unwrap();
         let (new, salvaged) = salvaged(&directory);
         assert_eq!(salvaged.torn, ["bans"]);
-        let bans = query::bans(&new).unwrap();
+        let bans = standing::bans(&new).unwrap();
         let has = |prefix: &str| bans.iter().any(|ban| ban.prefix.to_string() == prefix);
         assert!(has("192.0.0.0/32") && has("192.0.2.99/32"), "{bans:?}");
         assert!((300..600).contains(&bans.len()), "{}", bans.len());

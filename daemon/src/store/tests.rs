@@ -17,7 +17,7 @@ fn directory(name: &str) -> PathBuf {
     path
 }
 
-fn ban(prefix: &str, until: Option<i64>) -> Ban {
+pub(super) fn ban(prefix: &str, until: Option<i64>) -> Ban {
     Ban {
         prefix: prefix.parse().unwrap(),
         jail: JailName::new("sshd").unwrap(),
@@ -229,12 +229,22 @@ fn names_that_banned_sources_tried_are_kept_as_they_were_known_last_until_the_re
 
 /// The tables of a version, with one ban.
 fn older(directory: &Path, version: usize) {
-    let names = CHANGES[1].replace("        source_before", "    source_before");
-    let mut old = SCHEMA.replace(&names, "");
-    assert_ne!(old, SCHEMA);
+    let change = |text: &str, new: &str, old: &str| {
+        let changed = text.replace(new, old);
+        assert_ne!(changed, text);
+        changed
+    };
+    let met = "CREATE TABLE met(block INTEGER PRIMARY KEY, addresses BLOB NOT NULL);";
+    let old = change(SCHEMA, met, "CREATE INDEX attempts_addr ON attempts(addr);");
+    let listed = "history_listed ON history(prefix) WHERE what = 'listed'";
+    let old = change(&old, listed, "history_prefix ON history(prefix)");
+    let mut old = change(&old, ",\n    scope TEXT, forced INTEGER);", ");");
     let mut forced = ", 0";
+    if version < 3 {
+        old = change(&old, &CHANGES[1].replace("        source_before", "    source_before"), "");
+    }
     if version == 1 {
-        (old, forced) = (old.replace("    forced INTEGER NOT NULL DEFAULT 0,\n", ""), "");
+        (old, forced) = (change(&old, "    forced INTEGER NOT NULL DEFAULT 0,\n", ""), "");
     }
     let ban = format!("'192.0.2.7/32', 'sshd', 10000, 99000, 5, '5 failures', 'local', ''{forced}");
     let fill = format!("{old} INSERT INTO bans VALUES ({ban}); PRAGMA user_version = {version};");
@@ -243,12 +253,12 @@ fn older(directory: &Path, version: usize) {
 
 #[test]
 fn older_tables_are_changed_and_their_bans_kept() {
-    for version in [1, 2] {
+    for version in [1, 2, 3] {
         let directory = directory("older");
         std::fs::create_dir_all(&directory).unwrap();
         older(&directory, version);
         let expected = [ban("192.0.2.7", Some(99))];
-        assert_eq!(query::bans(&Connection::open(directory.join(FILE)).unwrap()).unwrap(), expected);
+        assert_eq!(standing::bans(&Connection::open(directory.join(FILE)).unwrap()).unwrap(), expected);
         let (copy, _) = copy::copy(&directory, &[]).unwrap();
         assert_eq!(query::restore(&copy, Since::default()).unwrap().bans, expected);
         let (db, _) = open(&directory).unwrap();

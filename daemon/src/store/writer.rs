@@ -23,7 +23,7 @@ use crate::crash::{self, Point};
 use crate::sources::Position;
 
 use super::keeper::Store;
-use super::{StoreError, rows};
+use super::{StoreError, met, rows, standing};
 
 /// One unit of work; all its parts are one transaction.
 #[derive(Debug, Default)]
@@ -205,11 +205,8 @@ pub(crate) fn commit<'a>(
     let mut records = Vec::new();
     for write in group {
         if let Some(bans) = &write.snapshot {
-            rows::keep_all(&transaction, std::mem::take(&mut records))?;
-            transaction.execute("DELETE FROM bans", [])?;
-            for ban in bans {
-                rows::keep_ban(&transaction, &ban.prefix.to_string(), ban)?;
-            }
+            rows::keep_all(&transaction, &std::mem::take(&mut records))?;
+            standing::replace(&transaction, bans)?;
         }
         records.extend(&write.records);
         for (stream, position) in &write.positions {
@@ -222,8 +219,10 @@ pub(crate) fn commit<'a>(
                 .execute(params![key, value])?;
         }
         if let Some(before) = write.forget_before {
-            rows::keep_all(&transaction, std::mem::take(&mut records))?;
+            rows::keep_all(&transaction, &std::mem::take(&mut records))?;
             transaction.execute("DELETE FROM attempts WHERE time < ?1", [before.millis()])?;
+            met::forget(&transaction)?;
+            standing::merge(&transaction)?;
             // What an old list told stays: its time is old by nature.
             let sql = "DELETE FROM history WHERE time < ?1 AND what <> 'listed'";
             transaction.execute(sql, [before.millis()])?;
@@ -234,7 +233,7 @@ pub(crate) fn commit<'a>(
             transaction.execute(sql, [names::MOST_TRIED as i64])?;
         }
     }
-    rows::keep_all(&transaction, records)?;
+    rows::keep_all(&transaction, &records)?;
     transaction.commit()
 }
 

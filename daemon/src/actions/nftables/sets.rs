@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pillory_core::event::{JailName, Scope};
+use pillory_core::hash::stable;
 use pillory_core::net::Prefix;
 
 use crate::actions::Element;
@@ -146,13 +147,8 @@ impl fmt::Display for SetId {
         }
         let start: String =
             jail.bytes().take(room - 9).map(|b| if legal(b) { char::from(b) } else { '_' }).collect();
-        write!(f, "{kind}_{start}_{:08x}", hash(jail.as_bytes()))
+        write!(f, "{kind}_{start}_{:08x}", stable(jail.as_bytes()))
     }
-}
-
-/// FNV-1a, 32 bits: stable over versions, unlike the standard library's hashes.
-fn hash(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 /// The key of a prefix's first address.

@@ -1,0 +1,285 @@
+//! The bans in force: the table `bans`, which tells them as of a certain row of the history, and what the history tells
+//! since.
+//!
+//! The history grows at its end, but `bans` lies in the order of prefixes, and a flood meets each of its pages at random.
+//! So in a flood the history runs ahead, and now and then what it tells is merged into `bans`, in the order of prefixes.
+//! When little is written that happens at once, in the same transaction.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use pillory_core::event::JailName;
+use pillory_core::ledger::Ban;
+use pillory_core::net::Prefix;
+use pillory_core::time::Timestamp;
+
+use super::{JailNames, ban_of, query, scope_text};
+
+/// Name of the setting that keeps the number of the last row of the history that `bans` knows.
+const META_MERGED: &str = "merged";
+
+/// At most so many rows is the history ahead: a start reads them in 50 ms.
+const MOST_AHEAD: i64 = 32_768;
+
+/// After a commit of no more records than this, the history is not ahead at all.
+const FEW: usize = 256;
+
+/// Rows of the history that say who is banned, behind the one that `bans` knows, as rows of `bans`.
+const AHEAD: &str =
+    "SELECT id, what = 'ban' AS in_force, prefix, jail, time AS since, until, failures, reason, origin,
+    coalesce(scope, '') AS scope, coalesce(forced, 0) AS forced FROM history
+    WHERE id > ?1 AND what IN ('ban', 'unban', 'expire', 'narrow', 'displace', 'mistake')";
+
+fn merged(db: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?1";
+    let found = db.prepare_cached(sql)?.query_row([META_MERGED], |row| row.get(0)).optional()?;
+    Ok(found.unwrap_or(0))
+}
+
+/// True if the history tells who is banned; that of an older version does not, and `bans` tells all.
+/// # Errors
+/// SQLite's.
+pub(super) fn is_told(db: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM pragma_table_info('history') WHERE name = 'scope'";
+    db.query_row(sql, [], |row| row.get(0))
+}
+
+/// The highest number that a row of the history may have had: none is given again.
+/// # Errors
+/// SQLite's.
+pub(super) fn newest_number(db: &Connection) -> rusqlite::Result<i64> {
+    Ok(query::newest_id(db, "history")?.max(merged(db)?))
+}
+
+/// After a commit of so many records: merges unless the history may stay ahead.
+/// # Errors
+/// SQLite's.
+pub(super) fn after(transaction: &Transaction<'_>, records: usize) -> rusqlite::Result<()> {
+    let ahead = newest_number(transaction)?.saturating_sub(merged(transaction)?);
+    match ahead > MOST_AHEAD || (ahead > 0 && records <= FEW) {
+        true => merge(transaction),
+        false => Ok(()),
+    }
+}
+
+/// Brings what the history tells into `bans`.
+/// # Errors
+/// SQLite's.
+pub(super) fn merge(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut jails = JailNames::default();
+    let mut standings: Vec<(String, Option<JailName>, i64, bool)> = Vec::new();
+    let mut select = transaction.prepare_cached(AHEAD)?;
+    let mut rows = select.query([merged(transaction)?])?;
+    while let Some(row) = rows.next()? {
+        standings.push((row.get(2)?, jails.of(row.get_ref(3)?.as_str()?), row.get(0)?, row.get(1)?));
+    }
+    drop(rows);
+    standings.sort_unstable();
+    for (at, (prefix, jail, id, is_in_force)) in standings.iter().enumerate() {
+        let Some(jail) = jail else { continue };
+        let is_last =
+            standings.get(at + 1).is_none_or(|next| (&next.0, next.1.as_ref()) != (prefix, Some(jail)));
+        let sql = match (is_last, is_in_force) {
+            (false, _) => continue,
+            (true, true) => {
+                "INSERT OR REPLACE INTO bans SELECT prefix, jail, time, until, failures, reason, origin,
+                    coalesce(scope, ''), coalesce(forced, 0) FROM history WHERE id = ?1 AND prefix = ?2 AND jail = ?3"
+            }
+            (true, false) => "DELETE FROM bans WHERE prefix = ?2 AND jail = ?3 AND ?1",
+        };
+        transaction.prepare_cached(sql)?.execute(params![id, prefix, jail.as_str()])?;
+    }
+    is_merged(transaction)
+}
+
+/// Replaces all bans in force.
+/// # Errors
+/// SQLite's.
+pub(super) fn replace(transaction: &Transaction<'_>, bans: &[Ban]) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM bans", [])?;
+    let sql = "INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let mut insert = transaction.prepare_cached(sql)?;
+    for ban in bans {
+        insert.execute(params![
+            ban.prefix.to_string(),
+            ban.jail.as_str(),
+            ban.since.millis(),
+            ban.until.timestamp().map(Timestamp::millis),
+            ban.failures,
+            ban.reason.to_string(),
+            ban.origin.name(),
+            scope_text(&ban.scope),
+            ban.forced,
+        ])?;
+    }
+    is_merged(transaction)
+}
+
+/// Notes that `bans` knows the whole history.
+/// # Errors
+/// SQLite's.
+pub(super) fn is_merged(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let newest = newest_number(transaction)?.to_string();
+    let sql = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
+    transaction.prepare_cached(sql)?.execute([META_MERGED, &newest]).map(drop)
+}
+
+/// Every ban in force.
+/// # Errors
+/// SQLite's.
+pub(crate) fn bans(db: &Connection) -> rusqlite::Result<Vec<Ban>> {
+    let mut jails = JailNames::default();
+    let mut bans = query::all(db, "*", "FROM bans", &[], |row| ban_of(row, &mut jails))?;
+    if !is_told(db)? {
+        return Ok(bans);
+    }
+    let mut ahead: HashMap<(Prefix, JailName), Option<Ban>> = HashMap::new();
+    let mut select = db.prepare(AHEAD)?;
+    let mut rows = select.query([merged(db)?])?;
+    while let Some(row) = rows.next()? {
+        if let Some(ban) = query::legible(ban_of(row, &mut jails))? {
+            let is_in_force = row.get(1)?;
+            ahead.insert((ban.prefix, ban.jail.clone()), Some(ban).filter(|_| is_in_force));
+        }
+    }
+    if !ahead.is_empty() {
+        bans.retain(|ban| !ahead.contains_key(&(ban.prefix, ban.jail.clone())));
+        bans.extend(ahead.into_values().flatten());
+    }
+    Ok(bans)
+}
+
+/// When a ban in force began, to the millisecond.
+/// # Errors
+/// SQLite's.
+pub(super) fn since(db: &Connection, prefix: &str, jail: &str) -> rusqlite::Result<Option<i64>> {
+    if !is_told(db)? {
+        return since_merged(db, prefix, jail);
+    }
+    let sql =
+        format!("SELECT in_force, since FROM ({AHEAD}) WHERE prefix = ?2 AND jail = ?3 ORDER BY id DESC");
+    let ahead: Option<(bool, i64)> = db
+        .query_row(&sql, params![merged(db)?, prefix, jail], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match ahead {
+        Some((is_in_force, since)) => Ok(is_in_force.then_some(since)),
+        None => since_merged(db, prefix, jail),
+    }
+}
+
+fn since_merged(db: &Connection, prefix: &str, jail: &str) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT since FROM bans WHERE prefix = ?1 AND jail = ?2";
+    db.query_row(sql, [prefix, jail], |row| row.get(0)).optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pillory_core::event::Origin;
+    use pillory_core::ledger::Ended;
+    use pillory_core::machine::Record;
+
+    use crate::store::rows::keep_all;
+    use crate::store::tests::ban;
+
+    fn banned(addr: &str) -> Record {
+        Record::Banned(ban(addr, Some(99)))
+    }
+
+    fn lifted(addr: &str) -> Record {
+        Record::Ended(ban(addr, Some(99)), Ended::Lifted, Timestamp::from_secs(20))
+    }
+
+    fn keep(db: &mut Connection, records: &[Record]) {
+        let transaction = db.transaction().unwrap();
+        keep_all(&transaction, &records.iter().collect::<Vec<_>>()).unwrap();
+        transaction.commit().unwrap();
+    }
+
+    /// Prefixes in force: as is read, and as `bans` has them.
+    fn in_force(db: &Connection) -> (Vec<String>, Vec<String>) {
+        let mut read: Vec<String> = bans(db).unwrap().iter().map(|ban| ban.prefix.short()).collect();
+        read.sort();
+        let table = query::all(db, "prefix", "FROM bans ORDER BY prefix", &[], |row| {
+            Ok(Some(row.get::<_, String>(0)?.trim_end_matches("/32").to_owned()))
+        });
+        (read, table.unwrap())
+    }
+
+    fn store() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        db
+    }
+
+    /// Addresses of a flood.
+    fn flood(count: u32) -> Vec<Record> {
+        (0..count).map(|number| banned(&format!("10.0.{}.{}", number / 250, number % 250))).collect()
+    }
+
+    #[test]
+    fn a_flood_is_told_by_the_history_until_little_is_written() {
+        let mut db = store();
+        keep(&mut db, &[banned("192.0.2.7"), banned("192.0.2.8")]);
+        assert_eq!(in_force(&db).1, ["192.0.2.7", "192.0.2.8"]);
+        let mut records = flood(300);
+        records.extend([
+            lifted("192.0.2.7"),
+            lifted("10.0.0.0"),
+            banned("192.0.2.9"),
+            lifted("192.0.2.9"),
+            banned("192.0.2.9"),
+        ]);
+        keep(&mut db, &records);
+        let (read, table) = in_force(&db);
+        assert_eq!(table, ["192.0.2.7", "192.0.2.8"]);
+        assert_eq!(read.len(), 301);
+        let has = |addr: &str| read.iter().any(|found| found == addr);
+        assert!(!has("192.0.2.7") && !has("10.0.0.0") && has("192.0.2.8") && has("192.0.2.9"), "{read:?}");
+        assert_eq!(since(&db, "192.0.2.7/32", "sshd").unwrap(), None);
+        assert_eq!(since(&db, "192.0.2.8/32", "sshd").unwrap(), Some(10_000));
+        assert_eq!(since(&db, "10.0.0.1/32", "sshd").unwrap(), Some(10_000));
+        keep(&mut db, &[banned("192.0.2.1")]);
+        let (read, table) = in_force(&db);
+        assert_eq!((read.len(), &read), (302, &table));
+    }
+
+    #[test]
+    fn what_a_ban_is_limited_to_and_who_forced_it_outlive_the_way_by_the_history() {
+        let mut db = store();
+        let mut limited = ban("192.0.2.7", None);
+        limited.scope = pillory_core::event::Scope::Ports(limited.jail.clone());
+        limited.origin = Origin::Manual;
+        limited.forced = true;
+        let mut records = flood(300);
+        records.push(Record::Banned(limited.clone()));
+        keep(&mut db, &records);
+        assert!(bans(&db).unwrap().contains(&limited));
+        keep(&mut db, &[banned("192.0.2.1")]);
+        assert!(bans(&db).unwrap().contains(&limited));
+    }
+
+    #[test]
+    fn the_history_runs_no_further_ahead_than_a_start_reads_soon() {
+        let mut db = store();
+        let half = MOST_AHEAD as u32 / 2;
+        keep(&mut db, &flood(half));
+        assert!(in_force(&db).1.is_empty());
+        keep(&mut db, &flood(half + 1));
+        assert_eq!(in_force(&db).1.len(), half as usize + 1);
+    }
+
+    #[test]
+    fn a_history_that_was_forgotten_takes_nobody_back() {
+        let mut db = store();
+        keep(&mut db, &flood(300));
+        let transaction = db.transaction().unwrap();
+        merge(&transaction).unwrap();
+        transaction.execute("DELETE FROM history", []).unwrap();
+        transaction.commit().unwrap();
+        keep(&mut db, &[lifted("10.0.0.0")]);
+        let (read, table) = in_force(&db);
+        assert_eq!((read.len(), &read), (299, &table));
+    }
+}

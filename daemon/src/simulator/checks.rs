@@ -58,6 +58,7 @@ impl World {
                 Some(Setting::Confirmed(new, take_back, is_new)) => {
                     self.confirmed((new, take_back, is_new), &reply)?
                 }
+                Some(Setting::Reloaded(new, before)) => self.reloaded(new, before, &reply)?,
                 _ => {}
             }
             let is_kept = reply.exit == 0 && !reply.message.contains("so a crash would lose it");
@@ -65,6 +66,9 @@ impl World {
                 Some(Setting::Off(number, until)) => self.words.answered_off(number, until, is_aside),
                 Some(Setting::Allow(prefix, leaps, until)) if leaps == self.leaps => {
                     self.words.allows(prefix, Some((until, is_aside)));
+                }
+                Some(Setting::Applied(_) | Setting::Confirmed(..) | Setting::Reloaded(..)) if !is_aside => {
+                    self.tried.clear();
                 }
                 _ => {}
             }

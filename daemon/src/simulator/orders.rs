@@ -127,14 +127,15 @@ impl World {
             // Which of two policies somebody wants is then said by who comes last, and that is not seen here.
             return self.ask(Request::Status, Vec::new());
         }
-        let sound = self.dice.percent(80);
+        let (sound, before) = (self.dice.percent(80), self.policy);
         // While a policy is on trial no other is taken.
         if sound && self.trial.is_none() {
             self.policy = self.dice.below(scenery::POLICY_COUNT);
         }
         self.note(format!("the file holds policy {}, sound: {sound}", self.policy));
         self.write_policy(sound)?;
-        let asked = self.ask(Request::Reload, Vec::new());
+        let setting = sound.then_some(Setting::Reloaded(self.policy, before));
+        let asked = self.ask_for(Request::Reload, Vec::new(), setting);
         self.write_policy(true)?;
         asked
     }

@@ -35,6 +35,8 @@ pub(super) enum Setting {
     /// A policy that can be used or not; and one that is confirmed or taken back, from a new connection or an old one.
     Applied(bool),
     Confirmed(usize, bool, bool),
+    /// The file was reloaded with this policy in it, after that one.
+    Reloaded(usize, usize),
 }
 
 /// Somebody who waits for the answer to an order.
@@ -67,6 +69,8 @@ pub(super) struct World {
     pub(super) policy: usize,
     /// One that may be on trial.
     pub(super) trial: Option<Trial>,
+    /// Policies that were tried in vain, each after the one it came for, as long as no answer says that this is over.
+    pub(super) tried: Vec<(usize, usize)>,
     /// A policy was confirmed while the disk was full; and a reboot came after that.
     pub(super) may_forget_confirmed: bool,
     pub(super) forgot_confirmed: bool,
@@ -119,6 +123,7 @@ impl World {
             expected: (0, 0),
             leaps: 0,
             trial: None,
+            tried: Vec::new(),
             may_forget_confirmed: false,
             forgot_confirmed: false,
             friends: vec![("203.0.113.7/32".parse().map_err(|_| "no prefix")?, Why::Own)],
@@ -236,6 +241,7 @@ impl World {
             Some(before) => self.begins_anew(&daemon, &before)?,
         }
         self.is_damaged = false;
+        self.hear_rejection(&daemon)?;
         daemon.collect(&self.logs);
         daemon.writes.iter().for_each(|write| self.kept.sent(write, &self.allowed, UsedUp::new()));
         self.ordered.0 = self.kernel.table().elements.keys().cloned().collect();

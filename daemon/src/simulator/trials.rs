@@ -44,10 +44,10 @@ impl World {
     /// `apply` was answered.
     pub(super) fn applied(&mut self, sound: bool, reply: &Reply) -> Result<(), Broken> {
         self.note(format!("apply is answered {}: {}", reply.exit, reply.message));
-        if reply.exit == 0 && !sound {
+        let is_on = reply.exit == 0 || is_kept(reply);
+        if is_on && !sound {
             return Err("a policy that cannot be used is on trial".to_owned());
         }
-        let is_on = reply.exit == 0 || is_kept(reply);
         self.trial = self.trial.filter(|_| is_on).map(|trial| {
             let (lasts, over) = (Some(trial.asked + trial.span), Some(clock::now() + trial.span));
             Trial { lasts, over, ..trial }

@@ -59,6 +59,8 @@ pub(super) struct World {
     /// Milliseconds since the world began, on the clock that never steps; and what the wall clock is off.
     pub(super) elapsed: u64,
     pub(super) off_by: i64,
+    /// When the wall clock meets the daemon's time that is ahead of it, or has met it.
+    pub(super) behind_until: u64,
     /// So much of it this host slept.
     pub(super) slept: u64,
     /// What the daemon's time should be in microseconds, and when that was.
@@ -119,6 +121,7 @@ impl World {
             logs: Logs::default(),
             elapsed: 0,
             off_by: 0,
+            behind_until: 0,
             slept: 0,
             expected: (0, 0),
             leaps: 0,

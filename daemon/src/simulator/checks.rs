@@ -18,9 +18,10 @@ use crate::store::writer::Write;
 use super::daemon::{Daemon, STREAMS};
 use super::kernel::Mood;
 use super::logs::Logs;
+use super::orders::Setting;
 use super::promises::{Bans, Kept, UsedUp, Word, key};
 use super::scenery;
-use super::world::{Broken, Setting, World};
+use super::world::{Broken, World};
 
 impl World {
     /// What a start took over is what outlives a crash.

@@ -12,7 +12,19 @@ use crate::engine::Input;
 
 use super::promises::Word;
 use super::scenery;
-use super::world::{Broken, Setting, Waiting, World};
+use super::world::{Broken, Waiting, World};
+
+/// `off` or `allow` of that number, until then by the clock that never steps.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Setting {
+    Off(u64, u64),
+    Allow(Prefix, u64, u64),
+    /// A policy that can be used or not; and one that is confirmed or taken back, from a new connection or an old one.
+    Applied(bool),
+    Confirmed(usize, bool, bool),
+    /// The file was reloaded with this policy in it, after that one.
+    Reloaded(usize, usize),
+}
 
 impl World {
     pub(super) fn order(&mut self) -> Result<(), Broken> {

@@ -8,8 +8,9 @@ use crate::control::{Reply, Request};
 use crate::seat::Seat;
 
 use super::daemon::Daemon;
+use super::orders::Setting;
 use super::scenery;
-use super::world::{Broken, Setting, World};
+use super::world::{Broken, World};
 
 /// A policy that was applied, and may be on trial.
 #[derive(Debug, Clone, Copy)]

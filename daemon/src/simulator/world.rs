@@ -20,24 +20,13 @@ use super::daemon::{Daemon, Files, files};
 use super::dice::Dice;
 use super::kernel::{Mood, SimulatedKernel};
 use super::logs::Logs;
+use super::orders::Setting;
 use super::promises::{AllowedNow, Kept, Ordered, UsedUp, Word, Words};
 use super::trials::Trial;
 use super::{Tally, scenery};
 
 /// A clock begins here: 5 January 2026.
 const BEGIN_S: i64 = 1_767_571_200;
-
-/// `off` or `allow` of that number, until then by the clock that never steps.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Setting {
-    Off(u64, u64),
-    Allow(Prefix, u64, u64),
-    /// A policy that can be used or not; and one that is confirmed or taken back, from a new connection or an old one.
-    Applied(bool),
-    Confirmed(usize, bool, bool),
-    /// The file was reloaded with this policy in it, after that one.
-    Reloaded(usize, usize),
-}
 
 /// Somebody who waits for the answer to an order.
 pub(super) struct Waiting {

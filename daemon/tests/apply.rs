@@ -92,9 +92,29 @@ fn a_trial_goes_on_after_kill_9_and_is_taken_back_in_time() {
 
 #[test]
 fn a_trial_whose_time_ends_while_the_daemon_is_dead_does_not_come_back() {
-    let Some(mut scene) = Scene::new("") else { return };
+    let Some(scene) = Scene::new("") else { return };
     scene.world.server.write(CONFIG, NEW);
-    assert_eq!(at_a_prompt(&scene, &format!("pillory apply {CONFIG} --confirm 2")).code, Some(0));
+    let scene = outlive_a_trial(scene, CONFIG);
+    assert!(warns(&scene.daemon, "holds a policy that was applied and not confirmed"));
+}
+
+#[test]
+fn a_policy_that_was_not_confirmed_stays_once_it_was_reloaded() {
+    let Some(scene) = Scene::new("") else { return };
+    scene.world.server.write("/run/new.toml", NEW);
+    let mut scene = outlive_a_trial(scene, "/run/new.toml");
+    scene.world.server.write(CONFIG, NEW);
+    let reloaded = scene.daemon.ask(&["reload"]);
+    assert!(reloaded.code == Some(0) && runs_new(&scene.daemon), "{reloaded:?}");
+    scene.daemon.kill();
+    scene.daemon = restarted(&scene.world.server);
+    assert!(runs_new(&scene.daemon), "{}", scene.daemon.status());
+}
+
+/// Tries `file` for so short that its time is over before the next daemon starts.
+fn outlive_a_trial(mut scene: Scene, file: &str) -> Scene {
+    let applied = at_a_prompt(&scene, &format!("pillory apply {file} --confirm 2"));
+    assert!(applied.code == Some(0), "{applied:?}");
     let until = scene.daemon.status()["trial_until"].as_str().map(str::to_owned).expect("it is on trial");
     let until: jiff::Timestamp = until.parse().expect("a time");
     scene.daemon.kill();
@@ -103,7 +123,7 @@ fn a_trial_whose_time_ends_while_the_daemon_is_dead_does_not_come_back() {
     });
     scene.daemon = restarted(&scene.world.server);
     assert!(!runs_new(&scene.daemon));
-    assert!(warns(&scene.daemon, "holds a policy that was applied and not confirmed"));
+    scene
 }
 
 #[test]

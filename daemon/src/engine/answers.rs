@@ -40,6 +40,12 @@ impl Pending {
     fn is_late(&self) -> bool {
         self.since.elapsed() > if self.is_change { ORDER_WAITS } else { QUESTION_WAITS }
     }
+
+    /// True if it was refused as a whole: its answer says why already, and nothing that happens to others' changes
+    /// concerns it.
+    fn is_refused(&self) -> bool {
+        self.answer.exit != 0 && !self.answer.message.is_empty()
+    }
 }
 
 /// The first look finds what was refused and orders it again, the second one that it is there now.
@@ -124,7 +130,8 @@ impl Engine {
                     self.last_verify = clock::now() + REFUSED_AGAIN - VERIFY_EVERY;
                 }
                 self.read_backs = READ_BACKS;
-                for pending in self.pending.iter_mut().filter(|pending| pending.is_change) {
+                let is_meant = |pending: &&mut Pending| pending.is_change && !pending.is_refused();
+                for pending in self.pending.iter_mut().filter(is_meant) {
                     if (before + 1..=number).contains(&pending.job) {
                         pending.answer = Reply::say(1, format!("kept, but the kernel refused: {reason}"));
                     }
@@ -229,9 +236,7 @@ impl Engine {
         let before = std::mem::replace(&mut self.writes_done, number);
         for pending in &mut self.pending {
             let concerns = pending.is_change && (before + 1..=number).contains(&pending.write);
-            // What was refused as a whole says why already.
-            let is_refused = pending.answer.exit != 0 && !pending.answer.message.is_empty();
-            if concerns && !is_refused {
+            if concerns && !pending.is_refused() {
                 let message = &mut pending.answer.message;
                 message.push_str(if message.is_empty() { "" } else { "; " });
                 message.push_str(said);

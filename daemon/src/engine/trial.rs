@@ -2,7 +2,8 @@
 //! that began after it came into force. Whoever can still come in confirms it; whoever cannot need do nothing.
 //!
 //! Both policies are kept as texts in the store, so a trial goes on after a restart, and one whose time is over by then
-//! never comes into force again, even if it stands in the configuration file.
+//! never comes into force again by itself, even if it stands in the configuration file. A `reload` that was
+//! answered well overrules that, over restarts too.
 
 use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
@@ -86,7 +87,7 @@ impl Engine {
     /// Takes up what a start found.
     pub(crate) fn begin_trial(&mut self, found: Found) {
         match found {
-            // What is kept concerns another text than the file's; should that one come back, it is known.
+            // What is kept concerns another text than the file's; should a start find that one there, it is known.
             Found::Nothing => {}
             Found::GoesOn(kept) => {
                 warn!(file = %kept.new.file.display(), "a policy is on trial still; it is taken back unless it is confirmed");
@@ -244,12 +245,18 @@ impl Engine {
         })
     }
 
-    /// Another policy than the one taken back is in force by order.
+    /// Another policy than the one taken back is in force by order. What is kept goes too, though this life may know
+    /// nothing of it: the time of a trial may have ended while no daemon ran, and this order overrules that one.
     pub(super) fn forget_rejected(&mut self) {
-        if self.rejected.take().is_some() {
-            self.warnings.remove("rejected");
-            self.keep_trial(None);
-        }
+        self.rejected = None;
+        self.warnings.remove("rejected");
+        self.keep_trial(None);
+    }
+
+    /// True if the file holds what was taken back, for the simulator.
+    #[cfg(test)]
+    pub(crate) fn is_rejecting(&self) -> bool {
+        self.rejected.is_some()
     }
 
     /// What `status` says of a trial.

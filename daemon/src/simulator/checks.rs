@@ -18,9 +18,10 @@ use crate::store::writer::Write;
 use super::daemon::{Daemon, STREAMS};
 use super::kernel::Mood;
 use super::logs::Logs;
+use super::orders::Setting;
 use super::promises::{Bans, Kept, UsedUp, Word, key};
 use super::scenery;
-use super::world::{Broken, Setting, World};
+use super::world::{Broken, World};
 
 impl World {
     /// What a start took over is what outlives a crash.
@@ -58,6 +59,7 @@ impl World {
                 Some(Setting::Confirmed(new, take_back, is_new)) => {
                     self.confirmed((new, take_back, is_new), &reply)?
                 }
+                Some(Setting::Reloaded(new, before)) => self.reloaded(new, before, &reply)?,
                 _ => {}
             }
             let is_kept = reply.exit == 0 && !reply.message.contains("so a crash would lose it");
@@ -65,6 +67,9 @@ impl World {
                 Some(Setting::Off(number, until)) => self.words.answered_off(number, until, is_aside),
                 Some(Setting::Allow(prefix, leaps, until)) if leaps == self.leaps => {
                     self.words.allows(prefix, Some((until, is_aside)));
+                }
+                Some(Setting::Applied(_) | Setting::Confirmed(..) | Setting::Reloaded(..)) if !is_aside => {
+                    self.tried.clear();
                 }
                 _ => {}
             }
@@ -178,12 +183,13 @@ impl World {
         })
     }
 
-    /// True for an end so near that the kernel may have come to it: while the wall clock is behind, ends that differ by
-    /// less than this are not told anew.
-    fn is_ending(end: End) -> bool {
+    /// True for an end so near that the kernel may have come to it: ends that differ by less than this are not told
+    /// anew when the wall clock is set back, and what the kernel was told before that may last so long.
+    fn is_ending(&self, end: End) -> bool {
         const TOLERANCE: Span = Span::from_millis(1_500);
-        let read = clock::read();
-        read.ahead() > Span::default() && end.remaining(read.now).is_some_and(|left| left <= TOLERANCE)
+        const LONGEST_BAN_MS: u64 = 900_000;
+        let may_differ = self.behind_until > 0 && self.elapsed < self.behind_until + LONGEST_BAN_MS;
+        may_differ && end.remaining(clock::now()).is_some_and(|left| left <= TOLERANCE)
     }
 
     pub(super) fn check_settled(&mut self) -> Result<(), Broken> {
@@ -207,7 +213,7 @@ impl World {
             for addr in scenery::samples() {
                 let (wanted, held) =
                     (self.shuts_out(addr, &scope, ledger.values()), self.in_kernel(addr, &scope));
-                let lasting = ledger.values().filter(|ban| !World::is_ending(ban.until));
+                let lasting = ledger.values().filter(|ban| !self.is_ending(ban.until));
                 if wanted != held && self.shuts_out(addr, &scope, lasting) != held {
                     return Err(format!("{addr} in {scope:?}: banned {wanted}, in the kernel {held}"));
                 }
@@ -215,7 +221,7 @@ impl World {
         }
         let (brief, projected): (BTreeSet<_>, BTreeSet<_>) = {
             let elements = machine.projection().elements();
-            let (brief, lasting): (Vec<_>, Vec<_>) = elements.partition(|(_, end)| World::is_ending(*end));
+            let (brief, lasting): (Vec<_>, Vec<_>) = elements.partition(|(_, end)| self.is_ending(*end));
             let names = |all: Vec<(Element, End)>| all.into_iter().map(|(element, _)| element).collect();
             (names(brief), names(lasting))
         };

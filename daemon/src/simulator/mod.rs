@@ -23,6 +23,12 @@ mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pillory_core::time::Span;
+
+use crate::cli::configfile::Policy;
+use crate::control::Request;
+use crate::engine::Input;
+
 use world::World;
 
 /// So many steps make an episode.
@@ -135,6 +141,22 @@ fn a_ban_by_hand_lasts_although_the_clock_was_set_back() {
     world.ask_ban(vec![prefix], (None, Some(600), false, false), Vec::new()).unwrap();
     world.settle().unwrap();
     assert!(world.in_kernel(prefix.addr(), &pillory_core::event::Scope::All));
+}
+
+#[test]
+fn an_order_that_is_refused_is_not_called_kept_because_the_kernel_refuses_another() {
+    let mut world = World::new(0, 0).unwrap();
+    assert_eq!(world.start(), Ok(true));
+    world.kernel.table().mood = kernel::Mood::Forbids;
+    let prefix = "198.51.100.3".parse().unwrap();
+    world.ask_ban(vec![prefix], (None, Some(600), false, false), Vec::new()).unwrap();
+    let (reply, answered) = crossbeam_channel::unbounded();
+    let policy = Policy { file: "/simulated/new.toml".into(), text: Some(scenery::policy(0, false)) };
+    world.tell(Input::Order((Request::Apply(policy, Span::from_secs(60)), reply))).unwrap();
+    assert!(answered.try_recv().is_err(), "it waits for the ban before it");
+    world.work().unwrap();
+    let answer = answered.try_recv().unwrap();
+    assert!(answer.exit == 2 && answer.message.starts_with("apply refused"), "{answer:?}");
 }
 
 #[test]

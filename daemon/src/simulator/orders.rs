@@ -12,7 +12,19 @@ use crate::engine::Input;
 
 use super::promises::Word;
 use super::scenery;
-use super::world::{Broken, Setting, Waiting, World};
+use super::world::{Broken, Waiting, World};
+
+/// `off` or `allow` of that number, until then by the clock that never steps.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Setting {
+    Off(u64, u64),
+    Allow(Prefix, u64, u64),
+    /// A policy that can be used or not; and one that is confirmed or taken back, from a new connection or an old one.
+    Applied(bool),
+    Confirmed(usize, bool, bool),
+    /// The file was reloaded with this policy in it, after that one.
+    Reloaded(usize, usize),
+}
 
 impl World {
     pub(super) fn order(&mut self) -> Result<(), Broken> {
@@ -127,14 +139,15 @@ impl World {
             // Which of two policies somebody wants is then said by who comes last, and that is not seen here.
             return self.ask(Request::Status, Vec::new());
         }
-        let sound = self.dice.percent(80);
+        let (sound, before) = (self.dice.percent(80), self.policy);
         // While a policy is on trial no other is taken.
         if sound && self.trial.is_none() {
             self.policy = self.dice.below(scenery::POLICY_COUNT);
         }
         self.note(format!("the file holds policy {}, sound: {sound}", self.policy));
         self.write_policy(sound)?;
-        let asked = self.ask(Request::Reload, Vec::new());
+        let setting = sound.then_some(Setting::Reloaded(self.policy, before));
+        let asked = self.ask_for(Request::Reload, Vec::new(), setting);
         self.write_policy(true)?;
         asked
     }

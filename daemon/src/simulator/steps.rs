@@ -6,6 +6,7 @@ use pillory_core::event::Scope;
 use pillory_core::ledger::Element;
 use pillory_core::net::Prefix;
 
+use crate::clock;
 use crate::engine::Input;
 
 use super::kernel::Mood;
@@ -253,6 +254,10 @@ impl World {
         // Nobody tells the daemon: it sees it at its next look.
         self.patient_until = self.patient_until.max(self.elapsed + 31_000);
         self.set_clock();
+        match clock::read().ahead().millis() {
+            0 => self.behind_until = self.behind_until.min(self.elapsed),
+            ahead => self.behind_until = self.elapsed + 16 * ahead,
+        }
         Ok(())
     }
 

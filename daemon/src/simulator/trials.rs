@@ -7,8 +7,10 @@ use crate::clock;
 use crate::control::{Reply, Request};
 use crate::seat::Seat;
 
+use super::daemon::Daemon;
+use super::orders::Setting;
 use super::scenery;
-use super::world::{Broken, Setting, World};
+use super::world::{Broken, World};
 
 /// A policy that was applied, and may be on trial.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +45,10 @@ impl World {
     /// `apply` was answered.
     pub(super) fn applied(&mut self, sound: bool, reply: &Reply) -> Result<(), Broken> {
         self.note(format!("apply is answered {}: {}", reply.exit, reply.message));
-        if reply.exit == 0 && !sound {
+        let is_on = reply.exit == 0 || is_kept(reply);
+        if is_on && !sound {
             return Err("a policy that cannot be used is on trial".to_owned());
         }
-        let is_on = reply.exit == 0 || is_kept(reply);
         self.trial = self.trial.filter(|_| is_on).map(|trial| {
             let (lasts, over) = (Some(trial.asked + trial.span), Some(clock::now() + trial.span));
             Trial { lasts, over, ..trial }
@@ -78,6 +80,43 @@ impl World {
         self.may_forget_confirmed |= reply.message.contains("not on disk");
         // So does the client.
         self.policy = new;
+        self.write_policy(true)
+    }
+
+    /// `reload` was answered, of a file that can be used.
+    pub(super) fn reloaded(&mut self, new: usize, before: usize, reply: &Reply) -> Result<(), Broken> {
+        if reply.exit == 0 || !reply.message.contains("holds a policy that was not confirmed") {
+            return Ok(());
+        }
+        if !self.forgot_confirmed && !self.tried.iter().any(|(_, tried)| *tried == new) {
+            return Err(format!("policy {new} is refused, and was never tried in vain"));
+        }
+        if self.policy != new {
+            return Ok(());
+        }
+        // So does whoever reads the answer.
+        self.policy = before;
+        self.write_policy(true)
+    }
+
+    /// A start rejects what the file holds if it was tried in vain, and nobody was told since that it was taken over.
+    /// Whoever runs this host is warned, and puts the policy before in the file.
+    pub(super) fn hear_rejection(&mut self, daemon: &Daemon) -> Result<(), Broken> {
+        if self.forgot_confirmed || !daemon.engine.is_rejecting() {
+            return Ok(());
+        }
+        let in_force = daemon.engine.policy_text();
+        let is_it = |old: usize, new: usize| {
+            new == self.policy && in_force == Some(scenery::policy(old, true).as_str())
+        };
+        let Some((old, _)) = self.tried.iter().copied().find(|(old, new)| is_it(*old, *new)) else {
+            return Err(format!(
+                "policy {} is rejected, only {:?} were tried in vain: {in_force:?}",
+                self.policy, self.tried
+            ));
+        };
+        self.note(format!("policy {} is rejected, and {old} written in the file again", self.policy));
+        (self.policy, self.trial) = (old, None);
         self.write_policy(true)
     }
 
@@ -135,7 +174,8 @@ impl World {
             ));
         }
         if may_be_new.is_none() {
-            self.trial = None;
+            // That it is over may not be on disk yet.
+            self.tried.extend(self.trial.take().map(|trial| (self.policy, trial.new)));
         }
         Ok(())
     }

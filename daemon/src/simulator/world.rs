@@ -20,22 +20,13 @@ use super::daemon::{Daemon, Files, files};
 use super::dice::Dice;
 use super::kernel::{Mood, SimulatedKernel};
 use super::logs::Logs;
+use super::orders::Setting;
 use super::promises::{AllowedNow, Kept, Ordered, UsedUp, Word, Words};
 use super::trials::Trial;
 use super::{Tally, scenery};
 
 /// A clock begins here: 5 January 2026.
 const BEGIN_S: i64 = 1_767_571_200;
-
-/// `off` or `allow` of that number, until then by the clock that never steps.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Setting {
-    Off(u64, u64),
-    Allow(Prefix, u64, u64),
-    /// A policy that can be used or not; and one that is confirmed or taken back, from a new connection or an old one.
-    Applied(bool),
-    Confirmed(usize, bool, bool),
-}
 
 /// Somebody who waits for the answer to an order.
 pub(super) struct Waiting {
@@ -57,6 +48,8 @@ pub(super) struct World {
     /// Milliseconds since the world began, on the clock that never steps; and what the wall clock is off.
     pub(super) elapsed: u64,
     pub(super) off_by: i64,
+    /// When the wall clock meets the daemon's time that is ahead of it, or has met it.
+    pub(super) behind_until: u64,
     /// So much of it this host slept.
     pub(super) slept: u64,
     /// What the daemon's time should be in microseconds, and when that was.
@@ -67,6 +60,8 @@ pub(super) struct World {
     pub(super) policy: usize,
     /// One that may be on trial.
     pub(super) trial: Option<Trial>,
+    /// Policies that were tried in vain, each after the one it came for, as long as no answer says that this is over.
+    pub(super) tried: Vec<(usize, usize)>,
     /// A policy was confirmed while the disk was full; and a reboot came after that.
     pub(super) may_forget_confirmed: bool,
     pub(super) forgot_confirmed: bool,
@@ -115,10 +110,12 @@ impl World {
             logs: Logs::default(),
             elapsed: 0,
             off_by: 0,
+            behind_until: 0,
             slept: 0,
             expected: (0, 0),
             leaps: 0,
             trial: None,
+            tried: Vec::new(),
             may_forget_confirmed: false,
             forgot_confirmed: false,
             friends: vec![("203.0.113.7/32".parse().map_err(|_| "no prefix")?, Why::Own)],
@@ -236,6 +233,7 @@ impl World {
             Some(before) => self.begins_anew(&daemon, &before)?,
         }
         self.is_damaged = false;
+        self.hear_rejection(&daemon)?;
         daemon.collect(&self.logs);
         daemon.writes.iter().for_each(|write| self.kept.sent(write, &self.allowed, UsedUp::new()));
         self.ordered.0 = self.kernel.table().elements.keys().cloned().collect();

@@ -6,7 +6,7 @@ help:
 	@echo "make run     build the release binary and protect this host until Ctrl-C; DRY=1 enforces nothing"
 	@echo "make test    fetch what the tests need, then run every test, the lab included"
 	@echo "make demo    play one attack in network namespaces; this host is not touched"
-	@echo "make bench   measure: line to kernel, bulk bans, start, idle, scan, rehearsal, fail2ban's filters"
+	@echo "make bench   measure, beside other programs, and write benches/RESULTS.md; ONLY=\"scan idle\"; QUICK=1 compares instructions with what was recorded"
 	@echo "make simulate play 30 days of people and attacks, and print what plain counting and Pillory make of them"
 	@echo "make soak    ten million steps of the simulator, ten million sources in memory, then an hour among attackers, rotations and faults; STEPS=, SOURCES=0, MINUTES="
 	@echo "make fuzz    throw invented input at the parsers for a minute each; needs a nightly compiler"
@@ -22,7 +22,7 @@ demo:
 	@scripts/demo.sh
 
 bench:
-	@scripts/bench.sh
+	@ONLY="$(ONLY)" QUICK="$(QUICK)" scripts/bench.sh
 
 simulate:
 	@cargo test --quiet -p pillory-core --test simulation -- --nocapture --test-threads 1

@@ -32,12 +32,13 @@ impl Random {
         self.next() % limit
     }
 
-    fn pick<'a>(&mut self, words: &[&'a str]) -> &'a str {
+    /// One of these.
+    pub fn pick<'a>(&mut self, words: &[&'a str]) -> &'a str {
         words[usize::try_from(self.below(words.len() as u64)).expect("it fits")]
     }
 
     /// Few attackers send most of the attempts: the cube of an even share.
-    fn skewed<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+    pub fn skewed<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         let share = self.below(1 << 20) as f64 / f64::from(1 << 20);
         &items[(share * share * share * items.len() as f64) as usize]
     }
@@ -109,8 +110,9 @@ const GUESSED: [&str; 16] = [
     "minecraft",
 ];
 /// The first second of generated logs: 2026-01-02 00:00 UTC.
-const BEGIN: i64 = 1_767_312_000;
-const DAY: u64 = 86_400;
+pub const BEGIN: i64 = 1_767_312_000;
+/// Seconds of a day.
+pub const DAY: u64 = 86_400;
 
 /// Writes an auth.log of one day under attack: six lines of ten are sshd's.
 pub fn auth_log(path: &Path, lines: u64, attackers: usize) -> std::io::Result<()> {

@@ -35,10 +35,10 @@ pub fn measure(table: &mut Table) {
     std::thread::sleep(IDLE);
     let cpu = daemon.cpu() - before;
     let mib = |what| daemon.memory_kib(what) as f64 / 1024.0;
-    table.figure(format!("idle, {JAILS} jails: VmRSS"), mib("VmRSS"), 10.0, "MiB");
+    table.promise(format!("idle, {JAILS} jails: VmRSS"), mib("VmRSS"), 8.0, "MiB");
     table.note("  of that anonymous", format!("{:.1} MiB", mib("RssAnon")));
     table.note("  of that pages of the binary", format!("{:.1} MiB", mib("RssFile")));
-    table.figure(format!("idle, {JAILS} jails: CPU in 60 s"), cpu.as_secs_f64() * 1e3, 10.0, "ms");
+    table.promise(format!("idle, {JAILS} jails: CPU in 60 s"), cpu.as_secs_f64() * 1e3, 5.0, "ms");
     table.note(
         format!("start with {JAILS} jails and no bans, until ready"),
         format!("{:.0} ms", ready.as_secs_f64() * 1e3),

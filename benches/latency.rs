@@ -64,9 +64,9 @@ fn appended(table: &mut Table, what: &str, config: &str, log: &str, record: impl
         }
     }
     let spread = Spread::new(took);
-    table.figure(format!("{what} to element, p50 of {BANS}"), spread.percentile_ms(50), 1.0, "ms");
+    table.promise(format!("{what} to element, p50 of {BANS}"), spread.percentile_ms(50), 0.5, "ms");
     table.note(format!("{what} to element, p95"), format!("{:.2} ms", spread.percentile_ms(95)));
-    table.figure(format!("{what} to element, p99"), spread.percentile_ms(99), 5.0, "ms");
+    table.promise(format!("{what} to element, p99"), spread.percentile_ms(99), 2.0, "ms");
     daemon.stop();
 }
 

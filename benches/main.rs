@@ -1,8 +1,10 @@
-//! `make bench`: measures the release binary in network namespaces and prints one table, each aim beside its figure.
+//! `make bench`: measures the release binary beside other programs and in network namespaces, prints each aim beside its
+//! figure, and writes `benches/RESULTS.md`.
 //!
 //! Nothing of the real host is touched; state lies under `target/bench/`, on a real disk. `PILLORY_BIN` names
-//! the binary. Arguments choose what is measured: `latency`, `bulk`, `crowd`, `start`, `idle`, `scan`, `rehearse`, `stock`; all without any.
-//! Exit status 1 if an aim is missed.
+//! the binary. Arguments choose the groups that are measured, all of `MEASUREMENTS` without any.
+//! `--quick` counts instructions and compares them with those that `--record` has written to `benches/quick.tsv`.
+//! Exit status 1 if an aim is missed or something has become worse.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a measurement starts programs and reads the clock")]
@@ -11,63 +13,79 @@
 #[path = "../daemon/tests/lab/mod.rs"]
 mod lab;
 
+mod access;
 mod bulk;
 mod crowd;
 mod elements;
 mod generate;
+mod grid;
 mod idle;
+mod inputs;
 mod latency;
+mod machine;
+mod packets;
 mod process;
+mod quick;
 mod rehearse;
+mod results;
 mod scan;
+mod size;
 mod start;
 mod stock;
 mod table;
+
+use std::process::ExitCode;
 
 use table::Table;
 
 /// What can be measured, and by what.
 type Measurement = (&'static str, fn(&mut Table));
 
-const MEASUREMENTS: [Measurement; 8] = [
+const MEASUREMENTS: [Measurement; 10] = [
+    ("scan", scan::measure),
+    ("stock", stock::measure),
+    ("rehearse", rehearse::measure),
     ("latency", latency::measure),
     ("bulk", bulk::measure),
-    ("crowd", crowd::measure),
     ("start", start::measure),
+    ("crowd", crowd::measure),
+    ("packets", packets::measure),
     ("idle", idle::measure),
-    ("scan", scan::measure),
-    ("rehearse", rehearse::measure),
-    ("stock", stock::measure),
+    ("size", size::measure),
 ];
 
-/// Other work on the same processors shows in the tails: a thread that is woken waits for its turn.
-fn load() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = asked.iter().find(|name| MEASUREMENTS.iter().all(|(known, _)| known != name)) {
-        let known: Vec<&str> = MEASUREMENTS.iter().map(|(name, _)| *name).collect();
+    match asked.first().map(String::as_str) {
+        Some("--quick") => return quick::run(false),
+        Some("--record") => return quick::run(true),
+        _ => {}
+    }
+    let known: Vec<&str> = MEASUREMENTS.iter().map(|(name, _)| *name).collect();
+    if let Some(unknown) = asked.iter().find(|name| !known.contains(&name.as_str())) {
         eprintln!("make bench: {unknown:?} is not measured; choose from {}", known.join(", "));
         return 2.into();
     }
     if lab::World::new().is_none() {
         return 77.into();
     }
-    let mut table = Table::default();
+    let mut measured = Vec::new();
     for (name, measure) in MEASUREMENTS {
         if asked.is_empty() || asked.iter().any(|asked| asked == name) {
             eprintln!("make bench: measuring {name}");
+            let mut table = Table::new();
             measure(&mut table);
+            println!("{name}: {}\n{table}", table.moment);
+            measured.push((name, table));
         }
     }
-    table.note(format!("load of this machine, {} processors", processors()), load());
-    print!("{table}");
-    u8::from(table.missed() > 0).into()
+    let missed: usize = measured.iter().map(|(_, table)| table.missed()).sum();
+    match results::write(&known, &measured) {
+        Ok(path) => println!("{missed} aims missed; written to {}", path.display()),
+        Err(error) => {
+            eprintln!("make bench: cannot write benches/RESULTS.md: {error}");
+            return 1.into();
+        }
+    }
+    u8::from(missed > 0).into()
 }

@@ -25,13 +25,13 @@ pub fn measure(table: &mut Table) {
     let daemon = start(&world, &state_dir);
     assert_eq!(world.kernel().set("ban4").len(), BANS, "nft lists every ban");
     let title = format!("start with {BANS} bans, empty kernel, until ready");
-    table.figure(title, daemon.ready_after.as_secs_f64(), 0.8, "s");
+    table.promise(title, daemon.ready_after.as_secs_f64(), 0.8, "s");
     table.note("  CPU for it", format!("{:.2} s", daemon.ready_cpu.as_secs_f64()));
     table.note("  memory after it (VmRSS)", format!("{:.1} MiB", daemon.memory_kib("VmRSS") as f64 / 1024.0));
     daemon.stop();
     let daemon = start(&world, &state_dir);
     let title = format!("start with {BANS} bans that the kernel has kept");
-    table.figure(title, daemon.ready_after.as_secs_f64(), 0.2, "s");
+    table.promise(title, daemon.ready_after.as_secs_f64(), 0.2, "s");
     daemon.stop();
 }
 

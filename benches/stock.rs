@@ -1,82 +1,44 @@
-//! fail2ban's own filters, as Debian's package has them, on logs made here: its sshd filter through `fail2ban-regex`
-//! and through ours in the same run, and lines a second for some more.
-//!
-//! `PILLORY_SPEED` names the release build of the example `fail2ban_speed`.
+//! fail2ban's own filters, as Debian's package has them, on logs made here, besides its sshd filter, which `scan`
+//! compares with fail2ban-regex: lines a second.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::path::PathBuf;
 
-use crate::generate::{self, Random};
-use crate::process::{cpu_of, scratch};
+use crate::generate::Random;
+use crate::lab::tools_dir;
+use crate::process::{FILE, Ran, Words, scratch};
 use crate::table::Table;
 
 const LINES: u64 = 100_000;
 const ATTACKERS: usize = 20_000;
 
-/// CPU time and matches of both.
+/// Debian's directory, or that it is not here.
+pub fn folder() -> Result<PathBuf, String> {
+    let folder = tools_dir().join("etc/fail2ban");
+    if folder.join("filter.d/sshd.conf").exists() { Ok(folder) } else { Err("not here: no fail2ban".into()) }
+}
+
+/// The command line of the release build of the example `fail2ban_speed`, which judges a log by one of its filters.
+pub fn speed(filter: &str) -> Result<Words, String> {
+    let ours = std::env::var_os("PILLORY_SPEED").ok_or("PILLORY_SPEED names no build of fail2ban_speed")?;
+    Ok(vec![ours, folder()?.into(), filter.into(), FILE.into()])
+}
+
+/// CPU time of each of its filters.
 pub fn measure(table: &mut Table) {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
-    let folder = tools.join("etc/fail2ban");
-    let Some(ours) = std::env::var_os("PILLORY_SPEED").map(PathBuf::from) else {
-        return table.skip("fail2ban's own filters", "PILLORY_SPEED names no build of fail2ban_speed");
-    };
-    if !folder.join("filter.d/sshd.conf").exists() {
-        return table.skip("fail2ban's own filters", "target/tools has no fail2ban");
-    }
-    let dir = scratch("stock");
-    let log = dir.join("auth.log");
-    generate::auth_log(&log, LINES, ATTACKERS).expect("auth.log is written");
-    let (own, own_matches) = speed(&ours, &folder, "sshd", &log);
-    match peer(&tools, &folder, &log) {
-        Some((theirs, matches)) => {
-            let percent = own.as_secs_f64() * 100.0 / theirs.as_secs_f64();
-            table.figure("fail2ban's sshd filter: CPU in % of fail2ban-regex's", percent, 1.0, "%");
-            let (own, theirs) = (own.as_secs_f64(), theirs.as_secs_f64());
-            table.note("  CPU s, its and ours", format!("{theirs:.2}, {own:.3}"));
-            table.note("  matches, its and ours", format!("{matches}, {own_matches}"));
-            assert_eq!(matches, own_matches, "both find the same");
-        }
-        None => table.skip("fail2ban's sshd filter through both", "fail2ban-regex does not run here"),
-    }
-    per_second(table, "sshd", own);
     for (filter, line) in OTHERS {
-        let log = dir.join(filter);
+        let title = format!("fail2ban's {filter} filter: lines a CPU second");
+        let words = match speed(filter) {
+            Ok(words) => words,
+            Err(why) => return table.skip(title, why),
+        };
+        let log = scratch("stock").join(filter);
         std::fs::write(&log, lines(line)).expect("the log is written");
-        let (cpu, matches) = speed(&ours, &folder, filter, &log);
-        assert!(matches > LINES / 3, "{filter} finds {matches} failures");
-        per_second(table, filter, cpu);
+        let ran = Ran::read(&words, &log).expect("it starts");
+        let failures = ran.number_before(" failures").unwrap_or_else(|| panic!("it says {}", ran.said));
+        assert!(failures > LINES / 3, "{filter} finds {failures} failures");
+        table.note(title, format!("{:.0}", LINES as f64 / ran.cpu.as_secs_f64()));
     }
-}
-
-fn per_second(table: &mut Table, filter: &str, cpu: Duration) {
-    let rate = LINES as f64 / cpu.as_secs_f64();
-    table.note(format!("fail2ban's {filter} filter: lines a CPU second"), format!("{rate:.0}"));
-}
-
-/// CPU time of judging and the failures found, as the example says them.
-fn speed(ours: &Path, folder: &Path, filter: &str, log: &Path) -> (Duration, u64) {
-    let output = Command::new(ours).args([folder, filter.as_ref(), log]).output().expect("it starts");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let number = |unit: &str| said.split(unit).next()?.split_whitespace().last()?.parse::<f64>().ok();
-    let figures = number(" CPU s").zip(number(" failures"));
-    let (seconds, failures) =
-        figures.unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&output.stderr)));
-    (Duration::from_secs_f64(seconds), failures as u64)
-}
-
-/// CPU time of fail2ban-regex and the lines it matched; its start, some tenths of a second, is part of it.
-fn peer(tools: &Path, folder: &Path, log: &Path) -> Option<(Duration, u64)> {
-    let mut command = Command::new("python3");
-    command.arg(tools.join("usr/bin/fail2ban-regex")).arg("-c").arg(folder).arg(log).arg("sshd");
-    command.env("PYTHONPATH", tools.join("usr/lib/python3/dist-packages"));
-    command.env("PYTHONDONTWRITEBYTECODE", "1");
-    let (cpu, output) = cpu_of(&mut command);
-    let said = String::from_utf8_lossy(&output.ok()?.stdout).into_owned();
-    let summary = said.lines().find(|line| line.starts_with("Lines: "))?;
-    let matched = summary.split(" matched").next()?.split_whitespace().last()?.parse().ok()?;
-    Some((cpu, matched))
 }
 
 /// A line of a log, made from a number of its own, a second of the day and an address.

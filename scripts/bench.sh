@@ -1,10 +1,12 @@
 #!/bin/sh
-# Measures the static release binary in network namespaces and prints one table. Touches nothing else.
+# Measures the static release binary, alone and beside other programs, and writes benches/RESULTS.md.
+# Touches nothing else.
 # ONLY="latency bulk" chooses what is measured; PILLORY_BIN measures another binary and builds none.
+# QUICK=1 counts instructions instead and compares them with benches/quick.tsv; QUICK=record writes that file.
 set -eu
 cd "$(dirname "$0")/.."
 
-scripts/fetch-test-tools.sh
+scripts/fetch-test-tools.sh --bench
 target=${CARGO_TARGET_DIR:-target}
 if [ -z "${PILLORY_BIN:-}" ]; then
     host=$(rustc -vV | sed -n 's/^host: //p')
@@ -21,6 +23,23 @@ if [ -z "${PILLORY_BIN:-}" ]; then
 fi
 export PILLORY_BIN
 cargo build --quiet --locked -p pillory --example bench
+
+# A program that scan compares with; no package of a distribution has it.
+peer=$PWD/target/tools/fail2ban-rs
+case " ${ONLY:-scan} " in
+*" scan "*)
+    if [ ! -x "$peer/bin/fail2ban-rs" ] && [ -z "${QUICK:-}" ]; then
+        echo "make bench: building fail2ban-rs under target/tools (once; a few minutes)"
+        cargo install --quiet --locked --version 1.5.4 --root "$peer" fail2ban-rs ||
+            echo "make bench: fail2ban-rs could not be built; it is left out"
+    fi
+    ;;
+esac
+
+case ${QUICK:-} in
+'') set -- ${ONLY:-} ;;
+record) set -- --record ;;
+*) set -- --quick ;;
+esac
 [ "$(id -u)" = 0 ] || echo "make bench: root is needed to make network namespaces; using sudo"
-# shellcheck disable=SC2086  # several words
-exec scripts/as-root.sh "$target/debug/examples/bench" ${ONLY:-}
+exec scripts/as-root.sh "$target/debug/examples/bench" "$@"

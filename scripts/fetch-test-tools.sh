@@ -4,7 +4,8 @@
 # Nothing is installed, no service is started, root is not needed: packages are downloaded with the
 # distribution's own package manager (apt-get or dnf, signatures checked) and only unpacked.
 # A stamp file makes the second call instant and keeps it offline.
-# Options: --list says what is missing and does nothing.
+# Options: --bench fetches what only `make bench` compares or counts with, too; --list, behind it, says what is missing
+# and does nothing.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -35,6 +36,16 @@ firewalld,firewall-cmd           firewalld               firewalld
 dbus-daemon                      dbus-daemon             dbus-daemon
 faketime                         faketime                libfaketime
 '
+if [ "${1:-}" = --bench ]; then
+    shift
+    stamp=$root/.stamp-bench
+    wanted="$wanted
+rg                               ripgrep                 ripgrep
+sshg-parser                      sshguard                sshguard
+lastb                            util-linux              util-linux
+valgrind                         valgrind                valgrind
+"
+fi
 
 has() {
     case $1 in
@@ -46,7 +57,8 @@ has() {
         ;;
     esac
     for dir in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin /lib/systemd /usr/lib/systemd \
-        "$root/usr/sbin" "$root/usr/bin" "$root/sbin" "$root/bin" "$root/lib/systemd" "$root/usr/lib/systemd"; do
+        /usr/libexec/sshguard "$root/usr/sbin" "$root/usr/bin" "$root/sbin" "$root/bin" "$root/lib/systemd" \
+        "$root/usr/lib/systemd" "$root/usr/libexec/sshguard"; do
         [ -x "$dir/$1" ] && return 0
     done
     return 1

@@ -42,6 +42,9 @@ pub use scene::{LOG, SHORT, SOON, Scene, SceneOptions, failed_line, failed_lines
 pub use sshd::{Sshd, SshdOptions, sshd_writes_btmp};
 pub use subject::{Pillory, Settings, Subject};
 pub use systemd::{SYSTEMD, Systemd};
-pub use tools::{Missing, find, module_dir, need, package_file, say_figure, say_skipped, stock_fail2ban};
+pub use tools::{
+    Missing, find, module_dir, need, package_file, say_figure, say_skipped, stock_fail2ban, tools_dir,
+    unpacked_environment,
+};
 pub use wait::{wait_for, wait_until};
 pub use world::{PASSWORD, SERVER4, SERVER6, World};

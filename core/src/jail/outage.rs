@@ -200,7 +200,7 @@ impl Guard {
         is_regular
     }
 
-    /// An account failed from where it logged in lately; [`NOBODY`] at a place that [`Guard::names_nobody`] tells.
+    /// An account failed from where it logged in lately; `NOBODY` at a place that [`Guard::names_nobody`] tells.
     pub fn owner_failed(&mut self, jail: &JailName, addr: IpAddr, account: u64, when: Timestamp) {
         let Some(logins) = self.jails.get_mut(jail) else { return };
         let place = trust::place(addr).addr();

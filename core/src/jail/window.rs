@@ -52,7 +52,7 @@ struct Kept {
 /// No further failure.
 const LAST: u32 = u32::MAX;
 
-/// The windows of all jails. At most `max_tracked` sources are counted at once, and [`FURTHER`] times as many failures;
+/// The windows of all jails. At most `max_tracked` sources are counted at once, and `FURTHER` times as many failures;
 /// beyond that, those with the fewest points and the oldest failures are dropped first.
 #[derive(Debug)]
 pub struct Windows {

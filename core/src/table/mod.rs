@@ -1,7 +1,7 @@
 //! Tables for crowds: an entry for each of a million addresses, in little more than the bytes of the entry itself.
 //!
 //! A hash map of the standard library keeps its entries in its places, of which up to half are free, and holds all of
-//! them twice while it grows. Here entries lie densely in [`pieces`], which never move, and only an [`index`] of five
+//! them twice while it grows. Here entries lie densely in `pieces`, which never move, and only an `index` of five
 //! bytes a place has gaps and is made anew when it grows.
 
 pub(crate) mod index;

@@ -26,6 +26,7 @@ mod own;
 mod program;
 pub mod regex;
 pub mod settings;
+mod shapes;
 pub mod spec;
 mod whole;
 mod word;

@@ -7,9 +7,10 @@ use regex_automata::nfa::thompson::NFA;
 use regex_automata::{Anchored, Input, MatchKind, PatternSet};
 
 use super::opening::Opening;
-use super::program::{Program, automaton, nfa};
+use super::program::Program;
 use super::regex::tree::Node;
 use super::regex::{Digits, Tree, head, lower_here};
+use super::whole::{automaton, nfa};
 
 /// How often a beginning may lead astray before it is proved right.
 const FIRST_TRUST: i8 = 8;
@@ -90,6 +91,17 @@ impl Beginnings {
             }
         }
         guess
+    }
+
+    /// The only place where what all expressions begin with can end, if one of them is to match; nothing if there are
+    /// several, or none, or if that cannot be told. 0 if they begin with no such thing.
+    pub(super) fn only_place(&mut self, text: &[u8]) -> Option<usize> {
+        let Some(opening) = &mut self.opening else { return Some(0) };
+        let ends = opening.ends(text)?;
+        let goes_on = |at: &&usize| text.get(**at).is_some_and(|next| !self.refused[usize::from(*next)]);
+        let mut places = ends.places().iter().filter(goes_on);
+        let only = places.next().copied();
+        only.filter(|_| places.next().is_none())
     }
 
     /// The first expression of which the beginning stands at this place.

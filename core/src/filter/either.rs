@@ -76,6 +76,15 @@ impl Filter {
         BuiltIn::find_date(line)
     }
 
+    /// Words of which one stands in every line that it does not miss; nothing if there are none.
+    pub(super) fn needles(&self) -> Option<Vec<String>> {
+        match &self.kind {
+            Kind::BuiltIn(filter) => filter.needles(),
+            // It may read several lines as one, and in another encoding.
+            Kind::Own(_) => None,
+        }
+    }
+
     /// True if no line matches whose text begins so, the usual date cut out.
     pub(super) fn dies_behind(&mut self, head: &[u8]) -> bool {
         match &mut self.kind {

@@ -11,6 +11,7 @@ use super::dated::Dates;
 use super::datepattern::{self, Calendar, Found};
 use super::dates::DatePatternError;
 use super::header::{self, Header};
+use super::needles::needle;
 use super::program::{Captured, Program};
 use super::regex::RegexError;
 use super::{Clock, ConnectionKey, FilterSpec, Verdict};
@@ -212,6 +213,16 @@ impl BuiltIn {
             Some(_) => None,
             None => datepattern::find(trim_line_end(line.bytes)),
         }
+    }
+
+    /// Words of which one stands in every line that is no miss; nothing if there are none.
+    pub(super) fn needles(&self) -> Option<Vec<String>> {
+        if self.dates.is_some() {
+            // They may cut out anything.
+            return None;
+        }
+        let all = |program: &Program| program.trees().map(needle).collect::<Option<Vec<String>>>();
+        all(&self.rules).or_else(|| all(self.prefix.as_ref()?))
     }
 
     /// True if no line matches whose text begins so, the usual date cut out.

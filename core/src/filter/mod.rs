@@ -3,7 +3,7 @@
 //! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
 //! [`ini`], [`settings`] and [`spec`] read filter files, [`regex`] understands Python's regular expressions,
 //! [`datepattern`] finds and cuts the date, [`dates`] does so by fail2ban's rules, [`header`] reads what syslog writes
-//! before a message, [`Heads`] tells who need not look at a line, `beginnings` which expression it can be, [`judge`]
+//! before a message, [`Needles`] tells which lines of a buffer need be looked at, [`Heads`] who need not look at a line, `beginnings` which expression it can be, [`judge`]
 //! puts them together and counts attempts, [`fail2ban`] judges lines as fail2ban does; [`Filter`] is either of the two,
 //! and counts attempts in any case; [`btmp`] decodes login records, which need no expression.
 
@@ -20,11 +20,13 @@ pub mod header;
 mod heads;
 pub mod ini;
 pub mod judge;
+mod needles;
 mod opening;
 mod own;
 mod program;
 pub mod regex;
 pub mod settings;
+mod shapes;
 pub mod spec;
 mod whole;
 mod word;
@@ -36,6 +38,7 @@ pub use dates::DatePatternError;
 pub use either::Filter;
 pub use heads::Heads;
 pub use judge::{FilterError, Finding};
+pub use needles::Needles;
 pub use regex::RegexError;
 pub use spec::{SpecError, SpecProblem};
 

@@ -7,8 +7,8 @@ use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{self, DFA};
 use regex_automata::{Anchored, Input, MatchKind};
 
-use super::program::{automaton, nfa};
 use super::regex::{Tree, head, lower};
+use super::whole::{automaton, nfa};
 
 /// At how many places an opening may end: all of it, none of it if it is optional, and few others.
 const MOST_ENDS: usize = 4;

@@ -7,9 +7,6 @@
 
 use std::ops::Range;
 
-use regex_automata::MatchKind;
-use regex_automata::hybrid::dfa::{self, DFA};
-use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_syntax::hir::Hir;
 
 use super::beginnings::{Beginnings, Guess};
@@ -17,6 +14,7 @@ use super::regex::{
     self, Digits, Found, HostNames, Matcher, Options, RegexError, RegexProblem, Scratch, Shared, Tree,
     expand, lower,
 };
+use super::shapes::Shapes;
 use super::whole::Whole;
 use super::word::Word;
 
@@ -44,6 +42,8 @@ pub(super) struct Program {
     /// Finds the candidates in the list. Where there are beginnings few texts need it, so it is built when the first
     /// one does.
     whole: Option<Box<Whole>>,
+    /// What came of texts that are alike; nothing if an expression tells digits apart.
+    shapes: Option<Box<Shapes>>,
     each: Vec<Single>,
     scratch: Scratch,
     limits: u64,
@@ -91,11 +91,6 @@ pub(super) struct Captured {
     pub(super) whole: Range<usize>,
 }
 
-/// Far above what any filter needs; a hostile one must not take all memory.
-const MAX_NFA_BYTES: usize = 16 << 20;
-/// States of the automaton that are kept; beyond, it starts anew.
-const CACHE_BYTES: usize = 1 << 20;
-
 impl Program {
     /// Compiles expressions as the language writes them, with the settings of a filter of our own.
     /// # Errors
@@ -139,7 +134,9 @@ impl Program {
         if parts > 0 && !each.iter_mut().all(|single| single.matcher.begin_behind(parts)) {
             return Err(too_large());
         }
+        let is_blind = each.len() > 1 && each.iter().all(|single| single.matcher.is_blind_to_digits());
         Ok(Program {
+            shapes: is_blind.then(Default::default),
             whole: beginnings.is_none().then(|| Box::new(whole)),
             beginnings,
             each,
@@ -205,10 +202,20 @@ impl Program {
         self.each.iter().all(|single| single.matcher.part_digits(digits))
     }
 
-    /// True if there are beginnings; forgets them if wanted.
+    /// True if what came of a text is kept for those of its shape.
+    #[cfg(test)]
+    pub(super) fn keeps_shapes(&self) -> bool {
+        self.shapes.is_some()
+    }
+
+    /// True if there are beginnings; forgets them if wanted, and all shapes.
     #[cfg(test)]
     pub(super) fn forget_beginnings(&mut self, forget: bool) -> bool {
-        if forget { self.beginnings.take().is_some() } else { self.beginnings.is_some() }
+        if forget {
+            self.shapes = None;
+            return self.beginnings.take().is_some();
+        }
+        self.beginnings.is_some()
     }
 
     /// True if any expression matches.
@@ -218,6 +225,26 @@ impl Program {
 
     /// The index of the first expression in the list that matches.
     pub(super) fn search(&mut self, text: &[u8]) -> Option<usize> {
+        let mut only_place = || match &mut self.beginnings {
+            Some(beginnings) => beginnings.only_place(text),
+            None => Some(0),
+        };
+        let Some((shapes, at)) = self.shapes.as_mut().and_then(|shapes| Some((shapes, only_place()?))) else {
+            return self.search_anew(text);
+        };
+        let behind = text.get(at..).unwrap_or_default();
+        if let Some(known) = shapes.look_up(behind, at, self.scratch.slots_mut()) {
+            return known;
+        }
+        let limits = self.limits;
+        let found = self.search_anew(text);
+        if let (Some(shapes), true) = (&mut self.shapes, limits == self.limits) {
+            shapes.learn(found, at, self.scratch.slots());
+        }
+        found
+    }
+
+    fn search_anew(&mut self, text: &[u8]) -> Option<usize> {
         match self.beginnings.as_mut().map(|beginnings| beginnings.guess(text)) {
             Some(Guess::Nothing) => return None,
             Some(Guess::First { index, at }) => {
@@ -330,22 +357,6 @@ impl Program {
         let (_, group) = self.each.get(index)?.groups.named.get(nth)?;
         self.scratch.group(*group)
     }
-}
-
-/// The patterns as one.
-pub(super) fn nfa(patterns: &[Hir]) -> Option<NFA> {
-    let config = thompson::Config::new()
-        .utf8(false)
-        .nfa_size_limit(Some(MAX_NFA_BYTES))
-        .which_captures(WhichCaptures::None);
-    NFA::compiler().configure(config).build_many_from_hir(patterns).ok()
-}
-
-pub(super) fn automaton(nfa: &NFA, kind: MatchKind) -> Option<(DFA, dfa::Cache)> {
-    let config = DFA::config().match_kind(kind).cache_capacity(CACHE_BYTES).skip_cache_capacity_check(true);
-    let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
-    let cache = dfa.create_cache();
-    Some((dfa, cache))
 }
 
 fn single(expression: &str, settings: Settings, shared: &mut Shared) -> Result<(Single, Hir), RegexError> {

@@ -4,12 +4,16 @@
 //! text first needs them.
 
 use regex_automata::hybrid::dfa::{self, DFA};
-use regex_automata::nfa::thompson::NFA;
+use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::{Anchored, Input, MatchKind, PatternID, PatternSet};
 use regex_syntax::hir::Hir;
 
 use super::beginnings::dies_behind;
-use super::program::{automaton, nfa};
+
+/// Far above what any filter needs; a hostile one must not take all memory.
+const MAX_NFA_BYTES: usize = 16 << 20;
+/// States of the automaton that are kept; beyond, it starts anew.
+const CACHE_BYTES: usize = 1 << 20;
 
 /// All expressions of one key.
 #[derive(Debug)]
@@ -67,4 +71,20 @@ impl Whole {
     pub(super) fn is_candidate(&self, index: usize) -> bool {
         PatternID::new(index).is_ok_and(|id| self.candidates.contains(id))
     }
+}
+
+/// The patterns as one.
+pub(super) fn nfa(patterns: &[Hir]) -> Option<NFA> {
+    let config = thompson::Config::new()
+        .utf8(false)
+        .nfa_size_limit(Some(MAX_NFA_BYTES))
+        .which_captures(WhichCaptures::None);
+    NFA::compiler().configure(config).build_many_from_hir(patterns).ok()
+}
+
+pub(super) fn automaton(nfa: &NFA, kind: MatchKind) -> Option<(DFA, dfa::Cache)> {
+    let config = DFA::config().match_kind(kind).cache_capacity(CACHE_BYTES).skip_cache_capacity_check(true);
+    let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
+    let cache = dfa.create_cache();
+    Some((dfa, cache))
 }

@@ -42,13 +42,15 @@ const TOGETHER: usize = 64;
 /// The jails and what they have judged so far.
 pub(in crate::cli) struct Judging {
     machine: Machine,
-    jails: Vec<Reader>,
-    heads: Heads,
+    pub(super) jails: Vec<Reader>,
+    pub(super) heads: Heads,
     pub(super) tally: Tally,
     effects: Vec<Effect>,
     /// Events that are still to be counted, in their order.
     pending: Vec<Pending>,
     last: Timestamp,
+    /// When the machine wants to be told the time.
+    deadline: Option<Timestamp>,
     swept: Timestamp,
     connections_swept: Timestamp,
     /// What was read, where nothing is to be judged yet.
@@ -75,10 +77,10 @@ struct Pending {
 }
 
 /// One jail's filter.
-struct Reader {
+pub(super) struct Reader {
     name: String,
     filter_name: String,
-    filter: Filter,
+    pub(super) filter: Filter,
     /// Last parts of the paths where the service usually writes, without globs.
     logs: Vec<String>,
     pub(super) journalmatch: Vec<Vec<(String, String)>>,
@@ -128,6 +130,7 @@ impl Judging {
             effects: Vec::new(),
             pending: Vec::new(),
             last: Timestamp::default(),
+            deadline: None,
             swept: Timestamp::default(),
             connections_swept: Timestamp::default(),
             collected: None,
@@ -218,43 +221,6 @@ impl Judging {
         lines.any(|bytes| filter.judge(&Line { bytes, stamp: None }, &clock) != Verdict::Miss)
     }
 
-    /// Judges lines for these jails, with the newlines between them; returns how many there are.
-    pub(super) fn lines(&mut self, jails: &[usize], lines: &[u8], clock: &Clock) -> u64 {
-        let (mut start, mut count) = (0, 0);
-        for end in memchr::memchr_iter(b'\n', lines) {
-            self.read(jails, &Line { bytes: &lines[start..end], stamp: None }, clock);
-            count += 1;
-            start = end + 1;
-        }
-        if start < lines.len() {
-            self.read(jails, &Line { bytes: &lines[start..], stamp: None }, clock);
-            count += 1;
-        }
-        self.count_pending();
-        count
-    }
-
-    /// Judges a line for these jails.
-    pub(super) fn line(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
-        self.read(jails, line, clock);
-        self.count_pending();
-    }
-
-    fn read(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
-        let date = Filter::find_date(line);
-        let filters = self.jails.iter_mut().map(|jail| &mut jail.filter);
-        let ruled_out = self.heads.ruled_out(line, date.as_ref(), filters);
-        for at in jails {
-            if *at < 64 && ruled_out >> at & 1 == 1 {
-                continue;
-            }
-            let Some(jail) = self.jails.get_mut(*at) else { continue };
-            if let Verdict::Event(event) = jail.filter.judge_dated(line, date.as_ref(), clock) {
-                self.put_off(*at, event, false);
-            }
-        }
-    }
-
     /// Judges login records for a jail, but for those of a time that is `covered` by its log; returns how many these
     /// are, and how many look like login records.
     pub(super) fn records(
@@ -284,7 +250,7 @@ impl Judging {
 
     /// Counts an event later, with others: their sources and connections are looked up all together, so that the
     /// processor waits for memory once and not for each.
-    fn put_off(&mut self, jail: usize, event: Event, is_login_record: bool) {
+    pub(super) fn put_off(&mut self, jail: usize, event: Event, is_login_record: bool) {
         let (jail, judge) = (jail as JailIndex, &self.machine.judge);
         let client = judge.client(&event);
         let subject = client.map(|addr| judge.subject(addr));
@@ -295,7 +261,7 @@ impl Judging {
         }
     }
 
-    fn count_pending(&mut self) {
+    pub(super) fn count_pending(&mut self) {
         let mut pending = std::mem::take(&mut self.pending);
         for Pending { jail, subject, connection, .. } in &pending {
             subject.inspect(|subject| self.tally.look_up(*jail, *subject));
@@ -315,12 +281,14 @@ impl Judging {
             self.machine.judge.login_record(one.jail, &mut one.event, one.connection, now);
         }
         self.last = now;
-        if self.machine.next_deadline().is_some_and(|end| end <= now) {
+        if self.deadline.is_some_and(|end| end <= now) {
             self.machine.tick(now, &mut self.effects);
+            self.deadline = self.machine.next_deadline();
         }
         if now.since(self.swept) >= SWEEP_EVERY {
             self.swept = now;
             self.machine.sweep(now, &mut self.effects);
+            self.deadline = self.machine.next_deadline();
         }
         if now.since(self.connections_swept) >= SWEEP_CONNECTIONS_EVERY {
             self.connections_swept = now;
@@ -331,6 +299,7 @@ impl Judging {
         }
         let jail = one.jail;
         self.machine.event(jail, &one.event, Phase::CatchUp, now, &mut self.effects);
+        self.deadline = self.machine.next_deadline();
         for effect in self.effects.drain(..) {
             match effect {
                 Effect::Record(Record::Attempt(attempt)) => {

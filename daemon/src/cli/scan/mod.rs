@@ -3,6 +3,7 @@
 
 mod journal;
 pub(in crate::cli) mod judging;
+mod lines;
 mod overlap;
 pub(in crate::cli) mod report;
 #[cfg(test)]
@@ -258,8 +259,9 @@ fn login_records(
 fn text(file: Opened, judging: &mut Judging, jails: &[usize], done: &mut Scanned, progress: &mut Progress) {
     let clock = Clock { now: file.clock(), zone: clock::zone() };
     let mut pieces: Pieces = file.into_pieces();
+    let mut sieve = judging.sieve(jails);
     while let Some(lines) = pieces.lines() {
-        done.records += judging.lines(jails, lines, &clock);
+        done.records += judging.lines(jails, &mut sieve, lines, &clock);
         progress.show(pieces.raw_bytes());
     }
     done.bytes = pieces.plain_bytes();

@@ -1,5 +1,6 @@
 use super::*;
-use pillory_core::event::Line;
+use pillory_core::event::{Event, Line};
+use pillory_core::filter::{Filter, Verdict};
 use std::io::Write;
 
 fn remove(path: &Path) {
@@ -79,7 +80,8 @@ fn what_is_judged_together_adds_up_to_the_same() {
         format!("Nov 22 07:{minute:02}:{second:02} vm sshd[{pid}]: {what} 192.0.2.{host} port {pid} ssh2")
     };
     let lines: Vec<String> = (0..3000).map(line).collect();
-    let count = together.lines(&[0], lines.join("\n").as_bytes(), &clock);
+    let mut sieve = together.sieve(&[0]);
+    let count = together.lines(&[0], &mut sieve, lines.join("\n").as_bytes(), &clock);
     for line in &lines {
         alone.line(&[0], &Line { bytes: line.as_bytes(), stamp: None }, &clock);
     }
@@ -109,4 +111,62 @@ fn login_records_that_are_judged_together_add_up_to_the_same() {
     }
     assert_eq!((counts, sums(&mut together)), ((0, 3000), sums(&mut alone)));
     assert!(together.tally.failures() > 100, "{}", together.tally.failures());
+}
+
+/// What the filters of these jails make of a text line by line, each asked by itself, as the daemon asks them.
+fn line_by_line(jails: &[&str], text: &str, clock: &Clock) -> Vec<Event> {
+    let config = resolve::default_config();
+    let jails =
+        jails.iter().map(|name| config.jails.iter().find(|jail| jail.name.as_str() == *name).unwrap());
+    let mut filters: Vec<Filter> = jails.map(|jail| Filter::compile(&jail.filter).unwrap()).collect();
+    let mut events = Vec::new();
+    for bytes in text.split('\n').map(str::as_bytes) {
+        for filter in &mut filters {
+            if let Verdict::Event(event) = filter.judge(&Line { bytes, stamp: None }, clock) {
+                events.push(event);
+            }
+        }
+    }
+    events
+}
+
+/// Asserts that a scan, which reads in pieces, finds the same.
+fn assert_that_a_scan_finds_the_same(names: &[&str], text: &str, is_sieved: bool) {
+    let clock = Clock { now: Timestamp::from_secs(1_800_000_000), zone: jiff::tz::TimeZone::UTC };
+    let mut judging = Judging::new(&resolve::default_config(), None).unwrap_or_else(|_| panic!("jails"));
+    let known = judging.names();
+    let jails: Vec<usize> =
+        names.iter().map(|name| known.iter().position(|known| known == name).unwrap()).collect();
+    judging.collect();
+    let mut sieve = judging.sieve(&jails);
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    for piece in lines.chunks(500) {
+        judging.lines(&jails, &mut sieve, piece.concat().as_bytes(), &clock);
+    }
+    assert_eq!(sieve.is_in_use(), is_sieved);
+    let found = judging.into_collected().seen.into_iter().map(|seen| seen.event);
+    let found: Vec<Event> = found.collect();
+    let wanted = line_by_line(names, text, &clock);
+    assert!(wanted.len() > 50, "{}", wanted.len());
+    found.iter().zip(&wanted).for_each(|(found, wanted)| assert_eq!(found, wanted));
+    assert_eq!(found.len(), wanted.len());
+}
+
+#[test]
+fn a_scan_finds_what_the_daemon_finds_line_by_line() {
+    let samples = |name: &str| {
+        let path = format!("{}/../core/samples/{name}.log", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        // Each also with other digits.
+        text.clone() + &text.replace('3', "7").replace("port 4", "port 5")
+    };
+    let sieved = ["dropbear", "proftpd", "sshd", "vsftpd", "wordpress"];
+    let all = sieved.iter().chain(&["dovecot", "postfix-sasl"]).map(|name| samples(name)).collect::<String>();
+    let noise = "Nov 22 07:57:11 vm CRON[7]: nothing\n\n".repeat(4);
+    let thin: String = all.lines().map(|line| format!("{noise}{line}\n")).collect();
+    let failed = |line: &&str| line.contains("Failed ") || line.contains("Invalid ");
+    let dense: String = samples("sshd").lines().filter(failed).map(|line| format!("{line}\n")).collect();
+    assert_that_a_scan_finds_the_same(&sieved, &dense.repeat(9), false);
+    assert_that_a_scan_finds_the_same(&sieved, &thin, true);
+    assert_that_a_scan_finds_the_same(&["sshd", "dovecot", "postfix-sasl"], &thin, false);
 }

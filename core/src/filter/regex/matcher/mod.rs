@@ -79,6 +79,11 @@ impl Scratch {
         &self.slots
     }
 
+    /// The same, to be written.
+    pub fn slots_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.slots
+    }
+
     /// Writes down a match that is known: its slots, but for the groups that end elsewhere.
     pub fn recall(&mut self, slots: &[usize], ending: impl Iterator<Item = usize>, end: usize) {
         self.slots.clear();
@@ -165,7 +170,16 @@ impl Matcher {
 
     /// Parts the digits that the expression tells apart; false if it may tell apart all.
     pub fn part_digits(&self, digits: &mut Digits) -> bool {
-        self.plain.part_digits(digits)
+        self.plain.part_digits(0, digits)
+    }
+
+    /// True if a text leads to the same match whatever its digits are, and whatever stands before the place that
+    /// [`Matcher::search_behind`] begins at.
+    pub(in crate::filter) fn is_blind_to_digits(&self) -> bool {
+        let mut digits = Digits::default();
+        self.plain.part_digits(self.behind, &mut digits)
+            && digits == Digits::default()
+            && (self.behind == 0 || !self.plain.looks_back(self.behind))
     }
 
     /// The same with the second form of the program from the start: slower, unless the text is hostile.

@@ -3,6 +3,7 @@
 use super::super::code::{Code, Op};
 use super::super::set::Set;
 use super::Walk;
+use crate::filter::regex::tree::Anchor;
 
 /// How far a walk looked.
 #[derive(Debug, Default)]
@@ -83,9 +84,9 @@ impl Digits {
 }
 
 impl Code {
-    /// Parts the digits that a step tells apart; false if one compares parts of the text.
-    pub(in super::super) fn part_digits(&self, digits: &mut Digits) -> bool {
-        for op in &self.ops {
+    /// Parts the digits that a step from this one on tells apart; false if one compares parts of the text.
+    pub(in super::super) fn part_digits(&self, from: usize, digits: &mut Digits) -> bool {
+        for op in self.ops.iter().skip(from) {
             let mut part_word =
                 |word: &[u8]| word.iter().for_each(|byte| digits.part(|digit| digit == *byte));
             match op {
@@ -100,6 +101,17 @@ impl Code {
             }
         }
         true
+    }
+}
+
+impl Code {
+    /// True if a step from this one on asks what stands before it.
+    pub(in super::super) fn looks_back(&self, from: usize) -> bool {
+        self.ops.iter().skip(from).any(|op| match op {
+            Op::Anchor(anchor) => !matches!(anchor, Anchor::TextEnd | Anchor::LastLineEnd | Anchor::LineEnd),
+            Op::Look { behind, .. } => behind.is_some(),
+            _ => false,
+        })
     }
 }
 

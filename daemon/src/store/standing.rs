@@ -25,11 +25,12 @@ const MOST_AHEAD: i64 = 32_768;
 /// After a commit of no more records than this, the history is not ahead at all.
 const FEW: usize = 256;
 
-/// Rows of the history that say who is banned, behind the one that `bans` knows, as rows of `bans`.
+/// Rows of the history that say who is banned, behind the one that `bans` knows, as rows of `bans`. Those of an older
+/// version have no scope and say less than `bans`: they are behind it, unless damage took what says so.
 const AHEAD: &str =
     "SELECT id, what = 'ban' AS in_force, prefix, jail, time AS since, until, failures, reason, origin,
-    coalesce(scope, '') AS scope, coalesce(forced, 0) AS forced FROM history
-    WHERE id > ?1 AND what IN ('ban', 'unban', 'expire', 'narrow', 'displace', 'mistake')";
+    scope, coalesce(forced, 0) AS forced FROM history
+    WHERE id > ?1 AND scope IS NOT NULL AND what IN ('ban', 'unban', 'expire', 'narrow', 'displace', 'mistake')";
 
 fn merged(db: &Connection) -> rusqlite::Result<i64> {
     let sql = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?1";
@@ -72,7 +73,10 @@ pub(super) fn merge(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut select = transaction.prepare_cached(AHEAD)?;
     let mut rows = select.query([merged(transaction)?])?;
     while let Some(row) = rows.next()? {
-        standings.push((row.get(2)?, jails.of(row.get_ref(3)?.as_str()?), row.get(0)?, row.get(1)?));
+        let mut standing =
+            || Ok(Some((row.get(2)?, jails.of(row.get_ref(3)?.as_str()?), row.get(0)?, row.get(1)?)));
+        // One that makes no sense must not keep the others from being written.
+        standings.extend(query::legible(standing())?);
     }
     drop(rows);
     standings.sort_unstable();
@@ -84,7 +88,7 @@ pub(super) fn merge(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             (false, _) => continue,
             (true, true) => {
                 "INSERT OR REPLACE INTO bans SELECT prefix, jail, time, until, failures, reason, origin,
-                    coalesce(scope, ''), coalesce(forced, 0) FROM history WHERE id = ?1 AND prefix = ?2 AND jail = ?3"
+                    scope, coalesce(forced, 0) FROM history WHERE id = ?1 AND prefix = ?2 AND jail = ?3"
             }
             (true, false) => "DELETE FROM bans WHERE prefix = ?2 AND jail = ?3 AND ?1",
         };
@@ -268,6 +272,31 @@ mod tests {
         assert!(in_force(&db).1.is_empty());
         keep(&mut db, &flood(half + 1));
         assert_eq!(in_force(&db).1.len(), half as usize + 1);
+    }
+
+    #[test]
+    fn a_row_that_makes_no_sense_keeps_no_other_from_being_merged() {
+        for damage in ["prefix = CAST(x'ff' AS TEXT)", "jail = x'00'", "jail = CAST(x'ff' AS TEXT)"] {
+            let mut db = store();
+            keep(&mut db, &flood(300));
+            db.execute(&format!("UPDATE history SET {damage} WHERE id = 7"), []).unwrap();
+            keep(&mut db, &[banned("192.0.2.1")]);
+            let (read, table) = in_force(&db);
+            assert_eq!((read.len(), &read), (300, &table), "{damage}");
+        }
+    }
+
+    #[test]
+    fn rows_of_an_older_version_never_replace_what_is_in_force() {
+        let mut db = store();
+        let mut limited = ban("192.0.2.7", None);
+        limited.scope = pillory_core::event::Scope::Ports(limited.jail.clone());
+        keep(&mut db, &[Record::Banned(limited.clone())]);
+        // What said that they are in `bans` was lost by damage.
+        db.execute_batch("UPDATE history SET scope = NULL, forced = NULL; DELETE FROM meta").unwrap();
+        assert_eq!(bans(&db).unwrap(), std::slice::from_ref(&limited));
+        keep(&mut db, &[banned("192.0.2.1")]);
+        assert!(bans(&db).unwrap().contains(&limited));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
-use super::standing;
+use super::{META_ANEW, query, standing};
 
 /// What undoes the mark of a new store.
 const KNOWN: &str = "INSERT OR REPLACE INTO meta VALUES ('anew', '');";
@@ -38,24 +38,32 @@ const TABLES: [(&str, [&str; 2]); 6] = [
 /// SQLite's, from opening the one and from writing the other; what was copied by then stays.
 pub(super) fn salvage(new: &mut Connection, damaged: &Path) -> rusqlite::Result<Salvaged> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let old = Connection::open_with_flags(damaged, flags)?;
+    salvage_from(&Connection::open_with_flags(damaged, flags)?, new)
+}
+
+/// The same from a database that is open.
+/// # Errors
+/// SQLite's, from writing the new one.
+pub(super) fn salvage_from(old: &Connection, new: &mut Connection) -> rusqlite::Result<Salvaged> {
+    // One that no daemon has brought the kernel's bans into yet does not tell all of them.
+    let was_anew = query::meta(old, META_ANEW).is_ok_and(|mark| mark.is_some_and(|mark| !mark.is_empty()));
     let mut salvaged = Salvaged { rows: 0, torn: Vec::new() };
     for (table, ends) in TABLES {
         let transaction = new.transaction()?;
         // A log whose position is lost is read again from its beginning: its failures must not count twice.
         let counts_again = table == "attempts" && salvaged.torn.contains(&"positions");
         let wanted = if counts_again { "WHERE class IS NULL" } else { "" };
-        let mut walk = |end| walk(&old, &transaction, (table, wanted, end), &mut salvaged.rows);
+        let mut walk = |end| walk(old, &transaction, (table, wanted, end), &mut salvaged.rows);
         // A walk that came through needs no second one.
         let is_whole = walk(ends[0])?;
         if !is_whole {
             walk(ends[1])?;
         }
         salvaged.torn.extend((!is_whole || counts_again).then_some(table));
-        if table == "history" && !standing::is_told(&old).unwrap_or(true) {
+        if table == "history" && !standing::is_told(old).unwrap_or(true) {
             standing::is_merged(&transaction)?;
         }
-        if table == "history" && salvaged.torn.is_empty() {
+        if table == "history" && salvaged.torn.is_empty() && !was_anew {
             transaction.execute_batch(KNOWN)?;
         }
         transaction.commit()?;
@@ -95,12 +103,10 @@ fn walk(
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
-    use rusqlite::Connection;
-
-    use super::{Salvaged, salvage};
-    use crate::store::{FILE, META_ANEW, open, open_file, query, standing};
+    use super::*;
+    use crate::store::{FILE, open, open_file};
 
     /// A database of 600 bans and as many attempts.
     fn filled(name: &str) -> PathBuf {
@@ -111,7 +117,7 @@ mod tests {
         let (db, _) = open(&directory).unwrap();
         let numbers = "WITH n(n) AS (VALUES (0) UNION ALL SELECT n + 1 FROM n WHERE n < 599)";
         let fill = format!(
-            "BEGIN; INSERT INTO meta VALUES ('off', '');
+            "BEGIN; INSERT OR REPLACE INTO meta VALUES ('off', ''), ('anew', '');
             INSERT INTO positions VALUES ('file:/var/log/auth.log', 'here');
             {numbers} INSERT INTO bans
                 SELECT printf('192.0.%d.%d/32', n / 250, n % 250), 'sshd', 1, 9, 5, 'why', 'local', '', 0 FROM n;
@@ -151,6 +157,16 @@ mod tests {
         let (new, salvaged) = salvaged(&directory);
         assert_eq!((count(&new, "bans"), count(&new, "attempts"), salvaged.torn.len()), (600, 600, 0));
         assert_eq!(query::meta(&new, META_ANEW).unwrap().as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_store_that_was_new_and_is_damaged_is_new_still() {
+        let directory = filled("anew");
+        Connection::open(directory.join(FILE)).unwrap().execute_batch(crate::store::ANEW).unwrap();
+        damage(&directory, "attempts_time");
+        let (new, salvaged) = salvaged(&directory);
+        assert_eq!((count(&new, "bans"), salvaged.torn.len()), (600, 0));
+        assert_eq!(query::meta(&new, META_ANEW).unwrap().as_deref(), Some("1"));
     }
 
     #[test]

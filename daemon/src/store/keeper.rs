@@ -13,13 +13,13 @@ use pillory_core::time::Timestamp;
 use rusqlite::Connection;
 use tracing::warn;
 
-use super::copy::copy;
+use super::copy::{Copy, copy, copy_of_damaged};
 use super::query::{self, Restored, Since};
-use super::salvage::salvage;
+use super::rescue::{finish, rescue};
 use super::spill::{META_SPILLED, Spill};
 use super::wal;
 use super::writer::{Write, Writer, commit};
-use super::{ANEW, FILE, StoreError, create_private, lock, open, open_file, put_aside};
+use super::{ANEW, FILE, StoreError, create_private, lock, open, open_file};
 
 /// See the module.
 #[derive(Debug)]
@@ -95,9 +95,17 @@ impl Started {
         read: impl Fn(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         match self.read(&read) {
-            Err(error) if error.is_damage() && self.copy.is_none() => {
-                self.store.rescue(&error)?;
-                self.broken = self.store.broken.take();
+            Err(damage) if damage.is_damage() && self.copy.is_none() => {
+                match self.store.rescue(&damage) {
+                    Err(trouble) if trouble.is_the_disks() => {
+                        let (copy, said) = copy_of_damaged(&self.store.path(), &damage)?;
+                        (self.copy, self.broken, self.trouble) = (Some(copy), Some(said), Some(trouble));
+                    }
+                    rescued => {
+                        rescued?;
+                        self.broken = self.store.broken.take();
+                    }
+                }
                 self.read(&read)
             }
             done => done,
@@ -162,11 +170,11 @@ pub(crate) fn start(directory: &Path, control: &Path) -> Result<Started, StoreEr
     if store.lock.is_none() && directory.is_dir() {
         store.lock = Some(lock(directory)?);
     }
-    let (copy, unread) = copy(directory, &spilled)?;
+    let Copy { db: copy, unread, broken } = copy(directory, &spilled)?;
     if store.is_behind {
         copy.execute_batch(ANEW).map_err(|cause| store.failed("copy", cause))?;
     }
-    let broken = store.broken.take();
+    let broken = store.broken.take().or(broken);
     Ok(Started { store, copy: Some(copy), spilled, trouble: Some(trouble), unread, broken })
 }
 
@@ -224,21 +232,21 @@ impl Store {
             self.lock = Some(lock(&self.directory)?);
         }
         let path = self.path();
+        finish(&path)?;
         self.look_at_log(&path);
-        let (db, broken) = open(&self.directory)?;
+        let opened = open(&self.directory).and_then(|(db, broken)| Ok((self.doubted(db)?, broken)));
+        let (db, broken) = match opened {
+            Err(error) if error.is_damage() => {
+                self.rescue(&error)?;
+                return self.open.take().ok_or(error);
+            }
+            opened => opened?,
+        };
         if let Some(broken) = broken {
             warn!(reason = %broken, "the store was broken");
             self.broken = Some(broken);
         }
-        let open = match self.doubted(&db) {
-            Err(error) if error.is_damage() => {
-                drop(db);
-                self.rescue(&error)?;
-                return self.open.take().ok_or(error);
-            }
-            done => done.map(|()| identity(&path)),
-        }?;
-        let file = open.map_err(|cause| StoreError::Directory { path, cause })?;
+        let file = identity(&path).map_err(|cause| StoreError::Directory { path, cause })?;
         Ok(Open { db, file })
     }
 
@@ -256,12 +264,12 @@ impl Store {
     }
 
     /// Marks a database whose log lost something, for then the kernel may know more.
-    fn doubted(&mut self, db: &Connection) -> Result<(), StoreError> {
+    fn doubted(&mut self, db: Connection) -> Result<Connection, StoreError> {
         if self.is_behind {
-            wal::doubt(db).map_err(|cause| self.failed("check", cause))?;
+            wal::doubt(&db).map_err(|cause| self.failed("check", cause))?;
             self.is_behind = false;
         }
-        Ok(())
+        Ok(db)
     }
 
     /// Writes a group as one transaction. What lay beside the store is taken to be part of it.
@@ -301,24 +309,12 @@ impl Store {
     fn rescue(&mut self, damage: &StoreError) -> Result<(), StoreError> {
         self.open = None;
         let path = self.path();
-        let aside = put_aside(&path)?;
-        let mut db = open_file(&path)?;
-        let saved = match salvage(&mut db, &aside) {
-            Ok(saved) if saved.torn.is_empty() => format!("all {} rows were taken over", saved.rows),
-            Ok(saved) => {
-                let (rows, torn) = (saved.rows, saved.torn.join(", "));
-                format!("the {rows} rows that can be read were taken over; some may be missing of: {torn}")
-            }
-            Err(error) => format!("not all of it could be taken over ({error})"),
-        };
-        if std::mem::take(&mut self.is_behind) {
-            db.execute_batch(ANEW).map_err(|cause| self.failed("mark", cause))?;
-        }
-        let said =
-            format!("the store was damaged: {damage}; it was put aside as {}, {saved}", aside.display());
+        let said = rescue(&path, damage, self.is_behind)?;
         warn!(reason = %said, "the store begins anew");
+        (self.broken, self.lacks, self.is_behind) = (Some(said), true, false);
+        let db = open_file(&path)?;
         let file = identity(&path).map_err(|cause| StoreError::Directory { path, cause })?;
-        (self.open, self.broken, self.lacks) = (Some(Open { db, file }), Some(said), true);
+        self.open = Some(Open { db, file });
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod copy;
 pub(crate) mod keeper;
 mod met;
 pub(crate) mod query;
+mod rescue;
 mod rows;
 mod salvage;
 mod spill;
@@ -204,11 +205,15 @@ pub(crate) fn lock(directory: &Path) -> Result<OwnedFd, StoreError> {
 ///
 /// What is no database (any more) is put aside as `pillory.db.broken` and a new one begun; the second value says so.
 /// # Errors
-/// [`StoreError`].
+/// [`StoreError`]; that it is damaged if something of it may be left.
 fn open(directory: &Path) -> Result<(Connection, Option<String>), StoreError> {
     let path = directory.join(FILE);
     let why = match open_file(&path) {
-        Err(StoreError::Database { cause, .. }) if is_broken(&cause) => cause.to_string(),
+        Err(StoreError::Database { cause, .. })
+            if cause.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
+        {
+            cause.to_string()
+        }
         Err(_) if path.is_dir() => "it is a directory".to_owned(),
         opened => return Ok((opened?, None)),
     };

@@ -259,12 +259,29 @@ fn older_tables_are_changed_and_their_bans_kept() {
         older(&directory, version);
         let expected = [ban("192.0.2.7", Some(99))];
         assert_eq!(standing::bans(&Connection::open(directory.join(FILE)).unwrap()).unwrap(), expected);
-        let (copy, _) = copy::copy(&directory, &[]).unwrap();
+        let copy = copy::copy(&directory, &[]).unwrap().db;
         assert_eq!(query::restore(&copy, Since::default()).unwrap().bans, expected);
         let (db, _) = open(&directory).unwrap();
         assert_eq!(query::restore(&db, Since::default()).unwrap().bans, expected);
         std::fs::remove_dir_all(directory).unwrap();
     }
+}
+
+#[test]
+fn older_tables_that_turn_out_to_be_damaged_when_they_are_changed_keep_their_bans() {
+    use std::os::unix::fs::FileExt;
+    let directory = directory("older-damaged");
+    std::fs::create_dir_all(&directory).unwrap();
+    older(&directory, 3);
+    let find = "SELECT rootpage FROM sqlite_master WHERE name = 'attempts_addr'";
+    let db = Connection::open(directory.join(FILE)).unwrap();
+    let page: u32 = db.query_row(find, [], |row| row.get(0)).unwrap();
+    drop(db);
+    let file = std::fs::File::options().write(true).open(directory.join(FILE)).unwrap();
+    file.write_all_at(&[0xA5; 4096], u64::from(page - 1) * 4096).unwrap();
+    assert_eq!(banned(&directory), ["192.0.2.7"]);
+    assert!(directory.join("pillory.db.broken").exists());
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]

@@ -265,8 +265,10 @@ fn create_private(directory: &Path) -> Result<(), StoreError> {
 }
 
 fn is_broken(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+    use rusqlite::ErrorCode::{ConstraintViolation, DatabaseCorrupt, NotADatabase};
+    // Nothing that is written breaks a rule of the tables unless what is there does: a nothing where none may be, or rows
+    // that are not in the order of their numbers.
+    matches!(error.sqlite_error_code(), Some(ConstraintViolation | DatabaseCorrupt | NotADatabase))
 }
 
 fn open_file(path: &Path) -> Result<Connection, StoreError> {

@@ -116,12 +116,17 @@ mod tests {
     use pillory_core::machine::Record;
     use std::os::unix::fs::FileExt;
 
-    /// A store with a ban, of which a page is damaged that only a write meets.
-    fn damaged(name: &str) -> PathBuf {
+    fn fresh(name: &str) -> PathBuf {
         let directory = std::env::temp_dir().join(format!("pillory-rescue-{name}-{}", std::process::id()));
         // Left over from a run that was killed; absence is the normal case.
         drop(std::fs::remove_dir_all(&directory));
         std::fs::create_dir_all(&directory).unwrap();
+        directory
+    }
+
+    /// A store with a ban, of which a page is damaged that only a write meets.
+    fn damaged(name: &str) -> PathBuf {
+        let directory = fresh(name);
         let path = directory.join(FILE);
         let mut db = open_file(&path).unwrap();
         let known = Write { meta: vec![(META_ANEW.into(), String::new())], ..banned("192.0.2.7") };
@@ -162,6 +167,30 @@ mod tests {
         fullness::set(false, None).unwrap();
         assert_eq!(bans(&directory), ["192.0.2.7", "192.0.2.8"]);
         assert!(directory.join("pillory.db.broken").exists() && !directory.join("pillory.db.new").exists());
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_is_nothing_where_the_tables_forbid_that_is_damage() {
+        let directory = fresh("nothing");
+        let mut db = open_file(&directory.join(FILE)).unwrap();
+        let records = (0..300).map(|number| Record::Banned(ban(&format!("10.0.{}.1", number % 256), None)));
+        commit(&mut db, [&Write { records: records.collect(), ..Write::default() }]).unwrap();
+        // One bit of a row's header tells a 0 from a nothing.
+        db.execute_batch(
+            "PRAGMA writable_schema = ON;
+            UPDATE sqlite_master SET sql = replace(sql, 'failures INTEGER NOT NULL', 'failures INTEGER')
+                WHERE name = 'history';
+            PRAGMA writable_schema = RESET;
+            UPDATE history SET failures = NULL WHERE id = 280;",
+        )
+        .unwrap();
+        drop(db);
+        let mut started = keeper::start(&directory, &directory.join("socket")).unwrap();
+        let said = started.keep(banned("192.0.2.8")).unwrap().unwrap();
+        assert!(said.contains("pillory.db.broken"), "{said}");
+        drop(started);
+        assert_eq!(bans(&directory).len(), 257);
         std::fs::remove_dir_all(&directory).unwrap();
     }
 

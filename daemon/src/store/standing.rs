@@ -34,8 +34,9 @@ const AHEAD: &str =
 
 fn merged(db: &Connection) -> rusqlite::Result<i64> {
     let sql = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?1";
-    let found = db.prepare_cached(sql)?.query_row([META_MERGED], |row| row.get(0)).optional()?;
-    Ok(found.unwrap_or(0))
+    let found: Option<Option<i64>> =
+        db.prepare_cached(sql)?.query_row([META_MERGED], |row| row.get(0)).optional()?;
+    Ok(found.flatten().unwrap_or(0))
 }
 
 /// True if the history tells who is banned; that of an older version does not, and `bans` tells all.

@@ -13,7 +13,7 @@ use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::campaign::{self, Campaign, Group, Spray, System};
 use pillory_core::jail::proxies::Standing;
 use pillory_core::jail::{Soon, outage, stealth};
-use pillory_core::ledger::Ended;
+use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::{Alert, Level, Notice, Reason};
 use tracing::{error, info, warn};
 
@@ -102,14 +102,21 @@ pub(crate) fn fatal(reason: &str) -> bool {
     is_json
 }
 
+/// Logs the bans of a long list. In fail2ban's own log each has a line, for there they are counted.
+pub(crate) fn list(bans: &[&Ban], action: &str) {
+    let [first, .., last] = bans else { return };
+    let (first_ip, last_ip, until) = (first.prefix.short(), last.prefix.short(), end_of(first));
+    info!(jail = %first.jail, bans = bans.len(), %first_ip, %last_ip, %until, action, "bans from a list");
+    for ban in bans {
+        fail2ban_log(&ban.jail, &ban.prefix.short(), "Ban");
+    }
+}
+
 /// Logs a notice of the machine.
 pub(crate) fn notice(notice: &Notice, action: &str) {
     match notice {
         Notice::Banned(ban) => {
-            let until = ban
-                .until
-                .timestamp()
-                .map_or_else(|| "forever".to_owned(), |at| clock::read().on_the_wall(at).to_string());
+            let until = end_of(ban);
             let bantime_s = ban.until.remaining(ban.since).map_or(-1, |span| span.secs() as i64);
             info!(jail = %ban.jail, ip = %ban.prefix.short(), bantime_s, %until, failures = ban.failures, reason = %escape(&ban.reason.to_string()), action, "ban");
             fail2ban_line(&ban.jail, &ban.prefix.short(), "Ban");
@@ -168,6 +175,12 @@ pub(crate) fn no_room_words(jail: &JailName, ipv4: bool, budget: u64) -> String 
         "jail {jail}: more networks of neighbours ({family}) attack than may be banned with {budget} innocent \
          {innocents} in them: the best proven are, of the others only who attacks; a larger `widen` bans more of them"
     )
+}
+
+/// When a ban ends, by the wall clock.
+fn end_of(ban: &Ban) -> String {
+    let end = ban.until.timestamp();
+    end.map_or_else(|| "forever".to_owned(), |at| clock::read().on_the_wall(at).to_string())
 }
 
 /// Why a ban was not made, and what to do.
@@ -359,21 +372,25 @@ pub(crate) fn proxy_words(standing: Standing) -> &'static str {
 
 /// `2026-01-02 03:04:05,678 pillory.actions         [7]: NOTICE  [sshd] Ban 192.0.2.1`
 ///
-/// Not as JSON: there the line before says the same, and every line is an object. In fail2ban's own log its own name
-/// stands in the place of ours, because filters look for that.
+/// Not as JSON: there the line before says the same, and every line is an object.
 fn fail2ban_line(jail: &JailName, who: &str, what: &str) {
-    let now = clock::read().wall;
-    let Ok(stamp) = jiff::Timestamp::from_millisecond(now.millis()) else { return };
-    let stamp = stamp.to_zoned(clock::zone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
-    let millis = now.millis().rem_euclid(1000);
-    let line = |name: &str| {
-        let pid = std::process::id();
-        format!("{stamp},{millis:03} {name:<24}[{pid}]: NOTICE  [{jail}] {what} {who}\n")
-    };
     if !IS_JSON.load(Ordering::Relaxed) {
-        plain(&line("pillory.actions"));
+        plain(&in_its_form("pillory.actions", jail, who, what));
     }
+    fail2ban_log(jail, who, what);
+}
+
+/// The same in fail2ban's own log, where its own name stands in the place of ours, because filters look for that.
+fn fail2ban_log(jail: &JailName, who: &str, what: &str) {
     if let Some(file) = banlog::file() {
-        queue::push(Line::Bans(file, line("fail2ban.actions")));
+        queue::push(Line::Bans(file, in_its_form("fail2ban.actions", jail, who, what)));
     }
+}
+
+fn in_its_form(name: &str, jail: &JailName, who: &str, what: &str) -> String {
+    let now = clock::read().wall;
+    let stamp = jiff::Timestamp::from_millisecond(now.millis()).unwrap_or_default();
+    let stamp = stamp.to_zoned(clock::zone()).strftime("%Y-%m-%d %H:%M:%S");
+    let (millis, pid) = (now.millis().rem_euclid(1000), std::process::id());
+    format!("{stamp},{millis:03} {name:<24}[{pid}]: NOTICE  [{jail}] {what} {who}\n")
 }

@@ -7,7 +7,11 @@ use std::fmt::Write;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
-use crate::lab::{Daemon, Host, World, failed_lines, quiet_server, say_figure, sshd_line, wait_for};
+use rustix::process::Signal;
+
+use crate::lab::{
+    CONTROL, Daemon, Host, World, failed_lines, pillory, quiet_server, say_figure, sshd_line, wait_for,
+};
 
 const LOG: &str = "/var/log/auth.log";
 /// Lines that are written at once.
@@ -133,4 +137,58 @@ fn a_hundred_thousand_addresses_of_one_64_are_one_ban() {
     assert_eq!(banned, ["198.51.100.7/32", "2001:db8:1:1::/64"]);
     assert_eq!(daemon.list().len(), 2);
     report(&daemon, "100000 addresses of one /64", behind, 64 * 1024);
+}
+
+#[test]
+fn a_list_of_fifty_thousand_is_banned_in_little_memory_and_outlives_a_kill() {
+    const COUNT: u32 = 50_000;
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    let mut list: String = (0..COUNT).map(|number| far_apart(number) + "\n").collect();
+    list += "127.0.0.1\n203.0.113.0/25\n2001:db8:7::/64\n";
+    server.write("/run/list", list);
+    let before = cpu_s(&daemon);
+    let said = daemon.ask_json(&["import", "/run/list"]);
+    let all = COUNT as usize + 2;
+    assert_eq!((&said["changed"], &said["unchanged"]), (&all.into(), &0.into()));
+    assert_eq!(said["banned"].as_array().map(Vec::len), Some(all));
+    assert_eq!(said["refused"][0]["prefix"], "127.0.0.1/32");
+    // Answered means in the kernel ..
+    assert_eq!(world.kernel().banned().len(), all);
+    let (peak, cpu) = (daemon.peak_rss_kib(), cpu_s(&daemon) - before);
+    say_figure(&format!("a list of {COUNT}: peak RSS {:.1} MiB, {cpu:.1} s of CPU", peak as f64 / 1024.0));
+    // It takes 42 MiB, of which 25 are there before; it was 84 while all of the list was worked on at once.
+    assert!(peak < 64 * 1024, "{peak} KiB");
+    let errors = daemon.kill();
+    let lines = errors.lines().filter(|line| line.contains("jail=import")).count();
+    assert!((1..=20).contains(&lines), "{lines} lines tell of the list");
+    // .. and durable.
+    let daemon = Daemon::start(&server, "");
+    assert_eq!(daemon.status()["banned"], all);
+}
+
+#[test]
+fn a_list_that_a_kill_cuts_short_is_kept_as_far_as_was_said_and_can_be_taken_again() {
+    const COUNT: u32 = 50_000;
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    server.write("/run/list", (0..COUNT).map(|number| far_apart(number) + "\n").collect::<String>());
+    let answer = std::thread::scope(|scope| {
+        let importing = scope.spawn(|| pillory(&server, &["import", "/run/list", "--control", CONTROL]));
+        let banned = || daemon.status()["banned"].as_u64();
+        // More than two pieces: the first was answered.
+        daemon.wait_for(LONG, "a part of the list", || (banned() > Some(8_192)).then_some(()));
+        daemon.signal(Signal::KILL);
+        importing.join().expect("it ends")
+    });
+    assert_eq!(answer.code, Some(69), "{answer:?}");
+    let said = answer.err.split_once(" of 50000 were handed over before").map(|(before, _)| before);
+    let done = said.and_then(|before| before.rsplit(' ').next()?.parse::<u64>().ok());
+    let done = done.unwrap_or_else(|| panic!("it says how far it came: {answer:?}"));
+    daemon.kill();
+    let daemon = Daemon::start(&server, "");
+    let kept = daemon.status()["banned"].as_u64().expect("a number");
+    assert!((8_192..u64::from(COUNT)).contains(&kept) && kept >= done, "{done} said, {kept} kept");
+    assert_eq!(daemon.ask(&["import", "/run/list"]).code, Some(0));
+    assert_eq!(daemon.status()["banned"], COUNT);
 }

@@ -22,10 +22,10 @@ impl Machine {
     pub fn ban_all(&mut self, bans: Vec<Ban>, out: &mut Vec<Effect>) -> usize {
         let mut dirty = BTreeSet::new();
         for ban in bans {
-            if self.ledger.standing(&ban).is_some() || !self.admits(&ban, out) {
-                continue;
-            }
-            if let Some(ban) = self.ledger.ban(ban) {
+            // For one that changes nothing there is room: it stands already.
+            if self.admits(&ban, out)
+                && let Some(ban) = self.ledger.ban(ban)
+            {
                 self.banned_by_hand(&ban);
                 dirty.insert(ban.prefix);
                 out.push(Effect::Record(Record::Banned(ban.clone())));

@@ -3,6 +3,7 @@
 pub(crate) mod database;
 mod house;
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use crate::escape::{escape, json};
 use crate::sources::past;
 
 use super::client::{caller, parse_bantime, word};
-use super::{Client, Failure, Outcome, exit, offline, print};
+use super::{Client, Failure, Outcome, exit, offline, pieces, print};
 
 /// `pillory import`
 #[derive(Debug, clap::Args)]
@@ -82,7 +83,7 @@ impl Import {
             return self.move_house(directory);
         }
         let mut gathered = Gathered::default();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for file in &self.files {
             let list = addresslist::parse(&read(file)?);
             let name = file.display().to_string();
@@ -103,13 +104,15 @@ impl Import {
             dry_run: self.dry_run,
             caller: caller(),
         };
-        let request = Request::Ban(std::mem::take(&mut gathered.orders), options);
-        let reply = self.client.ask_or_else(&request, |gone| match request.clone() {
-            Request::Ban(orders, options) => {
-                self.state.import(orders, &options, self.config.as_deref(), gone)
-            }
-            _ => Err(Failure::new(exit::UNREACHABLE, &gone.why)),
+        let orders = std::mem::take(&mut gathered.orders);
+        let fresh = orders.iter().filter(|order| order.listed.is_none());
+        let asked: Vec<Prefix> = fresh.map(|order| order.prefix).collect();
+        let mut reply = pieces::ban(&self.client, orders, &options, |orders, gone| {
+            self.state.import(orders.to_vec(), &options, self.config.as_deref(), gone)
         })?;
+        if self.client.json {
+            reply.value["banned"] = taken(&asked, &reply.value["refused"]);
+        }
         let reply = gathered.add_to(reply);
         self.client.show(&reply, |value| self.text(value))
     }
@@ -187,6 +190,14 @@ fn more(text: &mut String, count: usize) {
     }
 }
 
+/// What was not refused of what was asked: the answer counts it only, for that it is a list of a million.
+fn taken(asked: &[Prefix], refused: &Value) -> Value {
+    let refused = refused.as_array().into_iter().flatten();
+    let refused: HashSet<&str> = refused.filter_map(|refused| refused["prefix"].as_str()).collect();
+    let names = asked.iter().map(ToString::to_string);
+    names.filter(|name| !refused.contains(name.as_str())).collect::<Vec<_>>().into()
+}
+
 fn is_wide(prefix: Prefix) -> bool {
     prefix.prefix_len() < if prefix.is_ipv4() { 24 } else { 48 }
 }
@@ -209,8 +220,8 @@ impl Gathered {
         reply.value["skipped"] = lines(skipped).into();
         reply.value["repeated"] = self.repeated.into();
         // What is banned already counts as taken: whoever imports a list again has what they want.
-        let took = reply.value["banned"].as_array().is_some_and(|taken| !taken.is_empty());
-        if reply.exit == 0 && !took && reply.value["history_only"] == 0 {
+        let took = ["changed", "unchanged", "history_only"].iter().any(|key| reply.value[key] != 0);
+        if reply.exit == 0 && !took {
             reply.exit = exit::NO;
         }
         reply

@@ -14,6 +14,7 @@ pub(crate) mod import;
 mod offline;
 mod order;
 mod past;
+mod pieces;
 mod rehearse;
 mod rescue;
 mod restrict;
@@ -67,6 +68,13 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(exit: u8, message: impl Into<String>) -> Failure {
         Failure { exit, message: message.into() }
+    }
+
+    /// The same, after so many of a long list were taken.
+    fn after(mut self, done: usize, all: usize) -> Failure {
+        self.message
+            .push_str(&format!("; {done} of {all} were handed over before; do it again for the rest"));
+        self
     }
 }
 

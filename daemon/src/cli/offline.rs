@@ -16,7 +16,7 @@ use crate::actions::{self, Action, ActionError};
 use crate::allowed::{self, Allowed};
 use crate::control::{BanOptions, BanOrder, Reply};
 use crate::engine::META_OFF;
-use crate::engine::commands::{Spare, inside, sort_orders};
+use crate::engine::commands::{LISTS, Spare, inside, sort_orders};
 use crate::store::keeper::{self, Started};
 use crate::store::writer::Write;
 use crate::store::{self, StoreError, standing};
@@ -175,11 +175,10 @@ impl State {
         })?;
         // Whom `pillory allow` spares is taken out again when the daemon starts.
         let never = allowed::never(&config, &nobody, &facts);
-        let jail = options.jail.clone().or_else(|| JailName::new("import").ok());
+        let jail = options.jail.clone().or_else(|| JailName::new(LISTS).ok());
         let Some(jail) = jail else { return Err(Failure::new(exit::USAGE, "no jail")) };
         let spare = Spare { never: &never, machine: None, now };
         let sorted = sort_orders(orders, options, &spare, (&jail, Origin::Import));
-        let prefixes: Vec<String> = sorted.bans.iter().map(|ban| ban.prefix.to_string()).collect();
         let (asked, history_only) = (sorted.bans.len(), sorted.listed.len());
         let mut changed = asked;
         let mut message = "no daemon runs; this is a dry run, so nothing was kept".to_owned();
@@ -193,7 +192,7 @@ impl State {
             held.write(Write { records, ..Write::default() })?;
             message = format!("{}; they are enforced when it starts", held.said);
         }
-        let value = json!({"banned": prefixes, "changed": changed, "unchanged": asked - changed,
+        let value = json!({"changed": changed, "unchanged": asked - changed,
             "history_only": history_only, "refused": sorted.refused});
         Ok(Reply { exit: 0, message, value })
     }

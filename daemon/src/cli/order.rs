@@ -13,7 +13,7 @@ use crate::control::{BanOptions, BanOrder, Request};
 use crate::escape::escape;
 
 use super::client::{JailArgument, caller, parse_bantime, say, word};
-use super::{Client, Failure, Outcome, exit, offline, red};
+use super::{Client, Failure, Outcome, exit, offline, pieces, red};
 
 /// `pillory ban`
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,8 @@ impl Ban {
             dry_run: false,
             caller: caller(),
         };
-        let reply = self.client.ask(&Request::Ban(orders, options))?;
+        let nobody = |_: &[BanOrder], gone: &offline::Gone| Err(Failure::new(exit::UNREACHABLE, &gone.why));
+        let reply = pieces::ban(&self.client, orders, &options, nobody)?;
         self.client.show(&reply, |value| {
             let mut text = String::new();
             let kept = value["kept"].as_array().map_or(&[][..], Vec::as_slice);

@@ -11,12 +11,16 @@ use pillory_core::jail::never::NeverBan;
 use pillory_core::ledger::Ban;
 use pillory_core::machine::{Effect, Machine, Record};
 use pillory_core::net::Prefix;
+use pillory_core::reason::Reason;
 use pillory_core::time::{End, Timestamp};
 
 use crate::clock;
 use crate::control::{BanOptions, BanOrder, Reply, Request, stamp};
 
 use super::{Engine, report};
+
+/// Whose bans those from a list are, unless somebody names a jail.
+pub(crate) const LISTS: &str = "import";
 
 impl Engine {
     pub(super) fn order(&mut self, request: Request, reply: Sender<Reply>) {
@@ -79,7 +83,7 @@ impl Engine {
         // Bans end by the machine's time, which is not behind what was seen.
         let now = self.machine.now(clock::now());
         let (default_jail, origin) =
-            if options.import { ("import", Origin::Import) } else { ("manual", Origin::Manual) };
+            if options.import { (LISTS, Origin::Import) } else { ("manual", Origin::Manual) };
         let Some(jail) = options.jail.clone().or_else(|| JailName::new(default_jail).ok()) else {
             return Reply::say(2, "no jail");
         };
@@ -95,10 +99,7 @@ impl Engine {
         let never = &self.machine.judge.never;
         let forced = bans.iter().filter(|ban| ban.forced);
         let insisted: Vec<_> = forced.filter_map(|ban| insisted(never, ban.prefix)).collect();
-        let standing = bans.iter().filter_map(|ban| self.machine.ledger.standing(ban));
-        let kept: Vec<_> = standing
-            .map(|ban| json!({"prefix": ban.prefix.to_string(), "until": ban.until.timestamp().map(stamp)}))
-            .collect();
+        let kept = if options.import { Vec::new() } else { self.kept(&bans) };
         let mut changed = asked;
         if !options.dry_run {
             changed = self.machine.ban_all(bans, &mut self.effects);
@@ -107,10 +108,22 @@ impl Engine {
         }
         let exit = u8::from(!refused.is_empty() && !options.import);
         let unchanged = prefixes.len().saturating_sub(changed);
-        let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
-        let value = json!({"banned": prefixes, "changed": changed, "unchanged": unchanged, "kept": kept,
-            "history_only": history_only, "refused": refused, "never_banned": insisted, "enforcing": self.enforces()});
+        let mut value = json!({"changed": changed, "unchanged": unchanged, "history_only": history_only,
+            "refused": refused, "never_banned": insisted, "enforcing": self.enforces()});
+        // Who hands over a list has it, and it may be long.
+        if !options.import {
+            value["banned"] = prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().into();
+            value["kept"] = kept.into();
+        }
         Reply { exit, message: String::new(), value }
+    }
+
+    /// The bans that stay as they are, since they last longer than what is ordered.
+    fn kept(&self, bans: &[Ban]) -> Vec<serde_json::Value> {
+        let standing = bans.iter().filter_map(|ban| self.machine.ledger.standing(ban));
+        let value =
+            |ban: Ban| json!({"prefix": ban.prefix.to_string(), "until": ban.until.timestamp().map(stamp)});
+        standing.map(value).collect()
     }
 
     /// Takes out of `prefixes` those for whose ban there was no room, and refuses them.
@@ -236,6 +249,7 @@ pub(crate) fn sort_orders(
 ) -> Sorted {
     let now = spare.now;
     let mut sorted = Sorted::default();
+    let mut last = Reason::from("");
     for order in orders {
         let refusal = refusal(spare.never, order.prefix, options.caller)
             .or_else(|| spare.good_logins(order.prefix, order.listed.is_none() && options.import))
@@ -249,7 +263,11 @@ pub(crate) fn sort_orders(
             (None, Some(kept)) => (kept.since, kept.until, &mut sorted.bans),
             (None, None) => (now, options.bantime.end(now), &mut sorted.bans),
         };
-        let told = (order.reason, origin);
+        // Nearly all of a list have the same reason: the ledger keeps the text once.
+        if !matches!(&last, Reason::Text(text) if **text == *order.reason) {
+            last = order.reason.into();
+        }
+        let told = (last.clone(), origin);
         let ban = Machine::manual_ban(order.prefix, jail.clone(), since, until, told);
         list.push(Ban { forced: options.force, ..ban });
     }

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use tracing::{error, warn};
 
+use pillory_core::event::Origin;
 use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::proxies::Standing;
 use pillory_core::jail::{outage, stealth};
-use pillory_core::ledger::Change;
+use pillory_core::ledger::{Ban, Change};
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
 
@@ -20,9 +21,21 @@ use crate::store::keeper::Started;
 use crate::store::writer::{FORGET_EVERY, Write};
 use crate::{clock, logging};
 
+use super::commands::LISTS;
 use super::rescue::META_RESCUE;
 use super::trial::META_TRIAL;
 use super::{Engine, META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
+
+/// So many bans from a list are told one by one.
+const FEW: usize = 16;
+
+/// The ban, if it is one from a list that no jail has to do with.
+fn of_a_list(notice: &Notice) -> Option<&Ban> {
+    match notice {
+        Notice::Banned(ban) if ban.origin == Origin::Import && ban.jail.as_str() == LISTS => Some(ban),
+        _ => None,
+    }
+}
 
 impl Engine {
     /// Carries out all effects of the round: one kernel job, one transaction, and then the log.
@@ -61,13 +74,23 @@ impl Engine {
         }
         self.write_records(records);
         // The log last: whoever reads it slowly must not hold back a ban.
-        for notice in &notices {
-            self.say(notice);
-            self.hook(notice);
-        }
+        self.tell(&notices);
         // Nobody can be asked: better a ban too many than none.
         for decision in unasked {
             self.machine.confirmed(*decision, false, clock::now(), &mut self.effects);
+        }
+    }
+
+    /// Tells people, and the commands of jails. Of a list one line is enough, and no command is told of its bans.
+    fn tell(&mut self, notices: &[Notice]) {
+        let listed: Vec<&Ban> = notices.iter().filter_map(of_a_list).collect();
+        let is_long = listed.len() > FEW;
+        if is_long {
+            logging::list(&listed, self.action);
+        }
+        for notice in notices.iter().filter(|notice| !is_long || of_a_list(notice).is_none()) {
+            self.say(notice);
+            self.hook(notice);
         }
     }
 

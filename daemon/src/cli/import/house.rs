@@ -14,9 +14,9 @@ use pillory_core::net::{Prefix, PrefixSet};
 use pillory_core::time::{BanTime, Span, Timestamp};
 
 use crate::cli::client::{caller, word};
-use crate::cli::{Failure, Outcome, complain, exit, fail2ban, print, print_as_it_is, print_json};
+use crate::cli::{Failure, Outcome, complain, exit, fail2ban, pieces, print, print_as_it_is, print_json};
 use crate::clock;
-use crate::control::{BanOptions, BanOrder, KeptBan, Request};
+use crate::control::{BanOptions, BanOrder, KeptBan};
 use crate::escape::escape;
 
 use super::Import;
@@ -33,7 +33,6 @@ struct Taken {
 /// What became of it.
 #[derive(Debug, Default)]
 struct Sums {
-    banned: u64,
     changed: u64,
     unchanged: u64,
     refused: Vec<Value>,
@@ -101,11 +100,9 @@ impl Import {
                 dry_run: self.dry_run,
                 caller: caller(),
             };
-            let request = Request::Ban(orders.clone(), options.clone());
-            let reply = self.client.ask_or_else(&request, |gone| {
-                self.state.import(orders.clone(), &options, self.config.as_deref(), gone)
+            let reply = pieces::ban(&self.client, orders.clone(), &options, |orders, gone| {
+                self.state.import(orders.to_vec(), &options, self.config.as_deref(), gone)
             })?;
-            sums.banned += reply.value["banned"].as_array().map_or(0, |list| list.len() as u64);
             sums.changed += reply.value["changed"].as_u64().unwrap_or(0);
             sums.unchanged += reply.value["unchanged"].as_u64().unwrap_or(0);
             sums.refused.extend(reply.value["refused"].as_array().cloned().unwrap_or_default());
@@ -129,7 +126,7 @@ impl Import {
                 "config": moved.toml,
                 "lost": moved.lost,
                 "problems": problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "banned": sums.banned,
+                "banned": sums.changed + sums.unchanged,
                 "changed": sums.changed,
                 "unchanged": sums.unchanged,
                 "refused": sums.refused,

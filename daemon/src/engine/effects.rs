@@ -60,6 +60,7 @@ impl Engine {
             self.meta.push((META_IDENTITIES.into(), self.identities_kept()));
         }
         self.write_records(records);
+        self.latency.sent(self.jobs, self.writes);
         // The log last: whoever reads it slowly must not hold back a ban.
         for notice in &notices {
             self.say(notice);

@@ -49,11 +49,11 @@ pub(crate) enum Answer {
     Unreadable(ActionError),
 }
 
-/// Works until the engine hangs up, and then gives the action back.
-pub(crate) fn run(mut hand: Hand, jobs: &Receiver<Job>, answer: &Sender<Answer>) -> Box<dyn Action> {
+/// Works until the engine hangs up, and then gives the action back. `answer`: tells the engine; false if it is gone.
+pub(crate) fn run(mut hand: Hand, jobs: &Receiver<Job>, answer: impl Fn(Answer) -> bool) -> Box<dyn Action> {
     while let Some(job) = hand.next(|| jobs.recv().ok()) {
         for said in hand.work(job, &mut jobs.try_iter()) {
-            if answer.send(said).is_err() {
+            if !answer(said) {
                 return hand.action;
             }
         }

@@ -295,7 +295,7 @@ impl Stuck {
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let (writes, taken) = crossbeam_channel::unbounded();
         let (told, answers) = crossbeam_channel::unbounded();
-        let work = move || writer::run(started.into_writer(), &taken, &told);
+        let work = move || writer::run(started.into_writer(), &taken, |written| told.send(written).is_ok());
         let writer = std::thread::spawn(work);
         Stuck { directory: directory.to_owned(), other, writes, answers, writer }
     }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, params};
 use tracing::warn;
 
@@ -70,8 +70,8 @@ const MAX_HELD: usize = 100_000;
 /// How often the file is looked for if nothing is written.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// Works until the engine hangs up.
-pub(crate) fn run(mut writer: Writer, writes: &Receiver<Write>, answer: &Sender<Written>) {
+/// Works until the engine hangs up. `answer`: tells the engine; false if it is gone.
+pub(crate) fn run(mut writer: Writer, writes: &Receiver<Write>, answer: impl Fn(Written) -> bool) {
     let mut goes_on = true;
     while goes_on {
         let wait = if writer.held.group.is_empty() { LOOK_EVERY } else { RETRY };
@@ -91,7 +91,7 @@ pub(crate) fn run(mut writer: Writer, writes: &Receiver<Write>, answer: &Sender<
             Some(next)
         });
         for told in writer.round(first.into_iter().chain(more.take(GROUP))) {
-            if answer.send(told).is_err() {
+            if !answer(told) {
                 return;
             }
         }

@@ -271,7 +271,7 @@ pub(crate) fn boot_ticks() -> u64 {
     now.tv_sec.unsigned_abs() * 100 + now.tv_nsec.unsigned_abs() / 10_000_000
 }
 
-/// The clock that never steps; for waits only.
+/// The clock that never steps; for waits, and to tell how long something took.
 pub(crate) fn instant() -> Instant {
     Instant::now()
 }

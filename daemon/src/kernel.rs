@@ -3,6 +3,8 @@
 //! Jobs that queue up while it works are applied in one transaction. It never decides; its answers enter the
 //! engine as inputs.
 
+use std::time::Instant;
+
 use crossbeam_channel::{Receiver, Sender};
 use tracing::warn;
 
@@ -37,8 +39,8 @@ pub(crate) enum Job {
 /// What the kernel thread answers.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// All changes up to this number are in the kernel, at this time; so many sockets were destroyed.
-    Applied(u64, usize),
+    /// All changes up to this number are in the kernel since this moment; so many sockets were destroyed then.
+    Applied(u64, Instant, usize),
     /// The changes up to this number failed, in an unknown part.
     Failed(u64, ActionError),
     /// What is there; true if the frame was not there or not right and has been mended.
@@ -47,11 +49,11 @@ pub(crate) enum Answer {
     Unreadable(ActionError),
 }
 
-/// Works until the engine hangs up, and then gives the action back.
-pub(crate) fn run(mut hand: Hand, jobs: &Receiver<Job>, answer: &Sender<Answer>) -> Box<dyn Action> {
+/// Works until the engine hangs up, and then gives the action back. `answer`: tells the engine; false if it is gone.
+pub(crate) fn run(mut hand: Hand, jobs: &Receiver<Job>, answer: impl Fn(Answer) -> bool) -> Box<dyn Action> {
     while let Some(job) = hand.next(|| jobs.recv().ok()) {
         for said in hand.work(job, &mut jobs.try_iter()) {
-            if answer.send(said).is_err() {
+            if !answer(said) {
                 return hand.action;
             }
         }
@@ -99,7 +101,7 @@ impl Hand {
             Job::Restrict(number, new) => {
                 self.restrictions = new;
                 match restrict(self.action.as_mut(), &self.ports, &self.restrictions) {
-                    Ok(_) => Answer::Applied(number, 0),
+                    Ok(_) => Answer::Applied(number, clock::instant(), 0),
                     Err(error) => Answer::Failed(number, error),
                 }
             }
@@ -168,9 +170,10 @@ impl Hand {
         if let Err(error) = result {
             return Answer::Failed(number, error);
         }
+        let at = clock::instant();
         crash::point(Point::KernelTold, has_ban);
         let sockets = self.sockets.as_mut();
-        Answer::Applied(number, sockets.map_or(0, |sockets| cut(sockets, &self.ports, changes, now)))
+        Answer::Applied(number, at, sockets.map_or(0, |sockets| cut(sockets, &self.ports, changes, now)))
     }
 }
 

@@ -43,6 +43,32 @@ fn an_attacker_is_banned_in_the_kernel_and_a_friend_is_still_served() {
 }
 
 #[test]
+fn how_long_a_ban_of_a_live_line_took_is_in_status_and_that_of_one_by_hand_is_not() {
+    let Some((world, _syslog, _sshd, daemon)) = protected() else { return };
+    assert_eq!(daemon.ask(&["ban", "203.0.113.9"]).code, Some(0));
+    let before = daemon.status()["latency"].clone();
+    assert!(before["kernel_bans"] == 0 && before["kernel_p50_ms"].is_null(), "{before}");
+    guess(&world.attacker("198.51.100.7"), "root");
+    wait_until_banned(&world, &daemon, "198.51.100.7/32");
+    // `status` is answered once the kernel and the disk have what was judged before.
+    let latency = daemon.wait_for(SOON, "a ban on the disk", || {
+        let latency = daemon.status()["latency"].clone();
+        (latency["durable_bans"] == 1).then_some(latency)
+    });
+    assert_eq!(latency["kernel_bans"], 1, "{latency}");
+    for way in ["kernel", "durable"] {
+        let took = ["p50", "p99", "max"].map(|which| latency[format!("{way}_{which}_ms")].as_f64().unwrap());
+        assert!(took[0] > 0.0 && took[0] <= took[1] && took[1] <= took[2], "{latency}");
+        assert!(took[2] < SOON.as_secs_f64() * 1e3, "{latency}");
+        let buckets = latency[format!("{way}_buckets")].as_array().unwrap();
+        assert!(buckets.len() == 1 && buckets[0]["bans"] == 1, "{latency}");
+        assert!(buckets[0]["below_us"].as_f64().unwrap() >= took[2] * 1e3, "{latency}");
+    }
+    let text = daemon.ask(&["status"]).out;
+    assert!(text.contains("1 ban since the start; half were in the kernel"), "{text}");
+}
+
+#[test]
 fn an_ipv6_attacker_is_banned_with_its_64() {
     let Some((world, _syslog, _sshd, daemon)) = protected() else { return };
     let attacker = world.attacker("2001:db8:1::10");

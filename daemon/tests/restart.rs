@@ -168,6 +168,19 @@ fn an_attack_while_the_daemon_was_down_is_judged_at_its_start() {
 }
 
 #[test]
+fn a_ban_for_lines_of_before_the_start_is_not_in_the_latency_and_the_next_one_is() {
+    let Some((_world, server)) = quiet_server() else { return };
+    Daemon::start(&server, "").stop();
+    server.append(LOG, failed_lines(7100, 3, "root", BANNED));
+    let daemon = Daemon::start(&server, "");
+    assert_eq!((daemon.list().len(), &daemon.status()["latency"]["kernel_bans"]), (1, &0.into()));
+    server.append(LOG, failed_lines(7200, 3, "root", "203.0.113.8"));
+    daemon.wait_for(SOON, "a ban of live lines", || {
+        (daemon.status()["latency"]["kernel_bans"] == 1).then_some(())
+    });
+}
+
+#[test]
 fn an_attack_that_is_long_over_is_banned_no_longer_than_from_its_own_time() {
     let Some((world, server)) = quiet_server() else { return };
     let daemon = Daemon::start(&server, "bantime = \"1h\"\nwiden = false\n");

@@ -1,4 +1,4 @@
-//! An allocator that counts: how many bytes of the heap are in use, and how many were at most.
+//! An allocator that counts: how many bytes of the heap are in use, how many were at most, and how often some were taken.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -8,10 +8,12 @@ pub struct Counting;
 
 static USED: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+static TIMES: AtomicUsize = AtomicUsize::new(0);
 
 fn took(bytes: usize) {
     let used = USED.fetch_add(bytes, Relaxed) + bytes;
     PEAK.fetch_max(used, Relaxed);
+    TIMES.fetch_add(1, Relaxed);
 }
 
 // SAFETY: every call is handed on to the system's allocator as it came; counting allocates nothing.
@@ -32,6 +34,11 @@ unsafe impl GlobalAlloc for Counting {
 /// Bytes in use now.
 pub fn used() -> usize {
     USED.load(Relaxed)
+}
+
+/// How often memory was taken so far.
+pub fn times() -> usize {
+    TIMES.load(Relaxed)
 }
 
 /// The most bytes in use since the last call.

@@ -1,5 +1,5 @@
 //! Memory and decisions under a flood: ten times as many random sources as the tables hold, an eighth of them IPv6,
-//! more than half of them banned.
+//! more than half of them banned. And what a line takes that says nothing.
 //!
 //! A debug build has tables of a fiftieth of their usual size and 200,000 sources. As it runs in earnest, ten million:
 //! `cargo test --release -p pillory-core --test memory -- --nocapture`, some minutes of one core.
@@ -7,6 +7,7 @@
 
 mod each;
 mod heap;
+mod missing;
 #[allow(dead_code, reason = "the simulation uses more of it")]
 #[path = "../simulation/random.rs"]
 mod random;

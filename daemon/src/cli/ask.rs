@@ -80,6 +80,7 @@ fn status_text(value: &Value) -> String {
     );
     text.push_str(&past::you_text(&value["you"]));
     text.push_str(&past::effect_text(&value["effect"]));
+    text.push_str(&past::latency_text(&value["latency"]));
     text.push_str(&past::learnt_text(&value["learnt"]));
     text.push_str(&super::restrict::restricted_text(&value["restricted"]));
     text.push_str(&super::allow::allowed_text(&value["allowed"]));

@@ -17,7 +17,7 @@ use pillory_core::machine::Machine;
 use crate::actions::{Action, Restriction};
 use crate::allowed::Allowed;
 use crate::clock::SetNotice;
-use crate::control::server::Server;
+use crate::control::server::{Order, Server};
 use crate::engine::jails::{Facts, Readers};
 use crate::engine::rescue::META_RESCUE;
 use crate::engine::trial::Found;
@@ -100,10 +100,11 @@ impl Threads {
         engine.sandbox = Sandbox::enter(wanted, on_trial, &needs);
         start_log_thread()?;
         std::thread::scope(|scope| {
-            let (answers, forward_answers) = forwarding(&inputs_in, Input::Kernel);
             // It alone keeps the right to change the network, and is the first to start.
+            let engine_in = inputs_in.clone();
             scope.spawn(move || {
-                let action = kernel::run(Hand::cutting(action, frame), &jobs, &answers);
+                let answer = |said| engine_in.send(Input::Kernel(said)).is_ok();
+                let action = kernel::run(Hand::cutting(action, frame), &jobs, answer);
                 if lift {
                     remove_all(action);
                 }
@@ -111,11 +112,10 @@ impl Threads {
             shed();
             engine.start_hooks();
             answer_outside(self.guard, &inputs_in)?;
-            scope.spawn(shedding(forward_answers));
-            let (stored_in, forward_stored) = forwarding(&inputs_in, Input::Store);
-            scope.spawn(shedding(forward_stored));
-            scope.spawn(shedding(move || writer::run(writer, &writes, &stored_in)));
-            let (orders_in, forward_orders) = forwarding(&inputs_in, Input::Order);
+            let engine_in = inputs_in.clone();
+            let stored = move |written| engine_in.send(Input::Store(written)).is_ok();
+            scope.spawn(shedding(move || writer::run(writer, &writes, stored)));
+            let (orders_in, forward_orders) = forwarding(&inputs_in);
             scope.spawn(shedding(forward_orders));
             let stop_serving = Arc::clone(&stop);
             scope.spawn(shedding(move || server.run(&orders_in, &asked, &stop_serving)));
@@ -166,13 +166,13 @@ fn remove_all(mut action: Box<dyn Action>) {
     }
 }
 
-/// A channel, and the work of bringing what is sent there to the engine.
-fn forwarding<T: Send>(to: &Sender<Input>, wrap: fn(T) -> Input) -> (Sender<T>, impl FnOnce() + Send) {
+/// A channel for clients' orders, and the work of bringing them to the engine.
+fn forwarding(to: &Sender<Input>) -> (Sender<Order>, impl FnOnce() + Send) {
     let (sender, receiver) = unbounded();
     let to = to.clone();
     let forward = move || {
-        for value in receiver {
-            if to.send(wrap(value)).is_err() {
+        for order in receiver {
+            if to.send(Input::Order(order)).is_err() {
                 return;
             }
         }

@@ -111,8 +111,9 @@ impl Engine {
 
     pub(super) fn kernel(&mut self, answer: Answer) {
         match answer {
-            Answer::Applied(number, cut) => {
+            Answer::Applied(number, at, cut) => {
                 self.jobs_done = number;
+                self.latency.kernel.arrived(number, at);
                 if self.read_backs > 0 {
                     self.read_backs -= 1;
                     self.tell_kernel(Job::Prepare(self.readers.ports.clone()));
@@ -124,6 +125,7 @@ impl Engine {
             }
             Answer::Failed(number, reason) => {
                 let before = std::mem::replace(&mut self.jobs_done, number);
+                self.latency.kernel.failed(number);
                 error!(error = %reason, action = self.action, "the kernel refused a change");
                 // What passes by itself, such as a full buffer, is over soon; what does not is tried at each check.
                 if self.warnings.insert("kernel".into(), reason.to_string()).is_none() {
@@ -192,15 +194,16 @@ impl Engine {
     }
 
     pub(super) fn stored(&mut self, written: Written) {
-        if let Written::UpTo(number) | Written::Aside(number, ..) | Written::Failed(number, _) = &written {
+        if let Written::UpTo(number, _) | Written::Aside(number, ..) | Written::Failed(number, _) = &written {
             self.backlog.done(*number);
             if !self.backlog.is_full() && self.warnings.remove("backlog").is_some() {
                 info!("the disk writes again, and attempts are recorded again");
             }
         }
         match written {
-            Written::UpTo(number) => {
+            Written::UpTo(number, at) => {
                 self.writes_done = number;
+                self.latency.durable.arrived(number, at);
                 if self.warnings.remove("store").is_some() {
                     info!("the store can be written again");
                 }
@@ -234,6 +237,7 @@ impl Engine {
     /// The fate of the writes up to `number` is known: whoever waits for one of them is told this.
     fn tell_pending(&mut self, number: u64, said: &str) {
         let before = std::mem::replace(&mut self.writes_done, number);
+        self.latency.durable.failed(number);
         for pending in &mut self.pending {
             let concerns = pending.is_change && (before + 1..=number).contains(&pending.write);
             if concerns && !pending.is_refused() {

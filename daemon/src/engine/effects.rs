@@ -73,6 +73,7 @@ impl Engine {
             self.meta.push((META_IDENTITIES.into(), self.identities_kept()));
         }
         self.write_records(records);
+        self.latency.sent(self.jobs, self.writes);
         // The log last: whoever reads it slowly must not hold back a ban.
         self.tell(&notices);
         // Nobody can be asked: better a ban too many than none.

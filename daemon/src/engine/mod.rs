@@ -12,6 +12,7 @@ mod effects;
 mod explain;
 mod hooks;
 pub(crate) mod jails;
+mod latency;
 pub(crate) mod learning;
 mod reload;
 pub(crate) mod report;
@@ -53,6 +54,7 @@ use crate::supervisor::SourceOrder;
 use answers::Pending;
 use backlog::Backlog;
 use jails::{Facts, Readers};
+use latency::Latency;
 
 /// What a source thread sends.
 #[derive(Debug)]
@@ -131,6 +133,8 @@ pub(crate) struct Engine {
     writes: u64,
     writes_done: u64,
     backlog: Backlog,
+    /// How long bans took.
+    latency: Latency,
     pending: Vec<Pending>,
     streams: HashMap<&'static str, Vec<StreamStatus>>,
     watching: Vec<&'static str>,
@@ -232,6 +236,7 @@ impl Engine {
             writes: 0,
             writes_done: 0,
             backlog: Backlog::new(),
+            latency: Latency::default(),
             pending: Vec::new(),
             streams: HashMap::new(),
             watching: Vec::new(),
@@ -386,6 +391,7 @@ impl Engine {
             sources::Phase::Live => Phase::Live,
         };
         self.has_read_history |= phase == Phase::History && !batch.records.is_empty();
+        let before = self.effects.len();
         for record in &batch.records {
             let Some(bytes) = batch.bytes.get(record.range.clone()) else { continue };
             let line = Line { bytes, stamp: record.stamp };
@@ -393,6 +399,7 @@ impl Engine {
                 self.machine.line(*reader, &line, phase, &clock, &mut self.effects);
             }
         }
+        self.latency.judged(batch, self.effects.get(before..).unwrap_or_default());
         self.positions.insert(Arc::clone(&batch.stream), batch.position.clone());
         self.known_positions.insert(batch.stream.to_string(), batch.position.clone());
     }

@@ -188,6 +188,7 @@ impl Engine {
             "learnt": self.learning.value(clock::now()),
             "allowed": self.allowed.listed(&self.facts.named),
             "restricted": self.restrictions(),
+            "latency": (!self.is_dry()).then(|| self.latency.value()),
             "sandbox": self.sandbox.value(),
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),

@@ -172,7 +172,13 @@ impl Queue {
         } else {
             state.bytes += bytes;
             state.lines.push_back(line);
-            self.to_do.notify_all();
+            // Whoever writes looks for more lines before it sleeps.
+            let sleeps = state.lines.len() == 1 && state.writing.is_none();
+            // A thread that wakes must not find this lock taken.
+            drop(state);
+            if sleeps {
+                self.to_do.notify_all();
+            }
         }
         None
     }

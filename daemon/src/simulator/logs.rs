@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pillory_core::net::Prefix;
 use pillory_core::time::Timestamp;
 
+use crate::clock;
 use crate::engine::Read;
 use crate::sources::{Batch, Feed, FeedId, Phase, Position, Record, Wanted};
 use crate::supervisor::SourceOrder;
@@ -210,6 +211,7 @@ impl Stream {
         }
         self.at += records.len();
         let (stream, position) = (Arc::from(self.name.as_str()), Position(self.at.to_string()));
-        Some(Read::Batch(Batch { stream, bytes, records, position, phase }))
+        let read_at = clock::instant();
+        Some(Read::Batch(Batch { stream, bytes, records, position, phase, read_at }))
     }
 }

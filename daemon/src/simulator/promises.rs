@@ -90,10 +90,10 @@ impl Kept {
     }
 
     pub(super) fn answered(&mut self, written: &Written) {
-        let (Written::UpTo(number) | Written::Aside(number, ..)) = written else { return };
+        let (Written::UpTo(number, _) | Written::Aside(number, ..)) = written else { return };
         let known = self.under_way.partition_point(|told| told.number <= *number);
         self.aside.extend(self.under_way.drain(..known));
-        if matches!(written, Written::UpTo(_)) {
+        if matches!(written, Written::UpTo(..)) {
             self.has_begun = true;
             self.aside_reaches_disk();
         }

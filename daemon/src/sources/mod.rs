@@ -25,7 +25,7 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pillory_core::time::Timestamp;
 
@@ -98,6 +98,8 @@ pub struct Batch {
     pub position: Position,
     /// History, catching up, or live.
     pub phase: Phase,
+    /// When the source began to read them.
+    pub read_at: Instant,
 }
 
 /// A batch ends soon after this many bytes, so that memory stays bounded and no line waits for a long file.

@@ -312,7 +312,7 @@ impl Stuck {
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let (writes, taken) = crossbeam_channel::unbounded();
         let (told, answers) = crossbeam_channel::unbounded();
-        let work = move || writer::run(started.into_writer(), &taken, &told);
+        let work = move || writer::run(started.into_writer(), &taken, |written| told.send(written).is_ok());
         let writer = std::thread::spawn(work);
         Stuck { directory: directory.to_owned(), other, writes, answers, writer }
     }
@@ -352,7 +352,7 @@ fn what_could_not_be_written_is_written_once_it_can_be() {
             ..Write::default()
         })
         .unwrap();
-    assert!(stuck.answers.iter().any(|answer| matches!(answer, Written::UpTo(2))));
+    assert!(stuck.answers.iter().any(|answer| matches!(answer, Written::UpTo(2, _))));
     drop(stuck.writes);
     stuck.writer.join().unwrap();
     assert!(!directory.join("socket.unwritten").exists());
@@ -429,7 +429,7 @@ fn a_store_that_is_removed_is_made_anew_with_a_snapshot() {
     let bans = vec![ban("192.0.2.7", Some(99)), ban("192.0.2.6", Some(99))];
     stuck.writes.send(Write { number: 2, snapshot: Some(bans), ..Write::default() }).unwrap();
     let done = stuck.answers.recv().unwrap();
-    assert!(matches!(done, Written::UpTo(2)), "{done:?}");
+    assert!(matches!(done, Written::UpTo(2, _)), "{done:?}");
     drop(stuck.writes);
     stuck.writer.join().unwrap();
     assert_eq!(banned(&directory), ["192.0.2.6", "192.0.2.7"]);
@@ -457,7 +457,7 @@ fn a_store_that_turns_out_to_be_damaged_is_written_on() {
     let bans = vec![ban("192.0.2.7", Some(99))];
     stuck.writes.send(Write { number: 2, snapshot: Some(bans), ..Write::default() }).unwrap();
     let done = stuck.answers.recv().unwrap();
-    assert!(matches!(done, Written::UpTo(2)), "{done:?}");
+    assert!(matches!(done, Written::UpTo(2, _)), "{done:?}");
     drop(stuck.writes);
     stuck.writer.join().unwrap();
     assert_eq!(banned(&directory), ["192.0.2.7"]);

@@ -8,9 +8,9 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, params};
 use tracing::warn;
 
@@ -19,6 +19,7 @@ use pillory_core::ledger::Ban;
 use pillory_core::machine::Record;
 use pillory_core::time::{Span, Timestamp};
 
+use crate::clock;
 use crate::crash::{self, Point};
 use crate::sources::Position;
 
@@ -45,8 +46,8 @@ pub(crate) struct Write {
 /// What became of writes.
 #[derive(Debug)]
 pub(crate) enum Written {
-    /// Everything up to this number is durable.
-    UpTo(u64),
+    /// Everything up to this number is durable since this moment.
+    UpTo(u64, Instant),
     /// Everything up to this number is kept, what is not on disk in this file: it outlives a crash and no reboot.
     Aside(u64, PathBuf, StoreError),
     /// Of what came up to this number something is kept in memory only.
@@ -69,8 +70,8 @@ const MAX_HELD: usize = 100_000;
 /// How often the file is looked for if nothing is written.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// Works until the engine hangs up.
-pub(crate) fn run(mut writer: Writer, writes: &Receiver<Write>, answer: &Sender<Written>) {
+/// Works until the engine hangs up. `answer`: tells the engine; false if it is gone.
+pub(crate) fn run(mut writer: Writer, writes: &Receiver<Write>, answer: impl Fn(Written) -> bool) {
     let mut goes_on = true;
     while goes_on {
         let wait = if writer.held.group.is_empty() { LOOK_EVERY } else { RETRY };
@@ -90,7 +91,7 @@ pub(crate) fn run(mut writer: Writer, writes: &Receiver<Write>, answer: &Sender<
             Some(next)
         });
         for told in writer.round(first.into_iter().chain(more.take(GROUP))) {
-            if answer.send(told).is_err() {
+            if !answer(told) {
                 return;
             }
         }
@@ -150,9 +151,10 @@ impl Held {
         crash::not_before(Point::KernelTold, || self.has_ban());
         let committed = self.is_whole().then(|| store.commit(&self.group));
         if let Some(Ok(())) = committed {
+            let at = clock::instant();
             crash::point(Point::LedgerWritten, || self.has_ban());
             *self = Held::default();
-            return Some(Written::UpTo(last));
+            return Some(Written::UpTo(last, at));
         }
         let kept = store.set_aside(self.group.get(self.aside..).unwrap_or_default());
         if kept.is_ok() {

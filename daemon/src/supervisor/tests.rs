@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use crossbeam_channel::unbounded;
 
 use super::*;
+use crate::clock;
 use crate::sources::{Batch, Phase, Record, SourceError, StreamStatus, Wanted};
 
 /// Hands over one record a poll, and faults behind the second one, but for where it begins there.
@@ -21,7 +22,8 @@ impl Source for Frail {
         let record = Record { range: 0..1, stamp: None, feed: 1 };
         let position = Position(self.next.to_string());
         let (stream, bytes) = ("file:/log".into(), b"x".to_vec());
-        Ok(vec![Batch { stream, bytes, records: vec![record], position, phase: Phase::Live }])
+        let (records, read_at) = (vec![record], clock::instant());
+        Ok(vec![Batch { stream, bytes, records, position, phase: Phase::Live, read_at }])
     }
 
     fn is_watching(&self) -> bool {

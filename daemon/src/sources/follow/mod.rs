@@ -258,7 +258,7 @@ impl Follower {
                     without_records += 1;
                     self.announce = true;
                 }
-                Ok(Look::Records(chunk)) => return Some(self.batch(chunk, feeds)),
+                Ok(Look::Records(chunk)) => return Some(self.batch(chunk, feeds, now)),
                 // A rotated file that is written over is the next rotation's copy: its bytes were, or are, in
                 // the log itself, which finds there what it could not read.
                 Ok(Look::Rewritten) if self.current.is_some_and(|current| current != tail.id) => {
@@ -282,7 +282,7 @@ impl Follower {
         }
         self.let_go(now);
         let due = self.begin.is_none() && std::mem::take(&mut self.announce);
-        due.then(|| self.batch(Chunk::empty(), feeds))
+        due.then(|| self.batch(Chunk::empty(), feeds, now))
     }
 
     /// Closes rotated files that nobody writes to any more. All of them are read to their ends.
@@ -341,7 +341,7 @@ impl Follower {
         self.announce |= tail.offset != before;
     }
 
-    fn batch(&mut self, chunk: Chunk, feeds: &[FeedId]) -> Batch {
+    fn batch(&mut self, chunk: Chunk, feeds: &[FeedId], now: Instant) -> Batch {
         self.announce = false;
         let mut records = Vec::with_capacity(chunk.records.len() * feeds.len());
         for range in chunk.records {
@@ -352,7 +352,8 @@ impl Follower {
         let places = Places { files: self.tails.iter().map(Tail::save).collect() };
         // Numbers and text always have a JSON form.
         let position = Position(serde_json::to_string(&places).unwrap_or_default());
-        Batch { stream: self.stream.clone(), bytes: chunk.bytes, records, position, phase: chunk.phase }
+        let Chunk { bytes, phase, .. } = chunk;
+        Batch { stream: self.stream.clone(), bytes, records, position, phase, read_at: now }
     }
 }
 

@@ -285,6 +285,7 @@ impl Stream {
 
     /// Reads on; a batch, if there is anything to tell.
     pub(super) fn next(&mut self) -> Option<Batch> {
+        let read_at = clock::instant();
         for open in &mut self.files {
             // A file that cannot be read any more has no more entries.
             open.n_entries = open.file.n_entries().unwrap_or(open.n_entries).max(open.n_entries);
@@ -308,7 +309,8 @@ impl Stream {
         enough.then(|| {
             self.announce = false;
             let position = self.position();
-            Batch { stream: self.name.clone(), bytes, records, position, phase: phase.unwrap_or(Phase::Live) }
+            let phase = phase.unwrap_or(Phase::Live);
+            Batch { stream: self.name.clone(), bytes, records, position, phase, read_at }
         })
     }
 

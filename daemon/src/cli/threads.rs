@@ -66,7 +66,7 @@ impl Threads {
         setup: Setup,
         (restored, lost, trial): (Restored, Option<String>, Found),
     ) -> Outcome {
-        let Threads { server, store, action, control, known, .. } = self;
+        let Threads { server, mut store, action, control, known, .. } = self;
         let (facts_reader, asker) = self.facts;
         let (reads_in, reads) = bounded::<Read>(READS);
         let (inputs_in, inputs) = unbounded::<Input>();

@@ -62,14 +62,15 @@ pub(crate) struct Started {
 
 impl Started {
     /// One setting that an earlier daemon kept; nothing if it cannot be read.
-    pub(crate) fn meta(&self, key: &str) -> Option<String> {
-        let db = self.copy.as_ref().or(self.store.db())?;
-        query::meta(db, key).ok().flatten().filter(|value| !value.is_empty())
+    pub(crate) fn meta(&mut self, key: &str) -> Option<String> {
+        let found = self.read_or_rescue(|db| query::meta(db, key));
+        found.ok().flatten().filter(|value| !value.is_empty())
     }
 
     /// When it was last written, as far as that is believed; 0 if it cannot be read, which is noted when all of it is.
-    pub(crate) fn last_write(&self, latest: Timestamp) -> Timestamp {
-        self.read(|db| query::last_write(db, latest)).unwrap_or_default()
+    /// Of a damaged store what is left says so: time would go back behind it, and forward again with the next start.
+    pub(crate) fn last_write(&mut self, latest: Timestamp) -> Timestamp {
+        self.read_or_rescue(|db| query::last_write(db, latest)).unwrap_or_default()
     }
 
     /// Reads what was kept; a disk that cannot be read is noted, and nothing is known then.

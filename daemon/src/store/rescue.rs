@@ -220,6 +220,16 @@ mod tests {
     }
 
     #[test]
+    fn time_goes_on_from_what_is_left_of_a_damaged_store() {
+        let directory = damaged("time");
+        let mut started = keeper::start(&directory, &directory.join("socket")).unwrap();
+        let last = started.last_write(crate::clock::latest_believed());
+        assert_eq!(last, ban("192.0.2.7", None).since);
+        assert!(directory.join("pillory.db.broken").exists());
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
     fn a_rescue_that_a_crash_interrupted_is_ended() {
         let directory = damaged("crash");
         let path = directory.join(FILE);

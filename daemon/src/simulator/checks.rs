@@ -99,12 +99,13 @@ impl World {
         Ok(())
     }
 
-    /// Whoever was told that a prefix is banned finds it shut out.
+    /// Whoever was told that a prefix is banned finds it shut out, but for the end of a ban that the kernel may have come
+    /// to before the answer.
     fn check_in_kernel(&self, prefix: Prefix) -> Result<(), Broken> {
         let Some(daemon) = &self.daemon else { return Ok(()) };
         let addr = prefix.addr();
-        let lasts = self.shuts_out(addr, &Scope::All, daemon.machine().ledger.iter());
-        if lasts && !self.in_kernel(addr, &Scope::All) {
+        let lasting = daemon.machine().ledger.iter().filter(|ban| !self.is_ending(ban.until));
+        if self.shuts_out(addr, &Scope::All, lasting) && !self.in_kernel(addr, &Scope::All) {
             return Err(format!("the ban of {prefix} was acknowledged and is not in the kernel"));
         }
         Ok(())

@@ -108,7 +108,7 @@ impl Import {
         let fresh = orders.iter().filter(|order| order.listed.is_none());
         let asked: Vec<Prefix> = fresh.map(|order| order.prefix).collect();
         let mut reply = pieces::ban(&self.client, orders, &options, |orders, gone| {
-            self.state.import(orders.to_vec(), &options, self.config.as_deref(), gone)
+            self.state.import(orders, &options, self.config.as_deref(), gone)
         })?;
         if self.client.json {
             reply.value["banned"] = taken(&asked, &reply.value["refused"]);

@@ -52,7 +52,7 @@ impl Ban {
             dry_run: false,
             caller: caller(),
         };
-        let nobody = |_: &[BanOrder], gone: &offline::Gone| Err(Failure::new(exit::UNREACHABLE, &gone.why));
+        let nobody = |_: Vec<BanOrder>, gone: &offline::Gone| Err(Failure::new(exit::UNREACHABLE, &gone.why));
         let reply = pieces::ban(&self.client, orders, &options, nobody)?;
         self.client.show(&reply, |value| {
             let mut text = String::new();

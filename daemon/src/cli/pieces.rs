@@ -24,7 +24,7 @@ pub(super) fn ban(
     client: &Client,
     mut orders: Vec<BanOrder>,
     options: &BanOptions,
-    offline: impl FnOnce(&[BanOrder], &offline::Gone) -> Result<Reply, Failure>,
+    offline: impl FnOnce(Vec<BanOrder>, &offline::Gone) -> Result<Reply, Failure>,
 ) -> Result<Reply, Failure> {
     let pieces = cut(&mut orders);
     let all: usize = pieces.iter().map(|piece| piece.len()).sum();
@@ -33,7 +33,7 @@ pub(super) fn ban(
     let mut is_offline = false;
     let mut sum = client.ask_or_else(&request(first), |gone| {
         is_offline = true;
-        offline(&pieces.concat(), gone)
+        offline(pieces.concat(), gone)
     })?;
     let mut done = first.len();
     for piece in rest.iter().filter(|_| !is_offline) {

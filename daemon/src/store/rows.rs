@@ -107,18 +107,20 @@ impl<'t> Rows<'t> {
 
     fn history(&mut self, ban: &Ban, (what, time): (&str, Timestamp)) -> rusqlite::Result<()> {
         let number = next(self.history);
+        let (prefix, jail) = (ban.prefix.to_string(), ban.jail.as_str());
+        let (until, failures, reason, origin, scope, forced) = columns(ban);
         self.add_history.execute(params![
             number,
             time.millis(),
             what,
-            ban.prefix.to_string(),
-            ban.jail.as_str(),
-            ban.until.timestamp().map(Timestamp::millis),
-            ban.failures,
-            ban.reason.to_string(),
-            ban.origin.name(),
-            scope_text(&ban.scope),
-            ban.forced,
+            prefix,
+            jail,
+            until,
+            failures,
+            reason,
+            origin,
+            scope,
+            forced
         ])?;
         self.history = number.unwrap_or(self.history);
         Ok(())
@@ -131,6 +133,13 @@ impl<'t> Rows<'t> {
         self.transaction.prepare_cached(sql)?.execute(known)?;
         self.history(ban, ("listed", ban.since))
     }
+}
+
+/// What the table of bans and the history say of one behind its time: its end, failures, reason, origin, scope, and
+/// whether it was forced.
+pub(super) fn columns(ban: &Ban) -> (Option<i64>, u32, String, &'static str, String, bool) {
+    let until = ban.until.timestamp().map(Timestamp::millis);
+    (until, ban.failures, ban.reason.to_string(), ban.origin.name(), scope_text(&ban.scope), ban.forced)
 }
 
 /// The number behind this one; behind the highest of all nothing, and SQLite finds one that is free.

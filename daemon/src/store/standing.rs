@@ -9,12 +9,11 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+use super::rows::columns;
+use super::{JailNames, ban_of, query};
 use pillory_core::event::JailName;
 use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
-use pillory_core::time::Timestamp;
-
-use super::{JailNames, ban_of, query, scope_text};
 
 /// Name of the setting that keeps the number of the last row of the history that `bans` knows.
 const META_MERGED: &str = "merged";
@@ -106,17 +105,9 @@ pub(super) fn replace(transaction: &Transaction<'_>, bans: &[Ban]) -> rusqlite::
     let sql = "INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let mut insert = transaction.prepare_cached(sql)?;
     for ban in bans {
-        insert.execute(params![
-            ban.prefix.to_string(),
-            ban.jail.as_str(),
-            ban.since.millis(),
-            ban.until.timestamp().map(Timestamp::millis),
-            ban.failures,
-            ban.reason.to_string(),
-            ban.origin.name(),
-            scope_text(&ban.scope),
-            ban.forced,
-        ])?;
+        let (prefix, jail, since) = (ban.prefix.to_string(), ban.jail.as_str(), ban.since.millis());
+        let (until, failures, reason, origin, scope, forced) = columns(ban);
+        insert.execute(params![prefix, jail, since, until, failures, reason, origin, scope, forced])?;
     }
     is_merged(transaction)
 }
@@ -184,6 +175,7 @@ mod tests {
     use pillory_core::event::Origin;
     use pillory_core::ledger::Ended;
     use pillory_core::machine::Record;
+    use pillory_core::time::Timestamp;
 
     use crate::store::rows::keep_all;
     use crate::store::tests::ban;

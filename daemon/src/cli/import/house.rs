@@ -101,7 +101,7 @@ impl Import {
                 caller: caller(),
             };
             let reply = pieces::ban(&self.client, orders.clone(), &options, |orders, gone| {
-                self.state.import(orders.to_vec(), &options, self.config.as_deref(), gone)
+                self.state.import(orders, &options, self.config.as_deref(), gone)
             })?;
             sums.changed += reply.value["changed"].as_u64().unwrap_or(0);
             sums.unchanged += reply.value["unchanged"].as_u64().unwrap_or(0);

@@ -2,8 +2,8 @@
 //!
 //! A virtual cable hands a packet to the receiver on the sender's processor and in the sender's time, so the CPU time
 //! of the sending thread (and of that processor's ksoftirqd) is all that a packet costs; that of other programs, which
-//! `/proc/stat` would add, does not show in it. Packets for another network card are thrown away as soon as they were received: they are what sending
-//! and receiving costs. What banned ones take beyond that is the ban's.
+//! `/proc/stat` would add, does not show in it. Packets for another network card are thrown away as soon as they were
+//! received: they are what sending and receiving costs. What banned ones take beyond that is the ban's.
 
 use std::io::Read;
 use std::net::Ipv4Addr;

@@ -3,9 +3,10 @@
 //! [`catalog`] holds the built-in filters, [`FilterSpec`] is one filter as written, [`Filter`] the compiled form.
 //! [`ini`], [`settings`] and [`spec`] read filter files, [`regex`] understands Python's regular expressions,
 //! [`datepattern`] finds and cuts the date, [`dates`] does so by fail2ban's rules, [`header`] reads what syslog writes
-//! before a message, [`Needles`] tells which lines of a buffer need be looked at, [`Heads`] who need not look at a line, `beginnings` which expression it can be, [`judge`]
-//! puts them together and counts attempts, [`fail2ban`] judges lines as fail2ban does; [`Filter`] is either of the two,
-//! and counts attempts in any case; [`btmp`] decodes login records, which need no expression.
+//! before a message, [`Needles`] tells which lines of a buffer need be looked at, [`Heads`] who need not look at a line,
+//! `beginnings` which expression it can be, [`judge`] puts them together and counts attempts, [`fail2ban`] judges lines
+//! as fail2ban does; [`Filter`] is either of the two, and counts attempts in any case; [`btmp`] decodes login records,
+//! which need no expression.
 
 mod addr;
 mod beginnings;

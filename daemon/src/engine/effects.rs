@@ -16,9 +16,9 @@ use crate::allowed::META_ALLOWED;
 use crate::crash::{self, Point};
 use crate::errands::Doubt;
 use crate::kernel::Job;
-use crate::store::META_ANEW;
 use crate::store::keeper::Started;
 use crate::store::writer::{FORGET_EVERY, Write};
+use crate::store::{META_ANEW, META_TIME};
 use crate::{clock, logging};
 
 use super::commands::LISTS;
@@ -128,6 +128,10 @@ impl Engine {
     fn write(&mut self, mut write: Write) {
         self.writes += 1;
         write.number = self.writes;
+        let read = clock::read();
+        if read.ahead().millis() > 0 {
+            write.meta.push((META_TIME.into(), read.now.millis().to_string()));
+        }
         if self.backlog.is_full() {
             write.records.retain(|record| !matches!(record, Record::Attempt(_) | Record::Learnt(_)));
             let text =

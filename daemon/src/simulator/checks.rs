@@ -37,9 +37,9 @@ impl World {
                 break;
             }
             let expected = self.logs.counting(stream, read);
-            if found != expected {
+            if !expected.contains(&found) {
                 return Err(format!(
-                    "{read} lines of {stream} were read, {expected} of them count, and {found} are in the store"
+                    "{read} lines of {stream} were read, {expected:?} of them count, and {found} are in the store"
                 ));
             }
         }

@@ -1,7 +1,8 @@
 //! Logs that grow whether a daemon runs or not, and the sources that read them from where the store says.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use pillory_core::net::Prefix;
@@ -34,6 +35,8 @@ pub(super) struct Written {
     bytes: Vec<u8>,
     pub(super) addr: IpAddr,
     pub(super) deed: Deed,
+    /// When, to the second.
+    second: i64,
 }
 
 /// Every log, by the name of its stream.
@@ -45,16 +48,25 @@ impl Logs {
     pub(super) fn write(&mut self, log: usize, (addr, deed): (IpAddr, Deed), when: Timestamp) {
         let stream = stream_of(&wanted(log));
         let log_lines = self.0.entry(stream).or_default();
-        let pid = 1_000 + log_lines.len() as u32;
+        let pid = pid_of(log_lines.len());
         let bytes =
             if log == 0 { sshd_line(addr, deed, pid, when) } else { login_record(addr, deed, pid, when) };
-        log_lines.push(Written { bytes, addr, deed });
+        log_lines.push(Written { bytes, addr, deed, second: when.secs() });
     }
 
-    /// How many lines of a stream count before a position.
-    pub(super) fn counting(&self, stream: &str, position: usize) -> usize {
+    /// How many lines of a stream count before a position. Logins of one account from one place within a second are told
+    /// alike, so of what was written before a first start they may count once.
+    pub(super) fn counting(&self, stream: &str, position: usize) -> RangeInclusive<usize> {
         let lines = self.0.get(stream).map_or(&[][..], Vec::as_slice);
-        lines.iter().take(position).filter(|line| line.deed != Deed::Noise).count()
+        let (mut logins, mut once, mut all) = (HashSet::new(), 0, 0);
+        for (at, line) in lines.iter().take(position).enumerate() {
+            let counts = line.deed != Deed::Noise;
+            let is_login = line.deed == Deed::LoggedIn;
+            let is_new = !is_login || logins.insert((line.second, line.addr, owner_of(pid_of(at))));
+            once += usize::from(counts && is_new);
+            all += usize::from(counts);
+        }
+        once..=all
     }
 
     /// How many failures of a prefix stand in a stream before a position.
@@ -65,6 +77,15 @@ impl Logs {
         let lines = self.0.get(stream).map_or(&[][..], Vec::as_slice);
         lines.iter().take(position).filter(fails).count()
     }
+}
+
+fn pid_of(at: usize) -> u32 {
+    1_000 + at as u32
+}
+
+/// The number of the account that logs in.
+fn owner_of(pid: u32) -> u32 {
+    pid % 3
 }
 
 fn wanted(log: usize) -> Wanted {
@@ -95,7 +116,7 @@ fn sshd_line(addr: IpAddr, deed: Deed, pid: u32, when: Timestamp) -> Vec<u8> {
             format!("Failed password for invalid user nobody{} from {addr} port {port} ssh2", pid % 7)
         }
         Deed::Root => format!("Failed password for root from {addr} port {port} ssh2"),
-        Deed::LoggedIn => format!("Accepted password for owner{} from {addr} port {port} ssh2", pid % 3),
+        Deed::LoggedIn => format!("Accepted password for owner{} from {addr} port {port} ssh2", owner_of(pid)),
         Deed::Noise => format!("Server listening on {addr} port 22."),
     };
     format!("{stamp} host sshd[{pid}]: {said}").into_bytes()

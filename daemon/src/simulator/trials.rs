@@ -23,6 +23,8 @@ pub(super) struct Trial {
     lasts: Option<Timestamp>,
     /// It is in force no longer by then; nothing before that is known.
     over: Option<Timestamp>,
+    /// Whoever asked was told that a crash would lose it.
+    is_volatile: bool,
 }
 
 impl World {
@@ -37,7 +39,7 @@ impl World {
     fn order_apply(&mut self) -> Result<(), Broken> {
         let (new, sound) = (self.dice.below(scenery::POLICY_COUNT), self.dice.percent(85));
         let span = Span::from_secs(1 + self.dice.below(150) as u64);
-        self.trial = Some(Trial { new, span, asked: clock::now(), lasts: None, over: None });
+        self.trial = Some(Trial { new, span, asked: clock::now(), lasts: None, over: None, is_volatile: false });
         let policy = Policy { file: "/simulated/new.toml".into(), text: Some(scenery::policy(new, sound)) };
         self.ask_for(Request::Apply(policy, span), Vec::new(), Some(Setting::Applied(sound)))
     }
@@ -51,7 +53,7 @@ impl World {
         }
         self.trial = self.trial.filter(|_| is_on).map(|trial| {
             let (lasts, over) = (Some(trial.asked + trial.span), Some(clock::now() + trial.span));
-            Trial { lasts, over, ..trial }
+            Trial { lasts, over, is_volatile: reply.message.contains("so a crash would lose it"), ..trial }
         });
         Ok(())
     }
@@ -125,7 +127,7 @@ impl World {
         if let Some(trial) = &mut self.trial {
             trial.over = trial.over.or(Some(clock::now() + trial.span));
             let is_confirmed = |setting: &Option<Setting>| matches!(setting, Some(Setting::Confirmed(..)));
-            if self.waiting.iter().any(|waiting| is_confirmed(&waiting.setting)) {
+            if trial.is_volatile || self.waiting.iter().any(|waiting| is_confirmed(&waiting.setting)) {
                 trial.lasts = None;
             }
         }

@@ -62,6 +62,10 @@ CREATE TABLE tried(user INTEGER PRIMARY KEY, source INTEGER NOT NULL, seconds IN
 /// may have been lost. So has one that has lost what was written last.
 pub(crate) const META_ANEW: &str = "anew";
 
+/// Name of the setting that keeps the daemon's time while that is ahead of the wall clock: not all that is written are rows
+/// with a time, and behind a start it would go back else.
+pub(crate) const META_TIME: &str = "time";
+
 /// Marks a new store, and one that has lost what was written last.
 const ANEW: &str = "INSERT OR REPLACE INTO meta VALUES ('anew', '1');";
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, ToSql, params};
 use serde::Serialize;
 
 use pillory_core::event::{Attempt, JailName};
@@ -14,7 +14,7 @@ use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
-use super::{ATTEMPT, ATTEMPT_ID, JailNames, attempt_of, met, standing};
+use super::{ATTEMPT, ATTEMPT_ID, JailNames, META_TIME, attempt_of, met, standing};
 
 /// Everything a starting daemon takes over.
 #[derive(Debug, Default)]
@@ -94,13 +94,14 @@ pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restore
     Ok(restored)
 }
 
-/// The latest time of a row, as far as it is believed.
+/// The latest time of a row or of the daemon, as far as it is believed.
 /// # Errors
 /// SQLite's.
 pub(crate) fn last_write(db: &Connection, latest: Timestamp) -> rusqlite::Result<Timestamp> {
     let sql = "SELECT max(t) FROM (SELECT max(time) AS t FROM attempts WHERE time <= ?1
-        UNION ALL SELECT max(time) FROM history WHERE time <= ?1)";
-    let last = db.query_row(sql, [latest.millis()], |row| row.get(0));
+        UNION ALL SELECT max(time) FROM history WHERE time <= ?1
+        UNION ALL SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?2 AND CAST(value AS INTEGER) <= ?1)";
+    let last = db.query_row(sql, params![latest.millis(), META_TIME], |row| row.get(0));
     Ok(Timestamp::from_millis(legible(last)?.unwrap_or(0)))
 }
 

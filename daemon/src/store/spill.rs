@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Error, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,10 @@ struct Head {
 impl Head {
     /// Of a file that nobody has taken over yet.
     fn new(state_dir: &Path) -> Head {
-        let id = format!("{}-{}", clock::now().millis(), std::process::id());
+        // Two may begin within a millisecond.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}-{}-{number}", clock::now().millis(), std::process::id());
         Head { state_dir: state_dir.to_owned(), id }
     }
 }
@@ -224,5 +228,17 @@ impl From<Entry> for Write {
             snapshot: entry.snapshot,
             ..Write::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_files_that_begin_within_a_millisecond_are_not_taken_for_one() {
+        let begun: std::collections::HashSet<String> =
+            (0..1_000).map(|_| Head::new(Path::new("/state")).id).collect();
+        assert_eq!(begun.len(), 1_000);
     }
 }

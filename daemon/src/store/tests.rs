@@ -131,6 +131,10 @@ fn what_claims_to_be_of_a_time_that_is_not_believed_counts_nothing_and_its_bans_
     let (now, latest) = (Timestamp::from_secs(60), Timestamp::from_secs(1_000));
     let restored = query::restore(&db, Since { believed: (now, latest), ..Since::default() }).unwrap();
     assert_eq!(restored.last_write, Timestamp::from_secs(50));
+    for (kept, expected) in [("55000", 55), ("40000", 50), ("9999000", 50), ("nonsense", 50)] {
+        commit(&mut db, &[Write { meta: vec![(META_TIME.into(), kept.into())], ..Write::default() }]).unwrap();
+        assert_eq!(query::last_write(&db, latest).unwrap(), Timestamp::from_secs(expected), "{kept}");
+    }
     assert_eq!(restored.attempts, [attempt(50, "192.0.2.7")]);
     assert_eq!((restored.past_bans.len(), restored.turns.len()), (0, 0));
     assert_eq!((restored.bans[0].since, restored.bans[0].until), (now, End::At(Timestamp::from_secs(120))));

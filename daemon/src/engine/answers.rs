@@ -26,6 +26,9 @@ pub(super) struct Pending {
     is_change: bool,
     reply: Sender<Reply>,
     answer: Reply,
+    /// Why the kernel refused it, and why it is not on disk.
+    kernel: Option<String>,
+    disk: Option<String>,
     since: Stopwatch,
 }
 
@@ -41,10 +44,28 @@ impl Pending {
         self.since.elapsed() > if self.is_change { ORDER_WAITS } else { QUESTION_WAITS }
     }
 
-    /// True if it was refused as a whole: its answer says why already, and nothing that happens to others' changes
-    /// concerns it.
-    fn is_refused(&self) -> bool {
-        self.answer.exit != 0 && !self.answer.message.is_empty()
+    /// True unless it only asks, or was refused as a whole: its answer says why already, and nothing that happens to
+    /// others' changes concerns it.
+    fn is_done(&self) -> bool {
+        self.is_change && (self.answer.exit == 0 || self.answer.message.is_empty())
+    }
+
+    /// Answers, and says what became of it.
+    fn send(self) {
+        let mut answer = self.answer;
+        let mut said = match (self.kernel, self.disk) {
+            (Some(kernel), disk) => {
+                answer = Reply::say(1, format!("kept, but the kernel refused: {kernel}"));
+                disk.unwrap_or_default()
+            }
+            (None, disk) => disk.map(|disk| format!("in the kernel, but {disk}")).unwrap_or_default(),
+        };
+        if !said.is_empty() && !answer.message.is_empty() {
+            said.insert_str(0, "; ");
+        }
+        answer.message.push_str(&said);
+        // The client may have gone; its command is done all the same.
+        drop(self.reply.send(answer));
     }
 }
 
@@ -104,6 +125,8 @@ impl Engine {
             is_change,
             reply,
             answer,
+            kernel: None,
+            disk: None,
             since: Stopwatch::start(),
         });
         self.answer_pending();
@@ -132,10 +155,9 @@ impl Engine {
                     self.last_verify = clock::now() + REFUSED_AGAIN - VERIFY_EVERY;
                 }
                 self.read_backs = READ_BACKS;
-                let is_meant = |pending: &&mut Pending| pending.is_change && !pending.is_refused();
-                for pending in self.pending.iter_mut().filter(is_meant) {
+                for pending in self.pending.iter_mut().filter(|pending| pending.is_done()) {
                     if (before + 1..=number).contains(&pending.job) {
-                        pending.answer = Reply::say(1, format!("kept, but the kernel refused: {reason}"));
+                        pending.kernel = Some(reason.to_string());
                     }
                 }
                 self.answer_pending();
@@ -211,12 +233,11 @@ impl Engine {
             Written::Aside(number, path, trouble) => {
                 let aside = format!("kept in {} until the disk takes it", path.display());
                 self.unwritten(&trouble, &format!("{aside}; a reboot before that loses it"));
-                self.tell_pending(number, &format!("in the kernel, but not on disk; {aside}: {trouble}"));
+                self.tell_pending(number, &format!("not on disk; {aside}: {trouble}"));
             }
             Written::Failed(number, trouble) => {
                 self.unwritten(&trouble, "nothing is remembered over a restart until the disk takes it");
-                let said = format!("in the kernel, but not on disk, so a crash would lose it: {trouble}");
-                self.tell_pending(number, &said);
+                self.tell_pending(number, &format!("not on disk, so a crash would lose it: {trouble}"));
             }
             Written::Lacks(damaged) => {
                 self.warnings.extend(damaged.map(|said| ("lost".to_owned(), said)));
@@ -238,12 +259,9 @@ impl Engine {
     fn tell_pending(&mut self, number: u64, said: &str) {
         let before = std::mem::replace(&mut self.writes_done, number);
         self.latency.durable.failed(number);
-        for pending in &mut self.pending {
-            let concerns = pending.is_change && (before + 1..=number).contains(&pending.write);
-            if concerns && !pending.is_refused() {
-                let message = &mut pending.answer.message;
-                message.push_str(if message.is_empty() { "" } else { "; " });
-                message.push_str(said);
+        for pending in self.pending.iter_mut().filter(|pending| pending.is_done()) {
+            if (before + 1..=number).contains(&pending.write) {
+                pending.disk = Some(said.to_owned());
             }
         }
     }
@@ -258,9 +276,8 @@ impl Engine {
         let (jobs, writes) = (self.jobs_done, self.writes_done);
         for pending in self.pending.iter_mut().filter(|pending| pending.write > writes && pending.is_late()) {
             pending.write = writes;
-            if pending.is_change && pending.answer.message.is_empty() {
-                pending.answer.message =
-                    "in the kernel, but not on disk yet, so a crash would lose it: the disk hangs".to_owned();
+            if pending.is_done() && pending.disk.is_none() {
+                pending.disk = Some("not on disk yet, so a crash would lose it: the disk hangs".to_owned());
             }
         }
         let (done, waiting): (Vec<Pending>, Vec<Pending>) = std::mem::take(&mut self.pending)
@@ -269,8 +286,7 @@ impl Engine {
         self.pending = waiting;
         for pending in done {
             crash::point(Point::BothDone, || pending.is_change);
-            // The client may have gone; its command is done all the same.
-            drop(pending.reply.send(pending.answer));
+            pending.send();
         }
     }
 }
@@ -278,6 +294,26 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_is_told_what_the_kernel_and_what_the_disk_refused() {
+        let told = |answer: Reply, kernel: Option<&str>, disk: Option<&str>| {
+            let (reply, answered) = crossbeam_channel::unbounded();
+            let (kernel, disk) = (kernel.map(str::to_owned), disk.map(str::to_owned));
+            let since = Stopwatch::start();
+            Pending { job: 1, write: 1, is_change: true, reply, answer, kernel, disk, since }.send();
+            let Reply { exit, message, .. } = answered.recv().unwrap();
+            (exit, message)
+        };
+        let fine = || Reply::say(0, "");
+        assert_eq!(told(fine(), None, None), (0, String::new()));
+        assert_eq!(told(fine(), None, Some("not on disk")), (0, "in the kernel, but not on disk".into()));
+        assert_eq!(told(fine(), Some("full"), None), (1, "kept, but the kernel refused: full".into()));
+        let both = "kept, but the kernel refused: full; not on disk";
+        assert_eq!(told(fine(), Some("full"), Some("not on disk")), (1, both.into()));
+        let known = told(Reply::say(0, "one was known"), None, Some("not on disk"));
+        assert_eq!(known.1, "one was known; in the kernel, but not on disk");
+    }
 
     #[test]
     fn a_rival_that_changes_the_firewall_all_the_time_is_told_of_three_times_a_minute_with_a_count() {

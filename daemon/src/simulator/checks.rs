@@ -236,8 +236,14 @@ impl World {
     }
 }
 
-/// The failures that a jail's bans use up. None is banned for more than were read since its last ban.
-pub(super) fn used_up(write: &Write, daemon: &Daemon, logs: &Logs, kept: &Kept) -> Result<UsedUp, Broken> {
+/// The failures that a jail's bans use up: all that were read before the lines of this round, of which there are `new`, and
+/// those that the ban is for. None is banned for more than were read and not used up.
+pub(super) fn used_up(
+    write: &Write,
+    (daemon, new): (&Daemon, usize),
+    logs: &Logs,
+    kept: &Kept,
+) -> Result<UsedUp, Broken> {
     let mut used = UsedUp::new();
     for record in &write.records {
         let Record::Banned(ban) = record else { continue };
@@ -248,15 +254,17 @@ pub(super) fn used_up(write: &Write, daemon: &Daemon, logs: &Logs, kept: &Kept) 
         let key = key(ban);
         let stream =
             if ban.jail.as_str() == "sshd" { "file:/simulated/auth.log" } else { "btmp:/simulated/btmp" };
-        let read = logs.failures(stream, daemon.sources.position(stream), ban.prefix);
+        let position = daemon.sources.position(stream);
+        let failures = |position| logs.failures(stream, position, ban.prefix);
+        let (read, old) = (failures(position), failures(position.saturating_sub(new)));
         let before = used.get(&key).or_else(|| kept.used_up.get(&key)).copied().unwrap_or(0);
         if ban.failures == 0 || ban.failures as usize > read - before.min(read) {
             return Err(format!(
-                "{read} failures of {} were read, {before} of them before its last ban: {ban:?}",
+                "{read} failures of {} were read, {before} of them used up by bans before: {ban:?}",
                 ban.prefix
             ));
         }
-        used.insert(key, read);
+        used.insert(key, old.max(before + ban.failures as usize));
     }
     Ok(used)
 }

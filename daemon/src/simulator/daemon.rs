@@ -194,12 +194,14 @@ impl Daemon {
         }
     }
 
-    /// The store's thread takes up to so many writes; its answers wait for the engine. `told` hears them.
-    pub(super) fn store_works(&mut self, most: usize, mut told: impl FnMut(&Written)) {
+    /// The store's thread takes up to so many writes; its answers wait for the engine. `told` hears them. Returns the last
+    /// write that was set aside: while the store waits for a snapshot nobody is told of that.
+    pub(super) fn store_works(&mut self, most: usize, mut told: impl FnMut(&Written)) -> Option<u64> {
         let count = most.min(self.writes.len());
         let written = self.writer.round(self.writes.drain(..count));
         written.iter().for_each(&mut told);
         self.inbox.extend(written.into_iter().map(Input::Store));
+        self.writer.last_aside()
     }
 
     /// The database, if it is open.

@@ -116,7 +116,9 @@ fn sshd_line(addr: IpAddr, deed: Deed, pid: u32, when: Timestamp) -> Vec<u8> {
             format!("Failed password for invalid user nobody{} from {addr} port {port} ssh2", pid % 7)
         }
         Deed::Root => format!("Failed password for root from {addr} port {port} ssh2"),
-        Deed::LoggedIn => format!("Accepted password for owner{} from {addr} port {port} ssh2", owner_of(pid)),
+        Deed::LoggedIn => {
+            format!("Accepted password for owner{} from {addr} port {port} ssh2", owner_of(pid))
+        }
         Deed::Noise => format!("Server listening on {addr} port 22."),
     };
     format!("{stamp} host sshd[{pid}]: {said}").into_bytes()
@@ -148,6 +150,8 @@ fn login_record(addr: IpAddr, deed: Deed, pid: u32, when: Timestamp) -> Vec<u8> 
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     streams: Vec<Stream>,
+    /// How far those were read that are not read now.
+    left: HashMap<String, usize>,
     /// What is to be sent before anything else.
     said: VecDeque<Read>,
 }
@@ -166,7 +170,7 @@ struct Stream {
 impl Sources {
     /// Does what the supervisor would be told.
     pub(super) fn order(&mut self, order: SourceOrder, logs: &Logs) {
-        self.streams.clear();
+        self.left.extend(self.streams.drain(..).map(|stream| (stream.name, stream.at)));
         match order {
             SourceOrder::Stop => self.said.push_back(Read::Stopped),
             SourceOrder::Start(feeds, positions) => {
@@ -181,9 +185,10 @@ impl Sources {
         self.said.is_empty() && self.streams.iter().all(all_read)
     }
 
-    /// How far a stream was read; everything if it is not read now.
+    /// How far a stream was read.
     pub(super) fn position(&self, stream: &str) -> usize {
-        self.streams.iter().find(|known| known.name == stream).map_or(usize::MAX, |known| known.at)
+        let read = self.streams.iter().find(|known| known.name == stream).map(|known| known.at);
+        read.or_else(|| self.left.get(stream).copied()).unwrap_or(0)
     }
 
     /// The next thing that a source sends, with at most so many records.

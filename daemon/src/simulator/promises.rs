@@ -91,12 +91,17 @@ impl Kept {
 
     pub(super) fn answered(&mut self, written: &Written) {
         let (Written::UpTo(number, _) | Written::Aside(number, ..)) = written else { return };
-        let known = self.under_way.partition_point(|told| told.number <= *number);
-        self.aside.extend(self.under_way.drain(..known));
+        self.set_aside(*number);
         if matches!(written, Written::UpTo(..)) {
             self.has_begun = true;
             self.aside_reaches_disk();
         }
+    }
+
+    /// What was sent up to this number outlives the daemon.
+    pub(super) fn set_aside(&mut self, number: u64) {
+        let known = self.under_way.partition_point(|told| told.number <= number);
+        self.aside.extend(self.under_way.drain(..known));
     }
 
     /// A start has taken over what lay beside the store.

@@ -115,7 +115,7 @@ impl World {
             Step::Start => {
                 self.kernel.table().mood =
                     if self.dice.percent(90) { Mood::Willing } else { Mood::TakesSome };
-                let is_full = !self.is_damaged && self.dice.percent(15);
+                let is_full = self.dice.percent(15);
                 self.set_disk(is_full)?;
                 self.note(format!("a daemon starts; the disk is full: {is_full}"));
                 self.start().map(drop)
@@ -249,16 +249,19 @@ impl World {
         if by > 0 {
             self.words.leapt();
             self.leaps += 1;
+            self.disturb();
         }
         self.note(format!("the wall clock is set by {by} ms"));
-        // Nobody tells the daemon: it sees it at its next look.
-        self.patient_until = self.patient_until.max(self.elapsed + 31_000);
+        // Where the kernel does not tell, the daemon sees it at its next look.
+        let is_told = self.dice.percent(50);
+        let patience = if is_told { 1_000 } else { 31_000 };
+        self.patient_until = self.patient_until.max(self.elapsed + patience);
         self.set_clock();
         match clock::read().ahead().millis() {
             0 => self.behind_until = self.behind_until.min(self.elapsed),
             ahead => self.behind_until = self.elapsed + 16 * ahead,
         }
-        Ok(())
+        if is_told { self.tell(Input::ClockSet) } else { Ok(()) }
     }
 
     /// The host is suspended: the wall clock goes on, and neither the kernel's time-outs nor the daemon's waits do.

@@ -39,7 +39,8 @@ impl World {
     fn order_apply(&mut self) -> Result<(), Broken> {
         let (new, sound) = (self.dice.below(scenery::POLICY_COUNT), self.dice.percent(85));
         let span = Span::from_secs(1 + self.dice.below(150) as u64);
-        self.trial = Some(Trial { new, span, asked: clock::now(), lasts: None, over: None, is_volatile: false });
+        self.trial =
+            Some(Trial { new, span, asked: clock::now(), lasts: None, over: None, is_volatile: false });
         let policy = Policy { file: "/simulated/new.toml".into(), text: Some(scenery::policy(new, sound)) };
         self.ask_for(Request::Apply(policy, span), Vec::new(), Some(Setting::Applied(sound)))
     }

@@ -93,6 +93,10 @@ pub(super) struct World {
     pub(super) patient_until: u64,
 }
 
+fn new_lines(read: &Read) -> usize {
+    if let Read::Batch(batch) = read { batch.records.len() } else { 0 }
+}
+
 /// What must hold does not: in words.
 pub(super) type Broken = String;
 
@@ -281,7 +285,8 @@ impl World {
     /// The store's thread takes some of its writes.
     pub(super) fn store_works(&mut self, most: usize) {
         let Some(daemon) = &mut self.daemon else { return };
-        daemon.store_works(most, |written| self.kept.answered(written));
+        let last_aside = daemon.store_works(most, |written| self.kept.answered(written));
+        last_aside.inspect(|number| self.kept.set_aside(*number));
     }
 
     /// The engine takes what waits and what was read.
@@ -291,6 +296,7 @@ impl World {
             self.end_allowed();
         }
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        let new = reads.iter().map(new_lines).sum();
         let sent = daemon.round(inputs, reads, &self.logs);
         for job in daemon.jobs.iter().skip(sent.first_job) {
             if let Job::Apply(_, changes) = job {
@@ -300,7 +306,7 @@ impl World {
         }
         for write in daemon.writes.iter().skip(sent.first_write) {
             let used_up = match self.was_damaged {
-                false => super::checks::used_up(write, daemon, &self.logs, &self.kept)?,
+                false => super::checks::used_up(write, (daemon, new), &self.logs, &self.kept)?,
                 true => UsedUp::new(),
             };
             self.kept.sent(write, &self.allowed, used_up);

@@ -16,6 +16,8 @@ pub(super) struct Copy {
     pub(super) unread: Option<StoreError>,
     /// What is to be said of its damage.
     pub(super) broken: Option<String>,
+    /// How it is damaged.
+    pub(super) damage: Option<String>,
 }
 
 /// What a store on a disk that takes nothing holds, with what lay beside it, in memory.
@@ -30,7 +32,7 @@ pub(super) fn copy(directory: &Path, spilled: &[Write]) -> Result<Copy, StoreErr
     let mut memory = Connection::open_in_memory().map_err(failed("copy"))?;
     memory.execute_batch(SCHEMA).map_err(failed("copy"))?;
     let begin = |memory: &Connection| memory.execute_batch(ANEW).map_err(failed("copy"));
-    let mut broken = None;
+    let (mut broken, mut damage) = (None, None);
     let unread = match path.try_exists() {
         Ok(false) => begin(&memory).map(|()| None)?,
         _ => match copy_from(&memory, &path).map_err(failed("read")) {
@@ -39,18 +41,21 @@ pub(super) fn copy(directory: &Path, spilled: &[Write]) -> Result<Copy, StoreErr
             // The disk was full before there were tables.
             Ok(0) => begin(&memory).map(|()| None)?,
             Ok(_) => None,
-            Err(damage) if damage.is_damage() => match copy_of_damaged(&path, &damage) {
-                Ok((salvaged, said)) => {
-                    (memory, broken) = (salvaged, Some(said));
-                    None
+            Err(error) if error.is_damage() => {
+                damage = Some(error.to_string());
+                match copy_of_damaged(&path, &error) {
+                    Ok((salvaged, said)) => {
+                        (memory, broken) = (salvaged, Some(said));
+                        None
+                    }
+                    Err(unread) => Some(unread),
                 }
-                Err(unread) => Some(unread),
-            },
+            }
             Err(unread) => Some(unread),
         },
     };
     commit(&mut memory, spilled).map_err(failed("copy"))?;
-    Ok(Copy { db: memory, unread, broken })
+    Ok(Copy { db: memory, unread, broken, damage })
 }
 
 /// What can be read of a damaged store, in memory, and what is to be said of it.

@@ -34,6 +34,8 @@ pub(crate) struct Store {
     lacks: bool,
     /// What was written last is lost, and the database does not say so yet.
     is_behind: bool,
+    /// It is damaged in this way, and the disk had no room for another.
+    damaged: Option<String>,
 }
 
 /// The database, and device and inode of its file.
@@ -97,7 +99,7 @@ impl Started {
     ) -> Result<T, StoreError> {
         match self.read(&read) {
             Err(damage) if damage.is_damage() && self.copy.is_none() => {
-                match self.store.rescue(&damage) {
+                match self.store.rescue(&damage.to_string()) {
                     Err(trouble) if trouble.is_the_disks() => {
                         let (copy, said) = copy_of_damaged(&self.store.path(), &damage)?;
                         (self.copy, self.broken, self.trouble) = (Some(copy), Some(said), Some(trouble));
@@ -171,7 +173,8 @@ pub(crate) fn start(directory: &Path, control: &Path) -> Result<Started, StoreEr
     if store.lock.is_none() && directory.is_dir() {
         store.lock = Some(lock(directory)?);
     }
-    let Copy { db: copy, unread, broken } = copy(directory, &spilled)?;
+    let Copy { db: copy, unread, broken, damage } = copy(directory, &spilled)?;
+    store.damaged = store.damaged.or(damage);
     if store.is_behind {
         copy.execute_batch(ANEW).map_err(|cause| store.failed("copy", cause))?;
     }
@@ -184,7 +187,16 @@ impl Store {
     fn at(directory: &Path, control: &Path) -> Store {
         let spill = Spill::beside(control, directory);
         let directory = directory.to_owned();
-        Store { directory, lock: None, open: None, spill, broken: None, lacks: false, is_behind: false }
+        Store {
+            directory,
+            lock: None,
+            open: None,
+            spill,
+            broken: None,
+            lacks: false,
+            is_behind: false,
+            damaged: None,
+        }
     }
 
     /// The database, if it is open.
@@ -201,7 +213,7 @@ impl Store {
     fn take_over(&mut self, spilled: &[Write]) -> Result<(), StoreError> {
         let known = match self.taken_over_last() {
             Err(error) if error.is_damage() => {
-                self.rescue(&error)?;
+                self.rescue(&error.to_string())?;
                 self.taken_over_last()
             }
             known => known,
@@ -234,13 +246,13 @@ impl Store {
         }
         let path = self.path();
         finish(&path)?;
+        if let Some(damage) = self.damaged.take().filter(|_| path.exists()) {
+            return self.rescued(&damage);
+        }
         self.look_at_log(&path);
         let opened = open(&self.directory).and_then(|(db, broken)| Ok((self.doubted(db)?, broken)));
         let (db, broken) = match opened {
-            Err(error) if error.is_damage() => {
-                self.rescue(&error)?;
-                return self.open.take().ok_or(error);
-            }
+            Err(error) if error.is_damage() => return self.rescued(&error.to_string()),
             opened => opened?,
         };
         if let Some(broken) = broken {
@@ -289,7 +301,7 @@ impl Store {
             }
             let error = self.failed("write", cause);
             if error.is_damage() {
-                self.rescue(&error)?;
+                self.rescue(&error.to_string())?;
             }
             return Err(error);
         }
@@ -307,16 +319,23 @@ impl Store {
     }
 
     /// Puts a damaged database aside and begins a new one with what can still be read of it.
-    fn rescue(&mut self, damage: &StoreError) -> Result<(), StoreError> {
+    fn rescue(&mut self, damage: &str) -> Result<(), StoreError> {
         self.open = None;
+        self.open = Some(self.rescued(damage)?);
+        Ok(())
+    }
+
+    fn rescued(&mut self, damage: &str) -> Result<Open, StoreError> {
         let path = self.path();
+        // A disk that has no room for another now is asked again when it is opened next, for not every write meets it.
+        self.damaged = Some(damage.to_owned());
         let said = rescue(&path, damage, self.is_behind)?;
+        self.damaged = None;
         warn!(reason = %said, "the store begins anew");
         (self.broken, self.lacks, self.is_behind) = (Some(said), true, false);
         let db = open_file(&path)?;
         let file = identity(&path).map_err(|cause| StoreError::Directory { path, cause })?;
-        self.open = Some(Open { db, file });
-        Ok(())
+        Ok(Open { db, file })
     }
 
     /// What is to be said if the store was rescued since this was asked last: a snapshot is needed.

@@ -132,7 +132,8 @@ fn what_claims_to_be_of_a_time_that_is_not_believed_counts_nothing_and_its_bans_
     let restored = query::restore(&db, Since { believed: (now, latest), ..Since::default() }).unwrap();
     assert_eq!(restored.last_write, Timestamp::from_secs(50));
     for (kept, expected) in [("55000", 55), ("40000", 50), ("9999000", 50), ("nonsense", 50)] {
-        commit(&mut db, &[Write { meta: vec![(META_TIME.into(), kept.into())], ..Write::default() }]).unwrap();
+        commit(&mut db, &[Write { meta: vec![(META_TIME.into(), kept.into())], ..Write::default() }])
+            .unwrap();
         assert_eq!(query::last_write(&db, latest).unwrap(), Timestamp::from_secs(expected), "{kept}");
     }
     assert_eq!(restored.attempts, [attempt(50, "192.0.2.7")]);

@@ -130,6 +130,12 @@ impl Writer {
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
+
+    /// The last write that was set aside and is not committed yet.
+    #[cfg(test)]
+    pub(crate) fn last_aside(&self) -> Option<u64> {
+        self.held.group.get(self.held.aside.checked_sub(1)?).map(|write| write.number)
+    }
 }
 
 /// Writes that wait to be committed, oldest first.

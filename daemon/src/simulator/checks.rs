@@ -89,7 +89,8 @@ impl World {
                     if !banned.contains(prefix.to_string().as_str()) {
                         continue;
                     }
-                    if waiting.is_undisturbed {
+                    // Of what was ordered later the kernel may not have been told yet.
+                    if waiting.is_undisturbed && self.words.is_latest(prefix, number) {
                         self.check_in_kernel(prefix)?;
                     }
                 }
@@ -104,7 +105,9 @@ impl World {
     fn check_in_kernel(&self, prefix: Prefix) -> Result<(), Broken> {
         let Some(daemon) = &self.daemon else { return Ok(()) };
         let addr = prefix.addr();
-        let lasting = daemon.machine().ledger.iter().filter(|ban| !self.is_ending(ban.until));
+        let by_hand =
+            daemon.machine().ledger.of(prefix).into_iter().filter(|ban| ban.jail.as_str() == "manual");
+        let lasting = by_hand.filter(|ban| !self.is_ending(ban.until));
         if self.shuts_out(addr, &Scope::All, lasting) && !self.in_kernel(addr, &Scope::All) {
             return Err(format!("the ban of {prefix} was acknowledged and is not in the kernel"));
         }

@@ -181,9 +181,14 @@ impl Words {
         self.of_all += 1;
     }
 
+    /// Nothing that concerns this prefix was ordered since.
+    pub(super) fn is_latest(&self, prefix: Prefix, number: u64) -> bool {
+        self.orders.get(&prefix).map_or(0, |count| count + self.of_all) == number
+    }
+
     /// It was answered; if another one came since, this one says nothing.
     pub(super) fn answered(&mut self, prefix: Prefix, number: u64, word: Word, until_reboot: bool) {
-        if self.orders.get(&prefix).map_or(0, |count| count + self.of_all) == number {
+        if self.is_latest(prefix, number) {
             self.given.insert(prefix, (word, until_reboot));
         }
     }

@@ -44,6 +44,11 @@ impl Filter {
         }
     }
 
+    /// True if what it says of a line depends on no other line.
+    pub fn reads_lines_alone(&self) -> bool {
+        matches!(self.kind, Kind::BuiltIn(_))
+    }
+
     /// Forgets the lines so far: what comes next is another log.
     pub fn begin(&mut self) {
         match &mut self.kind {

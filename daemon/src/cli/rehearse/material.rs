@@ -17,8 +17,7 @@ use pillory_core::rehearse::good::BEFORE;
 use pillory_core::time::Timestamp;
 
 use crate::allowed::{self, Allowed};
-use crate::cli::scan::judging::Judging;
-use crate::cli::scan::{self, By, Scanned, ToRead, Unread};
+use crate::cli::scan::{self, By, Scanned, Scanner, ToRead, Unread};
 use crate::cli::{Failure, complain, exit};
 use crate::discover::{self, ActiveJail, Places};
 use crate::engine::jails::Facts;
@@ -55,15 +54,15 @@ impl Material {
         if config.jails.is_empty() {
             return Err(Failure::new(exit::NO, "no jail has anything to read here; name log files"));
         }
-        let mut judging = Judging::new(&config, None)?;
-        judging.collect();
+        let mut scanner = Scanner::new(&config, None)?;
+        scanner.collect();
         let (scanned, unread) = if is_own {
-            scan::read(own_files(&active).into_iter(), &mut judging)
+            scan::read(own_files(&active).into_iter(), &mut scanner)
         } else {
             let files = scan::each_once(&asked.files);
-            scan::read(files.map(|path| ToRead { path: path.clone(), by: By::Content }), &mut judging)
+            scan::read(files.map(|path| ToRead { path: path.clone(), by: By::Content }), &mut scanner)
         };
-        let collected = judging.into_collected();
+        let collected = scanner.into_collected();
         let never = never_banned(&config, is_own);
         let networks = config.geo_asn.as_deref().map(geo::open).transpose();
         let networks = networks.unwrap_or_else(|reason| {

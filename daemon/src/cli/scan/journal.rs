@@ -12,8 +12,7 @@ use crate::escape::escape;
 use crate::sources::FeedId;
 use crate::sources::offline::{Alternatives, Entries};
 
-use super::Scanned;
-use super::judging::Judging;
+use super::{Scanned, Scanner};
 
 /// When the first entry was written.
 pub(super) fn first_stamp(path: &Path) -> Option<Timestamp> {
@@ -23,12 +22,13 @@ pub(super) fn first_stamp(path: &Path) -> Option<Timestamp> {
 /// Judges every entry for the jails that want it.
 pub(super) fn scan(
     path: &Path,
-    judging: &mut Judging,
+    scanner: &mut Scanner,
     jails: &[usize],
     done: &mut Scanned,
 ) -> Result<(), String> {
+    let Scanner { reading, judging } = scanner;
     // A jail without matches wants nothing.
-    let wanted = jails.iter().map(|jail| (*jail as FeedId, judging.journalmatch(*jail)));
+    let wanted = jails.iter().map(|jail| (*jail as FeedId, reading.journalmatch(*jail)));
     let wanted: Vec<(FeedId, &Alternatives)> = wanted.filter(|(_, any)| !any.is_empty()).collect();
     let mut entries = Entries::open(path, &wanted).map_err(|error| error.to_string())?;
     let clock = Clock { now: clock::now(), zone: clock::zone() };
@@ -37,9 +37,10 @@ pub(super) fn scan(
         done.records += 1;
         for feed in found.feeds {
             let line = Line { bytes: found.line, stamp: Some(found.stamp) };
-            judging.line(&[usize::from(feed)], &line, &clock);
+            reading.line(&[usize::from(feed)], &line, &clock, |read| judging.put_off(read));
         }
     }
+    judging.count_pending();
     say_what_is_missing(path, &entries);
     Ok(())
 }

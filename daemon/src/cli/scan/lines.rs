@@ -1,9 +1,9 @@
-//! Lines of a file judged in a row: only those are looked at one by one that a filter may match.
+//! Lines of a file read in a row: only those are looked at one by one that a filter may match.
 
 use pillory_core::event::Line;
 use pillory_core::filter::{Clock, Filter, Needles, Verdict};
 
-use super::judging::Judging;
+use super::reading::{Read, Reader, Reading};
 
 /// Finds the lines that filters may match, as long as these are few: each costs more to find than to pass by.
 pub(super) struct Sieve {
@@ -27,55 +27,61 @@ const FEW: u64 = 3;
 /// .. and so are this many after it.
 const REST: u32 = 64;
 
-impl Judging {
+impl Reading {
     /// A sieve for the filters of these jails.
     pub(super) fn sieve(&self, jails: &[usize]) -> Sieve {
         let filters = jails.iter().filter_map(|at| Some(&self.jails.get(*at)?.filter));
         Sieve { needles: Needles::of(filters), rests: 0 }
     }
 
-    /// Judges lines for these jails, with the newlines between them; returns how many there are.
+    /// Reads lines for these jails, with the newlines between them; returns how many there are.
     ///
-    /// `sieve`: that of these jails.
-    pub(super) fn lines(&mut self, jails: &[usize], sieve: &mut Sieve, lines: &[u8], clock: &Clock) -> u64 {
+    /// `sieve`: that of these jails. `found`: takes what they make of them, in order.
+    pub(super) fn lines(
+        &mut self,
+        (jails, sieve): (&[usize], &mut Sieve),
+        lines: &[u8],
+        clock: &Clock,
+        mut found: impl FnMut(Read),
+    ) -> u64 {
         let ends = memchr::memchr_iter(b'\n', lines).count() as u64;
         let count = ends + u64::from(lines.last().is_some_and(|last| *last != b'\n'));
-        let mut found = 0;
+        let mut looked_at = 0;
         let mut read = |bytes| {
-            found += 1;
-            self.read(jails, &Line { bytes, stamp: None }, clock);
+            looked_at += 1;
+            self.line(jails, &Line { bytes, stamp: None }, clock, &mut found);
         };
         match sieve.needles.as_ref().filter(|_| sieve.rests == 0) {
             Some(needles) => {
                 needles.lines(lines).for_each(&mut read);
-                sieve.rests = if found > count / FEW { REST } else { 0 };
+                sieve.rests = if looked_at > count / FEW { REST } else { 0 };
             }
             None => {
                 each_line(lines).for_each(&mut read);
                 sieve.rests = sieve.rests.saturating_sub(1);
             }
         }
-        self.count_pending();
         count
     }
 
-    /// Judges a line for these jails.
-    pub(super) fn line(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
-        self.read(jails, line, clock);
-        self.count_pending();
-    }
-
-    fn read(&mut self, jails: &[usize], line: &Line<'_>, clock: &Clock) {
+    /// Reads a line for these jails.
+    pub(super) fn line(
+        &mut self,
+        jails: &[usize],
+        line: &Line<'_>,
+        clock: &Clock,
+        mut found: impl FnMut(Read),
+    ) {
         let date = Filter::find_date(line);
-        let filters = self.jails.iter_mut().map(|jail| &mut jail.filter);
+        let filters = self.jails.iter_mut().map(|reader| &mut reader.filter);
         let ruled_out = self.heads.ruled_out(line, date.as_ref(), filters);
         for at in jails {
             if *at < 64 && ruled_out >> at & 1 == 1 {
                 continue;
             }
-            let Some(jail) = self.jails.get_mut(*at) else { continue };
-            if let Verdict::Event(event) = jail.filter.judge_dated(line, date.as_ref(), clock) {
-                self.put_off(*at, event, false);
+            let Some(Reader { jail, filter, .. }) = self.jails.get_mut(*at) else { continue };
+            if let Verdict::Event(event) = filter.judge_dated(line, date.as_ref(), clock) {
+                found(Read { jail: *jail, event, is_login_record: false });
             }
         }
     }

@@ -1,10 +1,12 @@
 //! `pillory scan`: who attacked, how hard, and who would be banned when; offline, without root, from log files,
 //! btmp files, journals, and gzipped ones of the first two. Files are streamed; memory is bounded.
 
+mod crew;
 mod journal;
 pub(in crate::cli) mod judging;
 mod lines;
 mod overlap;
+mod reading;
 pub(in crate::cli) mod report;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use pillory_core::config::{Config, resolve};
 use pillory_core::filter::Clock;
 use pillory_core::filter::btmp::Layout;
+use pillory_core::jail::JailIndex;
 use pillory_core::time::Timestamp;
 
 use crate::clock;
@@ -24,7 +27,8 @@ use crate::sources::past::{self, Format, Opened, Pieces};
 use super::configfile::{DEFAULT_CONFIG, load_config};
 use super::{Failure, Outcome, complain, exit, print, print_json};
 
-use judging::Judging;
+use judging::{Collected, Judging};
+use reading::Reading;
 
 /// `pillory scan`
 #[derive(Debug, clap::Args)]
@@ -44,6 +48,9 @@ pub(crate) struct Scan {
     #[arg(long, short = 'j')]
     json: bool,
 }
+
+/// A text of no more pieces, 4 MiB, is read and judged by one thread: others would have to compile the filters first.
+const SHORT_PIECES: u64 = 32;
 
 /// What became of one file.
 #[derive(Debug)]
@@ -89,12 +96,12 @@ pub(in crate::cli) enum By {
 impl Scan {
     pub(crate) fn run(&self) -> Outcome {
         let config = policy(self.config.as_deref())?;
-        let mut judging = Judging::new(&config, self.jail.as_deref())?;
+        let mut scanner = Scanner::new(&config, self.jail.as_deref())?;
         let by = if self.jail.is_some() { By::Every } else { By::Content };
         let files = each_once(&self.files).map(|path| ToRead { path: path.clone(), by: by.clone() });
-        let (scanned, unread) = read(files, &mut judging);
-        let names = judging.names();
-        let tally = &mut judging.tally;
+        let (scanned, unread) = read(files, &mut scanner);
+        let names = scanner.reading.names();
+        let tally = &mut scanner.judging.tally;
         if self.json {
             let json = report::json((&scanned, &unread), tally, &names);
             let json = json.map_err(|error| Failure::new(exit::NO, format!("cannot write JSON: {error}")))?;
@@ -102,16 +109,40 @@ impl Scan {
         } else {
             print(&report::text((&scanned, unread.len()), tally, &names, &clock::zone()))?;
         }
-        let nothing = judging.tally.failures() == 0;
+        let nothing = tally.failures() == 0;
         let failed = !unread.is_empty() || scanned.iter().any(|file| file.trouble.is_some());
         Ok(if failed { exit::USAGE } else { u8::from(nothing) * exit::NO })
+    }
+}
+
+/// Reads files and judges what is in them.
+pub(in crate::cli) struct Scanner {
+    reading: Reading,
+    judging: Judging,
+}
+
+impl Scanner {
+    /// With the jails of a configuration, or only one of them.
+    pub(in crate::cli) fn new(config: &Config, only: Option<&str>) -> Result<Scanner, Failure> {
+        let (reading, jails) = Reading::new(config, only)?;
+        Ok(Scanner { reading, judging: Judging::new(config, &jails) })
+    }
+
+    /// From now on what is read is collected and not judged.
+    pub(in crate::cli) fn collect(&mut self) {
+        self.judging.collect();
+    }
+
+    /// What was collected.
+    pub(in crate::cli) fn into_collected(self) -> Collected {
+        self.judging.into_collected()
     }
 }
 
 /// Reads all of these files in the order in which their first records happened: rotated ones tell one story.
 pub(in crate::cli) fn read(
     files: impl Iterator<Item = ToRead>,
-    judging: &mut Judging,
+    scanner: &mut Scanner,
 ) -> (Vec<Scanned>, Vec<Unread>) {
     let mut unread: Vec<Unread> = Vec::new();
     let mut opened: Vec<(Opened, By)> = Vec::new();
@@ -121,14 +152,14 @@ pub(in crate::cli) fn read(
             Err(why) => unread.push(Unread::said(&path, why)),
         }
     }
-    opened.iter_mut().for_each(|(file, _)| file.first = first_stamp(file, judging));
+    opened.iter_mut().for_each(|(file, _)| file.first = first_stamp(file, &mut scanner.reading));
     opened.sort_by_key(|(file, _)| file.first);
-    let covered = overlap::covered(&opened, judging);
+    let covered = overlap::covered(&opened, scanner);
     let mut progress = Progress::new(opened.iter().filter_map(|(file, _)| file.size).sum());
     let mut scanned = Vec::new();
     for (file, by) in opened {
         let path = file.path.clone();
-        let done = one(file, by, judging, &covered, &mut progress);
+        let done = one(file, by, scanner, &covered, &mut progress);
         progress.clear();
         match done {
             Ok(done) => {
@@ -169,21 +200,22 @@ pub(in crate::cli) fn policy(file: Option<&Path>) -> Result<Config, Failure> {
 fn one(
     file: Opened,
     by: By,
-    judging: &mut Judging,
+    scanner: &mut Scanner,
     covered: &[overlap::Span],
     progress: &mut Progress,
 ) -> Result<Scanned, String> {
     let path = file.path.clone();
+    let Scanner { reading, judging } = scanner;
     let (format, jails) = match (&file.format, by) {
         (Format::Text, By::Just(jails)) => ("text", jails),
-        (Format::Text, By::Every) => ("text", judging.all()),
-        (Format::Text, By::Content) => ("text", judging.choose(&path, &file.head)),
+        (Format::Text, By::Every) => ("text", reading.all()),
+        (Format::Text, By::Content) => ("text", reading.choose(&path, &file.head, judging.last)),
         (Format::Btmp(_), By::Just(jails)) => ("btmp", jails),
-        (Format::Btmp(_), _) => ("btmp", vec![judging.btmp_jail()]),
+        (Format::Btmp(_), _) => ("btmp", vec![reading.btmp_jail()]),
         (Format::Journal, By::Just(jails)) => ("journal", jails),
-        (Format::Journal, _) => ("journal", judging.all()),
+        (Format::Journal, _) => ("journal", reading.all()),
     };
-    judging.begin();
+    reading.begin();
     let mut done = Scanned {
         path: path.clone(),
         first: file.first,
@@ -191,13 +223,13 @@ fn one(
         records: 0,
         bytes: 0,
         in_log: 0,
-        jails: judging.named(&jails),
+        jails: reading.named(&jails),
         trouble: None,
     };
     match file.format {
-        Format::Text => text(file, judging, &jails, &mut done, progress),
+        Format::Text => text(file, scanner, &jails, &mut done, progress),
         Format::Btmp(layout) => login_records(file, layout, (judging, &jails, covered), &mut done, progress),
-        Format::Journal => journal::scan(&path, judging, &jails, &mut done)?,
+        Format::Journal => journal::scan(&path, scanner, &jails, &mut done)?,
     }
     Ok(done)
 }
@@ -234,10 +266,12 @@ fn login_records(
     while let Some(records) = pieces.records(layout.record_bytes()) {
         let mut plausible = 0;
         for jail in jails {
-            let (in_log, those) = judging.records(*jail, layout, records, covered);
+            let put_off = |read| judging.put_off(read);
+            let (in_log, those) = reading::records(*jail as JailIndex, layout, records, covered, put_off);
             done.in_log += in_log;
             plausible = those;
         }
+        judging.count_pending();
         done.records += (records.len() / layout.record_bytes()) as u64;
         done.bytes += records.len() as u64;
         good += plausible;
@@ -256,13 +290,22 @@ fn login_records(
     };
 }
 
-fn text(file: Opened, judging: &mut Judging, jails: &[usize], done: &mut Scanned, progress: &mut Progress) {
+fn text(file: Opened, scanner: &mut Scanner, jails: &[usize], done: &mut Scanned, progress: &mut Progress) {
     let clock = Clock { now: file.clock(), zone: clock::zone() };
     let mut pieces: Pieces = file.into_pieces();
-    let mut sieve = judging.sieve(jails);
-    while let Some(lines) = pieces.lines() {
-        done.records += judging.lines(jails, &mut sieve, lines, &clock);
+    let Scanner { reading, judging } = scanner;
+    let mut sieve = reading.sieve(jails);
+    let mut left = if crew::is_of_use() { SHORT_PIECES } else { u64::MAX };
+    while left > 0
+        && let Some(lines) = pieces.lines()
+    {
+        done.records += reading.lines((jails, &mut sieve), lines, &clock, |read| judging.put_off(read));
+        judging.count_pending();
         progress.show(pieces.raw_bytes());
+        left -= 1;
+    }
+    if left == 0 {
+        done.records += crew::read(&mut pieces, scanner, jails, &clock, progress);
     }
     done.bytes = pieces.plain_bytes();
     done.trouble = pieces.trouble().map(cut_off);
@@ -270,10 +313,10 @@ fn text(file: Opened, judging: &mut Judging, jails: &[usize], done: &mut Scanned
 }
 
 /// When the file's first record that says so happened; unknown ones are judged last.
-fn first_stamp(file: &Opened, judging: &mut Judging) -> Timestamp {
+fn first_stamp(file: &Opened, reading: &mut Reading) -> Timestamp {
     let first = match &file.format {
-        Format::Text => judging.first_stamp(&file.head, &Clock { now: file.clock(), zone: clock::zone() }),
-        Format::Btmp(layout) => judging::first_record_stamp(*layout, &file.head),
+        Format::Text => reading.first_stamp(&file.head, &Clock { now: file.clock(), zone: clock::zone() }),
+        Format::Btmp(layout) => reading::first_record_stamp(*layout, &file.head),
         Format::Journal => journal::first_stamp(&file.path),
     };
     first.unwrap_or(Timestamp::from_millis(i64::MAX))

@@ -12,8 +12,8 @@ use crate::clock;
 use crate::sources::offline::Entries;
 use crate::sources::past::{self, Format, Opened};
 
-use super::By;
-use super::judging::Judging;
+use super::reading::Reading;
+use super::{By, Scanner};
 
 const SECOND: time::Span = time::Span::from_millis(999);
 
@@ -23,28 +23,29 @@ pub(super) type Span = (Timestamp, Timestamp);
 /// The times for which login records add nothing; none if there are no login records among the files.
 ///
 /// What is read as the daemon does it covers nothing: there each attempt is read from one place only.
-pub(super) fn covered(opened: &[(Opened, By)], judging: &mut Judging) -> Vec<Span> {
+pub(super) fn covered(opened: &[(Opened, By)], scanner: &mut Scanner) -> Vec<Span> {
     if !opened.iter().any(|(file, _)| matches!(file.format, Format::Btmp(_))) {
         return Vec::new();
     }
     let by_itself = opened.iter().filter(|(_, by)| !matches!(by, By::Just(_)));
-    by_itself.filter_map(|(file, _)| span(file, judging)).collect()
+    by_itself.filter_map(|(file, _)| span(file, scanner)).collect()
 }
 
-fn span(file: &Opened, judging: &mut Judging) -> Option<Span> {
-    let jail = judging.btmp_jail();
+fn span(file: &Opened, scanner: &mut Scanner) -> Option<Span> {
+    let Scanner { reading, judging } = scanner;
+    let jail = reading.btmp_jail();
     let last = match file.format {
         Format::Btmp(_) => return None,
-        Format::Text if !judging.holds(jail, &file.head) => return None,
-        Format::Text => last_line(file, judging)?,
-        Format::Journal => last_entry(&file.path, judging, jail)?,
+        Format::Text if !reading.holds(jail, &file.head, judging.last) => return None,
+        Format::Text => last_line(file, reading)?,
+        Format::Journal => last_entry(&file.path, reading, jail)?,
     };
     // Most logs write whole seconds, login records their parts, too.
     Some((file.first, last + SECOND)).filter(|(first, last)| first <= last)
 }
 
 /// The stamp of a text file's last line that has one: it is read through, as it may be packed.
-fn last_line(file: &Opened, judging: &mut Judging) -> Option<Timestamp> {
+fn last_line(file: &Opened, reading: &mut Reading) -> Option<Timestamp> {
     if file.path == Path::new("-") {
         // What comes through a pipe can be read once only.
         return Some(Timestamp::from_millis(i64::MAX));
@@ -54,15 +55,15 @@ fn last_line(file: &Opened, judging: &mut Judging) -> Option<Timestamp> {
     let mut last = None;
     // What cannot be read is said when the file is scanned.
     while let Some(lines) = pieces.lines() {
-        last = judging.last_stamp(lines, &clock).or(last);
+        last = reading.last_stamp(lines, &clock).or(last);
     }
     last
 }
 
-fn last_entry(path: &Path, judging: &Judging, jail: usize) -> Option<Timestamp> {
+fn last_entry(path: &Path, reading: &Reading, jail: usize) -> Option<Timestamp> {
     /// They are looked for among so many of the latest entries of each file.
     const LOOKED_AT: u64 = 200_000;
-    let matches = judging.journalmatch(jail);
+    let matches = reading.journalmatch(jail);
     let mut entries = Entries::open(path, &[(0, matches)]).ok()?;
     let holds = !matches.is_empty() && !entries.latest(1, LOOKED_AT).is_empty();
     holds.then(|| entries.last_stamp()).flatten()

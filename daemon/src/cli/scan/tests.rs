@@ -59,9 +59,13 @@ fn a_directory_is_refused_with_the_cure() {
     assert!(refused.contains("directory") && refused.contains("name the files"), "{refused}");
 }
 
+fn scanner(only: Option<&str>) -> Scanner {
+    Scanner::new(&resolve::default_config(), only).unwrap_or_else(|_| panic!("jails"))
+}
+
 /// What was added up, as text.
-fn sums(judging: &mut Judging) -> String {
-    let tally = &mut judging.tally;
+fn sums(scanner: &mut Scanner) -> String {
+    let tally = &mut scanner.judging.tally;
     let minutes = tally.minutes();
     let (users, sources) = (tally.users(1000), tally.sources());
     format!("{} {} {users:?} {sources:?} {minutes:?}", tally.failures(), tally.successes())
@@ -70,8 +74,7 @@ fn sums(judging: &mut Judging) -> String {
 #[test]
 fn what_is_judged_together_adds_up_to_the_same() {
     let clock = Clock { now: Timestamp::from_secs(1_800_000_000), zone: jiff::tz::TimeZone::UTC };
-    let fresh = || Judging::new(&resolve::default_config(), Some("sshd")).unwrap_or_else(|_| panic!("sshd"));
-    let (mut together, mut alone) = (fresh(), fresh());
+    let (mut together, mut alone) = (scanner(Some("sshd")), scanner(Some("sshd")));
     let line = |at: u32| {
         let (minute, pid, host) = (at / 60 % 60, at * 7 % 50, at * 13 % 29);
         let what =
@@ -80,19 +83,24 @@ fn what_is_judged_together_adds_up_to_the_same() {
         format!("Nov 22 07:{minute:02}:{second:02} vm sshd[{pid}]: {what} 192.0.2.{host} port {pid} ssh2")
     };
     let lines: Vec<String> = (0..3000).map(line).collect();
-    let mut sieve = together.sieve(&[0]);
-    let count = together.lines(&[0], &mut sieve, lines.join("\n").as_bytes(), &clock);
+    let Scanner { reading, judging } = &mut together;
+    let mut sieve = reading.sieve(&[0]);
+    let text = lines.join("\n");
+    let count = reading.lines((&[0], &mut sieve), text.as_bytes(), &clock, |read| judging.put_off(read));
+    judging.count_pending();
     for line in &lines {
-        alone.line(&[0], &Line { bytes: line.as_bytes(), stamp: None }, &clock);
+        let Scanner { reading, judging } = &mut alone;
+        let line = Line { bytes: line.as_bytes(), stamp: None };
+        reading.line(&[0], &line, &clock, |read| judging.put_off(read));
+        judging.count_pending();
     }
     assert_eq!((count, sums(&mut together)), (3000, sums(&mut alone)));
-    assert!(together.tally.failures() > 100, "{}", together.tally.failures());
+    assert!(together.judging.tally.failures() > 100, "{}", together.judging.tally.failures());
 }
 
 #[test]
 fn login_records_that_are_judged_together_add_up_to_the_same() {
-    let fresh = || Judging::new(&resolve::default_config(), Some("sshd")).unwrap_or_else(|_| panic!("sshd"));
-    let (mut together, mut alone) = (fresh(), fresh());
+    let (mut together, mut alone) = (scanner(Some("sshd")), scanner(Some("sshd")));
     let layout = Layout::ALL[0];
     let record = |at: u32| {
         let mut record = vec![0; layout.record_bytes()];
@@ -105,12 +113,17 @@ fn login_records_that_are_judged_together_add_up_to_the_same() {
         record
     };
     let records: Vec<Vec<u8>> = (0..3000).map(record).collect();
-    let counts = together.records(0, layout, &records.concat(), &[]);
+    let mut read = |scanner: &mut Scanner, records: &[u8]| {
+        let counts = reading::records(0, layout, records, &[], |read| scanner.judging.put_off(read));
+        scanner.judging.count_pending();
+        counts
+    };
+    let counts = read(&mut together, &records.concat());
     for record in &records {
-        alone.records(0, layout, record, &[]);
+        read(&mut alone, record);
     }
     assert_eq!((counts, sums(&mut together)), ((0, 3000), sums(&mut alone)));
-    assert!(together.tally.failures() > 100, "{}", together.tally.failures());
+    assert!(together.judging.tally.failures() > 100, "{}", together.judging.tally.failures());
 }
 
 /// What the filters of these jails make of a text line by line, each asked by itself, as the daemon asks them.
@@ -133,18 +146,21 @@ fn line_by_line(jails: &[&str], text: &str, clock: &Clock) -> Vec<Event> {
 /// Asserts that a scan, which reads in pieces, finds the same.
 fn assert_that_a_scan_finds_the_same(names: &[&str], text: &str, is_sieved: bool) {
     let clock = Clock { now: Timestamp::from_secs(1_800_000_000), zone: jiff::tz::TimeZone::UTC };
-    let mut judging = Judging::new(&resolve::default_config(), None).unwrap_or_else(|_| panic!("jails"));
-    let known = judging.names();
+    let mut scanner = scanner(None);
+    let known = scanner.reading.names();
     let jails: Vec<usize> =
         names.iter().map(|name| known.iter().position(|known| known == name).unwrap()).collect();
-    judging.collect();
-    let mut sieve = judging.sieve(&jails);
+    scanner.collect();
+    let Scanner { reading, judging } = &mut scanner;
+    let mut sieve = reading.sieve(&jails);
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     for piece in lines.chunks(500) {
-        judging.lines(&jails, &mut sieve, piece.concat().as_bytes(), &clock);
+        let piece = piece.concat();
+        reading.lines((&jails, &mut sieve), piece.as_bytes(), &clock, |read| judging.put_off(read));
     }
+    judging.count_pending();
     assert_eq!(sieve.is_in_use(), is_sieved);
-    let found = judging.into_collected().seen.into_iter().map(|seen| seen.event);
+    let found = scanner.into_collected().seen.into_iter().map(|seen| seen.event);
     let found: Vec<Event> = found.collect();
     let wanted = line_by_line(names, text, &clock);
     assert!(wanted.len() > 50, "{}", wanted.len());
@@ -169,4 +185,38 @@ fn a_scan_finds_what_the_daemon_finds_line_by_line() {
     assert_that_a_scan_finds_the_same(&sieved, &dense.repeat(9), false);
     assert_that_a_scan_finds_the_same(&sieved, &thin, true);
     assert_that_a_scan_finds_the_same(&["sshd", "dovecot", "postfix-sasl"], &thin, false);
+}
+
+#[test]
+fn what_a_crew_reads_adds_up_to_the_same() {
+    let clock = Clock { now: Timestamp::from_secs(1_800_000_000), zone: jiff::tz::TimeZone::UTC };
+    let line = |at: u32| {
+        let (minute, second, pid, host) = (at / 60 % 60, at % 60, at * 7 % 5_000, at * 13 % 251);
+        let what = [
+            "sshd: Invalid user oracle from",
+            "sshd: Failed password for root from",
+            "sshd: Accepted password for bob from",
+            "vsftpd: [web] FAIL LOGIN: Client",
+            "CRON: nothing of",
+        ][(at * at % 5) as usize];
+        let (program, said) = what.split_once(": ").unwrap();
+        format!(
+            "Nov 22 07:{minute:02}:{second:02} vm {program}[{pid}]: {said} 192.0.2.{host} port {pid} ssh2\n"
+        )
+    };
+    let text: String = (0..30_000).map(line).collect();
+    let path = temporary("crew", text.as_bytes());
+    let pieces = || past::open(&path).unwrap().into_pieces();
+    let (mut crew, mut alone) = (scanner(None), scanner(None));
+    let jails = crew.reading.all();
+    let count = crew::read(&mut pieces(), &mut crew, &jails, &clock, &mut Progress::new(0));
+    let Scanner { reading, judging } = &mut alone;
+    let (mut sieve, mut lines) = (reading.sieve(&jails), pieces());
+    while let Some(lines) = lines.lines() {
+        reading.lines((&jails, &mut sieve), lines, &clock, |read| judging.put_off(read));
+        judging.count_pending();
+    }
+    remove(&path);
+    assert_eq!((count, sums(&mut crew)), (30_000, sums(&mut alone)));
+    assert!(crew.judging.tally.failures() > 1_000, "{}", crew.judging.tally.failures());
 }

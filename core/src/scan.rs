@@ -57,10 +57,15 @@ impl Source {
     }
 }
 
+/// Where a tally keeps a source; good as long as the tally is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place(u32);
+
 /// The sums. Feed it attempts in any order.
 #[derive(Debug, Default)]
 pub struct Tally {
-    sources: FastMap<(JailIndex, Prefix), Source>,
+    places: FastMap<(JailIndex, Prefix), Place>,
+    sources: Vec<(JailIndex, Prefix, Source)>,
     sums: Sums,
     successes: u64,
     uncounted_sources: u64,
@@ -160,23 +165,37 @@ impl Tally {
         user: Option<&str>,
     ) {
         let user = self.sums.add(time, tries, user);
-        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&(jail, subject)) {
-            self.uncounted_sources += 1;
-            return;
+        let place = match self.place(jail, subject) {
+            Some(place) => place,
+            None if self.sources.len() >= MAX_SOURCES => {
+                self.uncounted_sources += 1;
+                return;
+            }
+            None => {
+                let place = Place(self.sources.len() as u32);
+                self.places.insert((jail, subject), place);
+                self.sources.push((jail, subject, Source { first: time, last: time, ..Source::default() }));
+                place
+            }
+        };
+        if let Some((.., source)) = self.sources.get_mut(place.0 as usize) {
+            source.failed(time, tries, user);
         }
-        let source = self.sources.entry((jail, subject)).or_insert_with(|| Source {
-            first: time,
-            last: time,
-            ..Source::default()
-        });
-        source.failed(time, tries, user);
     }
 
-    /// Brings what is known of a source near, for what comes next.
-    pub fn look_up(&self, jail: JailIndex, subject: Prefix) {
+    fn place(&self, jail: JailIndex, subject: Prefix) -> Option<Place> {
+        self.places.get(&(jail, subject)).copied()
+    }
+
+    /// Where a source is kept, if it is; what is known of it is near then, for what comes next.
+    pub fn look_up(&self, jail: JailIndex, subject: Prefix) -> Option<Place> {
+        let place = self.place(jail, subject)?;
         // It takes more than one line of the cache.
-        let near = |source: &Source| (source.banned_until, source.failures, source.common, source.last);
-        std::hint::black_box(self.sources.get(&(jail, subject)).map(near));
+        let near = |(.., source): &(_, _, Source)| {
+            (source.banned_until, source.failures, source.common, source.last)
+        };
+        std::hint::black_box(self.sources.get(place.0 as usize).map(near));
+        Some(place)
     }
 
     /// Counts what `tries` finds, if a ban of this source that was noted here is in force at `now`; false if none is.
@@ -184,12 +203,11 @@ impl Tally {
     /// `tries`: when, how many, and the user; nothing if the record adds none.
     pub fn while_banned<'u>(
         &mut self,
-        jail: JailIndex,
-        subject: Prefix,
+        place: Place,
         now: Timestamp,
         tries: impl FnOnce() -> Option<(Timestamp, u32, Option<&'u str>)>,
     ) -> bool {
-        let Some(source) = self.sources.get_mut(&(jail, subject)) else { return false };
+        let Some((.., source)) = self.sources.get_mut(place.0 as usize) else { return false };
         if source.banned_until.is_none_or(|until| until.is_over(now)) {
             return false;
         }
@@ -202,7 +220,8 @@ impl Tally {
 
     /// Notes that a jail would ban `prefix` from `at` to `until`.
     pub fn banned(&mut self, jail: JailIndex, prefix: Prefix, at: Timestamp, until: End) {
-        if let Some(source) = self.sources.get_mut(&(jail, prefix)) {
+        let place = self.place(jail, prefix);
+        if let Some((.., source)) = place.and_then(|place| self.sources.get_mut(place.0 as usize)) {
             source.would_ban_at.get_or_insert(at);
             source.banned_until = Some(until);
         }
@@ -231,7 +250,7 @@ impl Tally {
     /// Every source with its jail, the most attempts first.
     pub fn sources(&self) -> Vec<(JailIndex, Prefix, &Source)> {
         let mut all: Vec<_> =
-            self.sources.iter().map(|((jail, prefix), source)| (*jail, *prefix, source)).collect();
+            self.sources.iter().map(|(jail, prefix, source)| (*jail, *prefix, source)).collect();
         all.sort_unstable_by_key(|(jail, prefix, source)| {
             (std::cmp::Reverse(source.failures), *prefix, *jail)
         });
@@ -256,7 +275,7 @@ impl Tally {
     /// Networks (/24, IPv6 /48) with more than one source: attempts and sources, the most attempts first.
     pub fn networks(&self) -> Vec<(Prefix, u64, usize)> {
         let mut nets: FastMap<Prefix, (u64, usize)> = FastMap::default();
-        for ((_, prefix), source) in &self.sources {
+        for (_, prefix, source) in &self.sources {
             let net = prefix.widened(if prefix.is_ipv4() { 24 } else { 48 });
             let (failures, sources) = nets.entry(net).or_default();
             *failures += source.failures;

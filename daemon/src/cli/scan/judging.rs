@@ -10,7 +10,7 @@ use pillory_core::jail::{Jail, Judge, connections};
 use pillory_core::machine::{Effect, Machine, Phase, Record};
 use pillory_core::net::Prefix;
 use pillory_core::rehearse::Seen;
-use pillory_core::scan::Tally;
+use pillory_core::scan::{Place, Tally};
 use pillory_core::time::{Span, Timestamp};
 
 use crate::facts;
@@ -64,6 +64,8 @@ struct Pending {
     /// Whom it is counted for, and the connection it belongs to; nothing if nobody can be blamed.
     subject: Option<Prefix>,
     connection: Option<u64>,
+    /// Where that source is counted, once it was looked up.
+    place: Option<Place>,
 }
 
 impl Judging {
@@ -105,7 +107,7 @@ impl Judging {
         let client = judge.client(&read.event);
         let subject = client.map(|addr| judge.subject(addr));
         let connection = client.and_then(|addr| connections::tied(addr, read.event.connection.as_ref()));
-        self.pending.push(Pending { read, subject, connection });
+        self.pending.push(Pending { read, subject, connection, place: None });
         if self.pending.len() >= TOGETHER {
             self.count_pending();
         }
@@ -114,8 +116,8 @@ impl Judging {
     /// Counts all that was put off.
     pub(super) fn count_pending(&mut self) {
         let mut pending = std::mem::take(&mut self.pending);
-        for Pending { read, subject, connection } in &pending {
-            subject.inspect(|subject| self.tally.look_up(read.jail, *subject));
+        for Pending { read, subject, connection, place } in &mut pending {
+            *place = subject.and_then(|subject| self.tally.look_up(read.jail, subject));
             connection.inspect(|connection| self.machine.judge.look_up(read.jail, *connection));
         }
         pending.iter_mut().for_each(|one| self.event(one));
@@ -189,15 +191,18 @@ impl Judging {
 
     /// The short way for most lines of a flood: a source that would be banned already is counted and no more.
     fn counted_while_banned(&mut self, one: &Pending, now: Timestamp) -> bool {
-        let (Some(subject), judge) = (one.subject, &mut self.machine.judge) else { return false };
         let Read { jail, event, .. } = &one.read;
         let is_failure = matches!(event.outcome, Outcome::Failure { .. });
-        let when = event.stamp.unwrap_or(now);
-        is_failure
-            && self.tally.while_banned(*jail, subject, now, || {
-                let counted = judge.count_only(*jail, event, one.connection, when)?;
-                Some((when, counted.new_attempts, counted.user.map(|user| user.as_str())))
-            })
+        // One that came first a moment ago has no place here yet.
+        let find = |subject| self.tally.look_up(*jail, subject);
+        let Some(place) = one.place.or_else(|| find(one.subject?)).filter(|_| is_failure) else {
+            return false;
+        };
+        let (when, judge) = (event.stamp.unwrap_or(now), &mut self.machine.judge);
+        self.tally.while_banned(place, now, || {
+            let counted = judge.count_only(*jail, event, one.connection, when)?;
+            Some((when, counted.new_attempts, counted.user.map(|user| user.as_str())))
+        })
     }
 }
 

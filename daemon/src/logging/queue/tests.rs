@@ -41,6 +41,13 @@ fn running() -> (&'static Queue, Sender<std::io::Result<()>>, Receiver<String>) 
     (queue, opens, lines)
 }
 
+/// Waits until the thread is about to write all that was queued.
+fn until_taken(queue: &Queue) {
+    while !queue.state().lines.is_empty() {
+        std::thread::yield_now();
+    }
+}
+
 fn full() -> std::io::Result<()> {
     Err(std::io::Error::from(std::io::ErrorKind::StorageFull))
 }
@@ -56,9 +63,25 @@ fn lines_are_written_in_their_order_and_waited_for_at_the_end() {
     drop(opens);
     (0..1000).for_each(|n| assert!(queue.push(line(&n.to_string())).is_none()));
     queue.finish(SOON);
-    let written: Vec<String> = lines.try_iter().collect();
-    assert_eq!(written, (0..1000).map(|n| n.to_string()).collect::<Vec<_>>());
+    let written: String = lines.try_iter().collect();
+    assert_eq!(written, (0..1000).map(|n| n.to_string()).collect::<String>());
     assert_eq!(queue.trouble(), None);
+}
+
+#[test]
+fn lines_that_wait_are_written_together_as_far_as_a_pipe_takes_them_whole() {
+    let (queue, opens, lines) = running();
+    let text = |n: usize| format!("{n:0>99}\n");
+    drop(queue.push(line(&text(0))));
+    until_taken(queue);
+    (1..100).for_each(|n| drop(queue.push(line(&text(n)))));
+    drop(opens);
+    queue.finish(SOON);
+    let written: Vec<String> = lines.try_iter().collect();
+    let sizes: Vec<usize> = written.iter().map(String::len).collect();
+    assert_eq!(sizes, [100, 4_000, 4_000, 1_900]);
+    assert_eq!(written.concat(), (0..100).map(text).collect::<String>());
+    assert_eq!(queue.state().bytes, 0);
 }
 
 #[test]
@@ -87,21 +110,25 @@ fn a_log_that_hangs_takes_no_memory_without_a_limit_and_says_how_many_lines_it_l
 #[test]
 fn lines_that_the_system_refuses_are_counted_and_told_once_it_takes_some() {
     let (queue, opens, lines) = running();
-    for ends in [Ok(()), full(), full()] {
-        opens.send(ends).unwrap();
-    }
-    (0..3).for_each(|n| drop(queue.push(line(&n.to_string()))));
+    opens.send(Ok(())).unwrap();
+    drop(queue.push(line("0")));
+    queue.finish(SOON);
+    drop(queue.push(line("1")));
+    until_taken(queue);
+    // Those that wait meanwhile are one write.
+    ["2", "3"].into_iter().for_each(|text| drop(queue.push(line(text))));
+    [full(), full()].into_iter().for_each(|ends| opens.send(ends).unwrap());
     queue.finish(SOON);
     let said = queue.trouble().unwrap_or_default();
     assert!(
-        said.starts_with("the log cannot be written: ") && said.ends_with("2 lines are lost so far"),
+        said.starts_with("the log cannot be written: ") && said.ends_with("3 lines are lost so far"),
         "{said}"
     );
     drop(opens);
-    drop(queue.push(line("3")));
+    drop(queue.push(line("4")));
     queue.finish(SOON);
     // What was refused may have been written in part.
-    assert_eq!(lines.try_iter().collect::<Vec<_>>(), ["0", "\n", "3", "2 lost\n"]);
+    assert_eq!(lines.try_iter().collect::<Vec<_>>(), ["0", "\n", "4", "3 lost\n"]);
     assert_eq!(queue.trouble(), None);
 }
 

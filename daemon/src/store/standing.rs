@@ -31,6 +31,13 @@ const AHEAD: &str =
     scope, coalesce(forced, 0) AS forced FROM history
     WHERE id > ?1 AND scope IS NOT NULL AND what IN ('ban', 'unban', 'expire', 'narrow', 'displace', 'mistake')";
 
+/// A row of the history becomes one of `bans`.
+const PUT: &str = "INSERT OR REPLACE INTO bans SELECT prefix, jail, time, until, failures, reason, origin,
+    scope, coalesce(forced, 0) FROM history WHERE id = ?1 AND prefix = ?2 AND jail = ?3";
+
+/// A row of the history ends one.
+const TAKE: &str = "DELETE FROM bans WHERE prefix = ?2 AND jail = ?3 AND ?1";
+
 fn merged(db: &Connection) -> rusqlite::Result<i64> {
     let sql = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?1";
     let found: Option<Option<i64>> =
@@ -80,19 +87,15 @@ pub(super) fn merge(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     }
     drop(rows);
     standings.sort_unstable();
+    let (mut put, mut take) = (transaction.prepare_cached(PUT)?, transaction.prepare_cached(TAKE)?);
     for (at, (prefix, jail, id, is_in_force)) in standings.iter().enumerate() {
         let Some(jail) = jail else { continue };
         let is_last =
             standings.get(at + 1).is_none_or(|next| (&next.0, next.1.as_ref()) != (prefix, Some(jail)));
-        let sql = match (is_last, is_in_force) {
-            (false, _) => continue,
-            (true, true) => {
-                "INSERT OR REPLACE INTO bans SELECT prefix, jail, time, until, failures, reason, origin,
-                    scope, coalesce(forced, 0) FROM history WHERE id = ?1 AND prefix = ?2 AND jail = ?3"
-            }
-            (true, false) => "DELETE FROM bans WHERE prefix = ?2 AND jail = ?3 AND ?1",
-        };
-        transaction.prepare_cached(sql)?.execute(params![id, prefix, jail.as_str()])?;
+        if is_last {
+            let change = if *is_in_force { &mut put } else { &mut take };
+            change.execute(params![id, prefix, jail.as_str()])?;
+        }
     }
     is_merged(transaction)
 }

@@ -107,7 +107,7 @@ pub const MAX_BATCH_BYTES: usize = 256 * 1024;
 
 /// A batch of a file ends after this many records: of lines of one byte, what is known of each would take two dozen times
 /// the room of their bytes.
-pub const MAX_BATCH_RECORDS: usize = 4096;
+pub const MAX_BATCH_RECORDS: usize = 1024;
 
 /// Longer lines are cut here; the rest up to the newline is skipped.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;

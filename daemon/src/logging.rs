@@ -102,14 +102,17 @@ pub(crate) fn fatal(reason: &str) -> bool {
     is_json
 }
 
-/// Logs the bans of a long list. In fail2ban's own log each has a line, for there they are counted.
-pub(crate) fn list(bans: &[&Ban], action: &str) {
+/// Logs many bans of one jail that came from a list, or ended. In fail2ban's own log each has a line: there they are counted.
+pub(crate) fn crowd(bans: &[&Ban], ended: Option<Ended>, action: &str) {
     let [first, .., last] = bans else { return };
-    let (first_ip, last_ip, until) = (first.prefix.short(), last.prefix.short(), end_of(first));
-    info!(jail = %first.jail, bans = bans.len(), %first_ip, %last_ip, %until, action, "bans from a list");
-    for ban in bans {
-        fail2ban_log(&ban.jail, &ban.prefix.short(), "Ban");
+    let (jail, first_ip, last_ip) = (&first.jail, first.prefix.short(), last.prefix.short());
+    let (count, until) = (bans.len(), end_of(first));
+    match ended.map(how_ended) {
+        None => info!(%jail, bans = count, %first_ip, %last_ip, %until, action, "bans from a list"),
+        Some(reason) => info!(%jail, bans = count, %first_ip, %last_ip, reason, action, "unban of many"),
     }
+    let what = if ended.is_some() { "Unban" } else { "Ban" };
+    bans.iter().for_each(|ban| fail2ban_log(&ban.jail, &ban.prefix.short(), what));
 }
 
 /// Logs a notice of the machine.

@@ -93,6 +93,46 @@ fn unbanning_all_empties_the_kernel() {
     assert_eq!(scene.world.kernel().banned().len(), 0);
 }
 
+/// The lines of the daemon's log that hold this.
+fn lines_with(daemon: &Daemon, text: &str) -> Vec<String> {
+    daemon.errors().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+}
+
+#[test]
+fn many_bans_that_end_together_are_one_line_of_the_log_and_few_are_one_each() {
+    let Some(scene) = Scene::new("") else { return };
+    let daemon = &scene.daemon;
+    let ban = |host: &str, count: u32, span: &str| {
+        let addresses: String = (1..=count).map(|last| format!("{host}.{last}\n")).collect();
+        scene.world.server.write("/run/list", addresses);
+        assert_eq!(daemon.ask(&["import", "--ban", "--for", span, "/run/list"]).code, Some(0));
+    };
+    ban("203.0.113", 40, "2s");
+    let told =
+        daemon.wait_for(SOON, "a line of all that are over", || lines_with(daemon, "unban of many").pop());
+    assert!(told.contains("bans=40 first_ip=203.0.113.1 last_ip=203.0.113.40"), "{told}");
+    assert!(lines_with(daemon, "Unban 203.0.113.").is_empty());
+    ban("203.0.113", 16, "1h");
+    let answer = daemon.ask_json(&["unban", "--all"]);
+    assert_eq!(answer["unbanned"].as_array().map(Vec::len), Some(16));
+    assert_eq!(lines_with(daemon, "Unban 203.0.113.").len(), 16);
+    assert_eq!(lines_with(daemon, "unban of many").len(), 1);
+}
+
+#[test]
+fn unbanning_more_than_one_piece_is_answered_once_all_are_out() {
+    let Some(scene) = Scene::new("") else { return };
+    let addresses: String = (0..10_000).map(|n| format!("203.{}.{}.7\n", n / 200, n % 200)).collect();
+    scene.world.server.write("/run/list", addresses);
+    assert_eq!(scene.daemon.ask(&["import", "--ban", "--for", "1h", "/run/list"]).code, Some(0));
+    let answer = scene.daemon.ask_json(&["unban", "--all"]);
+    assert_eq!(answer["unbanned"].as_array().map(Vec::len), Some(10_000));
+    assert_eq!(scene.world.kernel().banned().len(), 0);
+    let history = scene.daemon.ask_json(&["history", "-n", "0"]);
+    let lifted = history.as_array().into_iter().flatten().filter(|row| row["what"] == "unban");
+    assert_eq!(lifted.count(), 10_000);
+}
+
 #[test]
 fn off_lifts_everything_and_on_brings_it_back() {
     let Some(scene) = banned("") else { return };

@@ -23,7 +23,7 @@ pub use projection::{Change, Element, Installed, Projection};
 pub type Ban = Decision;
 
 /// Why a ban ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ended {
     /// Its time was over.
@@ -237,10 +237,10 @@ impl Ledger {
         }
     }
 
-    /// Takes out the bans whose time is over at `now`; returns them, the earliest end first.
-    pub fn expire(&mut self, now: Timestamp) -> Vec<Ban> {
+    /// Takes out the bans whose time is over at `now`, those of some `most` prefixes; returns them, the earliest end first.
+    pub fn expire(&mut self, now: Timestamp, most: usize) -> Vec<Ban> {
         let mut gone = Vec::new();
-        while let Some((at, prefix)) = self.first_end().filter(|(at, _)| *at <= now) {
+        while let Some((at, prefix)) = self.first_end().filter(|(at, _)| *at <= now && gone.len() < most) {
             let over = self.of(prefix).into_iter().filter(|ban| ban.until == End::At(at));
             for jail in over.map(|ban| ban.jail).collect::<Vec<_>>() {
                 gone.extend(self.unban(prefix, Some(&jail)));
@@ -327,6 +327,14 @@ impl Ledger {
     pub fn iter(&self) -> impl Iterator<Item = Ban> {
         let taken = self.bans.iter().filter(|ban| ban.jail != NONE);
         taken.map(|ban| self.texts.unpack(ban))
+    }
+
+    /// Every banned prefix, in order.
+    pub fn prefixes(&self) -> Vec<Prefix> {
+        let mut prefixes: Vec<Prefix> = self.iter().map(|ban| ban.prefix).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        prefixes
     }
 
     /// How many bans of a jail are in force.

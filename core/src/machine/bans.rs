@@ -12,6 +12,9 @@ use crate::time::{End, Span, Timestamp};
 
 use super::{Effect, Machine, Notice, Record};
 
+/// At most so many bans end in one [`Machine::tick`]: a million that end together shall not become effects, all at once.
+const ENDED_AT_ONCE: usize = 4_096;
+
 impl Machine {
     /// Takes over a ban, whoever decided it. Returns false if it changes nothing.
     pub fn ban(&mut self, ban: Ban, out: &mut Vec<Effect>) -> bool {
@@ -77,7 +80,7 @@ impl Machine {
         let prefixes = match prefixes {
             Some(prefixes) => prefixes,
             None => {
-                all = self.ledger.iter().map(|ban| ban.prefix).collect::<BTreeSet<_>>().into_iter().collect();
+                all = self.ledger.prefixes();
                 &all
             }
         };
@@ -108,11 +111,12 @@ impl Machine {
         }
     }
 
-    /// Ends bans whose time is over and forgets what is too old. Call it at [`Machine::next_deadline`].
+    /// Ends bans whose time is over and forgets what is too old. Call it at [`Machine::next_deadline`], which stays where it
+    /// is while a crowd has not ended yet.
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let now = self.now(now);
         self.tick_fuse(now, out);
-        let gone = self.ledger.expire(now);
+        let gone = self.ledger.expire(now, ENDED_AT_ONCE);
         self.ended(&gone, Ended::Expired, now, out);
         // Said again only after there was room for a while.
         let most = self.ledger.most();

@@ -164,6 +164,31 @@ fn it_is_said_again_after_there_was_room() {
     assert_eq!(says_full(&out), 2);
 }
 
+#[test]
+fn a_crowd_whose_bans_end_together_goes_in_rounds_the_next_of_which_is_due_at_once() {
+    let mut machine = machine();
+    let bans = (0..10_000_u32)
+        .map(|number| ban_of(Prefix::host(IpAddr::from((0x0a00_0000 + number).to_be_bytes()))));
+    machine.ban_all(bans.collect(), &mut Vec::new());
+    let end = Timestamp::from_secs(2_000);
+    let mut rounds = Vec::new();
+    while let Some(due) = machine.next_deadline() {
+        assert_eq!(due, end);
+        let mut out = Vec::new();
+        machine.tick(end, &mut out);
+        let lifted = out.iter().filter(|effect| matches!(effect, Effect::Kernel(Change::Remove(_))));
+        let told = out.iter().filter(|effect| matches!(effect, Effect::Say(Notice::Ended(..))));
+        rounds.push((lifted.count(), told.count()));
+    }
+    assert_eq!(rounds, [(4_096, 4_096), (4_096, 4_096), (1_808, 1_808)]);
+    assert!(machine.ledger.is_empty() && machine.projection().is_empty());
+}
+
+fn ban_of(prefix: Prefix) -> Ban {
+    let (jail, end) = (JailName::new("sshd").unwrap(), End::At(Timestamp::from_secs(2_000)));
+    Machine::manual_ban(prefix, jail, Timestamp::from_secs(1_000), end, ("by hand", Origin::Manual))
+}
+
 fn sshd_machine() -> Machine {
     let names = Names::new(["alice".to_owned()].into(), HashSet::new(), false);
     let jail = Jail { name: JailName::new("sshd").unwrap(), policy: Policy::default(), lines: None };

@@ -184,7 +184,7 @@ impl<'l> Rehearsal<'l> {
 
     fn pass_time(&mut self, time: Timestamp) {
         self.now = self.now.max(time);
-        if self.machine.next_deadline().is_some_and(|end| end <= self.now) {
+        while self.machine.next_deadline().is_some_and(|end| end <= self.now) {
             self.machine.tick(self.now, &mut self.effects);
             self.effects.clear();
         }

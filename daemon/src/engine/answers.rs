@@ -1,5 +1,6 @@
 //! What the kernel and the store answer, and the clients that wait for it.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -20,7 +21,8 @@ use super::{Engine, VERIFY_EVERY};
 /// A command whose answer waits until its effects are durable and in the kernel.
 #[derive(Debug)]
 pub(super) struct Pending {
-    job: u64,
+    /// The jobs that are its own, or the last one before.
+    jobs: RangeInclusive<u64>,
     write: u64,
     /// It asked for a change; one that only asks a question is not told what became of others' changes.
     is_change: bool,
@@ -119,8 +121,18 @@ impl Engine {
     ///
     /// `is_change`: whether what the client asked for changes something, so that a refusal concerns it.
     pub(super) fn answer(&mut self, reply: Sender<Reply>, answer: Reply, is_change: bool) {
+        self.answer_since(self.jobs, (reply, answer), is_change);
+    }
+
+    /// The same for a command of which the first job has this number; what the kernel refuses of any of them concerns it.
+    pub(super) fn answer_since(
+        &mut self,
+        first_job: u64,
+        (reply, answer): (Sender<Reply>, Reply),
+        is_change: bool,
+    ) {
         self.pending.push(Pending {
-            job: self.jobs,
+            jobs: first_job.min(self.jobs)..=self.jobs,
             write: self.writes,
             is_change,
             reply,
@@ -156,7 +168,7 @@ impl Engine {
                 }
                 self.read_backs = READ_BACKS;
                 for pending in self.pending.iter_mut().filter(|pending| pending.is_done()) {
-                    if (before + 1..=number).contains(&pending.job) {
+                    if *pending.jobs.start() <= number && *pending.jobs.end() > before {
                         pending.kernel = Some(reason.to_string());
                     }
                 }
@@ -282,7 +294,7 @@ impl Engine {
         }
         let (done, waiting): (Vec<Pending>, Vec<Pending>) = std::mem::take(&mut self.pending)
             .into_iter()
-            .partition(|pending| pending.job <= jobs && pending.write <= writes);
+            .partition(|pending| *pending.jobs.end() <= jobs && pending.write <= writes);
         self.pending = waiting;
         for pending in done {
             crash::point(Point::BothDone, || pending.is_change);
@@ -301,7 +313,7 @@ mod tests {
             let (reply, answered) = crossbeam_channel::unbounded();
             let (kernel, disk) = (kernel.map(str::to_owned), disk.map(str::to_owned));
             let since = Stopwatch::start();
-            Pending { job: 1, write: 1, is_change: true, reply, answer, kernel, disk, since }.send();
+            Pending { jobs: 1..=1, write: 1, is_change: true, reply, answer, kernel, disk, since }.send();
             let Reply { exit, message, .. } = answered.recv().unwrap();
             (exit, message)
         };

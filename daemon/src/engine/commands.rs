@@ -22,6 +22,9 @@ use super::{Engine, report};
 /// Whose bans those from a list are, unless somebody names a jail.
 pub(crate) const LISTS: &str = "import";
 
+/// Bans of so many prefixes are lifted before their effects leave: all of a million would fill memory.
+const LIFTED_AT_ONCE: usize = 4_096;
+
 impl Engine {
     pub(super) fn order(&mut self, request: Request, reply: Sender<Reply>) {
         if matches!(request, Request::Reload) {
@@ -35,6 +38,7 @@ impl Engine {
             request,
             Request::Status | Request::Banned(..) | Request::BansOf(..) | Request::Explain(..)
         );
+        let first_job = self.jobs + 1;
         let answer = match request {
             Request::Status => Reply::data(self.status()),
             Request::Banned(to) => {
@@ -73,7 +77,7 @@ impl Engine {
             | Request::History(..) => Reply::say(2, "this is answered elsewhere"),
         };
         self.flush();
-        self.answer(reply, answer, is_change);
+        self.answer_since(first_job, (reply, answer), is_change);
     }
 
     fn ban(&mut self, orders: Vec<BanOrder>, options: &BanOptions) -> Reply {
@@ -150,31 +154,27 @@ impl Engine {
     }
 
     fn unban(&mut self, prefixes: Option<Vec<Prefix>>, jail: Option<&JailName>) -> Reply {
-        // Whoever unbans an address means that it can come in again: networks that hold it are named.
-        let gone = self.machine.unban(prefixes.as_deref(), jail, clock::now(), &mut self.effects);
+        let mut lifted = Vec::new();
+        let all = prefixes.clone().unwrap_or_else(|| self.machine.ledger.prefixes());
+        for piece in all.chunks(LIFTED_AT_ONCE) {
+            let gone = self.machine.unban(Some(piece), jail, clock::now(), &mut self.effects);
+            lifted.extend(gone.iter().map(whose));
+            self.flush();
+        }
         let identities = match &prefixes {
             None => self.machine.unban_identities(jail, &mut self.effects),
             Some(_) => Vec::new(),
         };
         let mut still = Vec::new();
+        // Whoever unbans an address means that it can come in again: networks that hold it are named.
         for prefix in prefixes.iter().flatten() {
-            still.extend(
-                self.machine
-                    .ledger
-                    .covering(*prefix)
-                    .into_iter()
-                    .map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()})),
-            );
+            still.extend(self.machine.ledger.covering(*prefix).iter().map(whose));
         }
-        let lifted: Vec<_> = gone
-            .iter()
-            .map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()}))
-            .collect();
         let identities: Vec<_> = identities
             .iter()
             .map(|ban| json!({"id": crate::escape::escape(&ban.id), "jail": ban.jail.as_str()}))
             .collect();
-        let exit = u8::from(gone.is_empty() && identities.is_empty());
+        let exit = u8::from(lifted.is_empty() && identities.is_empty());
         let inside = inside(prefixes.as_deref(), jail, self.machine.ledger.iter());
         let value = json!({"unbanned": lifted, "still_banned_by": still, "still_banned_inside": inside, "identities": identities});
         Reply { exit, message: String::new(), value }
@@ -198,7 +198,12 @@ pub(crate) fn inside(
     };
     let mut found: Vec<Ban> = ledger.filter(is_inside).collect();
     found.sort_by_key(|ban| ban.prefix);
-    found.iter().map(|ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()})).collect()
+    found.iter().map(whose).collect()
+}
+
+/// Prefix and jail of a ban, as JSON.
+fn whose(ban: &Ban) -> serde_json::Value {
+    json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()})
 }
 
 /// Orders of `ban` and `import`, sorted by what becomes of them.

@@ -1,14 +1,15 @@
 //! What the machine's effects become: kernel jobs, writes to the store, lines of the log.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use tracing::{error, warn};
 
-use pillory_core::event::Origin;
+use pillory_core::event::{JailName, Origin};
 use pillory_core::jail::alarms::Alarm;
 use pillory_core::jail::proxies::Standing;
 use pillory_core::jail::{outage, stealth};
-use pillory_core::ledger::{Ban, Change};
+use pillory_core::ledger::{Ban, Change, Ended};
 use pillory_core::machine::{Effect, Notice, Record};
 use pillory_core::time::Timestamp;
 
@@ -26,15 +27,31 @@ use super::rescue::META_RESCUE;
 use super::trial::META_TRIAL;
 use super::{Engine, META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
 
-/// So many bans from a list are told one by one.
+/// So many bans that came from a list, or ended, are told one by one.
 const FEW: usize = 16;
 
-/// The ban, if it is one from a list that no jail has to do with.
-fn of_a_list(notice: &Notice) -> Option<&Ban> {
+/// What many notices have in common that one line can tell of: the jail, and how its bans ended, or that they are from a
+/// list that no jail has to do with.
+type Alike<'a> = (&'a JailName, Option<Ended>);
+
+fn alike(notice: &Notice) -> Option<(Alike<'_>, &Ban)> {
     match notice {
-        Notice::Banned(ban) if ban.origin == Origin::Import && ban.jail.as_str() == LISTS => Some(ban),
+        Notice::Banned(ban) if ban.origin == Origin::Import && ban.jail.as_str() == LISTS => {
+            Some(((&ban.jail, None), ban))
+        }
+        Notice::Ended(ban, how) => Some(((&ban.jail, Some(*how)), ban)),
         _ => None,
     }
+}
+
+/// What there is so much of that one line tells it.
+fn crowds(notices: &[Notice]) -> BTreeMap<Alike<'_>, Vec<&Ban>> {
+    let mut crowds: BTreeMap<Alike<'_>, Vec<&Ban>> = BTreeMap::new();
+    for (alike, ban) in notices.iter().filter_map(alike) {
+        crowds.entry(alike).or_default().push(ban);
+    }
+    crowds.retain(|_, bans| bans.len() > FEW);
+    crowds
 }
 
 impl Engine {
@@ -82,16 +99,20 @@ impl Engine {
         }
     }
 
-    /// Tells people, and the commands of jails. Of a list one line is enough, and no command is told of its bans.
+    /// Tells people, and the commands of jails. Of a crowd one line is enough, and no command is told of a list's bans.
     fn tell(&mut self, notices: &[Notice]) {
-        let listed: Vec<&Ban> = notices.iter().filter_map(of_a_list).collect();
-        let is_long = listed.len() > FEW;
-        if is_long {
-            logging::list(&listed, self.action);
+        let crowds = crowds(notices);
+        for ((_, how), bans) in &crowds {
+            logging::crowd(bans, *how, self.action);
         }
-        for notice in notices.iter().filter(|notice| !is_long || of_a_list(notice).is_none()) {
-            self.say(notice);
-            self.hook(notice);
+        for notice in notices {
+            let crowd = alike(notice).map(|(alike, _)| alike).filter(|alike| crowds.contains_key(alike));
+            if crowd.is_none() {
+                self.say(notice);
+            }
+            if crowd.is_none_or(|(_, how)| how.is_some()) {
+                self.hook(notice);
+            }
         }
     }
 

@@ -294,8 +294,11 @@ impl Engine {
         while !self.stopping {
             let holds_back = self.backlog.holds_back();
             let reads = if holds_back { &nothing } else { reads };
-            let waits = holds_back || self.is_waited_for();
-            let timeout = if waits { self.timeout().min(LOOK_AGAIN) } else { self.timeout() };
+            let timeout = match self.is_waited_for() {
+                _ if holds_back => LOOK_AGAIN,
+                true => self.timeout().min(LOOK_AGAIN),
+                false => self.timeout(),
+            };
             select! {
                 recv(inputs) -> input => match input { Ok(input) => self.input(input), Err(_) => self.stopping = true },
                 recv(reads) -> read => if let Ok(read) = read { self.read(read) },
@@ -458,7 +461,10 @@ impl Engine {
         }
         self.end_trial(now);
         self.end_allowed(now);
-        self.machine.tick(now, &mut self.effects);
+        // What the end of a crowd brings waits for the store, as its lines do: until the next commit.
+        if !self.backlog.holds_back() {
+            self.machine.tick(now, &mut self.effects);
+        }
         if now.since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;
             self.machine.sweep(now, &mut self.effects);

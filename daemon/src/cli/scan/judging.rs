@@ -136,7 +136,7 @@ impl Judging {
             self.machine.judge.login_record(jail, event, one.connection, now);
         }
         self.last = now;
-        if self.deadline.is_some_and(|end| end <= now) {
+        while self.deadline.is_some_and(|end| end <= now) {
             self.machine.tick(now, &mut self.effects);
             self.deadline = self.machine.next_deadline();
         }

@@ -64,7 +64,8 @@ fn measure_crowd(table: &mut Table, bans: usize, (seconds, mib): (f64, Option<f6
     let mut cpu = daemon.cpu();
     loop {
         std::thread::sleep(Duration::from_millis(100));
-        if daemon.cpu() - cpu < Duration::from_millis(1) {
+        // A thread that ends takes its time along.
+        if daemon.cpu().saturating_sub(cpu) < Duration::from_millis(1) {
             break;
         }
         cpu = daemon.cpu();
@@ -87,7 +88,7 @@ fn measure_crowd(table: &mut Table, bans: usize, (seconds, mib): (f64, Option<f6
     );
     table.note("  of that in the kernel", format!("{:.2} s", (in_kernel - began).as_secs_f64()));
     table.note("  of that durable", format!("{:.2} s", (durable - began).as_secs_f64()));
-    let each = (cpu - cpu_before).as_secs_f64() * 1e6 / bans as f64;
+    let each = cpu.saturating_sub(cpu_before).as_secs_f64() * 1e6 / bans as f64;
     table.figure(format!("{bans} bans at once: CPU for each"), each, 50.0, "us");
     let peak = daemon.memory_kib("VmHWM") as f64 / 1024.0;
     match mib {

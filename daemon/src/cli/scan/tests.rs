@@ -113,7 +113,7 @@ fn login_records_that_are_judged_together_add_up_to_the_same() {
         record
     };
     let records: Vec<Vec<u8>> = (0..3000).map(record).collect();
-    let mut read = |scanner: &mut Scanner, records: &[u8]| {
+    let read = |scanner: &mut Scanner, records: &[u8]| {
         let counts = reading::records(0, layout, records, &[], |read| scanner.judging.put_off(read));
         scanner.judging.count_pending();
         counts

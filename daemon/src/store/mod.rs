@@ -7,6 +7,7 @@
 mod copy;
 pub(crate) mod keeper;
 mod met;
+mod past;
 pub(crate) mod query;
 mod rescue;
 mod rows;
@@ -18,7 +19,6 @@ mod wal;
 pub(crate) mod whatever;
 pub(crate) mod writer;
 
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use pillory_core::event::{Attempt, Class, Decision, JailName, Origin, Points, Scope, Shown};
+use pillory_core::hash::FastMap;
 use pillory_core::ledger::Ban;
 use pillory_core::time::{End, Timestamp};
 
@@ -352,7 +353,7 @@ fn scope_text(scope: &Scope) -> String {
 
 /// Names of jails as rows bring them, each kept once: there are few, and rows by the hundred thousand.
 #[derive(Debug, Default)]
-struct JailNames(HashMap<String, JailName>);
+struct JailNames(FastMap<String, JailName>);
 
 impl JailNames {
     fn of(&mut self, text: &str) -> Option<JailName> {
@@ -365,26 +366,26 @@ impl JailNames {
     }
 }
 
-/// Rows that cannot be read (edited by hand, say) are skipped: better a ban less than no start.
+/// A row of `bans`, by the places of its columns: looking for their names took longer than reading the values. Rows that
+/// cannot be read (edited by hand, say) are skipped: better a ban less than no start.
 fn ban_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Option<Ban>> {
-    let (prefix, jail): (String, String) = (row.get("prefix")?, row.get("jail")?);
-    let (Ok(prefix), Some(jail)) = (prefix.parse(), jails.of(&jail)) else { return Ok(None) };
-    let scope: String = row.get("scope")?;
-    let origin: String = row.get("origin")?;
+    let text = |at: usize| row.get_ref(at)?.as_str().map_err(rusqlite::Error::from);
+    let (Ok(prefix), Some(jail)) = (text(0)?.parse(), jails.of(text(1)?)) else { return Ok(None) };
     Ok(Some(Decision {
         prefix,
         jail,
-        since: Timestamp::from_millis(row.get("since")?),
-        until: End::from_option(row.get::<_, Option<i64>>("until")?.map(Timestamp::from_millis)),
-        failures: row.get("failures")?,
-        reason: row.get::<_, String>("reason")?.into(),
-        origin: Origin::from_name(&origin).unwrap_or(Origin::Local),
-        scope: match scope.as_str() {
+        since: Timestamp::from_millis(row.get(2)?),
+        until: End::from_option(row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis)),
+        failures: row.get(4)?,
+        reason: text(5)?.into(),
+        origin: Origin::from_name(text(6)?).unwrap_or(Origin::Local),
+        scope: match text(7)? {
+            "" => Scope::All,
             NOTHING => Scope::Nothing,
             scope => jails.of(scope).map_or(Scope::All, Scope::Ports),
         },
         // Who only reads may meet tables of before the column.
-        forced: row.get("forced").unwrap_or(false),
+        forced: row.get(8).unwrap_or(false),
     }))
 }
 
@@ -400,15 +401,15 @@ fn shown_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Shown>> {
 }
 
 fn attempt_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Option<Attempt>> {
-    let (jail, addr): (String, String) = (row.get(1)?, row.get(2)?);
-    let (Ok(addr), Some(jail)) = (addr.parse(), jails.of(&jail)) else { return Ok(None) };
-    let class: Option<String> = row.get(4)?;
+    let text = |at: usize| row.get_ref(at)?.as_str().map_err(rusqlite::Error::from);
+    let maybe = |at: usize| row.get_ref(at)?.as_str_or_null().map_err(rusqlite::Error::from);
+    let (Ok(addr), Some(jail)) = (text(2)?.parse(), jails.of(text(1)?)) else { return Ok(None) };
     Ok(Some(Attempt {
         time: Timestamp::from_millis(row.get(0)?),
         jail,
         addr,
-        user: row.get::<_, Option<String>>(3)?.map(Into::into),
-        class: class.as_deref().and_then(Class::from_name),
+        user: maybe(3)?.map(Into::into),
+        class: maybe(4)?.and_then(Class::from_name),
         points: Points(row.get(5)?),
         tries: row.get(6)?,
         connection: shown_of(row)?,

@@ -1,7 +1,7 @@
 //! Reading the store: what the daemon restores at its start, and what `attempts` and `history` list.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ToSql, params};
@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use pillory_core::event::{Attempt, JailName};
 use pillory_core::jail::names::{By, MOST_TRIED, Tried};
-use pillory_core::jail::replay::{PastBan, Turn};
+use pillory_core::jail::replay::PastBan;
 use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
-use super::{ATTEMPT, ATTEMPT_ID, JailNames, META_TIME, attempt_of, met, standing};
+use super::{ATTEMPT, ATTEMPT_ID, JailNames, META_TIME, attempt_of, met, past, standing};
 
 /// Everything a starting daemon takes over.
 #[derive(Debug, Default)]
@@ -78,20 +78,32 @@ pub(crate) fn restore(db: &Connection, since: Since) -> rusqlite::Result<Restore
         ban.until = End::from_option(ban.until.remaining(ban.since).map(|length| now + length));
         ban.since = now;
     }
-    let mut jails = JailNames::default();
-    let young = format!(
-        "FROM attempts WHERE (time > ?1 OR (class IS NULL AND time > ?3) OR id IN ({OLDER})) AND +time <= ?4
-        ORDER BY time, id"
-    );
-    let times = [since.failures, since.strangers, since.logins, latest].map(Timestamp::millis);
-    restored.attempts = all(db, ATTEMPT, &young, &times, |row| attempt_of(row, &mut jails))?;
-    restored.past_bans = past_bans(db, latest)?;
-    restored.turns = turns(db, since.bans.min(since.failures), latest)?;
+    restored.attempts = young(db, since)?;
+    let past = past::read(db, since.bans.min(since.failures), latest)?;
+    (restored.past_bans, restored.turns) = (past.bans, past.turns);
     restored.tried = tried(db)?;
     restored.positions = pairs(db, "SELECT stream, position FROM positions")?;
     restored.meta = pairs(db, "SELECT key, value FROM meta")?;
     restored.last_write = last_write(db, latest)?;
     Ok(restored)
+}
+
+/// Attempts and good logins young enough to matter. Those that windows may hold are nearly all, and found by their time
+/// alone; all others are older.
+fn young(db: &Connection, since: Since) -> rusqlite::Result<Vec<Attempt>> {
+    let times = [since.failures, since.strangers, since.logins, since.believed.1].map(Timestamp::millis);
+    let older = format!(
+        "FROM attempts WHERE +time <= ?1 AND ((class IS NULL AND time > ?3) OR id IN ({OLDER})) AND +time <= ?4
+        ORDER BY time, id"
+    );
+    let mut jails = JailNames::default();
+    let older = all(db, (ATTEMPT, &older, 0), &times, |row| attempt_of(row, &mut jails))?;
+    let (young, times) = ("FROM attempts WHERE time > ?1 AND time <= ?2", [times[0], times[3]]);
+    let room = older.len() + count(db, young, &times)?;
+    let young = format!("{young} ORDER BY time, id");
+    let mut attempts = all(db, (ATTEMPT, &young, room), &times, |row| attempt_of(row, &mut jails))?;
+    attempts.splice(0..0, older);
+    Ok(attempts)
 }
 
 /// The latest time of a row or of the daemon, as far as it is believed.
@@ -105,87 +117,39 @@ pub(crate) fn last_write(db: &Connection, latest: Timestamp) -> rusqlite::Result
     Ok(Timestamp::from_millis(legible(last)?.unwrap_or(0)))
 }
 
-/// Local bans in the order of their begins, without the last one before each that was a mistake.
-fn past_bans(db: &Connection, latest: Timestamp) -> rusqlite::Result<Vec<(Prefix, JailName, Timestamp)>> {
-    let mut jails = JailNames::default();
-    let began =
-        "FROM history WHERE what IN ('ban', 'missed') AND origin = 'local' AND time <= ?1 ORDER BY id";
-    let mistaken = mistaken(db)?;
-    all(db, "prefix, jail, time, id", began, &[latest.millis()], |row| {
-        let (prefix, jail) = (row.get::<_, String>(0)?.parse(), row.get::<_, String>(1)?);
-        let (Ok(prefix), Some(jail)) = (prefix, jails.of(&jail)) else { return Ok(None) };
-        let is_mistake = !mistaken.is_empty() && mistaken.contains(&row.get(3)?);
-        Ok((!is_mistake).then_some((prefix, jail, Timestamp::from_millis(row.get(2)?))))
-    })
-}
-
-/// The numbers of the bans that were mistakes: of each mistake the last one before it.
-fn mistaken(db: &Connection) -> rusqlite::Result<HashSet<i64>> {
-    let sql = "SELECT id, what = 'mistake', prefix, jail FROM history
-        WHERE (what = 'mistake' OR (what = 'ban' AND origin = 'local'))
-        AND (prefix, jail) IN (SELECT prefix, jail FROM history WHERE what = 'mistake') ORDER BY id";
-    let mut select = db.prepare(sql)?;
-    let mut rows = select.query([])?;
-    let mut bans: HashMap<(String, String), i64> = HashMap::new();
-    let mut found = HashSet::new();
-    while let Some(row) = rows.next()? {
-        let read = || Ok(Some((row.get(0)?, row.get(1)?, (row.get(2)?, row.get(3)?))));
-        match legible(read())? {
-            Some((_, true, whom)) => found.extend(bans.get(&whom)),
-            Some((id, false, whom)) => drop(bans.insert(whom, id)),
-            None => {}
-        }
-    }
-    Ok(found)
-}
-
 /// Names that banned sources tried, as many as are remembered.
 fn tried(db: &Connection) -> rusqlite::Result<Vec<Tried>> {
     let latest = format!("FROM (SELECT * FROM tried ORDER BY seconds DESC LIMIT {MOST_TRIED})");
-    all(db, "*", &latest, &[], |row| {
+    let room = count(db, &latest, &[])?;
+    all(db, ("*", &latest, room), &[], |row| {
         let last = By { source: row.get("source")?, when: row.get("seconds")? };
         let before = By { source: row.get("source_before")?, when: row.get("seconds_before")? };
         Ok(Some(Tried { user: row.get::<_, i64>("user")?.cast_unsigned(), by: [last, before] }))
     })
 }
 
-/// What became of bans since `since`, and the bans that lasted longer.
-fn turns(db: &Connection, since: Timestamp, latest: Timestamp) -> rusqlite::Result<Vec<PastBan>> {
-    let mut jails = JailNames::default();
-    let from = "FROM history WHERE ((what IN ('unban', 'expire', 'narrow', 'displace', 'mistake', 'missed') AND time > ?1)
-        OR (what = 'ban' AND origin = 'local' AND (until IS NULL OR until > ?1)))
-        AND +time <= ?2 ORDER BY time, id";
-    all(db, "time, prefix, jail, what", from, &[since.millis(), latest.millis()], |row| {
-        let (prefix, jail, what): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
-        let (Ok(prefix), Some(jail)) = (prefix.parse(), jails.of(&jail)) else { return Ok(None) };
-        let turn = match what.as_str() {
-            "ban" => Turn::Began,
-            "missed" => Turn::Missed,
-            "unban" => Turn::Lifted,
-            _ => Turn::Expired,
-        };
-        Ok(Some(PastBan { time: Timestamp::from_millis(row.get(0)?), prefix, jail, turn }))
-    })
-}
-
-/// Every row that `read` makes something of. They are counted first: vectors that grow by the megabyte leave holes that
-/// the allocator keeps, 18 MiB after a start with 100,000 bans.
+/// Every row that `read` makes something of. `room`: how many are expected; vectors that grow by the megabyte leave holes
+/// that the allocator keeps, 18 MiB after a start with 100,000 bans.
 pub(super) fn all<T>(
     db: &Connection,
-    columns: &str,
-    from: &str,
+    (columns, from, room): (&str, &str, usize),
     values: &[i64],
     mut read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<Option<T>>,
 ) -> rusqlite::Result<Vec<T>> {
-    let values = rusqlite::params_from_iter(values);
-    let count: u32 = db.query_row(&format!("SELECT count(*) {from}"), values.clone(), |row| row.get(0))?;
-    let mut found = Vec::with_capacity(count as usize);
+    let mut found = Vec::with_capacity(room);
     let mut statement = db.prepare(&format!("SELECT {columns} {from}"))?;
-    let mut rows = statement.query(values)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
     while let Some(row) = rows.next()? {
         found.extend(legible(read(row))?);
     }
     Ok(found)
+}
+
+/// How many rows there are.
+pub(super) fn count(db: &Connection, from: &str, values: &[i64]) -> rusqlite::Result<usize> {
+    let values = rusqlite::params_from_iter(values);
+    db.query_row(&format!("SELECT count(*) {from}"), values, |row| row.get::<_, u32>(0))
+        .map(|count| count as usize)
 }
 
 /// A row with a value of another kind than was written (by hand, or by a damaged disk) is none.

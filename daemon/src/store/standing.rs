@@ -24,11 +24,12 @@ const MOST_AHEAD: i64 = 32_768;
 /// After a commit of no more records than this, the history is not ahead at all.
 const FEW: usize = 256;
 
-/// Rows of the history that say who is banned, behind the one that `bans` knows, as rows of `bans`. Those of an older
+/// Rows of the history that say who is banned, behind the one that `bans` knows, as rows of `bans`, with whether they
+/// say that somebody is in force, and their number. Those of an older
 /// version have no scope and say less than `bans`: they are behind it, unless damage took what says so.
 const AHEAD: &str =
-    "SELECT id, what = 'ban' AS in_force, prefix, jail, time AS since, until, failures, reason, origin,
-    scope, coalesce(forced, 0) AS forced FROM history
+    "SELECT prefix, jail, time AS since, until, failures, reason, origin, scope, coalesce(forced, 0) AS forced,
+    what = 'ban' AS in_force, id FROM history
     WHERE id > ?1 AND scope IS NOT NULL AND what IN ('ban', 'unban', 'expire', 'narrow', 'displace', 'mistake')";
 
 /// A row of the history becomes one of `bans`.
@@ -81,7 +82,7 @@ pub(super) fn merge(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut rows = select.query([merged(transaction)?])?;
     while let Some(row) = rows.next()? {
         let mut standing =
-            || Ok(Some((row.get(2)?, jails.of(row.get_ref(3)?.as_str()?), row.get(0)?, row.get(1)?)));
+            || Ok(Some((row.get(0)?, jails.of(row.get_ref(1)?.as_str()?), row.get(10)?, row.get(9)?)));
         // One that makes no sense must not keep the others from being written.
         standings.extend(query::legible(standing())?);
     }
@@ -129,7 +130,8 @@ pub(super) fn is_merged(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 /// SQLite's.
 pub(crate) fn bans(db: &Connection) -> rusqlite::Result<Vec<Ban>> {
     let mut jails = JailNames::default();
-    let mut bans = query::all(db, "*", "FROM bans", &[], |row| ban_of(row, &mut jails))?;
+    let room = query::count(db, "FROM bans", &[])?;
+    let mut bans = query::all(db, ("*", "FROM bans", room), &[], |row| ban_of(row, &mut jails))?;
     if !is_told(db)? {
         return Ok(bans);
     }
@@ -138,7 +140,7 @@ pub(crate) fn bans(db: &Connection) -> rusqlite::Result<Vec<Ban>> {
     let mut rows = select.query([merged(db)?])?;
     while let Some(row) = rows.next()? {
         if let Some(ban) = query::legible(ban_of(row, &mut jails))? {
-            let is_in_force = row.get(1)?;
+            let is_in_force = row.get(9)?;
             ahead.insert((ban.prefix, ban.jail.clone()), Some(ban).filter(|_| is_in_force));
         }
     }
@@ -201,7 +203,7 @@ mod tests {
     fn in_force(db: &Connection) -> (Vec<String>, Vec<String>) {
         let mut read: Vec<String> = bans(db).unwrap().iter().map(|ban| ban.prefix.short()).collect();
         read.sort();
-        let table = query::all(db, "prefix", "FROM bans ORDER BY prefix", &[], |row| {
+        let table = query::all(db, ("prefix", "FROM bans ORDER BY prefix", 0), &[], |row| {
             Ok(Some(row.get::<_, String>(0)?.trim_end_matches("/32").to_owned()))
         });
         (read, table.unwrap())

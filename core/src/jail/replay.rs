@@ -1,10 +1,11 @@
 //! What was counted before a restart, counted again: attempts, and the turns that emptied windows since. The alarms see
 //! them too, so what was on is on again; nothing of it is told, for it was.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use crate::event::{Attempt, Class, JailName};
 use crate::filter::fail2ban::Subject;
+use crate::hash::{FastMap, FastSet};
 use crate::net::Prefix;
 use crate::time::{Span, Timestamp};
 
@@ -41,7 +42,7 @@ pub struct PastBan {
 /// Who is banned at some moment of the past.
 #[derive(Default)]
 struct Banned<'p> {
-    prefixes: HashSet<(Prefix, &'p JailName)>,
+    prefixes: FastSet<(Prefix, &'p JailName)>,
     /// Every length that one of them has or had.
     lens: BTreeSet<u8>,
 }
@@ -52,6 +53,9 @@ impl Banned<'_> {
         lens.any(|len| self.prefixes.contains(&(subject.widened(*len), jail)))
     }
 }
+
+/// Which names are decoys, each asked of the secret once: that costs as much as all else of an attempt.
+type Decoys<'a> = FastMap<&'a str, bool>;
 
 impl Judge {
     /// Brings the windows and the alarms to where they stood: attempts and good logins with what became of bans in
@@ -65,6 +69,7 @@ impl Judge {
         let longest = findtimes.fold(trust::DAY, Span::max);
         let mut banned = Banned::default();
         let mut turns = past.iter().peekable();
+        let mut decoys = Decoys::default();
         for attempt in attempts {
             // A ban begins at the time of the attempt that brought it about, so that one comes before it.
             while let Some(turn) = turns.next_if(|turn| turn.time < attempt.time) {
@@ -75,7 +80,7 @@ impl Judge {
                     drop(self.alarms.outages.end_unseen(attempt.time));
                     let counts = !banned.holds(self.subject(attempt.addr), &attempt.jail);
                     let is_old = until.since(attempt.time) >= longest;
-                    self.remember(attempt, class, (counts, is_old));
+                    self.remember(attempt, class, (counts, is_old), &mut decoys);
                 }
                 None => self.remember_login(attempt),
             }
@@ -148,26 +153,35 @@ impl Judge {
     }
 
     /// Shows the alarms an attempt, as they saw it: what was history at the first start begins nothing.
-    fn show_alarms(&mut self, jail: &Jail, attempt: &Attempt, class: Class) {
+    fn show_alarms<'a>(&mut self, jail: &Jail, attempt: &'a Attempt, class: Class, decoys: &mut Decoys<'a>) {
         let passes = class == Class::GoodUser && self.names.good_users_are_never_banned();
         if passes || self.trust.is_known_place(attempt.addr, attempt.time) {
             return;
         }
         let (subject, user) = (self.subject(attempt.addr), attempt.user.as_deref());
-        let is_decoy = self.is_decoy(class, user);
+        let may_be = matches!(class, Class::BadUser | Class::UnknownUser);
+        let is_decoy = user
+            .filter(|_| may_be)
+            .is_some_and(|user| *decoys.entry(user).or_insert_with(|| self.is_decoy(class, Some(user))));
         let source = (attempt.addr, subject);
         let mode = if attempt.time < self.first_start { Mode::Learn } else { Mode::Judge };
         drop(self.stranger(jail, source, user, (class, is_decoy), (attempt.time, mode)));
     }
 
     /// Puts an attempt back into its window, as it was counted, unless its source was banned then or it is too old.
-    fn remember(&mut self, attempt: &Attempt, class: Class, (counts, is_old): (bool, bool)) {
+    fn remember<'a>(
+        &mut self,
+        attempt: &'a Attempt,
+        class: Class,
+        (counts, is_old): (bool, bool),
+        decoys: &mut Decoys<'a>,
+    ) {
         let Some(index) = self.index_of(&attempt.jail) else { return };
         let Some(jail) = self.jails.get(usize::from(index)).cloned() else { return };
         let is_never_banned = self.never.contains_addr(attempt.addr);
         let counts_lines = self.rates_of(index).is_some();
         if !is_never_banned && !counts_lines {
-            self.show_alarms(&jail, attempt, class);
+            self.show_alarms(&jail, attempt, class, decoys);
         }
         if is_old {
             return;

@@ -121,6 +121,9 @@ impl Machine {
     /// Takes over who offended before a restart, from the ledger and what became of bans; widened bans are looked at
     /// again at the first tick.
     pub(super) fn restore_neighbours(&mut self, past: &[PastBan]) {
+        if self.neighbours.is_empty() {
+            return;
+        }
         let now = self.now;
         for turn in past {
             match turn.turn {

@@ -9,12 +9,12 @@ use crossbeam_channel::{Receiver, Sender};
 use tracing::warn;
 
 use pillory_core::event::{JailName, Scope};
-use pillory_core::ledger::{Change, Installed};
+use pillory_core::ledger::{Change, Element, Installed};
 use pillory_core::net::PrefixSet;
 use pillory_core::time::{Span, Timestamp};
 
 use crate::actions::{Action, ActionError, Port, Restriction, dryrun, nftables};
-use crate::clock;
+use crate::clock::{self, Reading};
 use crate::crash::{self, Point};
 use crate::netlink::sockdiag::{SockDiag, SockDiagError};
 
@@ -32,6 +32,8 @@ pub(crate) enum Job {
     Restrict(u64, Vec<Restriction>),
     /// Say what is there, unless there are as many points as expected.
     Verify(usize),
+    /// Say which of these points are there.
+    Find(Vec<Element>),
     /// Tell a client what the rules dropped: nobody else may ask the kernel.
     Dropped(Sender<Option<nftables::Dropped>>),
 }
@@ -45,6 +47,8 @@ pub(crate) enum Answer {
     Failed(u64, ActionError),
     /// What is there; true if the frame was not there or not right and has been mended.
     Installed(Installed, bool),
+    /// Which of these points are there, if that can be told.
+    Found(Vec<Element>, Option<Installed>),
     /// Reading or preparing failed.
     Unreadable(ActionError),
 }
@@ -105,6 +109,10 @@ impl Hand {
                     Err(error) => Answer::Failed(number, error),
                 }
             }
+            Job::Find(points) => match find(self.action.as_mut(), &points) {
+                Ok(found) => Answer::Found(points, found),
+                Err(error) => Answer::Unreadable(error),
+            },
             Job::Dropped(client) => {
                 // A client that went away needs no answer.
                 let _ = client.send(nftables::dropped());
@@ -200,11 +208,27 @@ pub(crate) fn apply(action: &mut dyn Action, changes: &[Change]) -> Result<(), A
 /// What such a kernel holds, with its ends in the daemon's time.
 pub(crate) fn installed(action: &mut dyn Action) -> Result<Installed, ActionError> {
     let clock = clock::read();
-    let mut installed = action.installed(clock.now)?;
+    action.installed(clock.now).map(|installed| in_own_time(installed, clock))
+}
+
+/// The same without points.
+pub(crate) fn networks(action: &mut dyn Action) -> Result<Installed, ActionError> {
+    let clock = clock::read();
+    action.networks(clock.now).map(|installed| in_own_time(installed, clock))
+}
+
+/// The same of these points only, if that can be told.
+pub(crate) fn find(action: &mut dyn Action, points: &[Element]) -> Result<Option<Installed>, ActionError> {
+    let clock = clock::read();
+    let found = action.find(points, clock.now)?;
+    Ok(found.map(|found| in_own_time(found, clock)))
+}
+
+fn in_own_time(mut installed: Installed, clock: Reading) -> Installed {
     if clock.ahead() > Span::default() {
         installed.values_mut().flatten().for_each(|end| *end = clock.own_end(*end));
     }
-    Ok(installed)
+    installed
 }
 
 fn read(action: &mut dyn Action, mended: bool) -> Answer {

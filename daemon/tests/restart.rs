@@ -91,6 +91,45 @@ fn bans_come_back_after_a_reboot() {
     assert_eq!(scene.world.attacker(BANNED).banner(SHORT), None);
 }
 
+/// A start that finds as many bans in the kernel as there should be, and those of a sample, looks each of them up behind.
+#[test]
+fn a_ban_that_somebody_replaced_by_another_while_the_daemon_was_down_is_back_soon_after_a_start() {
+    let Some(mut scene) = banned("") else { return };
+    let server = &scene.world.server;
+    let mut list: Vec<String> =
+        (0..2_000).map(|number| format!("203.0.{}.{}", number / 250, number % 250 + 1)).collect();
+    server.write("/run/list", list.join("\n"));
+    assert_eq!(scene.daemon.ask(&["import", "/run/list"]).code, Some(0));
+    scene.daemon.kill();
+    // A sample takes each of so many in the order of the store, the first one included.
+    list.sort();
+    let gone = &list[3];
+    let kernel = scene.world.kernel();
+    kernel.nft(&format!(
+        "delete element inet pillory ban4 {{ {gone} }}; add element inet pillory ban4 {{ 9.9.9.9 }}"
+    ));
+    scene.daemon = Daemon::start(server, "");
+    assert!(scene.daemon.errors().contains("the kernel seems to have kept the ledger"));
+    let is_banned = |addr: &str| kernel.is_banned(addr.parse().expect("an address"));
+    scene.daemon.wait_for(Duration::from_secs(2), "the kernel to be whole", || {
+        (is_banned(gone) && !is_banned("9.9.9.9")).then_some(())
+    });
+    assert_eq!(kernel.set("ban4").len(), list.len() + 1);
+}
+
+#[test]
+fn a_ban_that_somebody_took_out_while_the_daemon_was_down_is_back_when_it_is_ready() {
+    let Some(mut scene) = banned("") else { return };
+    assert_eq!(scene.daemon.ask(&["ban", "198.51.100.9", "2001:db8:9::/64", "203.0.113.0/24"]).code, Some(0));
+    scene.daemon.kill();
+    for gone in ["ban4 { 198.51.100.9 }", "ban6n { 2001:db8:9:: }", "net4 { 203.0.113.0/24 }"] {
+        scene.world.kernel().nft(&format!("delete element inet pillory {gone}"));
+        let daemon = Daemon::start(&scene.world.server, "");
+        assert_eq!(scene.world.kernel().banned().len(), 4, "{gone}");
+        daemon.kill();
+    }
+}
+
 #[test]
 fn bans_whose_time_ran_out_meanwhile_are_gone() {
     let Some(mut scene) = banned("bantime = \"2s\"\n") else { return };

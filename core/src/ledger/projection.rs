@@ -5,6 +5,7 @@
 //! cover it. Everything that is never banned is subtracted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 
 use crate::event::Scope;
 use crate::jail::never::NeverBan;
@@ -61,6 +62,9 @@ pub(crate) const EACH: usize = size_of::<(Prefix, Until)>();
 /// Ends that differ by less than this are taken as equal when the kernel is compared: it rounds and lags.
 const END_TOLERANCE: Span = Span::from_millis(1_500);
 
+/// What ends as close to now as this may be counted by the kernel or not: it cleans up every second.
+const COUNT_TOLERANCE: Span = Span::from_secs(2);
+
 impl Projection {
     /// Brings the projection up to date after the bans of `dirty` prefixes changed; returns what the kernel
     /// must be told, removals first. `never` must be the one of the last [`Projection::rebuild`].
@@ -93,14 +97,17 @@ impl Projection {
     /// The projection of a ledger, computed from nothing.
     pub fn of(ledger: &Ledger, never: &NeverBan) -> Projection {
         let mut projection = Projection::default();
-        let points: BTreeSet<Prefix> =
-            ledger.iter().map(|ban| ban.prefix).filter(|prefix| !is_net(*prefix, never)).collect();
-        for prefix in points {
-            projection.update_point(prefix, &ledger.of(prefix), never, &mut Before::default());
+        for ban in ledger.iter() {
+            projection.know(&ban.scope);
+            if is_net(ban.prefix, never) {
+                projection.wide.insert(ban.prefix);
+            } else if counts(&ban, never)
+                && let Some(points) = projection.points.get_mut(&ban.scope)
+            {
+                let end = points.entry(ban.prefix, || ban.until.into());
+                *end = ban.until.max(End::from(*end)).into();
+            }
         }
-        ledger.iter().for_each(|ban| projection.know(&ban.scope));
-        projection.wide =
-            ledger.iter().map(|ban| ban.prefix).filter(|prefix| is_net(*prefix, never)).collect();
         let wide: Vec<Ban> = projection.wide.iter().flat_map(|prefix| ledger.of(*prefix)).collect();
         projection.nets = nets(&wide, never);
         projection
@@ -109,10 +116,7 @@ impl Projection {
     fn update_point(&mut self, prefix: Prefix, bans: &[Ban], never: &NeverBan, before: &mut Before) {
         bans.iter().for_each(|ban| self.know(&ban.scope));
         for (scope, points) in &mut self.points {
-            let counts = |ban: &&Ban| {
-                ban.scope == *scope && *scope != Scope::Nothing && (ban.forced || !never.overlaps(prefix))
-            };
-            let of_scope = bans.iter().filter(counts);
+            let of_scope = bans.iter().filter(|ban| ban.scope == *scope && counts(ban, never));
             let element = Element { scope: scope.clone(), prefix };
             let in_nets = self.nets.get(&element).copied();
             before
@@ -200,20 +204,67 @@ impl Projection {
     /// Every element with its end.
     pub fn elements(&self) -> impl Iterator<Item = (Element, End)> {
         let points = self.points.iter().flat_map(|(scope, points)| {
-            points.iter().map(|(prefix, _)| Element { scope: scope.clone(), prefix })
+            points.iter().map(|(prefix, until)| {
+                let element = Element { scope: scope.clone(), prefix };
+                let end = Some(End::from(*until)).max(self.nets.get(&element).copied());
+                (element, end)
+            })
         });
-        let only_nets = self.nets.keys().filter(|element| self.point(element).is_none()).cloned();
-        points.chain(only_nets).filter_map(|element| {
-            let end = self.end_of(&element)?;
-            Some((element, end))
-        })
+        let only_nets = self.nets.iter().filter(|(element, _)| self.point(element).is_none());
+        let only_nets = only_nets.map(|(element, end)| (element.clone(), Some(*end)));
+        points.chain(only_nets).filter_map(|(element, end)| Some((element, end?)))
     }
 
-    /// How many points are among the elements: what the kernel's sets of points hold.
+    /// Single addresses and IPv6 /64s with their ends: what the kernel's sets of points hold.
+    fn points_of(&self) -> impl Iterator<Item = (Element, End)> {
+        self.elements().filter(|(element, _)| is_point(element.prefix))
+    }
+
+    /// How many points are among the elements.
     pub fn points(&self) -> usize {
         let pieces =
             self.nets.keys().filter(|element| is_point(element.prefix) && self.point(element).is_none());
         self.points.values().map(PrefixMap::len).sum::<usize>() + pieces.count()
+    }
+
+    /// How many points of these a kernel may count at `now`: it lets those go that are over, sooner or later.
+    pub fn points_at(&self, now: Timestamp) -> RangeInclusive<usize> {
+        let soon = |end: &End| end.is_over(now + COUNT_TOLERANCE);
+        let long = |end: &End| end.is_over(now - COUNT_TOLERANCE);
+        let (mut least, mut most) = (0, 0);
+        for (_, end) in self.points_of() {
+            least += usize::from(!soon(&end));
+            most += usize::from(!long(&end));
+        }
+        least..=most
+    }
+
+    /// The prefixes of all points, some of them more than once.
+    pub fn point_prefixes(&self) -> Vec<Prefix> {
+        let mut prefixes = Vec::with_capacity(self.points());
+        prefixes.extend(self.points_of().map(|(element, _)| element.prefix));
+        prefixes
+    }
+
+    /// Some `most` points or fewer, from all over.
+    pub fn sample(&self, most: usize) -> Vec<Element> {
+        let step = self.points() / most.max(1) + 1;
+        self.points_of().step_by(step).map(|(element, _)| element).collect()
+    }
+
+    /// The elements that are no points.
+    pub fn networks(&self) -> impl Iterator<Item = &Element> {
+        self.nets.keys().filter(|element| !is_point(element.prefix))
+    }
+
+    /// The elements of exactly this prefix.
+    pub fn elements_of(&self, prefix: Prefix) -> impl Iterator<Item = Element> {
+        self.in_each_scope(prefix).filter(|element| self.end_of(element).is_some())
+    }
+
+    /// A prefix in each scope that there is, banned or not.
+    pub fn in_each_scope(&self, prefix: Prefix) -> impl Iterator<Item = Element> {
+        self.points.keys().map(move |scope| Element { scope: scope.clone(), prefix })
     }
 
     /// How many elements there are.
@@ -229,10 +280,30 @@ impl Projection {
     /// What must change in a kernel that holds `installed`, removals first. Elements whose time is over at
     /// `now` are not wanted any more.
     pub fn reconcile(&self, installed: &Installed, now: Timestamp) -> Vec<Change> {
-        let wanted = |element: &Element| self.end_of(element).filter(|end| !end.is_over(now));
-        let extra = installed.keys().filter(|element| wanted(element).is_none());
+        self.difference(self.elements(), installed, now)
+    }
+
+    /// The same of these elements only, of which the kernel holds `installed`.
+    pub fn reconcile_some<'a>(
+        &self,
+        elements: impl Iterator<Item = &'a Element>,
+        installed: &Installed,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        let wanted = elements.filter_map(|element| Some((element.clone(), self.end_of(element)?)));
+        self.difference(wanted, installed, now)
+    }
+
+    fn difference(
+        &self,
+        wanted: impl Iterator<Item = (Element, End)>,
+        installed: &Installed,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        let is_wanted = |element: &Element| self.end_of(element).is_some_and(|end| !end.is_over(now));
+        let extra = installed.keys().filter(|element| !is_wanted(element));
         let mut changes: Vec<Change> = extra.cloned().map(Change::Remove).collect();
-        for (element, end) in self.elements().filter(|(_, end)| !end.is_over(now)) {
+        for (element, end) in wanted.filter(|(_, end)| !end.is_over(now)) {
             match installed.get(&element) {
                 Some(None) => {}
                 Some(Some(there)) if same_end(*there, end) => {}
@@ -245,6 +316,11 @@ impl Projection {
 
 fn is_net(prefix: Prefix, never: &NeverBan) -> bool {
     !is_point(prefix) || (!prefix.is_host() && never.overlaps(prefix))
+}
+
+/// True if the kernel hears of this ban of a point.
+fn counts(ban: &Ban, never: &NeverBan) -> bool {
+    ban.scope != Scope::Nothing && (ban.forced || !never.overlaps(ban.prefix))
 }
 
 fn same_end(left: End, right: End) -> bool {

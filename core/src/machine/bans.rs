@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::event::{JailName, Origin, Scope};
 use crate::filter::fail2ban::Subject;
 use crate::jail::never::NeverBan;
+use crate::ledger::projection::is_point;
 use crate::ledger::{Ban, Change, Element, Ended, Installed};
 use crate::net::Prefix;
 use crate::reason::Reason;
@@ -216,6 +217,18 @@ impl Machine {
             return self.projection.reconcile(installed, now);
         }
         installed.keys().cloned().map(Change::Remove).collect()
+    }
+
+    /// Points that must not be in the kernel, though they may have been banned before: single addresses and /64s that are
+    /// never banned. Nothing if there are more, for a ban of a point among them is kept from the kernel.
+    pub fn spared_points(&self) -> Option<Vec<Element>> {
+        let never = &self.judge.never;
+        let is_spared = |ban: &Ban| is_point(ban.prefix) && !ban.forced && never.overlaps(ban.prefix);
+        if self.ledger.iter().any(|ban| is_spared(&ban)) {
+            return None;
+        }
+        let points = never.entries().iter().map(|(prefix, _)| *prefix).filter(|prefix| is_point(*prefix));
+        Some(points.flat_map(|prefix| self.projection.in_each_scope(prefix)).collect())
     }
 
     /// Takes over what is in the kernel where the ledger may know too little: each element that no ban covers is a ban

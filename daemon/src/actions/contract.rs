@@ -162,6 +162,28 @@ fn bans_are_read_back_and_banning_twice_changes_nothing() {
 }
 
 #[test]
+fn points_are_found_one_by_one_and_networks_listed_without_them() {
+    with_every_kind(|kind| {
+        let mut action = open(kind);
+        let (points, networks): (Vec<_>, Vec<_>) =
+            every_sort().into_iter().partition(|element| is_point(element.prefix));
+        action.apply(&sets(&points), NOW).unwrap();
+        action.apply(&sets(&networks), NOW).unwrap();
+        let listed: BTreeSet<Element> = action.networks(NOW).unwrap().into_keys().collect();
+        assert_eq!(listed, expected(&networks));
+        let Some(found) = action.find(&points, NOW).unwrap() else { return };
+        assert_eq!(found.keys().cloned().collect::<BTreeSet<_>>(), expected(&points));
+        let all = action.installed(NOW).unwrap();
+        assert!(found.iter().all(|(point, end)| match (end, all[point]) {
+            (Some(found), listed) => is_near(listed, *found),
+            (None, listed) => listed.is_none(),
+        }));
+        action.apply(&removes(&points[..1]), NOW).unwrap();
+        assert!(!action.find(&points, NOW).unwrap().unwrap().contains_key(&points[0]));
+    });
+}
+
+#[test]
 fn unbanning_takes_away_that_one_and_is_no_error_twice() {
     with_every_kind(|kind| {
         let mut action = open(kind);

@@ -13,6 +13,7 @@ mod contract;
 
 use pillory_core::config::fail2ban::native::{Block, Way};
 use pillory_core::event::JailName;
+use pillory_core::ledger::projection::is_point;
 use pillory_core::net::Prefix;
 use pillory_core::time::Timestamp;
 
@@ -102,6 +103,22 @@ pub trait Action: Send {
     /// [`ActionError`].
     fn count_points(&mut self) -> Result<Option<usize>, ActionError> {
         Ok(None)
+    }
+
+    /// Of these points those that are there, if that can be told without listing all.
+    /// # Errors
+    /// [`ActionError`].
+    fn find(&mut self, _points: &[Element], _now: Timestamp) -> Result<Option<Installed>, ActionError> {
+        Ok(None)
+    }
+
+    /// Reads back what is there and is no point.
+    /// # Errors
+    /// [`ActionError`].
+    fn networks(&mut self, now: Timestamp) -> Result<Installed, ActionError> {
+        let mut installed = self.installed(now)?;
+        installed.retain(|element, _| !is_point(element.prefix));
+        Ok(installed)
     }
 
     /// A socket that tells when somebody else changes what is ours; nothing if there is nothing to watch.

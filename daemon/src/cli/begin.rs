@@ -52,6 +52,8 @@ pub(crate) struct Taken {
     pub(crate) restricted: Vec<Restriction>,
     /// What became of the bans that the store does not tell.
     pub(crate) lost: Option<String>,
+    /// The kernel has yet to be looked at point by point.
+    pub(crate) is_unseen: bool,
 }
 
 /// Takes over what the store, wtmp and the kernel hold, and brings the kernel to the ledger. `allowed` and `facts` say
@@ -74,8 +76,8 @@ pub(crate) fn take_over(
         true => restrict::wanted(config, facts, &machine.judge.never),
         false => Vec::new(),
     };
-    let lost = prepare(action, machine, readers, &restricted, lost(store, restored.anew))?;
-    Ok(Taken { restored, wtmp, restricted, lost })
+    let (lost, is_unseen) = prepare(action, machine, readers, &restricted, lost(store, restored.anew))?;
+    Ok(Taken { restored, wtmp, restricted, lost, is_unseen })
 }
 
 /// Takes over what the store kept.
@@ -181,7 +183,8 @@ fn learn_from_wtmp(wtmp: &Path, machine: &mut Machine) -> Vec<Event> {
     logins
 }
 
-/// Brings the kernel to the ledger: reads, compares, changes the difference in one go.
+/// Brings the kernel to the ledger: counts, and where that does not tell reads, compares, changes the difference in one
+/// go. True behind what is to be said if it only counted.
 ///
 /// `lost`: why the store does not tell who was banned. Then what is ours in the kernel is all that is known, and stays;
 /// the returned text says so.
@@ -191,13 +194,18 @@ fn prepare(
     readers: &mut Readers,
     restricted: &[Restriction],
     lost: Option<String>,
-) -> Result<Option<String>, Failure> {
+) -> Result<(Option<String>, bool), Failure> {
     let failed = |error: ActionError| refused(&error);
     if !machine.is_enforcing() {
         action.remove_all().map_err(failed)?;
     }
     action.prepare(&readers.ports).map_err(failed)?;
     action.restrict(restricted).map_err(failed)?;
+    if lost.is_none() && machine.is_enforcing() && seems_whole(action, machine).map_err(failed)? {
+        let (in_ledger, action) = (machine.ledger.len(), action.name());
+        info!(in_ledger, action, "the kernel seems to have kept the ledger; each ban is looked up next");
+        return Ok((None, true));
+    }
     let now = clock::now();
     let installed = kernel::installed(action).map_err(failed)?;
     let mut said = None;
@@ -216,7 +224,41 @@ fn prepare(
         "kernel brought to the ledger"
     );
     kernel::apply(action, &changes).map_err(failed)?;
-    Ok(said)
+    Ok((said, false))
+}
+
+/// So many points of all are looked up before a start believes a count.
+const SAMPLE: usize = if cfg!(test) { 2 } else { 256 };
+
+/// So many points that are never banned are looked up; where there are more, a list is as quick.
+const MOST_SPARED: usize = 1_024;
+
+/// True if the kernel seems to hold what it shall: as many points, those of a sample until the right times, and exactly
+/// the networks. A list of all points takes a time that grows with their square.
+fn seems_whole(action: &mut dyn Action, machine: &Machine) -> Result<bool, ActionError> {
+    let (projection, now) = (machine.projection(), clock::now());
+    match action.count_points()? {
+        Some(count) if projection.points_at(now).contains(&count) => {}
+        _ => return Ok(false),
+    }
+    let sample = projection.sample(SAMPLE);
+    let Some(found) = kernel::find(action, &sample)? else { return Ok(false) };
+    if !projection.reconcile_some(sample.iter(), &found, now).is_empty() {
+        return Ok(false);
+    }
+    // Who is never banned is shut out for no moment, and a count may be right by chance. One that is not there hides
+    // others of the same question.
+    let Some(spared) = machine.spared_points().filter(|spared| spared.len() <= MOST_SPARED) else {
+        return Ok(false);
+    };
+    for element in &spared {
+        let Some(found) = kernel::find(action, std::slice::from_ref(element))? else { return Ok(false) };
+        if !projection.reconcile_some([element].into_iter(), &found, now).is_empty() {
+            return Ok(false);
+        }
+    }
+    let networks = kernel::networks(action)?;
+    Ok(projection.reconcile_some(projection.networks(), &networks, now).is_empty())
 }
 
 /// Why the store does not tell who was banned, if it does not.

@@ -153,7 +153,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         .map_err(|error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}")))?;
     let first_facts = reader.read();
     let known = (&allowed, &first_facts);
-    let Taken { restored, wtmp, restricted, lost } =
+    let Taken { restored, wtmp, restricted, lost, is_unseen } =
         begin::take_over((&mut store, WTMP), action.as_mut(), (&mut machine, &mut readers), &config, known)?;
     restrict::say(&config, &arguments.off());
     say_what_runs(&active.0, action.name(), &state_dir);
@@ -178,7 +178,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         learner,
     };
     let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off(), outside };
-    threads.run(machine, readers, setup, (restored, lost, trial))
+    threads.run(machine, readers, setup, (restored, lost, is_unseen, trial))
 }
 
 /// Starts the thread that writes the log, or one in the place of the one that does.

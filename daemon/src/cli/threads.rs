@@ -58,13 +58,14 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// Runs until told to stop. `restored`: what was taken over, and what is to be said of what could not be.
+    /// Runs until told to stop. `restored`: what was taken over, what is to be said of what could not be, and whether the
+    /// kernel's points are yet to be looked at.
     pub(super) fn run(
         self,
         machine: Machine,
         readers: Readers,
         setup: Setup,
-        (restored, lost, trial): (Restored, Option<String>, Found),
+        (restored, lost, is_unseen, trial): (Restored, Option<String>, bool, Found),
     ) -> Outcome {
         let Threads { server, mut store, action, control, known, .. } = self;
         let (facts_reader, asker) = self.facts;
@@ -95,6 +96,7 @@ impl Threads {
         let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
         let go = engine.begin_learning(restored.learning);
         engine.begin_store(&store, restored.anew, lost);
+        engine.begin_unseen(is_unseen);
         let writer = store.into_writer();
         // Everything is open, and all threads are yet to be started.
         engine.sandbox = Sandbox::enter(wanted, on_trial, &needs);

@@ -190,7 +190,9 @@ impl Engine {
                     self.healing = self.jobs;
                 }
             }
+            Answer::Found(points, found) => self.found(&points, found.as_ref()),
             Answer::Unreadable(reason) => {
+                self.unseen = Vec::new();
                 error!(error = %reason, action = self.action, "cannot read the kernel");
                 self.warnings.insert("kernel".into(), reason.to_string());
             }

@@ -118,7 +118,7 @@ impl Daemon {
         let mut action = kernel.clone();
         let known = (&allowed, &first_facts);
         let no_wtmp = (&mut store, "/simulated/wtmp");
-        let begin::Taken { restored, restricted, lost, .. } =
+        let begin::Taken { restored, restricted, lost, is_unseen, .. } =
             begin::take_over(no_wtmp, &mut action, (&mut machine, &mut readers), &config, known)
                 .map_err(|failure| failure.message)?;
         let kept = store.read_or_rescue(kept).map_err(|error| error.to_string())?;
@@ -146,6 +146,7 @@ impl Daemon {
         // Logs of before are read by a thread that is not here.
         drop(engine.begin_learning(restored.learning));
         engine.begin_store(&store, restored.anew, lost);
+        engine.begin_unseen(is_unseen);
         Ok(Daemon {
             engine,
             kept,

@@ -168,6 +168,12 @@ impl Action for SimulatedKernel {
         }
     }
 
+    fn find(&mut self, points: &[Element], now: Timestamp) -> Result<Option<Installed>, ActionError> {
+        let mut installed = self.installed(now)?;
+        installed.retain(|element, _| points.contains(element));
+        Ok(Some(installed).filter(|_| self.table().ends_bans))
+    }
+
     fn watch(&self) -> Result<Option<Box<dyn KernelWatch>>, ActionError> {
         Ok(None)
     }

@@ -17,6 +17,8 @@ use super::wire::{self, ElementEntry, attribute, kind};
 
 /// At most so many elements in one message: the length of the attribute around them has 16 bits.
 const ELEMENTS_A_MESSAGE: usize = 500;
+/// So many are looked up by one message: each answer takes a page of the socket's room.
+const FOUND_AT_ONCE: usize = 64;
 /// Expired elements are counted until the kernel's clean-up, every second, has met them; so reading goes on
 /// for longer than that (the waits below add up to 3.5 s) before a set counts as unreadable.
 const READ_TRIES: u32 = 30;
@@ -102,6 +104,36 @@ pub(super) fn read_count(
         Ok(())
     })?;
     Ok(count)
+}
+
+/// Of these prefixes those that a hash set holds; one that is not there may hide others.
+/// # Errors
+/// [`NetlinkError`].
+pub(super) fn find(
+    socket: &mut Socket,
+    table: &str,
+    set: &SetId,
+    prefixes: &[Prefix],
+) -> Result<Contents, NetlinkError> {
+    let name = set.to_string();
+    let mut contents = Contents::new();
+    for some in prefixes.chunks(FOUND_AT_ONCE) {
+        let entries: Vec<ElementEntry> = some.iter().map(|prefix| entry(set.kind, *prefix, None)).collect();
+        let mut request = socket.messages();
+        wire::elements(&mut request, (kind::GET_ELEMENT, ACK), (table, &name), &entries);
+        let asked = socket.ask(&request, &mut |message| {
+            each_element(message, &mut |found| {
+                let prefix = set.kind.prefix_of_key(found.key);
+                contents.extend(prefix.map(|prefix| (prefix, found.left_ms)));
+            })
+        });
+        match asked {
+            // The kernel stops at the first that is not there.
+            Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(contents),
+            asked => asked?,
+        }
+    }
+    Ok(contents)
 }
 
 fn dump_hashed(socket: &mut Socket, table: &str, set: &SetId) -> Result<Contents, NetlinkError> {

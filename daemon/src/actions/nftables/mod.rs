@@ -21,10 +21,11 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use pillory_core::config::fail2ban::native::{Block, Way};
 use pillory_core::event::JailName;
+use pillory_core::net::Prefix;
 use pillory_core::time::{End, Span, Timestamp};
 use rustix::io::Errno;
 use rustix::net::netlink::NETFILTER;
@@ -228,15 +229,29 @@ impl Nftables {
         transaction.commit()
     }
 
-    fn read_all(&mut self) -> Result<HashMap<SetId, Contents>, NetlinkError> {
+    /// Reads all sets, or those of networks.
+    fn read(&mut self, all: bool, now: Timestamp) -> Result<Installed, NetlinkError> {
         self.sets = Frame::read(&mut self.socket, TABLE, &self.jails)?.sets();
-        let mut all = HashMap::new();
-        for set in self.sets.clone() {
-            let contents = elements::read_set(&mut self.socket, TABLE, &set)?;
-            all.insert(set, contents);
+        let mut installed = Installed::new();
+        for set in self.sets.iter().filter(|set| all || set.kind.is_interval()) {
+            let contents = elements::read_set(&mut self.socket, TABLE, set)?;
+            installed.extend(in_daemons_words(set, contents, now));
         }
-        Ok(all)
+        Ok(installed)
     }
+}
+
+/// What a set holds as elements with their ends.
+fn in_daemons_words(
+    set: &SetId,
+    contents: Contents,
+    now: Timestamp,
+) -> impl Iterator<Item = (Element, Option<End>)> {
+    let scope = set.scope();
+    contents.into_iter().map(move |(prefix, left_ms)| {
+        let end = left_ms.map_or(End::Never, |ms| End::At(now + Span::from_millis(ms)));
+        (Element { scope: scope.clone(), prefix }, Some(end))
+    })
 }
 
 impl Action for Nftables {
@@ -269,15 +284,24 @@ impl Action for Nftables {
     }
 
     fn installed(&mut self, now: Timestamp) -> Result<Installed, ActionError> {
-        let mut installed = Installed::new();
-        for (set, contents) in self.read_all().map_err(read_error)? {
-            let scope = set.scope();
-            installed.extend(contents.into_iter().map(|(prefix, left_ms)| {
-                let end = left_ms.map_or(End::Never, |ms| End::At(now + Span::from_millis(ms)));
-                (Element { scope: scope.clone(), prefix }, Some(end))
-            }));
+        self.read(true, now).map_err(read_error)
+    }
+
+    fn networks(&mut self, now: Timestamp) -> Result<Installed, ActionError> {
+        self.read(false, now).map_err(read_error)
+    }
+
+    fn find(&mut self, points: &[Element], now: Timestamp) -> Result<Option<Installed>, ActionError> {
+        let mut by_set: BTreeMap<SetId, Vec<Prefix>> = BTreeMap::new();
+        for point in points {
+            by_set.entry(SetId::of(point)).or_default().push(point.prefix);
         }
-        Ok(installed)
+        let mut found = Installed::new();
+        for (set, prefixes) in by_set {
+            let contents = elements::find(&mut self.socket, TABLE, &set, &prefixes).map_err(read_error)?;
+            found.extend(in_daemons_words(&set, contents, now));
+        }
+        Ok(Some(found))
     }
 
     fn exempt(&mut self, port: Option<u16>) {
@@ -305,7 +329,7 @@ impl Action for Nftables {
 
     fn remove_all(&mut self) -> Result<usize, ActionError> {
         // Whatever hinders counting does not hinder lifting.
-        let count = self.read_all().map_or(0, |all| all.values().map(Contents::len).sum());
+        let count = self.read(true, Timestamp::default()).map_or(0, |all| all.len());
         self.sets.clear();
         let mut transaction = Transaction::new(&mut self.socket);
         let outcome =

@@ -119,7 +119,7 @@ fn a_ban_that_somebody_replaced_by_another_while_the_daemon_was_down_is_back_soo
 
 #[test]
 fn a_ban_that_somebody_took_out_while_the_daemon_was_down_is_back_when_it_is_ready() {
-    let Some(mut scene) = banned("") else { return };
+    let Some(scene) = banned("") else { return };
     assert_eq!(scene.daemon.ask(&["ban", "198.51.100.9", "2001:db8:9::/64", "203.0.113.0/24"]).code, Some(0));
     scene.daemon.kill();
     for gone in ["ban4 { 198.51.100.9 }", "ban6n { 2001:db8:9:: }", "net4 { 203.0.113.0/24 }"] {

@@ -22,7 +22,7 @@ demo:
 	@scripts/demo.sh
 
 bench:
-	@ONLY="$(ONLY)" QUICK="$(QUICK)" scripts/bench.sh
+	@ONLY="$(ONLY)" QUICK="$(QUICK)" RECORD="$(RECORD)" scripts/bench.sh
 
 simulate:
 	@cargo test --quiet -p pillory-core --test simulation -- --nocapture --test-threads 1

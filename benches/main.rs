@@ -3,7 +3,7 @@
 //!
 //! Nothing of the real host is touched; state lies under `target/bench/`, on a real disk. `PILLORY_BIN` names
 //! the binary. Arguments choose the groups that are measured, all of `MEASUREMENTS` without any.
-//! `--quick` counts instructions and compares them with those that `--record` has written to `benches/quick.tsv`.
+//! `--quick` counts instructions and compares them with those that were recorded.
 //! Exit status 1 if an aim is missed or something has become worse.
 
 #![forbid(unsafe_code)]
@@ -56,10 +56,9 @@ const MEASUREMENTS: [Measurement; 10] = [
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
-    match asked.first().map(String::as_str) {
-        Some("--quick") => return quick::run(false),
-        Some("--record") => return quick::run(true),
-        _ => {}
+    let asked_words: Vec<&str> = asked.iter().map(String::as_str).collect();
+    if let ["--quick", build, more @ ..] = asked_words.as_slice() {
+        return quick::run(quick::Build::named(build), more == ["record"]);
     }
     let known: Vec<&str> = MEASUREMENTS.iter().map(|(name, _)| *name).collect();
     if let Some(unknown) = asked.iter().find(|name| !known.contains(&name.as_str())) {

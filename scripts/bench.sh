@@ -2,13 +2,20 @@
 # Measures the static release binary, alone and beside other programs, and writes benches/RESULTS.md.
 # Touches nothing else.
 # ONLY="latency bulk" chooses what is measured; PILLORY_BIN measures another binary and builds none.
-# QUICK=1 counts instructions instead and compares them with benches/quick.tsv; QUICK=record writes that file.
+# QUICK=1 counts instructions instead and compares them with benches/quick.tsv; QUICK=debug counts those of the build that
+# the tests use, and compares them with benches/quick-debug.tsv. RECORD=1 writes that file.
 set -eu
 cd "$(dirname "$0")/.."
 
 scripts/fetch-test-tools.sh --bench
 target=${CARGO_TARGET_DIR:-target}
-if [ -z "${PILLORY_BIN:-}" ]; then
+if [ "${QUICK:-}" = debug ]; then
+    cargo build --quiet --locked --bin pillory
+    cargo build --quiet --locked -p pillory-core --example fail2ban_speed
+    PILLORY_SPEED=$(cd "$target" && pwd)/debug/examples/fail2ban_speed
+    export PILLORY_SPEED
+    PILLORY_BIN=$(cd "$target" && pwd)/debug/pillory
+elif [ -z "${PILLORY_BIN:-}" ]; then
     host=$(rustc -vV | sed -n 's/^host: //p')
     flags=${RUSTFLAGS:-}
     case $host in
@@ -38,8 +45,8 @@ esac
 
 case ${QUICK:-} in
 '') set -- ${ONLY:-} ;;
-record) set -- --record ;;
-*) set -- --quick ;;
+debug) set -- --quick debug ${RECORD:+record} ;;
+*) set -- --quick release ${RECORD:+record} ;;
 esac
 [ "$(id -u)" = 0 ] || echo "make bench: root is needed to make network namespaces; using sudo"
 exec scripts/as-root.sh "$target/debug/examples/bench" "$@"

@@ -102,7 +102,7 @@ pub(crate) fn fatal(reason: &str) -> bool {
     is_json
 }
 
-/// Logs many bans of one jail that came from a list, or ended. In fail2ban's own log each has a line: there they are counted.
+/// Logs many bans of one jail that came from a list, or ended; nothing if there are none.
 pub(crate) fn crowd(bans: &[&Ban], ended: Option<Ended>, action: &str) {
     let [first, .., last] = bans else { return };
     let (jail, first_ip, last_ip) = (&first.jail, first.prefix.short(), last.prefix.short());
@@ -111,8 +111,11 @@ pub(crate) fn crowd(bans: &[&Ban], ended: Option<Ended>, action: &str) {
         None => info!(%jail, bans = count, %first_ip, %last_ip, %until, action, "bans from a list"),
         Some(reason) => info!(%jail, bans = count, %first_ip, %last_ip, reason, action, "unban of many"),
     }
-    let what = if ended.is_some() { "Unban" } else { "Ban" };
-    bans.iter().for_each(|ban| fail2ban_log(&ban.jail, &ban.prefix.short(), what));
+}
+
+/// Each of them has a line in fail2ban's own log: there they are counted.
+pub(crate) fn one_of_a_crowd(ban: &Ban, ended: Option<Ended>) {
+    fail2ban_log(&ban.jail, &ban.prefix.short(), if ended.is_some() { "Unban" } else { "Ban" });
 }
 
 /// Logs a notice of the machine.

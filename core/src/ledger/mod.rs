@@ -318,9 +318,11 @@ impl Ledger {
         self.iter().filter(|ban| ban.prefix.overlaps(prefix)).collect()
     }
 
-    /// True if a ban of this jail holds `prefix`.
-    pub fn is_banned(&self, prefix: Prefix, jail: &JailName) -> bool {
-        self.lengths.up_to(prefix).any(|len| self.number(prefix.widened(len), jail).is_some())
+    /// True if a ban of this jail holds `prefix` that is not over at `now`: of a crowd that ends together some are taken out
+    /// a moment later.
+    pub fn is_banned(&self, prefix: Prefix, jail: &JailName, now: Timestamp) -> bool {
+        let lasts = |number| !self.bans.of(number).until().is_over(now);
+        self.lengths.up_to(prefix).any(|len| self.number(prefix.widened(len), jail).is_some_and(lasts))
     }
 
     /// Every ban, in no particular order.

@@ -201,7 +201,7 @@ impl Machine {
         let decision = Decision { since: now, until, ..decision.clone() };
         self.take_ban(jail, decision, now, out);
         // What led to it is used up, as by every ban, with the failure that asked again.
-        if self.ledger.is_banned(subject, name) {
+        if self.ledger.is_banned(subject, name, now) {
             self.judge.forget(subject, Some(name));
         }
     }

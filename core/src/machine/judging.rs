@@ -75,7 +75,7 @@ impl Machine {
             return;
         };
         let subject = self.judge.client(event).map(|addr| self.judge.subject(addr));
-        let banned = subject.is_some_and(|subject| self.ledger.is_banned(subject, &name));
+        let banned = subject.is_some_and(|subject| self.ledger.is_banned(subject, &name, now));
         let mode = match phase {
             _ if banned => Mode::Banned,
             Phase::History => Mode::Learn,

@@ -149,7 +149,7 @@ impl Machine {
         let Some(name) = self.judge.jails().get(usize::from(jail)).map(|jail| jail.name.clone()) else {
             return;
         };
-        let banned = self.ledger.is_banned(failure.prefix, &name);
+        let banned = self.ledger.is_banned(failure.prefix, &name, now);
         let mode = if banned { Mode::Banned } else { Mode::Judge };
         let judgement = self.judge.line_failure(jail, failure, now, mode);
         if let Some(attempt) = judgement.attempt {

@@ -101,16 +101,18 @@ impl Engine {
 
     /// Tells people, and the commands of jails. Of a crowd one line is enough, and no command is told of a list's bans.
     fn tell(&mut self, notices: &[Notice]) {
-        let crowds = crowds(notices);
-        for ((_, how), bans) in &crowds {
-            logging::crowd(bans, *how, self.action);
-        }
+        let mut crowds = crowds(notices);
         for notice in notices {
-            let crowd = alike(notice).map(|(alike, _)| alike).filter(|alike| crowds.contains_key(alike));
-            if crowd.is_none() {
+            let crowd = alike(notice).and_then(|(alike, ban)| Some((alike, ban, crowds.get_mut(&alike)?)));
+            let Some(((_, how), ban, bans)) = crowd else {
                 self.say(notice);
-            }
-            if crowd.is_none_or(|(_, how)| how.is_some()) {
+                self.hook(notice);
+                continue;
+            };
+            // The line of all stands where the first one is.
+            logging::crowd(&std::mem::take(bans), how, self.action);
+            logging::one_of_a_crowd(ban, how);
+            if how.is_some() {
                 self.hook(notice);
             }
         }
@@ -153,8 +155,9 @@ impl Engine {
         if read.ahead().millis() > 0 {
             write.meta.push((META_TIME.into(), read.now.millis().to_string()));
         }
-        if self.backlog.is_full() {
-            write.records.retain(|record| !matches!(record, Record::Attempt(_) | Record::Learnt(_)));
+        let is_attempt = |record: &Record| matches!(record, Record::Attempt(_) | Record::Learnt(_));
+        if self.backlog.is_full() && write.records.iter().any(is_attempt) {
+            write.records.retain(|record| !is_attempt(record));
             let text =
                 "the disk hangs: attempts are no longer recorded until it has written what waits; bans go on";
             if self.warnings.insert("backlog".into(), text.into()).is_none() {

@@ -466,15 +466,23 @@ impl Engine {
         }
         self.end_trial(now);
         self.end_allowed(now);
-        // What the end of a crowd brings waits for the store, as its lines do: until the next commit.
-        if !self.backlog.holds_back() {
-            self.machine.tick(now, &mut self.effects);
-        }
+        self.tick(now);
         if now.since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;
             self.machine.sweep(now, &mut self.effects);
             self.say_limits();
             self.say_unsaid();
+        }
+    }
+
+    /// Ends what is over, a crowd step by step: what that brings waits for the store, as lines do, until the next commit.
+    fn tick(&mut self, now: Timestamp) {
+        while !self.backlog.holds_back() {
+            self.machine.tick(now, &mut self.effects);
+            if self.machine.next_deadline().is_none_or(|due| due > now) {
+                break;
+            }
+            self.flush();
         }
     }
 

@@ -172,7 +172,8 @@ fn who_was_withheld_is_banned_at_the_next_failure_after_the_thaw() {
     for number in 1..=3 {
         fail(&mut machine, &format!("192.0.2.{number}"), 3, 0);
     }
-    assert!(!machine.ledger.is_banned("192.0.2.3".parse().unwrap(), &JailName::new("sshd").unwrap()));
+    let sshd = JailName::new("sshd").unwrap();
+    assert!(!machine.ledger.is_banned("192.0.2.3".parse().unwrap(), &sshd, Timestamp::default()));
     assert_eq!(banned(&fail(&mut machine, "192.0.2.3", 1, 30)), [""; 0], "it is frozen still");
     machine.tick(at(100), &mut Vec::new());
     let out = fail(&mut machine, "192.0.2.3", 1, 100);
@@ -202,7 +203,7 @@ fn neighbours_become_no_network_while_it_is_frozen_and_one_that_stands_stays() {
     // The fifth prefix blows the fuse; a wider network is the sixth.
     fail(&mut machine, "192.0.2.40", 3, 3);
     assert_eq!(machine.fuse().level(), Level::Networks);
-    assert!(machine.ledger.is_banned("192.0.2.40".parse().unwrap(), &sshd()));
+    assert!(machine.ledger.is_banned("192.0.2.40".parse().unwrap(), &sshd(), Timestamp::default()));
     assert_eq!(networks(&machine), standing);
     machine.tick(at(100), &mut Vec::new());
     fail(&mut machine, "192.0.2.41", 3, 100);

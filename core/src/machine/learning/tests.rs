@@ -58,7 +58,7 @@ fn guess(machine: &mut Machine, addr: &str, tries: usize) {
 }
 
 fn is_banned(machine: &Machine, addr: &str) -> bool {
-    machine.ledger.is_banned(Prefix::host(addr.parse().unwrap()), &sshd())
+    machine.ledger.is_banned(Prefix::host(addr.parse().unwrap()), &sshd(), Timestamp::default())
 }
 
 #[test]

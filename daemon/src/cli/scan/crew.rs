@@ -4,7 +4,8 @@
 //! What comes of it is the same as if one thread did all of it, for filters look at each line alone. One of an operator's
 //! own may not; then one thread reads and this one judges.
 
-use std::thread::{self, Scope};
+use std::io;
+use std::thread::{self, Builder, Scope};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use pillory_core::filter::Clock;
@@ -37,14 +38,13 @@ struct Reader {
 impl Reader {
     fn start<'s>(
         scope: &'s Scope<'s, '_>,
-        mut reading: impl AsMut<Reading> + Send + 's,
+        reading: &'s mut Reading,
         jails: Vec<usize>,
         clock: &'s Clock,
-    ) -> Reader {
+    ) -> io::Result<Reader> {
         let (todo, pieces) = unbounded::<Piece>();
         let (read, done) = unbounded();
-        scope.spawn(move || {
-            let reading = reading.as_mut();
+        let work = move || {
             let mut sieve = reading.sieve(&jails);
             for mut piece in pieces {
                 let Piece { lines, count, found } = &mut piece;
@@ -53,8 +53,26 @@ impl Reader {
                     break;
                 }
             }
-        });
-        Reader { todo, done }
+        };
+        Builder::new().spawn_scoped(scope, work)?;
+        Ok(Reader { todo, done })
+    }
+}
+
+/// The filters of readers but the first, and which jails they are for: kept from file to file, for compiling takes time.
+#[derive(Default)]
+pub(super) struct Others {
+    jails: Vec<usize>,
+    readings: Vec<Reading>,
+}
+
+impl Others {
+    fn prepare(&mut self, reading: &Reading, jails: &[usize]) {
+        if self.jails != jails {
+            let others = 1..processors().min(MOST_READERS);
+            let readings: Option<Vec<Reading>> = others.map(|_| reading.again(jails)).collect();
+            *self = Others { jails: jails.to_vec(), readings: readings.unwrap_or_default() };
+        }
     }
 }
 
@@ -67,22 +85,22 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Reads and judges all pieces that are left; returns how many lines they have.
+/// Reads and judges all pieces that are left; returns how many lines they have, or nothing, with no piece read, if this
+/// process may have no more threads.
 pub(super) fn read(
     pieces: &mut Pieces,
     scanner: &mut Scanner,
     jails: &[usize],
     clock: &Clock,
     progress: &mut Progress,
-) -> u64 {
-    let Scanner { reading, judging } = scanner;
-    let others = 1..processors().min(MOST_READERS);
-    let others: Option<Vec<Reading>> = others.map(|_| reading.again(jails)).collect();
+) -> Option<u64> {
+    let Scanner { reading, judging, others } = scanner;
+    others.prepare(reading, jails);
     thread::scope(|scope| {
         // The first one has the filters that have seen the lines so far, and goes by the numbers of all jails.
-        let mut readers = vec![Reader::start(scope, reading, jails.to_vec(), clock)];
-        for other in others.into_iter().flatten() {
-            readers.push(Reader::start(scope, other, (0..jails.len()).collect(), clock));
+        let mut readers = vec![Reader::start(scope, reading, jails.to_vec(), clock).ok()?];
+        for other in &mut others.readings {
+            readers.extend(Reader::start(scope, other, (0..jails.len()).collect(), clock));
         }
         let (mut dealt, mut judged, mut lines) = (0, 0, 0);
         let mut free: Vec<Piece> = (0..readers.len() * AHEAD).map(|_| Piece::default()).collect();
@@ -96,10 +114,10 @@ pub(super) fn read(
                 dealt += 1;
             }
             if judged == dealt {
-                return lines;
+                return Some(lines);
             }
             // A reader ends early only by a panic, which the scope hands on.
-            let Ok(mut piece) = readers[judged % readers.len()].done.recv() else { return lines };
+            let Ok(mut piece) = readers[judged % readers.len()].done.recv() else { return Some(lines) };
             judged += 1;
             lines += piece.count;
             piece.found.drain(..).for_each(|read| judging.put_off(read));

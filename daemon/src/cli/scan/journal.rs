@@ -26,7 +26,7 @@ pub(super) fn scan(
     jails: &[usize],
     done: &mut Scanned,
 ) -> Result<(), String> {
-    let Scanner { reading, judging } = scanner;
+    let Scanner { reading, judging, .. } = scanner;
     // A jail without matches wants nothing.
     let wanted = jails.iter().map(|jail| (*jail as FeedId, reading.journalmatch(*jail)));
     let wanted: Vec<(FeedId, &Alternatives)> = wanted.filter(|(_, any)| !any.is_empty()).collect();

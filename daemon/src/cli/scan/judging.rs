@@ -6,7 +6,7 @@ use pillory_core::config::{Config, JailConfig};
 use pillory_core::event::Outcome;
 use pillory_core::jail::names::Names;
 use pillory_core::jail::never::{NeverBan, Why};
-use pillory_core::jail::{Jail, Judge, connections};
+use pillory_core::jail::{Jail, JailIndex, Judge, connections};
 use pillory_core::machine::{Effect, Machine, Phase, Record};
 use pillory_core::net::Prefix;
 use pillory_core::rehearse::Seen;
@@ -138,6 +138,7 @@ impl Judging {
         self.last = now;
         while self.deadline.is_some_and(|end| end <= now) {
             self.machine.tick(now, &mut self.effects);
+            self.take_effects(jail);
             self.deadline = self.machine.next_deadline();
         }
         if now.since(self.swept) >= SWEEP_EVERY {
@@ -154,6 +155,11 @@ impl Judging {
         }
         self.machine.event(jail, &one.read.event, Phase::CatchUp, now, &mut self.effects);
         self.deadline = self.machine.next_deadline();
+        self.take_effects(jail);
+    }
+
+    /// Adds up what came of an event, or of time that passed.
+    fn take_effects(&mut self, jail: JailIndex) {
         for effect in self.effects.drain(..) {
             match effect {
                 Effect::Record(Record::Attempt(attempt)) => {

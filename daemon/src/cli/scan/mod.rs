@@ -119,13 +119,14 @@ impl Scan {
 pub(in crate::cli) struct Scanner {
     reading: Reading,
     judging: Judging,
+    others: crew::Others,
 }
 
 impl Scanner {
     /// With the jails of a configuration, or only one of them.
     pub(in crate::cli) fn new(config: &Config, only: Option<&str>) -> Result<Scanner, Failure> {
         let (reading, jails) = Reading::new(config, only)?;
-        Ok(Scanner { reading, judging: Judging::new(config, &jails) })
+        Ok(Scanner { reading, judging: Judging::new(config, &jails), others: crew::Others::default() })
     }
 
     /// From now on what is read is collected and not judged.
@@ -205,7 +206,7 @@ fn one(
     progress: &mut Progress,
 ) -> Result<Scanned, String> {
     let path = file.path.clone();
-    let Scanner { reading, judging } = scanner;
+    let Scanner { reading, judging, .. } = scanner;
     let (format, jails) = match (&file.format, by) {
         (Format::Text, By::Just(jails)) => ("text", jails),
         (Format::Text, By::Every) => ("text", reading.all()),
@@ -293,23 +294,36 @@ fn login_records(
 fn text(file: Opened, scanner: &mut Scanner, jails: &[usize], done: &mut Scanned, progress: &mut Progress) {
     let clock = Clock { now: file.clock(), zone: clock::zone() };
     let mut pieces: Pieces = file.into_pieces();
-    let Scanner { reading, judging } = scanner;
-    let mut sieve = reading.sieve(jails);
-    let mut left = if crew::is_of_use() { SHORT_PIECES } else { u64::MAX };
-    while left > 0
-        && let Some(lines) = pieces.lines()
-    {
-        done.records += reading.lines((jails, &mut sieve), lines, &clock, |read| judging.put_off(read));
-        judging.count_pending();
-        progress.show(pieces.raw_bytes());
-        left -= 1;
+    let few = if crew::is_of_use() { SHORT_PIECES } else { u64::MAX };
+    let (mut lines, is_over) = alone(&mut pieces, few, (scanner, jails, &clock), progress);
+    if !is_over {
+        lines += match crew::read(&mut pieces, scanner, jails, &clock, progress) {
+            Some(more) => more,
+            None => alone(&mut pieces, u64::MAX, (scanner, jails, &clock), progress).0,
+        };
     }
-    if left == 0 {
-        done.records += crew::read(&mut pieces, scanner, jails, &clock, progress);
-    }
+    done.records = lines;
     done.bytes = pieces.plain_bytes();
     done.trouble = pieces.trouble().map(cut_off);
     progress.finished(pieces.raw_bytes());
+}
+
+/// Reads and judges at most so many pieces on this thread; returns how many lines they have, and whether that was all.
+fn alone(
+    pieces: &mut Pieces,
+    most: u64,
+    (scanner, jails, clock): (&mut Scanner, &[usize], &Clock),
+    progress: &mut Progress,
+) -> (u64, bool) {
+    let Scanner { reading, judging, .. } = scanner;
+    let (mut sieve, mut lines) = (reading.sieve(jails), 0);
+    for _ in 0..most {
+        let Some(text) = pieces.lines() else { return (lines, true) };
+        lines += reading.lines((jails, &mut sieve), text, clock, |read| judging.put_off(read));
+        judging.count_pending();
+        progress.show(pieces.raw_bytes());
+    }
+    (lines, false)
 }
 
 /// When the file's first record that says so happened; unknown ones are judged last.

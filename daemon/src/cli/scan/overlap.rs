@@ -32,7 +32,7 @@ pub(super) fn covered(opened: &[(Opened, By)], scanner: &mut Scanner) -> Vec<Spa
 }
 
 fn span(file: &Opened, scanner: &mut Scanner) -> Option<Span> {
-    let Scanner { reading, judging } = scanner;
+    let Scanner { reading, judging, .. } = scanner;
     let jail = reading.btmp_jail();
     let last = match file.format {
         Format::Btmp(_) => return None,

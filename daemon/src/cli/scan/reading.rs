@@ -43,12 +43,6 @@ pub(super) struct Reader {
     logs: Vec<String>,
 }
 
-impl AsMut<Reading> for Reading {
-    fn as_mut(&mut self) -> &mut Reading {
-        self
-    }
-}
-
 impl Reading {
     /// Those of a configuration's jails that are wanted, or of only one; with these jails.
     pub(super) fn new<'c>(

@@ -83,13 +83,13 @@ fn what_is_judged_together_adds_up_to_the_same() {
         format!("Nov 22 07:{minute:02}:{second:02} vm sshd[{pid}]: {what} 192.0.2.{host} port {pid} ssh2")
     };
     let lines: Vec<String> = (0..3000).map(line).collect();
-    let Scanner { reading, judging } = &mut together;
+    let Scanner { reading, judging, .. } = &mut together;
     let mut sieve = reading.sieve(&[0]);
     let text = lines.join("\n");
     let count = reading.lines((&[0], &mut sieve), text.as_bytes(), &clock, |read| judging.put_off(read));
     judging.count_pending();
     for line in &lines {
-        let Scanner { reading, judging } = &mut alone;
+        let Scanner { reading, judging, .. } = &mut alone;
         let line = Line { bytes: line.as_bytes(), stamp: None };
         reading.line(&[0], &line, &clock, |read| judging.put_off(read));
         judging.count_pending();
@@ -151,7 +151,7 @@ fn assert_that_a_scan_finds_the_same(names: &[&str], text: &str, is_sieved: bool
     let jails: Vec<usize> =
         names.iter().map(|name| known.iter().position(|known| known == name).unwrap()).collect();
     scanner.collect();
-    let Scanner { reading, judging } = &mut scanner;
+    let Scanner { reading, judging, .. } = &mut scanner;
     let mut sieve = reading.sieve(&jails);
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     for piece in lines.chunks(500) {
@@ -209,8 +209,8 @@ fn what_a_crew_reads_adds_up_to_the_same() {
     let pieces = || past::open(&path).unwrap().into_pieces();
     let (mut crew, mut alone) = (scanner(None), scanner(None));
     let jails = crew.reading.all();
-    let count = crew::read(&mut pieces(), &mut crew, &jails, &clock, &mut Progress::new(0));
-    let Scanner { reading, judging } = &mut alone;
+    let count = crew::read(&mut pieces(), &mut crew, &jails, &clock, &mut Progress::new(0)).unwrap();
+    let Scanner { reading, judging, .. } = &mut alone;
     let (mut sieve, mut lines) = (reading.sieve(&jails), pieces());
     while let Some(lines) = lines.lines() {
         reading.lines((&jails, &mut sieve), lines, &clock, |read| judging.put_off(read));

@@ -243,7 +243,7 @@ impl World {
 /// those that the ban is for. None is banned for more than were read and not used up.
 pub(super) fn used_up(
     write: &Write,
-    (daemon, new): (&Daemon, usize),
+    (daemon, new): (&Daemon, [usize; STREAMS.len()]),
     logs: &Logs,
     kept: &Kept,
 ) -> Result<UsedUp, Broken> {
@@ -255,8 +255,8 @@ pub(super) fn used_up(
             continue;
         }
         let key = key(ban);
-        let stream =
-            if ban.jail.as_str() == "sshd" { "file:/simulated/auth.log" } else { "btmp:/simulated/btmp" };
+        let at = usize::from(ban.jail.as_str() != "sshd");
+        let (stream, new) = (STREAMS[at].1, new[at]);
         let position = daemon.sources.position(stream);
         let failures = |position| logs.failures(stream, position, ban.prefix);
         let (read, old) = (failures(position), failures(position.saturating_sub(new)));

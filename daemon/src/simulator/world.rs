@@ -1,11 +1,12 @@
 //! A host in simulated time: its kernel, disk, logs and people, and a daemon that lives, is killed and starts again.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use pillory_core::jail::never::Why;
+use pillory_core::ledger::Element;
 use pillory_core::net::{Prefix, PrefixSet, never_an_attacker};
 use pillory_core::time::{Span, Timestamp};
 
@@ -16,7 +17,7 @@ use crate::engine::{Input, Read};
 use crate::kernel::Job;
 use crate::store::fullness;
 
-use super::daemon::{Daemon, Files, files};
+use super::daemon::{Daemon, Files, STREAMS, files};
 use super::dice::Dice;
 use super::kernel::{Mood, SimulatedKernel};
 use super::logs::Logs;
@@ -93,8 +94,12 @@ pub(super) struct World {
     pub(super) patient_until: u64,
 }
 
-fn new_lines(read: &Read) -> usize {
-    if let Read::Batch(batch) = read { batch.records.len() } else { 0 }
+/// How many lines of this stream were read.
+fn new_lines(read: &Read, stream: &str) -> usize {
+    match read {
+        Read::Batch(batch) if *batch.stream == *stream => batch.records.len(),
+        _ => 0,
+    }
 }
 
 /// What must hold does not: in words.
@@ -240,7 +245,11 @@ impl World {
         self.hear_rejection(&daemon)?;
         daemon.collect(&self.logs);
         daemon.writes.iter().for_each(|write| self.kept.sent(write, &self.allowed, UsedUp::new()));
-        self.ordered.0 = self.kernel.table().elements.keys().cloned().collect();
+        // What no ban says was put there by somebody else, and is found behind the start at the latest.
+        let said = daemon.machine().projection().elements().map(|(element, _)| element);
+        let said: BTreeSet<Element> = said.collect();
+        let held = self.kernel.table().elements.keys().cloned().collect();
+        self.ordered.0 = said.intersection(&held).cloned().collect();
         self.daemon = Some(daemon);
         self.round(0, Vec::new()).map(|()| true)
     }
@@ -296,7 +305,7 @@ impl World {
             self.end_allowed();
         }
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
-        let new = reads.iter().map(new_lines).sum();
+        let new = STREAMS.map(|(_, stream)| reads.iter().map(|read| new_lines(read, stream)).sum());
         let sent = daemon.round(inputs, reads, &self.logs);
         for job in daemon.jobs.iter().skip(sent.first_job) {
             if let Job::Apply(_, changes) = job {

@@ -82,7 +82,8 @@ pub(super) fn read_set(socket: &mut Socket, table: &str, set: &SetId) -> Result<
     Err(NetlinkError::Unsteady { tries: READ_TRIES })
 }
 
-/// How many elements the kernel counts in a set; nothing if it does not count (before Linux 6.2 or so).
+/// How many elements the kernel counts in a set; nothing if it does not tell. Source: the kernel's patch that adds
+/// NFTA_SET_COUNT is of April 2025, so Linux 6.16 or so has it first.
 pub(super) fn read_count(
     socket: &mut Socket,
     table: &str,
@@ -106,7 +107,7 @@ pub(super) fn read_count(
     Ok(count)
 }
 
-/// Of these prefixes those that a hash set holds; one that is not there may hide others.
+/// Of these prefixes those that a hash set holds.
 /// # Errors
 /// [`NetlinkError`].
 pub(super) fn find(
@@ -116,22 +117,26 @@ pub(super) fn find(
     prefixes: &[Prefix],
 ) -> Result<Contents, NetlinkError> {
     let name = set.to_string();
-    let mut contents = Contents::new();
-    for some in prefixes.chunks(FOUND_AT_ONCE) {
-        let entries: Vec<ElementEntry> = some.iter().map(|prefix| entry(set.kind, *prefix, None)).collect();
+    let (mut contents, mut rest) = (Contents::new(), prefixes);
+    while !rest.is_empty() {
+        let asked = rest.get(..FOUND_AT_ONCE).unwrap_or(rest);
+        let entries: Vec<ElementEntry> = asked.iter().map(|prefix| entry(set.kind, *prefix, None)).collect();
         let mut request = socket.messages();
         wire::elements(&mut request, (kind::GET_ELEMENT, ACK), (table, &name), &entries);
-        let asked = socket.ask(&request, &mut |message| {
+        let mut answers = 0;
+        let outcome = socket.ask(&request, &mut |message| {
             each_element(message, &mut |found| {
+                answers += 1;
                 let prefix = set.kind.prefix_of_key(found.key);
                 contents.extend(prefix.map(|prefix| (prefix, found.left_ms)));
             })
         });
-        match asked {
-            // The kernel stops at the first that is not there.
-            Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(contents),
-            asked => asked?,
-        }
+        let done = match outcome {
+            // The kernel answers in order and stops at the first that is not there: on behind that one.
+            Err(error) if error.errno() == Some(Errno::NOENT) => answers + 1,
+            outcome => outcome.map(|()| asked.len())?,
+        };
+        rest = rest.get(done..).unwrap_or_default();
     }
     Ok(contents)
 }

@@ -130,7 +130,8 @@ impl Projection {
     }
 
     fn know(&mut self, scope: &Scope) {
-        if !self.points.contains_key(scope) {
+        // What shuts nobody out is no set of the kernel's.
+        if *scope != Scope::Nothing && !self.points.contains_key(scope) {
             self.points.insert(scope.clone(), PrefixMap::default());
         }
     }
@@ -229,12 +230,10 @@ impl Projection {
 
     /// How many points of these a kernel may count at `now`: it lets those go that are over, sooner or later.
     pub fn points_at(&self, now: Timestamp) -> RangeInclusive<usize> {
-        let soon = |end: &End| end.is_over(now + COUNT_TOLERANCE);
-        let long = |end: &End| end.is_over(now - COUNT_TOLERANCE);
         let (mut least, mut most) = (0, 0);
         for (_, end) in self.points_of() {
-            least += usize::from(!soon(&end));
-            most += usize::from(!long(&end));
+            least += usize::from(lasts_from(end, now));
+            most += usize::from(!end.is_over(now - COUNT_TOLERANCE));
         }
         least..=most
     }
@@ -246,10 +245,11 @@ impl Projection {
         prefixes
     }
 
-    /// Some `most` points or fewer, from all over.
-    pub fn sample(&self, most: usize) -> Vec<Element> {
+    /// Some `most` points or fewer, from all over; none that the kernel may let go at `now` already.
+    pub fn sample(&self, most: usize, now: Timestamp) -> Vec<Element> {
         let step = self.points() / most.max(1) + 1;
-        self.points_of().step_by(step).map(|(element, _)| element).collect()
+        let lasting = self.points_of().filter(|(_, end)| lasts_from(*end, now));
+        lasting.step_by(step).map(|(element, _)| element).collect()
     }
 
     /// The elements that are no points.
@@ -257,9 +257,9 @@ impl Projection {
         self.nets.keys().filter(|element| !is_point(element.prefix))
     }
 
-    /// The elements of exactly this prefix.
-    pub fn elements_of(&self, prefix: Prefix) -> impl Iterator<Item = Element> {
-        self.in_each_scope(prefix).filter(|element| self.end_of(element).is_some())
+    /// True for what the kernel must hold at `now`: not for what is about to end.
+    pub fn lasts(&self, element: &Element, now: Timestamp) -> bool {
+        self.end_of(element).is_some_and(|end| lasts_from(end, now))
     }
 
     /// A prefix in each scope that there is, banned or not.
@@ -321,6 +321,10 @@ fn is_net(prefix: Prefix, never: &NeverBan) -> bool {
 /// True if the kernel hears of this ban of a point.
 fn counts(ban: &Ban, never: &NeverBan) -> bool {
     ban.scope != Scope::Nothing && (ban.forced || !never.overlaps(ban.prefix))
+}
+
+fn lasts_from(end: End, now: Timestamp) -> bool {
+    !end.is_over(now + COUNT_TOLERANCE)
 }
 
 fn same_end(left: End, right: End) -> bool {

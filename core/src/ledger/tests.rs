@@ -35,6 +35,21 @@ fn a_second_jail_keeps_the_address_banned_when_the_first_lets_go() {
 }
 
 #[test]
+fn a_sample_leaves_out_what_the_kernel_may_let_go_already() {
+    let mut ledger = Ledger::default();
+    for (host, until) in [(1, 99), (2, 100), (3, 102), (4, 103), (5, 200)] {
+        ledger.ban(ban(&format!("192.0.2.{host}"), "sshd", until));
+    }
+    let projection = Projection::of(&ledger, &NeverBan::default());
+    let now = Timestamp::from_secs(100);
+    let mut sampled: Vec<String> =
+        projection.sample(10, now).iter().map(|point| point.prefix.short()).collect();
+    sampled.sort();
+    assert_eq!(sampled, ["192.0.2.4", "192.0.2.5"]);
+    assert_eq!(projection.points_at(now), 2..=5);
+}
+
+#[test]
 fn a_shorter_ban_does_not_shorten_nor_a_repeated_one_lengthen() {
     let mut ledger = Ledger::default();
     assert!(ledger.ban(ban("192.0.2.7", "sshd", 100)).is_some());

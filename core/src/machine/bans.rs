@@ -220,7 +220,7 @@ impl Machine {
     }
 
     /// Points that must not be in the kernel, though they may have been banned before: single addresses and /64s that are
-    /// never banned. Nothing if there are more, for a ban of a point among them is kept from the kernel.
+    /// never banned, and the /64s of such addresses. Nothing if there are more, for a ban of a point among them is kept from the kernel.
     pub fn spared_points(&self) -> Option<Vec<Element>> {
         let never = &self.judge.never;
         let is_spared = |ban: &Ban| is_point(ban.prefix) && !ban.forced && never.overlaps(ban.prefix);
@@ -228,7 +228,9 @@ impl Machine {
             return None;
         }
         let points = never.entries().iter().map(|(prefix, _)| *prefix).filter(|prefix| is_point(*prefix));
-        Some(points.flat_map(|prefix| self.projection.in_each_scope(prefix)).collect())
+        let around = |point: Prefix| if point.is_ipv4() { point } else { point.widened(64) };
+        let points: BTreeSet<Prefix> = points.flat_map(|point| [point, around(point)]).collect();
+        Some(points.into_iter().flat_map(|prefix| self.projection.in_each_scope(prefix)).collect())
     }
 
     /// Takes over what is in the kernel where the ledger may know too little: each element that no ban covers is a ban

@@ -49,6 +49,20 @@ fn what_is_in_the_kernel_becomes_bans_but_for_who_is_never_banned() {
 }
 
 #[test]
+fn of_who_is_never_banned_the_64_around_may_be_left_in_the_kernel_too_and_what_shuts_nobody_out_is_nowhere() {
+    let mut machine = machine();
+    let never = ["192.0.2.9", "2001:db8::9"].map(|addr| (addr.parse().unwrap(), Why::Session));
+    machine.set_never(NeverBan::new(never.to_vec()), &mut Vec::new());
+    machine.ban(ban(7, Origin::Manual, 100), &mut Vec::new());
+    machine.ban(Ban { scope: Scope::Nothing, ..ban(8, Origin::Manual, 100) }, &mut Vec::new());
+    let spared = machine.spared_points().unwrap();
+    for wanted in ["192.0.2.9", "2001:db8::9", "2001:db8::/64"] {
+        assert_eq!(spared.iter().filter(|point| **point == element(wanted)).count(), 1, "{wanted}");
+    }
+    assert!(spared.iter().all(|point| point.scope == Scope::All));
+}
+
+#[test]
 fn who_is_in_the_kernel_for_several_jails_stays_out_of_all_their_ports() {
     let mut machine = machine();
     let [until, longer] = [2_000, 3_000].map(|secs| End::At(Timestamp::from_secs(secs)));

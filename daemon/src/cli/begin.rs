@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use pillory_core::config::Config;
 use pillory_core::event::Event;
@@ -201,7 +201,14 @@ fn prepare(
     }
     action.prepare(&readers.ports).map_err(failed)?;
     action.restrict(restricted).map_err(failed)?;
-    if lost.is_none() && machine.is_enforcing() && seems_whole(action, machine).map_err(failed)? {
+    let seems_whole = |action: &mut dyn Action| {
+        // Whether the kernel can be read at all the list tells.
+        seems_whole(action, machine).unwrap_or_else(|error| {
+            debug!(%error, "the kernel's bans cannot be counted or looked up");
+            false
+        })
+    };
+    if lost.is_none() && machine.is_enforcing() && seems_whole(action) {
         let (in_ledger, action) = (machine.ledger.len(), action.name());
         info!(in_ledger, action, "the kernel seems to have kept the ledger; each ban is looked up next");
         return Ok((None, true));
@@ -241,21 +248,18 @@ fn seems_whole(action: &mut dyn Action, machine: &Machine) -> Result<bool, Actio
         Some(count) if projection.points_at(now).contains(&count) => {}
         _ => return Ok(false),
     }
-    let sample = projection.sample(SAMPLE);
+    let sample = projection.sample(SAMPLE, now);
     let Some(found) = kernel::find(action, &sample)? else { return Ok(false) };
     if !projection.reconcile_some(sample.iter(), &found, now).is_empty() {
         return Ok(false);
     }
-    // Who is never banned is shut out for no moment, and a count may be right by chance. One that is not there hides
-    // others of the same question.
+    // Who is never banned is shut out for no moment, and a count may be right by chance.
     let Some(spared) = machine.spared_points().filter(|spared| spared.len() <= MOST_SPARED) else {
         return Ok(false);
     };
-    for element in &spared {
-        let Some(found) = kernel::find(action, std::slice::from_ref(element))? else { return Ok(false) };
-        if !projection.reconcile_some([element].into_iter(), &found, now).is_empty() {
-            return Ok(false);
-        }
+    let Some(found) = kernel::find(action, &spared)? else { return Ok(false) };
+    if !projection.reconcile_some(spared.iter(), &found, now).is_empty() {
+        return Ok(false);
     }
     let networks = kernel::networks(action)?;
     Ok(projection.reconcile_some(projection.networks(), &networks, now).is_empty())
@@ -278,4 +282,65 @@ pub(super) fn left_in_kernel(action: &str) -> usize {
     // A dry run needs no privilege; without one it cannot know.
     let held = kinds.filter_map(|kind| (kind.open)().and_then(|mut kind| kind.installed(clock::now())).ok());
     held.map(|installed| installed.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use pillory_core::event::JailName;
+    use pillory_core::jail::Judge;
+    use pillory_core::jail::names::Names;
+    use pillory_core::ledger::{Change, Installed};
+    use pillory_core::machine::ScopeRule;
+    use pillory_core::net::PrefixSet;
+
+    use crate::actions::Port;
+    use crate::netlink::KernelWatch;
+
+    use super::*;
+
+    /// An action that can be listed, and nothing else read of it.
+    #[derive(Debug)]
+    struct Uncounted;
+
+    impl Action for Uncounted {
+        fn name(&self) -> &'static str {
+            "uncounted"
+        }
+
+        fn prepare(&mut self, _ports: &[(JailName, Vec<Port>)]) -> Result<bool, ActionError> {
+            Ok(false)
+        }
+
+        fn apply(&mut self, _changes: &[Change], _now: Timestamp) -> Result<(), ActionError> {
+            Ok(())
+        }
+
+        fn installed(&mut self, _now: Timestamp) -> Result<Installed, ActionError> {
+            Ok(Installed::new())
+        }
+
+        fn remove_all(&mut self) -> Result<usize, ActionError> {
+            Ok(0)
+        }
+
+        fn count_points(&mut self) -> Result<Option<usize>, ActionError> {
+            let cause = std::io::Error::from(std::io::ErrorKind::OutOfMemory);
+            Err(ActionError::Kernel { tried: "count", target: "it".to_owned(), cause })
+        }
+
+        fn watch(&self) -> Result<Option<Box<dyn KernelWatch>>, ActionError> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_be_counted_is_listed() {
+        let names = Names::new(HashSet::new(), HashSet::new(), false);
+        let judge = Judge::new(Vec::new(), names, PrefixSet::default(), 10);
+        let mut machine = Machine::new(judge, Vec::new(), ScopeRule::All);
+        let prepared = prepare(&mut Uncounted, &mut machine, &mut Readers::default(), &[], None);
+        assert!(matches!(prepared, Ok((None, false))));
+    }
 }

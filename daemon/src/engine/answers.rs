@@ -192,7 +192,7 @@ impl Engine {
             }
             Answer::Found(points, found) => self.found(&points, found.as_ref()),
             Answer::Unreadable(reason) => {
-                self.unseen = Vec::new();
+                self.unseen = None;
                 error!(error = %reason, action = self.action, "cannot read the kernel");
                 self.warnings.insert("kernel".into(), reason.to_string());
             }

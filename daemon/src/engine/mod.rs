@@ -34,7 +34,6 @@ use tracing::{error, info};
 use pillory_core::event::Line;
 use pillory_core::filter::Clock;
 use pillory_core::machine::{Effect, Machine, Phase};
-use pillory_core::net::Prefix;
 use pillory_core::rescue::{Codes, Tries};
 use pillory_core::time::{Span, Timestamp};
 
@@ -163,8 +162,8 @@ pub(crate) struct Engine {
     read_backs: u8,
     /// The job that heals what was found to lack: what is read before it is done lacks the same.
     healing: u64,
-    /// Points that a start has not looked at yet.
-    unseen: Vec<Prefix>,
+    /// Points that a start has not looked at yet; nothing once all were.
+    unseen: Option<unseen::Unseen>,
     /// How often somebody else's changes were healed and said.
     healed: answers::Healed,
     /// What this process gave up.
@@ -257,7 +256,7 @@ impl Engine {
             learning: learning::Learning::default(),
             read_backs: 0,
             healing: 0,
-            unseen: Vec::new(),
+            unseen: None,
             healed: answers::Healed::default(),
             sandbox: Sandbox::default(),
             watchdog: Watchdog::new(),
@@ -517,7 +516,6 @@ impl Engine {
             }
         }
         report::ready(self);
-        self.look_up();
         self.learn();
     }
 

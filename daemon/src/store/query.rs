@@ -97,7 +97,8 @@ fn young(db: &Connection, since: Since) -> rusqlite::Result<Vec<Attempt>> {
         ORDER BY time, id"
     );
     let mut jails = JailNames::default();
-    let older = all(db, (ATTEMPT, &older, 0), &times, |row| attempt_of(row, &mut jails))?;
+    let older =
+        all(db, (ATTEMPT, &older, room_for(db, "attempts")?), &times, |row| attempt_of(row, &mut jails))?;
     let (young, times) = ("FROM attempts WHERE time > ?1 AND time <= ?2", [times[0], times[3]]);
     let room = older.len() + count(db, young, &times)?;
     let young = format!("{young} ORDER BY time, id");
@@ -143,6 +144,13 @@ pub(super) fn all<T>(
         found.extend(legible(read(row))?);
     }
     Ok(found)
+}
+
+/// Room for a part of a table that nobody counted, no more of it than is sane whatever the table claims. What nothing is
+/// written to is no memory.
+pub(super) fn room_for(db: &Connection, table: &'static str) -> rusqlite::Result<usize> {
+    const MOST: i64 = 100_000;
+    newest_id(db, table).map(|newest| newest.clamp(0, MOST) as usize)
 }
 
 /// How many rows there are.

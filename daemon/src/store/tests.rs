@@ -116,6 +116,46 @@ fn past_bans_are_those_made_and_missed_without_mistakes() {
 }
 
 #[test]
+fn a_mistake_takes_back_the_last_ban_before_it_that_was_made_here() {
+    let by_hand = |addr| Record::Banned(Ban { origin: Origin::Manual, ..ban(addr, Some(99)) });
+    let banned = |addr| Record::Banned(ban(addr, Some(99)));
+    let missed = |addr| Record::Missed(ban(addr, Some(99)));
+    let mistake = |addr| Record::Ended(ban(addr, Some(99)), Ended::Mistaken, Timestamp::from_secs(50));
+    let (seven, eight) = ("192.0.2.7", "192.0.2.8");
+    let cases = [
+        (vec![banned(seven), missed(seven), mistake(seven)], 1),
+        (vec![banned(seven), by_hand(seven), mistake(seven)], 0),
+        (vec![banned(seven), banned(seven), mistake(seven), mistake(seven)], 1),
+        (vec![banned(seven), mistake(seven), banned(seven), mistake(seven)], 0),
+        (vec![banned(seven), banned(eight), mistake(seven), banned(seven)], 2),
+        (vec![mistake(seven), banned(seven)], 1),
+        (vec![missed(seven), banned(eight), mistake(seven)], 2),
+    ];
+    for (records, left) in cases {
+        let mut db = Connection::open_in_memory().unwrap();
+        db.execute_batch(SCHEMA).unwrap();
+        let write = Write { records, ..Write::default() };
+        commit(&mut db, [&write]).unwrap();
+        let past_bans = query::restore(&db, Since::default()).unwrap().past_bans;
+        assert_eq!(past_bans.len(), left, "{:?}", write.records);
+    }
+}
+
+#[test]
+fn what_is_illegible_where_it_does_not_matter_costs_no_turn() {
+    let mut db = Connection::open_in_memory().unwrap();
+    db.execute_batch(SCHEMA).unwrap();
+    let ended = |how| Record::Ended(ban("192.0.2.7", Some(99)), how, Timestamp::from_secs(50));
+    let missed = Record::Missed(ban("192.0.2.7", Some(99)));
+    let records = vec![ended(Ended::Lifted), ended(Ended::Expired), missed];
+    commit(&mut db, [&Write { records, ..Write::default() }]).unwrap();
+    db.execute_batch("UPDATE history SET origin = x'00', until = 'nonsense'").unwrap();
+    let restored = query::restore(&db, Since::default()).unwrap();
+    let turns: Vec<Turn> = restored.turns.iter().map(|past| past.turn).collect();
+    assert_eq!((turns, restored.past_bans.len()), (vec![Turn::Missed, Turn::Lifted, Turn::Expired], 0));
+}
+
+#[test]
 fn what_claims_to_be_of_a_time_that_is_not_believed_counts_nothing_and_its_bans_begin_now() {
     let directory = directory("future");
     std::fs::create_dir_all(&directory).unwrap();

@@ -366,8 +366,14 @@ impl JailNames {
     }
 }
 
-/// A row of `bans`, by the places of its columns: looking for their names took longer than reading the values. Rows that
-/// cannot be read (edited by hand, say) are skipped: better a ban less than no start.
+/// What [`ban_of`] reads, by its place: looking for a name among the columns took longer than reading the value.
+const BAN: &str = "prefix, jail, since, until, failures, reason, origin, scope, forced";
+
+/// The place behind those of [`BAN`].
+const BEHIND_BAN: usize = 9;
+
+/// A row that begins with [`BAN`]. Rows that cannot be read (edited by hand, say) are skipped: better a ban less than no
+/// start.
 fn ban_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Option<Ban>> {
     let text = |at: usize| row.get_ref(at)?.as_str().map_err(rusqlite::Error::from);
     let (Ok(prefix), Some(jail)) = (text(0)?.parse(), jails.of(text(1)?)) else { return Ok(None) };
@@ -384,7 +390,7 @@ fn ban_of(row: &rusqlite::Row<'_>, jails: &mut JailNames) -> rusqlite::Result<Op
             NOTHING => Scope::Nothing,
             scope => jails.of(scope).map_or(Scope::All, Scope::Ports),
         },
-        // Who only reads may meet tables of before the column.
+        // Nothing in a history of before the column.
         forced: row.get(8).unwrap_or(false),
     }))
 }

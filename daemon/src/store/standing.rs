@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::rows::columns;
-use super::{JailNames, ban_of, query};
+use super::{BAN, BEHIND_BAN, JailNames, ban_of, query};
 use pillory_core::event::JailName;
 use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
@@ -24,13 +24,19 @@ const MOST_AHEAD: i64 = 32_768;
 /// After a commit of no more records than this, the history is not ahead at all.
 const FEW: usize = 256;
 
-/// Rows of the history that say who is banned, behind the one that `bans` knows, as rows of `bans`, with whether they
-/// say that somebody is in force, and their number. Those of an older
-/// version have no scope and say less than `bans`: they are behind it, unless damage took what says so.
-const AHEAD: &str =
-    "SELECT prefix, jail, time AS since, until, failures, reason, origin, scope, coalesce(forced, 0) AS forced,
-    what = 'ban' AS in_force, id FROM history
-    WHERE id > ?1 AND scope IS NOT NULL AND what IN ('ban', 'unban', 'expire', 'narrow', 'displace', 'mistake')";
+/// Behind [`BAN`], what else [`ahead`] tells: whether the row says that somebody is in force, and its number.
+const IN_FORCE: usize = BEHIND_BAN;
+const NUMBER: usize = BEHIND_BAN + 1;
+
+/// Rows of the history that say who is banned, behind the one that `bans` knows, as rows of `bans` and more. Those of an
+/// older version have no scope and say less than `bans`: they are behind it, unless damage took what says so.
+fn ahead() -> String {
+    let ban = BAN.replace("since", "time AS since");
+    format!(
+        "SELECT {ban}, what = 'ban' AS in_force, id FROM history WHERE id > ?1 AND scope IS NOT NULL
+        AND what IN ('ban', 'unban', 'expire', 'narrow', 'displace', 'mistake')"
+    )
+}
 
 /// A row of the history becomes one of `bans`.
 const PUT: &str = "INSERT OR REPLACE INTO bans SELECT prefix, jail, time, until, failures, reason, origin,
@@ -50,8 +56,12 @@ fn merged(db: &Connection) -> rusqlite::Result<i64> {
 /// # Errors
 /// SQLite's.
 pub(super) fn is_told(db: &Connection) -> rusqlite::Result<bool> {
-    let sql = "SELECT count(*) FROM pragma_table_info('history') WHERE name = 'scope'";
-    db.query_row(sql, [], |row| row.get(0))
+    has_column(db, "history", "scope")
+}
+
+fn has_column(db: &Connection, table: &str, name: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2";
+    db.query_row(sql, [table, name], |row| row.get(0))
 }
 
 /// The highest number that a row of the history may have had: none is given again.
@@ -78,11 +88,12 @@ pub(super) fn after(transaction: &Transaction<'_>, records: usize) -> rusqlite::
 pub(super) fn merge(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut jails = JailNames::default();
     let mut standings: Vec<(String, Option<JailName>, i64, bool)> = Vec::new();
-    let mut select = transaction.prepare_cached(AHEAD)?;
+    let mut select = transaction.prepare_cached(&ahead())?;
     let mut rows = select.query([merged(transaction)?])?;
     while let Some(row) = rows.next()? {
-        let mut standing =
-            || Ok(Some((row.get(0)?, jails.of(row.get_ref(1)?.as_str()?), row.get(10)?, row.get(9)?)));
+        let mut standing = || {
+            Ok(Some((row.get(0)?, jails.of(row.get_ref(1)?.as_str()?), row.get(NUMBER)?, row.get(IN_FORCE)?)))
+        };
         // One that makes no sense must not keep the others from being written.
         standings.extend(query::legible(standing())?);
     }
@@ -125,28 +136,32 @@ pub(super) fn is_merged(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.prepare_cached(sql)?.execute([META_MERGED, &newest]).map(drop)
 }
 
-/// Every ban in force.
+/// Every ban in force, in an order that is the same whenever the rows are.
 /// # Errors
 /// SQLite's.
 pub(crate) fn bans(db: &Connection) -> rusqlite::Result<Vec<Ban>> {
     let mut jails = JailNames::default();
     let room = query::count(db, "FROM bans", &[])?;
-    let mut bans = query::all(db, ("*", "FROM bans", room), &[], |row| ban_of(row, &mut jails))?;
+    // Who only reads may meet tables of before the column.
+    let columns = if has_column(db, "bans", "forced")? { BAN.to_owned() } else { BAN.replace("forced", "0") };
+    let mut bans = query::all(db, (&columns, "FROM bans", room), &[], |row| ban_of(row, &mut jails))?;
     if !is_told(db)? {
         return Ok(bans);
     }
-    let mut ahead: HashMap<(Prefix, JailName), Option<Ban>> = HashMap::new();
-    let mut select = db.prepare(AHEAD)?;
+    let mut last: HashMap<(Prefix, JailName), Option<Ban>> = HashMap::new();
+    let mut select = db.prepare(&ahead())?;
     let mut rows = select.query([merged(db)?])?;
     while let Some(row) = rows.next()? {
         if let Some(ban) = query::legible(ban_of(row, &mut jails))? {
-            let is_in_force = row.get(9)?;
-            ahead.insert((ban.prefix, ban.jail.clone()), Some(ban).filter(|_| is_in_force));
+            let is_in_force = row.get(IN_FORCE)?;
+            last.insert((ban.prefix, ban.jail.clone()), Some(ban).filter(|_| is_in_force));
         }
     }
-    if !ahead.is_empty() {
-        bans.retain(|ban| !ahead.contains_key(&(ban.prefix, ban.jail.clone())));
-        bans.extend(ahead.into_values().flatten());
+    if !last.is_empty() {
+        bans.retain(|ban| !last.contains_key(&(ban.prefix, ban.jail.clone())));
+        let mut told: Vec<Ban> = last.into_values().flatten().collect();
+        told.sort_unstable_by(|a, b| (a.prefix, &a.jail).cmp(&(b.prefix, &b.jail)));
+        bans.append(&mut told);
     }
     Ok(bans)
 }
@@ -158,8 +173,9 @@ pub(super) fn since(db: &Connection, prefix: &str, jail: &str) -> rusqlite::Resu
     if !is_told(db)? {
         return since_merged(db, prefix, jail);
     }
+    let ahead = ahead();
     let sql =
-        format!("SELECT in_force, since FROM ({AHEAD}) WHERE prefix = ?2 AND jail = ?3 ORDER BY id DESC");
+        format!("SELECT in_force, since FROM ({ahead}) WHERE prefix = ?2 AND jail = ?3 ORDER BY id DESC");
     let ahead: Option<(bool, i64)> = db
         .query_row(&sql, params![merged(db)?, prefix, jail], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
@@ -245,6 +261,15 @@ mod tests {
         keep(&mut db, &[banned("192.0.2.1")]);
         let (read, table) = in_force(&db);
         assert_eq!((read.len(), &read), (302, &table));
+    }
+
+    #[test]
+    fn what_the_history_tells_comes_in_the_same_order_each_time() {
+        let mut db = store();
+        keep(&mut db, &flood(300));
+        let read = || -> Vec<Prefix> { bans(&db).unwrap().iter().map(|ban| ban.prefix).collect() };
+        assert_eq!(in_force(&db).1.len(), 0);
+        assert!(read().is_sorted());
     }
 
     #[test]

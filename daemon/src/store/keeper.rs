@@ -3,10 +3,10 @@
 //!
 //! A disk that is full, read-only or broken keeps nobody from being banned: the daemon then starts from a copy in
 //! memory, writes to the [`Spill`], and opens the database as soon as the disk lets it. A database that is found to be
-//! damaged, at the start or at any write, is put aside, and a new one begins with what can still be read of it.
+//! damaged, at the start or at any write, is put aside, and a new one begins with what can still be read of it; without
+//! room for another it is written on until there is.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pillory_core::time::Timestamp;
@@ -14,8 +14,9 @@ use rusqlite::Connection;
 use tracing::warn;
 
 use super::copy::{Copy, copy, copy_of_damaged};
+use super::damaged::{Damaged, Identity, identity};
 use super::query::{self, Restored, Since};
-use super::rescue::{finish, rescue};
+use super::rescue::{finish, is_interrupted, lacks_room_for, rescue};
 use super::spill::{META_SPILLED, Spill};
 use super::wal;
 use super::writer::{Write, Writer, commit};
@@ -34,15 +35,15 @@ pub(crate) struct Store {
     lacks: bool,
     /// What was written last is lost, and the database does not say so yet.
     is_behind: bool,
-    /// It is damaged in this way, and the disk had no room for another.
-    damaged: Option<String>,
+    /// It is damaged, and the disk had no room for another.
+    damaged: Option<Damaged>,
 }
 
-/// The database, and device and inode of its file.
+/// The database and its file.
 #[derive(Debug)]
 struct Open {
     db: Connection,
-    file: (u64, u64),
+    file: Identity,
 }
 
 /// What a daemon starts with.
@@ -174,6 +175,7 @@ pub(crate) fn start(directory: &Path, control: &Path) -> Result<Started, StoreEr
         store.lock = Some(lock(directory)?);
     }
     let Copy { db: copy, unread, broken, damage } = copy(directory, &spilled)?;
+    let damage = damage.map(|how| Damaged::new(&store.path(), how));
     store.damaged = store.damaged.or(damage);
     if store.is_behind {
         copy.execute_batch(ANEW).map_err(|cause| store.failed("copy", cause))?;
@@ -245,9 +247,13 @@ impl Store {
             self.lock = Some(lock(&self.directory)?);
         }
         let path = self.path();
-        finish(&path)?;
-        if let Some(damage) = self.damaged.take().filter(|_| path.exists()) {
-            return self.rescued(&damage);
+        let is_finished = finish(&path)?;
+        self.look_at_damage(&path, is_finished);
+        // Without room for another it is written on: what it takes is durable. If a rescue fails although there seemed to
+        // be room, the disk takes nothing, and all is set aside: the next start would find the damage again and believe
+        // the kernel instead of what was written into this file.
+        if let Some(damaged) = self.damaged.take_if(|_| !lacks_room_for(&path)) {
+            return self.rescued(&damaged.how);
         }
         self.look_at_log(&path);
         let opened = open(&self.directory).and_then(|(db, broken)| Ok((self.doubted(db)?, broken)));
@@ -257,10 +263,20 @@ impl Store {
         };
         if let Some(broken) = broken {
             warn!(reason = %broken, "the store was broken");
-            self.broken = Some(broken);
+            (self.broken, self.damaged) = (Some(broken), None);
         }
         let file = identity(&path).map_err(|cause| StoreError::Directory { path, cause })?;
         Ok(Open { db, file })
+    }
+
+    /// Forgets the damage if there is another file by now, which knows less than the engine. `is_finished`: that is the one
+    /// made of it.
+    fn look_at_damage(&mut self, path: &Path, is_finished: bool) {
+        let Some(said) = self.damaged.as_ref().and_then(|damaged| damaged.became(path, is_finished)) else {
+            return;
+        };
+        warn!(reason = %said, "the store is another one");
+        (self.damaged, self.broken, self.lacks) = (None, Some(said), true);
     }
 
     /// Notes what the log of changes has lost; opening the database passes over it in silence.
@@ -293,6 +309,10 @@ impl Store {
             .spill
             .id()
             .map(|id| Write { meta: vec![(META_SPILLED.into(), id.to_owned())], ..Write::default() });
+        if self.damaged.is_some() && !lacks_room_for(&self.path()) {
+            // It is rescued when it is opened next.
+            self.open = None;
+        }
         let db = &mut self.opened()?.db;
         if let Err(cause) = commit(db, group.iter().chain(&mark)) {
             if cause.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) {
@@ -327,8 +347,8 @@ impl Store {
 
     fn rescued(&mut self, damage: &str) -> Result<Open, StoreError> {
         let path = self.path();
-        // A disk that has no room for another now is asked again when it is opened next, for not every write meets it.
-        self.damaged = Some(damage.to_owned());
+        // A disk that has no room for another now is asked again before later writes, for not every one meets the damage.
+        self.damaged = Some(Damaged::new(&path, damage.to_owned()));
         let said = rescue(&path, damage, self.is_behind)?;
         self.damaged = None;
         warn!(reason = %said, "the store begins anew");
@@ -358,16 +378,21 @@ impl Store {
         self.spill.append(writes)
     }
 
-    /// True, once, if somebody removed or replaced the file since it was opened; it is opened anew at the next write.
+    /// True, once, if somebody removed or replaced the file since it was opened or found damaged; it is opened anew at
+    /// the next write.
     pub(crate) fn is_gone(&mut self) -> bool {
-        let Some(open) = &self.open else { return false };
-        let is_gone = match identity(&self.path()) {
-            Ok(found) => found != open.file,
+        let damaged = || self.damaged.as_ref().and_then(|damaged| damaged.file);
+        let Some(known) = self.open.as_ref().map(|open| open.file).or_else(damaged) else { return false };
+        let path = self.path();
+        let is_gone = match identity(&path) {
+            Ok(found) => found != known,
+            // We put it aside ourselves, if it was not open.
+            Err(_) if self.open.is_none() && is_interrupted(&path) => false,
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         };
         if is_gone {
             // The lock may have gone with the directory.
-            (self.open, self.lock) = (None, None);
+            (self.open, self.lock, self.damaged) = (None, None, None);
         }
         is_gone
     }
@@ -380,8 +405,4 @@ impl Store {
     fn failed(&self, tried: &'static str, cause: rusqlite::Error) -> StoreError {
         StoreError::Database { tried, path: self.path(), cause }
     }
-}
-
-fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
-    std::fs::metadata(path).map(|status| (status.dev(), status.ino()))
 }

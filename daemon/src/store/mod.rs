@@ -5,6 +5,7 @@
 //! What the disk does not take waits beside the control socket ([`spill`]); [`keeper`] holds all of it together.
 
 mod copy;
+mod damaged;
 pub(crate) mod keeper;
 mod met;
 mod past;
@@ -313,6 +314,16 @@ pub(crate) mod fullness {
 
     thread_local! {
         static IS_FULL: Cell<bool> = const { Cell::new(false) };
+        static IS_SHORT: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// From now on there is room for pages, but not for another store, or there is.
+    pub(super) fn set_short(is_short: bool) {
+        IS_SHORT.set(is_short);
+    }
+
+    pub(super) fn is_short() -> bool {
+        IS_SHORT.get()
     }
 
     /// From now on there is no room for another page, or there is; `db`: what is open.

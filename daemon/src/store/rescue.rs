@@ -2,13 +2,15 @@
 //!
 //! It is made beside it, of all that can still be read, and takes its place once it is complete. Until then the damaged
 //! one stays where it is: where the disk has no room for another, and after a crash in between, that is still what knows
-//! who is banned, and it is tried again with the next write.
+//! who is banned. It is written on then, and another is tried again with each write for which there is room.
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::ffi;
 use tracing::warn;
 
+#[cfg(test)]
+use super::fullness;
 use super::salvage::salvage;
 use super::{ANEW, StoreError, beside, open_file, put_aside};
 
@@ -34,21 +36,27 @@ pub(super) fn rescue(path: &Path, damage: &str, is_behind: bool) -> Result<Strin
     Ok(format!("the store was damaged: {damage}; it was put aside as {}, {saved}", aside.display()))
 }
 
-/// Ends what a crash interrupted: a damaged store that was put aside already is replaced, else the new one is not complete.
+/// True if a damaged store was put aside and the one made of it waits for its place.
+pub(super) fn is_interrupted(path: &Path) -> bool {
+    !path.exists() && new_of(path).exists()
+}
+
+/// Ends what a crash interrupted: a damaged store that was put aside already is replaced, else the new one is not
+/// complete. True if there is a new store now.
 /// # Errors
 /// [`StoreError::Directory`].
-pub(super) fn finish(path: &Path) -> Result<(), StoreError> {
+pub(super) fn finish(path: &Path) -> Result<bool, StoreError> {
     let new = new_of(path);
     if !new.exists() {
-        return Ok(());
+        return Ok(false);
     }
     if path.exists() {
-        return remove(&new);
+        return remove(&new).map(|()| false);
     }
     warn!(path = %path.display(), "a damaged store was put aside; what could be read of it takes its place");
     // What belonged to the damaged one may lie there still.
     put_aside(path)?;
-    rename(&new, path)
+    rename(&new, path).map(|()| true)
 }
 
 /// Makes a store of what can be read of a damaged one, whole in its one file; returns what to say of it.
@@ -82,11 +90,15 @@ fn make(new: &Path, damaged: &Path, is_behind: bool) -> Result<String, StoreErro
     Ok(saved)
 }
 
-/// True if the disk has less room than this file takes.
-fn lacks_room_for(file: &Path) -> bool {
+/// True if the disk has less room than twice this file: another is written to its log of changes, and then whole.
+pub(super) fn lacks_room_for(file: &Path) -> bool {
+    #[cfg(test)]
+    if fullness::is_short() {
+        return true;
+    }
     let Some(Ok(disk)) = file.parent().map(rustix::fs::statvfs) else { return false };
     let room = disk.f_bavail.saturating_mul(disk.f_frsize);
-    std::fs::metadata(file).is_ok_and(|status| status.len() > room)
+    std::fs::metadata(file).is_ok_and(|status| status.len().saturating_mul(2) > room)
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
@@ -109,9 +121,10 @@ fn remove(new: &Path) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::query::{self, Since, Wanted};
     use super::super::tests::ban;
-    use super::super::writer::{Write, commit};
-    use super::super::{FILE, META_ANEW, fullness, keeper, query::Since, standing};
+    use super::super::writer::{Write, Writer, Written, commit};
+    use super::super::{FILE, META_ANEW, keeper, open_read_only, standing};
     use super::*;
     use pillory_core::machine::Record;
     use std::os::unix::fs::FileExt;
@@ -223,6 +236,87 @@ mod tests {
             assert_eq!(bans(&directory).len(), restored.bans.len());
             std::fs::remove_dir_all(&directory).unwrap();
         }
+    }
+
+    /// A daemon that met the damage on a disk that has no room for another store.
+    fn refused(directory: &Path) -> Writer {
+        fullness::set_short(true);
+        let mut started = keeper::start(directory, &directory.join("socket")).unwrap();
+        started.restore(Since::default()).unwrap();
+        assert!(started.trouble.as_ref().is_some_and(StoreError::is_the_disks));
+        started.into_writer()
+    }
+
+    fn switched_off(number: u64) -> Write {
+        Write { number, meta: vec![("off".into(), number.to_string())], ..Write::default() }
+    }
+
+    fn is_off(directory: &Path) -> Option<String> {
+        query::meta(&open_read_only(directory).unwrap(), "off").unwrap()
+    }
+
+    #[test]
+    fn a_damaged_store_without_room_for_another_is_written_on_until_there_is() {
+        let directory = damaged("on");
+        let mut writer = refused(&directory);
+        let broken = directory.join("pillory.db.broken");
+        for number in [1, 2] {
+            let told = writer.round(std::iter::once(switched_off(number)));
+            assert!(matches!(told[..], [Written::UpTo(..)]), "{told:?}");
+            assert_eq!(is_off(&directory), Some(number.to_string()));
+            assert!(!broken.exists());
+        }
+        fullness::set_short(false);
+        let told = writer.round(std::iter::once(switched_off(3)));
+        assert!(matches!(told[..], [Written::UpTo(3, _), Written::Lacks(Some(_))]), "{told:?}");
+        assert!(broken.exists());
+        assert_eq!(is_off(&directory).as_deref(), Some("3"));
+        drop(writer);
+        assert_eq!(bans(&directory), ["192.0.2.7"]);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_store_that_is_removed_or_replaced_is_damaged_no_more() {
+        for is_replaced in [false, true] {
+            let directory = damaged(if is_replaced { "replaced" } else { "removed" });
+            let mut writer = refused(&directory);
+            fullness::set_short(false);
+            let (path, other) = (directory.join(FILE), directory.join("other"));
+            if is_replaced {
+                commit(&mut open_file(&other).unwrap(), [&banned("192.0.2.9")]).unwrap();
+                std::fs::rename(&other, &path).unwrap();
+            } else {
+                std::fs::remove_file(&path).unwrap();
+            }
+            let told = writer.round(std::iter::once(switched_off(1)));
+            assert!(matches!(told[..], [Written::Lacks(None)]), "{told:?}");
+            let snapshot = Some(vec![ban("192.0.2.6", None)]);
+            let told = writer.round(std::iter::once(Write { number: 2, snapshot, ..Write::default() }));
+            assert!(matches!(told[..], [Written::UpTo(2, _)]), "{told:?}");
+            drop(writer);
+            assert!(!directory.join("pillory.db.broken").exists());
+            let known = query::history(&open_read_only(&directory).unwrap(), &Wanted::default()).unwrap();
+            assert_eq!((bans(&directory), known.len()), (vec!["192.0.2.6".into()], usize::from(is_replaced)));
+            std::fs::remove_dir_all(&directory).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_rescue_that_was_interrupted_and_is_ended_later_is_not_made_twice() {
+        let directory = damaged("twice");
+        let (path, broken) = (directory.join(FILE), directory.join("pillory.db.broken"));
+        let mut writer = refused(&directory);
+        fullness::set_short(false);
+        make(&new_of(&path), &path, false).unwrap();
+        std::fs::rename(&path, &broken).unwrap();
+        let put_aside = std::fs::read(&broken).unwrap();
+        let told = writer.round(std::iter::once(switched_off(1)));
+        assert!(matches!(told[..], [Written::UpTo(1, _), Written::Lacks(Some(_))]), "{told:?}");
+        drop(writer);
+        assert_eq!(std::fs::read(&broken).unwrap(), put_aside);
+        assert_eq!((bans(&directory), is_off(&directory).as_deref()), (vec!["192.0.2.7".into()], Some("1")));
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

@@ -253,7 +253,8 @@ fn seems_whole(action: &mut dyn Action, machine: &Machine) -> Result<bool, Actio
     if !projection.reconcile_some(sample.iter(), &found, now).is_empty() {
         return Ok(false);
     }
-    // Who is never banned is shut out for no moment, and a count may be right by chance.
+    // A count may be right by chance, and an address that is never banned is shut out for no moment. One in a network of
+    // such is found by the look at each ban: what is too much then lacks elsewhere.
     let Some(spared) = machine.spared_points().filter(|spared| spared.len() <= MOST_SPARED) else {
         return Ok(false);
     };

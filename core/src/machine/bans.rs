@@ -220,7 +220,8 @@ impl Machine {
     }
 
     /// Points that must not be in the kernel, though they may have been banned before: single addresses and /64s that are
-    /// never banned, and the /64s of such addresses. Nothing if there are more, for a ban of a point among them is kept from the kernel.
+    /// never banned, and the /64s of such addresses. Nothing if there is more, for then a ban of one among them is kept
+    /// from the kernel.
     pub fn spared_points(&self) -> Option<Vec<Element>> {
         let never = &self.judge.never;
         let is_spared = |ban: &Ban| is_point(ban.prefix) && !ban.forced && never.overlaps(ban.prefix);

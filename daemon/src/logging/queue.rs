@@ -5,8 +5,8 @@
 //! system refuses. The log says how many once it goes on, `status` as long as it does not. Where no thread runs, in
 //! commands and tests, lines are written at once.
 //!
-//! Lines are written in the order in which they came, those that wait in one piece with others. A thread that is started while another one runs takes its place:
-//! the one of the begin has not given up the rights that the later ones have.
+//! Lines are written in the order in which they came, those that wait in one piece with others. A thread that is started
+//! while another one runs takes its place: the one of the begin has not given up the rights that the later ones have.
 
 use std::collections::VecDeque;
 use std::io::Write;

@@ -1,12 +1,11 @@
 //! A host in simulated time: its kernel, disk, logs and people, and a daemon that lives, is killed and starts again.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use pillory_core::jail::never::Why;
-use pillory_core::ledger::Element;
 use pillory_core::net::{Prefix, PrefixSet, never_an_attacker};
 use pillory_core::time::{Span, Timestamp};
 
@@ -246,10 +245,10 @@ impl World {
         daemon.collect(&self.logs);
         daemon.writes.iter().for_each(|write| self.kept.sent(write, &self.allowed, UsedUp::new()));
         // What no ban says was put there by somebody else, and is found behind the start at the latest.
-        let said = daemon.machine().projection().elements().map(|(element, _)| element);
-        let said: BTreeSet<Element> = said.collect();
-        let held = self.kernel.table().elements.keys().cloned().collect();
-        self.ordered.0 = said.intersection(&held).cloned().collect();
+        let table = self.kernel.table();
+        let ours = table.elements.iter().filter(|(_, held)| held.is_ours).map(|(element, _)| element.clone());
+        self.ordered.0 = ours.collect();
+        drop(table);
         self.daemon = Some(daemon);
         self.round(0, Vec::new()).map(|()| true)
     }

@@ -37,6 +37,8 @@ pub(super) struct Written {
     pub(super) deed: Deed,
     /// When, to the second.
     second: i64,
+    /// True if a first start may be what reads it.
+    is_old: bool,
 }
 
 /// Every log, by the name of its stream.
@@ -44,14 +46,19 @@ pub(super) struct Written {
 pub(super) struct Logs(pub(super) BTreeMap<String, Vec<Written>>);
 
 impl Logs {
-    /// Somebody does something at `when`, which the log of that number tells.
-    pub(super) fn write(&mut self, log: usize, (addr, deed): (IpAddr, Deed), when: Timestamp) {
+    /// Somebody does something at `when`, which the log of that number tells; old is what a first start may read.
+    pub(super) fn write(
+        &mut self,
+        log: usize,
+        (addr, deed): (IpAddr, Deed),
+        (when, is_old): (Timestamp, bool),
+    ) {
         let stream = stream_of(&wanted(log));
         let log_lines = self.0.entry(stream).or_default();
         let pid = pid_of(log_lines.len());
         let bytes =
             if log == 0 { sshd_line(addr, deed, pid, when) } else { login_record(addr, deed, pid, when) };
-        log_lines.push(Written { bytes, addr, deed, second: when.secs() });
+        log_lines.push(Written { bytes, addr, deed, second: when.secs(), is_old });
     }
 
     /// How many lines of a stream count before a position. Logins of one account from one place within a second are told
@@ -61,8 +68,8 @@ impl Logs {
         let (mut logins, mut once, mut all) = (HashSet::new(), 0, 0);
         for (at, line) in lines.iter().take(position).enumerate() {
             let counts = line.deed != Deed::Noise;
-            let is_login = line.deed == Deed::LoggedIn;
-            let is_new = !is_login || logins.insert((line.second, line.addr, owner_of(pid_of(at))));
+            let may_be_told_twice = line.is_old && line.deed == Deed::LoggedIn;
+            let is_new = !may_be_told_twice || logins.insert((line.second, line.addr, owner_of(pid_of(at))));
             once += usize::from(counts && is_new);
             all += usize::from(counts);
         }

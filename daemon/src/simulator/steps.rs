@@ -128,8 +128,9 @@ impl World {
         let count = 1 + self.dice.below(3);
         let deed = self.dice.weighted(&[(60, Deed::Unknown), (35, Deed::Root), (5, Deed::Noise)]);
         self.note(format!("{addr} does {count} times {deed:?} in log {log}"));
+        let when = (self.wall(), !self.kept.has_begun);
         for _ in 0..count {
-            self.logs.write(log, (addr, deed), self.wall());
+            self.logs.write(log, (addr, deed), when);
         }
         self.tally.lines += count as u64;
         Ok(())
@@ -139,7 +140,7 @@ impl World {
         let friend = scenery::friend(&mut self.dice).0.addr();
         let addr = if self.dice.percent(70) { friend } else { scenery::attacker(&mut self.dice) };
         self.note(format!("{addr} logs in"));
-        self.logs.write(0, (addr, Deed::LoggedIn), self.wall());
+        self.logs.write(0, (addr, Deed::LoggedIn), (self.wall(), !self.kept.has_begun));
         Ok(())
     }
 

@@ -71,33 +71,46 @@ pub(super) fn salvage_from(old: &Connection, new: &mut Connection) -> rusqlite::
     Ok(salvaged)
 }
 
-/// Copies rows until one cannot be read; true if all were.
+/// Copies rows until one cannot be read; true if all were, with all that they hold.
 fn walk(
     old: &Connection,
     new: &Transaction<'_>,
     (table, wanted, end): (&str, &str, &str),
     count: &mut usize,
 ) -> rusqlite::Result<bool> {
-    let Ok(mut select) = old.prepare(&format!("SELECT * FROM {table} {wanted} ORDER BY {end}")) else {
+    let Ok((columns, is_whole)) = columns_of(old, new, table) else { return Ok(false) };
+    let (names, places) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
+    let Ok(mut select) = old.prepare(&format!("SELECT {names} FROM {table} {wanted} ORDER BY {end}")) else {
         return Ok(false);
     };
-    let columns = select.column_count();
-    // By name: an older version's table may have fewer.
-    let names: Vec<&str> = select.column_names().collect();
-    let (names, places) = (names.join(", "), vec!["?"; columns].join(", "));
     let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO {table}({names}) VALUES ({places})"))?;
     let Ok(mut rows) = select.query([]) else { return Ok(false) };
     loop {
         let row = match rows.next() {
             Ok(Some(row)) => row,
-            Ok(None) => return Ok(true),
+            Ok(None) => return Ok(is_whole),
             Err(_) => return Ok(false),
         };
-        let values: rusqlite::Result<Vec<Value>> = (0..columns).map(|column| row.get(column)).collect();
+        let values: rusqlite::Result<Vec<Value>> = (0..columns.len()).map(|column| row.get(column)).collect();
         // What is no text within a text is no row of ours.
         let Ok(values) = values else { continue };
         *count += insert.execute(rusqlite::params_from_iter(values))?;
     }
+}
+
+/// The columns of a table that both stores have, as an older version's may have fewer; false if the old one has others.
+/// In a damaged schema a name may be anything, which `rusqlite`'s own list of names does not bear.
+fn columns_of(old: &Connection, new: &Connection, table: &str) -> rusqlite::Result<(Vec<String>, bool)> {
+    let (there, known) = (names_of(old, table)?, names_of(new, table)?);
+    let is_whole = there.iter().all(|name| known.contains(name));
+    let both = known.into_iter().filter(|name| there.contains(name));
+    Ok((both.filter_map(|name| String::from_utf8(name).ok()).collect(), is_whole))
+}
+
+fn names_of(db: &Connection, table: &str) -> rusqlite::Result<Vec<Vec<u8>>> {
+    let mut select = db.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    let bytes = |row: &rusqlite::Row<'_>| row.get_ref(0)?.as_bytes().map(<[u8]>::to_vec).map_err(Into::into);
+    select.query_map([table], bytes)?.collect()
 }
 
 #[cfg(test)]
@@ -187,6 +200,21 @@ mod tests {
         assert!((300..600).contains(&bans.len()), "{}", bans.len());
         // Bans are missing, so the kernel's are to be believed.
         assert_eq!(query::meta(&new, META_ANEW).unwrap().as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_column_that_is_called_by_no_text_tears_its_table_only() {
+        let directory = filled("column");
+        let path = directory.join(FILE);
+        let mut file = std::fs::read(&path).unwrap();
+        let told = b"CREATE TABLE positions";
+        let at = file.windows(told.len()).position(|at| at == told).unwrap();
+        let name = file[at..].windows(6).position(|at| at == b"stream").unwrap();
+        file[at + name] = 0xFF;
+        std::fs::write(&path, file).unwrap();
+        let (new, salvaged) = salvaged(&directory);
+        assert_eq!(salvaged.torn, ["positions", "attempts"]);
+        assert_eq!((count(&new, "bans"), count(&new, "attempts")), (600, 300));
     }
 
     #[test]

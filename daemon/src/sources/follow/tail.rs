@@ -321,8 +321,8 @@ impl Tail {
         }
         self.offset += used as u64;
         self.near = Print::of(bytes.get(end.saturating_sub(NEAR_BYTES)..end).unwrap_or(&[]));
-        // Batches wait for the engine; what is read again need not wait with them.
-        bytes.truncate(end);
+        // Batches wait for the engine; what is read again, and the rest of a line beyond the cap, need not wait with them.
+        bytes.truncate(records.last().map_or(0, |record| record.end));
         bytes.shrink_to_fit();
         Some(Look::Records(Chunk { bytes, records, phase }))
     }

@@ -284,7 +284,9 @@ mod tests {
     }
 
     /// Openings: optional, with choices, such that a rule may begin in the midst, and that ends at several places.
-    const OPENINGS: [&str; 4] = [
+    const OPENINGS: [&str; 6] = [
+        r"^(?:(?:\S+ )?(?:sshd|cron)(?:\[\d{1,2}\])?:\s+)?",
+        r"^(?:(?:\S+ )?(?:sshd|cron)(?:\[(?:7|4[0-8]+)\])?:\s+)?",
         r"^(?:(?:\S+ )?(?:sshd|cron)(?:\[\d+\])?:\s+)?",
         r"^\s*(?:\S+ +)*?(?:[a-z]+(?:\[\d+\])?:\s*)?",
         r"^(?:host |sshd\[7\]: |[A-Z]\S+ ){0,3}",
@@ -294,8 +296,17 @@ mod tests {
     #[test]
     fn an_opening_that_all_share_changes_nothing() {
         let mut texts = texts();
-        let odd =
-            ["h\u{f6}st sshd[7]: ", "host sshd[\u{661}]: ", "host  sshd: ", "host sshd[7]: host sshd[7]: "];
+        let odd = [
+            "h\u{f6}st sshd[7]: ",
+            "host sshd[\u{661}]: ",
+            "host  sshd: ",
+            "host sshd[7]: host sshd[7]: ",
+            "host sshd[8]: ",
+            "host sshd[48]: ",
+            "host sshd[47119]: ",
+            "host sshd[47]x ",
+            "host sshd[]: ",
+        ];
         let more: Vec<String> = odd
             .iter()
             .flat_map(|odd| texts.iter().step_by(7).map(move |text| format!("{odd}{text}")))

@@ -62,6 +62,33 @@ pub fn find(text: &[u8]) -> Option<Found> {
     in_brackets(text)
 }
 
+/// Finds dates as [`find`] does; most lines have that of the line before.
+#[derive(Debug, Default)]
+pub(super) struct Finder {
+    /// The last line's date at its start, and two bytes that show its end.
+    head: Vec<u8>,
+    last: Option<Found>,
+}
+
+impl Finder {
+    /// The date of a line; nothing if it has none in the usual places.
+    pub(super) fn find(&mut self, text: &[u8]) -> Option<Found> {
+        if !self.head.is_empty() && text.starts_with(&self.head) {
+            return self.last.clone();
+        }
+        let found = find(text)?;
+        let behind = text.get(found.range.end..found.range.end + 2);
+        // No year follows, no zone, and no fraction.
+        let is_end = |behind: &[u8]| matches!(behind, [b' ', b'a'..=b'z']);
+        if found.range.start == 0 && behind.is_some_and(is_end) {
+            self.head.clear();
+            self.head.extend_from_slice(&text[..found.range.end + 2]);
+            self.last = Some(found.clone());
+        }
+        Some(found)
+    }
+}
+
 /// Where a date would begin: behind blanks, a syslog priority, an opening bracket.
 fn start_of_date(text: &[u8]) -> usize {
     let mut at = text.iter().take_while(|b| **b == b' ').count();

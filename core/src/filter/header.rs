@@ -1,6 +1,7 @@
 //! What syslog and journal lines carry before the message: `host ident[pid]: `.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::Range;
 
 /// The parts before a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +91,49 @@ pub(crate) fn number(digits: &[u8]) -> Option<u32> {
     u32::try_from(value).ok()
 }
 
+/// Reads the headers of a log: most begin like the one before, and only the number of the process is another.
+#[derive(Debug, Default)]
+pub(super) struct Headers {
+    /// The last one, up to the bracket before its number.
+    head: Vec<u8>,
+    host: Option<Range<usize>>,
+}
+
+impl Headers {
+    /// What [`parse`] makes of a text.
+    pub(super) fn parse<'t>(&mut self, text: &'t [u8]) -> Option<Header<'t>> {
+        self.known(text).or_else(|| {
+            let header = parse(text)?;
+            self.learn(text, header);
+            Some(header)
+        })
+    }
+
+    fn known<'t>(&self, text: &'t [u8]) -> Option<Header<'t>> {
+        let rest = text.strip_prefix(self.head.as_slice()).filter(|_| !self.head.is_empty())?;
+        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        let is_end = rest[digits..].starts_with(b"]: ");
+        let mut behind = Words { text, at: self.head.len() + digits + 2 };
+        is_end.then(|| Header {
+            host: self.host.clone().and_then(|host| text.get(host)),
+            pid: number(&rest[..digits]),
+            message: behind.message(),
+        })
+    }
+
+    fn learn(&mut self, text: &[u8], header: Header<'_>) {
+        let blanks = text.iter().take_while(|b| **b == b' ').count();
+        let open = text[..header.message].iter().rposition(|b| *b == b'[');
+        // A priority is another form.
+        let Some(open) = open.filter(|_| header.pid.is_some() && text.get(blanks) != Some(&b'<')) else {
+            return;
+        };
+        self.head.clear();
+        self.head.extend_from_slice(&text[..=open]);
+        self.host = header.host.map(|host| blanks..blanks + host.len());
+    }
+}
+
 struct Words<'a> {
     text: &'a [u8],
     at: usize,
@@ -146,6 +190,41 @@ mod tests {
         for text in ["", "Failed password for root", "192.0.2.7 - - [] \"GET /: x\"", "<x>1 a b"] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_remembered_of_headers_changes_nothing() {
+        let heads = [
+            " vm sshd[",
+            "sshd[",
+            "  vm  sshd[",
+            "vm a[b[",
+            "vm [",
+            "<38>vm sshd[",
+            "<38>1 vm sshd 7 - - a[",
+            "vm: a[",
+        ];
+        let rests = [
+            "42]: x",
+            "7]:  x",
+            "7]:",
+            "7]:x",
+            "]: x",
+            "4294967296]: x",
+            "12345678901]: x",
+            "7] x",
+            "x7]: y",
+            "7 ]: x",
+        ];
+        let mut headers = Headers::default();
+        for head in heads.iter().chain(&heads) {
+            for (a, b) in rests.iter().flat_map(|a| rests.map(|b| (a, b))) {
+                for text in [a, &b].map(|rest| format!("{head}{rest}")) {
+                    assert_eq!(headers.parse(text.as_bytes()), parse(text.as_bytes()), "{text}");
+                }
+            }
+        }
+        assert!(headers.parse(b" vm sshd[1]: x").is_some() && headers.known(b" vm sshd[22]: y").is_some());
     }
 
     #[test]

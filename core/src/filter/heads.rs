@@ -5,7 +5,8 @@
 //! is kept. Nothing is guessed: who is not ruled out judges the line.
 
 use super::Filter;
-use super::datepattern::Found;
+use super::datepattern::{Finder, Found};
+use super::judge::trim_line_end;
 use crate::event::Line;
 use crate::hash::FastMap;
 
@@ -15,6 +16,7 @@ pub struct Heads {
     known: FastMap<Box<[u8]>, u64>,
     /// The last line's beginning and whom it rules out: most lines begin like the one before.
     last: (Vec<u8>, u64),
+    dates: Finder,
 }
 
 /// At most so many beginnings are kept. A log has one for each program, or one for each client, which are no use.
@@ -24,6 +26,14 @@ const MAX_HEADS: usize = 64;
 const MAX_HEAD_BYTES: usize = 80;
 
 impl Heads {
+    /// What [`Filter::find_date`] finds in the next line of a log.
+    pub fn date(&mut self, line: &Line<'_>) -> Option<Found> {
+        match line.stamp {
+            Some(_) => None,
+            None => self.dates.find(trim_line_end(line.bytes)),
+        }
+    }
+
     /// The filters that cannot match `line`, as bits by their place among `filters`, of which the first 64 are looked
     /// at; these must be the same each time.
     ///

@@ -10,7 +10,7 @@ use super::addr;
 use super::dated::Dates;
 use super::datepattern::{self, Calendar, Found};
 use super::dates::DatePatternError;
-use super::header::{self, Header};
+use super::header::{self, Header, Headers};
 use super::needles::needle;
 use super::program::{Captured, Program};
 use super::regex::RegexError;
@@ -86,6 +86,7 @@ pub struct BuiltIn {
     unfolded: Vec<u8>,
     /// The host that wrote the last line, and its hash: nearly always it is the same.
     host: (Vec<u8>, u64),
+    headers: Headers,
 }
 
 /// A verdict with what led to it, for people who write filters.
@@ -186,6 +187,7 @@ impl BuiltIn {
             cut: Vec::new(),
             unfolded: Vec::new(),
             host: Default::default(),
+            headers: Headers::default(),
         })
     }
 
@@ -279,7 +281,7 @@ impl BuiltIn {
         let mut cut = std::mem::take(&mut self.cut);
         let text = without_date(bytes, found.map(|found| found.range.clone()), &mut cut);
         let mut unfolded = std::mem::take(&mut self.unfolded);
-        let times = unfold(text, &mut unfolded);
+        let times = unfold(text, &mut self.headers, &mut unfolded);
         let text = if times.is_some() { &unfolded } else { text };
         let stamp = |calendar: &mut Calendar| line.stamp.or_else(|| calendar.resolve(found?.date, clock));
         let verdict = self.judge_text(text, times.unwrap_or(1), stamp, trace);
@@ -329,7 +331,7 @@ impl BuiltIn {
             addr,
             user: found.user,
             outcome,
-            connection: self.connection(header::parse(text), pid, port, outcome),
+            connection: self.connection(text, pid, port, outcome),
             forwarded: shown(&captured.forwarded).map(addr::forwarded).unwrap_or_default(),
         })
     }
@@ -372,11 +374,12 @@ impl BuiltIn {
 
     fn connection(
         &mut self,
-        header: Option<Header<'_>>,
+        text: &[u8],
         pid: Option<u32>,
         port: Option<u16>,
         outcome: Outcome,
     ) -> Option<Connection> {
+        let header = self.headers.parse(text);
         let (pid, port) = match self.connection {
             ConnectionKey::Port => (None, port),
             ConnectionKey::Process => (pid.or(header.and_then(|header| header.pid)), port),
@@ -448,11 +451,11 @@ pub(super) fn without_date<'a>(
 }
 
 /// Writes the line that `message repeated N times: [ .. ]` stands for, and returns N.
-pub(super) fn unfold(text: &[u8], unfolded: &mut Vec<u8>) -> Option<u32> {
+pub(super) fn unfold(text: &[u8], headers: &mut Headers, unfolded: &mut Vec<u8>) -> Option<u32> {
     if text.last() != Some(&b']') {
         return None;
     }
-    let header = header::parse(text)?;
+    let header = headers.parse(text)?;
     let (times, inner) = header::repeated(text.get(header.message..)?)?;
     unfolded.clear();
     unfolded.extend_from_slice(&text[..header.message]);

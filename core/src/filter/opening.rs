@@ -13,6 +13,9 @@ use super::whole::{automaton, nfa};
 /// At how many places an opening may end: all of it, none of it if it is optional, and few others.
 const MOST_ENDS: usize = 4;
 
+/// What follows the number of a process.
+const NUMBER_END: &[u8] = b"]: ";
+
 /// What is remembered of a line's beginning: a host and a program are shorter.
 const MAX_KNOWN: usize = 80;
 
@@ -30,6 +33,8 @@ pub(super) struct Opening {
 struct Known {
     head: Vec<u8>,
     state: LazyStateID,
+    /// Where reading goes on behind `4711]: `, if every number leads there; nothing until another text begins so.
+    behind_number: Option<Option<LazyStateID>>,
     ends: Ends,
     /// States are numbered anew when the cache is cleared.
     clears: usize,
@@ -74,10 +79,16 @@ impl Opening {
     pub(super) fn ends(&mut self, text: &[u8]) -> Option<Ends> {
         let known = &self.known;
         let is_known = !known.head.is_empty()
-            && text.starts_with(&known.head)
-            && known.clears == self.cache.clear_count();
-        if is_known {
-            return self.read(text, known.head.len(), known.state, known.ends);
+            && known.clears == self.cache.clear_count()
+            && text.starts_with(&known.head);
+        if is_known && known.behind_number.is_none() {
+            self.known.behind_number = Some(self.behind_number(known.state));
+        }
+        let known = &self.known;
+        // Looking behind numbers may have cleared it.
+        if is_known && known.clears == self.cache.clear_count() {
+            let (from, state) = known.behind_number(text).unwrap_or((known.head.len(), known.state));
+            return self.read(text, from, state, known.ends);
         }
         let input = Input::new(text).anchored(Anchored::Yes);
         let state = self.dfa.start_state_forward(&mut self.cache, &input).ok()?;
@@ -125,5 +136,31 @@ impl Opening {
         self.known.head.extend_from_slice(head);
         (self.known.state, self.known.ends) = (state, ends);
         self.known.clears = self.cache.clear_count();
+        self.known.behind_number = None;
+    }
+
+    /// The state behind `4711]: `; nothing if numbers lead to several, or if the opening may end on the way.
+    fn behind_number(&mut self, state: LazyStateID) -> Option<LazyStateID> {
+        let clears = self.cache.clear_count();
+        let (dfa, cache) = (&self.dfa, &mut self.cache);
+        let mut step = |state, byte| dfa.next_state(cache, state, byte).ok().filter(|next| !next.is_tagged());
+        let number = step(state, b'0')?;
+        let is_number = |digit| step(state, digit) == Some(number) && step(number, digit) == Some(number);
+        if !(b'0'..=b'9').all(is_number) {
+            return None;
+        }
+        let behind = NUMBER_END.iter().try_fold(number, |state, byte| step(state, *byte))?;
+        (self.cache.clear_count() == clears).then_some(behind)
+    }
+}
+
+impl Known {
+    /// Where a text goes on behind its number, and the state there.
+    fn behind_number(&self, text: &[u8]) -> Option<(usize, LazyStateID)> {
+        let state = self.behind_number??;
+        let rest = text.get(self.head.len()..)?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let is_number = digits > 0 && rest[digits..].starts_with(NUMBER_END);
+        is_number.then_some((self.head.len() + digits + NUMBER_END.len(), state))
     }
 }

@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use super::dated::{FIRST_YEAR, Years, detector};
 use super::dates::Undated;
 use super::fail2ban::{Encoding, Fail2banFilter, Hit, Options, Ruling, Subject, Timing};
+use super::header::Headers;
 use super::judge::{trim_line_end, unfold, user, without_date};
 use super::regex::HostNames;
 use super::{Clock, FilterError, FilterSpec, Finding, Verdict, addr, header};
@@ -80,7 +81,7 @@ impl Own {
     fn unfolded(&self, line: &Line<'_>) -> Option<(u32, Vec<u8>, Option<Timestamp>)> {
         let bytes = trim_line_end(line.bytes);
         let mut plain = Vec::new();
-        let times = unfold(self.without_date(bytes, &mut Vec::new()), &mut plain)?;
+        let times = unfold(self.without_date(bytes, &mut Vec::new()), &mut Headers::default(), &mut plain)?;
         let said = self.filter.date().and_then(|date| date.time.ok());
         Some((times, plain, line.stamp.or(said)))
     }

@@ -92,3 +92,33 @@ fn a_stamp_without_a_zone_is_of_the_clocks_zone() {
         assert_eq!(stamp.secs() - NOW, hours * 3600);
     }
 }
+
+#[test]
+fn what_is_remembered_of_dates_changes_nothing() {
+    let dates = [
+        "Nov 22 07:57:11",
+        "Nov 2",
+        "2026-11-22T07:57:11",
+        "2026-11-22T07:57:11Z",
+        "2026-11-22 07:57:11",
+        "22/Nov/2026:07:57:11",
+        "Sun Nov 22 07:57:11",
+        "1795334231",
+        "<38>Nov 22 07:57:11",
+        " Nov 22 07:57:11",
+        "x",
+    ];
+    let behind = [
+        " vm x", " vm 2027", "", " ", " 2026 vm", " 2026", ".5 vm", ":x", " UTC x", " Vm", " +0100 x", "vm",
+        " Zm",
+    ];
+    let mut finder = Finder::default();
+    for date in dates {
+        for (before, after) in behind.iter().flat_map(|before| behind.map(|after| (*before, after))) {
+            for text in [before, after].map(|behind| format!("{date}{behind}")) {
+                assert_eq!(finder.find(text.as_bytes()), find(text.as_bytes()), "{text}");
+            }
+        }
+        assert_eq!(finder.find(b"Nov 23 07:57:11 vm").map(|found| found.range), Some(0..15));
+    }
+}

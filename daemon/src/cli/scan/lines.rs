@@ -1,7 +1,7 @@
 //! Lines of a file read in a row: only those are looked at one by one that a filter may match.
 
 use pillory_core::event::Line;
-use pillory_core::filter::{Clock, Filter, Needles, Verdict};
+use pillory_core::filter::{Clock, Needles, Verdict};
 
 use super::reading::{Read, Reader, Reading};
 
@@ -72,7 +72,7 @@ impl Reading {
         clock: &Clock,
         mut found: impl FnMut(Read),
     ) {
-        let date = Filter::find_date(line);
+        let date = self.heads.date(line);
         let filters = self.jails.iter_mut().map(|reader| &mut reader.filter);
         let ruled_out = self.heads.ruled_out(line, date.as_ref(), filters);
         for at in jails {

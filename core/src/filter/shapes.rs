@@ -54,7 +54,9 @@ impl Shapes {
         if text.len() > MAX_BYTES {
             return None;
         }
-        self.shape.extend(text.iter().map(|byte| if byte.is_ascii_digit() { b'0' } else { *byte }));
+        self.shape.extend_from_slice(text);
+        // In place, many at a time.
+        self.shape.iter_mut().for_each(|byte| *byte = if byte.is_ascii_digit() { b'0' } else { *byte });
         self.hash = self.hasher.hash_one(self.shape.as_slice());
         let known = self.places.get_mut(self.hash as usize % PLACES)?.as_deref_mut()?;
         if known.hash != self.hash || known.bytes.get(..known.length) != Some(&self.shape) {

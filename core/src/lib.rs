@@ -63,3 +63,4 @@ pub mod scan;
 pub mod sha256;
 pub mod table;
 pub mod time;
+pub mod wall;

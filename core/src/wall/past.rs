@@ -1,0 +1,128 @@
+//! What the store keeps, added up by who was banned.
+
+use std::net::IpAddr;
+
+use crate::hash::{FastMap, FastSet};
+use crate::net::Prefix;
+use crate::time::{End, Span, Timestamp};
+
+use super::{DAYS, Service, Services, Total};
+
+/// At most so many offenders are told apart, and so many places with good logins.
+const MOST: usize = 1_000_000;
+
+const DAY_SECS: i64 = 86_400;
+
+/// Sums of the past. First [`Past::banned`] for every ban, then [`Past::in_force`], [`Past::attempt`] and
+/// [`Past::logged_in`] in any order.
+#[derive(Debug)]
+pub struct Past {
+    pub(super) now: Timestamp,
+    /// What is later than this is not told of an offender.
+    told_until: Timestamp,
+    pub(super) offenders: FastMap<Prefix, Source>,
+    /// Lengths of the prefixes that were banned, the longest first: IPv4, IPv6.
+    lengths: [Vec<u8>; 2],
+    /// Addresses that logged in.
+    pub(super) good: FastSet<IpAddr>,
+    pub(super) days: [Total; DAYS],
+    pub(super) week: [[u64; 24]; 7],
+    pub(super) services: [u64; Service::ALL.len()],
+}
+
+/// One that was banned.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Source {
+    pub(super) attempts: u64,
+    /// Of the attempts.
+    pub(super) span: Option<(Timestamp, Timestamp)>,
+    pub(super) services: Services,
+    pub(super) bans: u32,
+    pub(super) until: Option<End>,
+}
+
+impl Past {
+    /// `now`: when the wall is made; `delay`: what is younger is not told of an offender.
+    pub fn new(now: Timestamp, delay: Span) -> Past {
+        Past {
+            now,
+            told_until: now - delay,
+            offenders: FastMap::default(),
+            lengths: [Vec::new(), Vec::new()],
+            good: FastSet::default(),
+            days: [Total::default(); DAYS],
+            week: [[0; 24]; 7],
+            services: [0; Service::ALL.len()],
+        }
+    }
+
+    /// A jail banned a prefix at `time`.
+    pub fn banned(&mut self, prefix: Prefix, time: Timestamp) {
+        if let Some(day) = self.day(time) {
+            day.bans += 1;
+        }
+        if time > self.told_until || self.offenders.len() >= MOST && !self.offenders.contains_key(&prefix) {
+            return;
+        }
+        let lengths = &mut self.lengths[usize::from(!prefix.is_ipv4())];
+        if let Err(at) = lengths.binary_search_by(|known| prefix.prefix_len().cmp(known)) {
+            lengths.insert(at, prefix.prefix_len());
+        }
+        self.offenders.entry(prefix).or_default().bans += 1;
+    }
+
+    /// A jail's ban of a prefix that began at `time` is in force until `until`.
+    pub fn in_force(&mut self, prefix: Prefix, time: Timestamp, until: End) {
+        if time <= self.told_until
+            && let Some(source) = self.offenders.get_mut(&prefix)
+        {
+            source.until = source.until.into_iter().chain([until]).max();
+        }
+    }
+
+    /// Somebody failed so many times.
+    pub fn attempt(&mut self, time: Timestamp, addr: IpAddr, service: Service, tries: u32) {
+        let tries = u64::from(tries);
+        if let Some(day) = self.day(time) {
+            day.attempts += tries;
+            let secs = time.secs();
+            // The first day of 1970 was a Thursday.
+            let weekday = (secs.div_euclid(DAY_SECS) + 3).rem_euclid(7) as usize;
+            let hour = (secs.rem_euclid(DAY_SECS) / 3_600) as usize;
+            self.week[weekday][hour] += tries;
+            self.services[service as usize] += tries;
+        }
+        if time > self.told_until {
+            return;
+        }
+        if let Some(source) = self.source_of(addr) {
+            source.attempts += tries;
+            let (first, last) = source.span.unwrap_or((time, time));
+            source.span = Some((first.min(time), last.max(time)));
+            source.services.add(service);
+        }
+    }
+
+    /// Somebody logged in: that address is never shown.
+    pub fn logged_in(&mut self, addr: IpAddr) {
+        if self.good.len() < MOST {
+            self.good.insert(addr);
+        }
+    }
+
+    /// The smallest prefix around an address that was banned.
+    fn source_of(&mut self, addr: IpAddr) -> Option<&mut Source> {
+        let host = Prefix::host(addr);
+        let lengths = &self.lengths[usize::from(!host.is_ipv4())];
+        let prefixes = lengths.iter().map(|length| host.widened(*length));
+        let found = prefixes.into_iter().find(|prefix| self.offenders.contains_key(prefix))?;
+        self.offenders.get_mut(&found)
+    }
+
+    /// The day of a time, if the timeline shows it.
+    fn day(&mut self, time: Timestamp) -> Option<&mut Total> {
+        let day = |at: Timestamp| at.secs().div_euclid(DAY_SECS);
+        let ago = usize::try_from(day(self.now) - day(time)).ok()?;
+        self.days.get_mut((DAYS - 1).checked_sub(ago)?)
+    }
+}

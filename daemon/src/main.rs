@@ -25,6 +25,7 @@ mod logging;
 mod names;
 mod netlink;
 mod outfile;
+mod outputs;
 mod ports;
 mod privilege;
 mod rescue;

@@ -4,6 +4,7 @@
 mod jail;
 mod restrict;
 mod values;
+mod wall;
 
 use crate::event::{Class, Points};
 use crate::jail::policy::{Ladder, PointTable};
@@ -65,6 +66,7 @@ pub struct TopDraft {
     pub(super) rescue: Option<u16>,
     pub(super) geo_asn: Option<std::path::PathBuf>,
     pub(super) sandbox: Option<bool>,
+    pub(super) wall: super::Wall,
 }
 
 /// Why a value does not fit its key, and the cure.
@@ -370,6 +372,14 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         doc: "[restrict.ssh] with port and allow: who may connect to a port at all",
         set: |draft, value| {
             draft.restrict = restrict::read(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "wall",
+        doc: "[wall] with contact, title, mask, delay, keep, min_attempts, unlisted: what of the offenders is shown in public",
+        set: |draft, value| {
+            draft.wall = wall::read(value)?;
             Ok(())
         },
     },

@@ -19,6 +19,7 @@ use crate::jail::secret::Percent;
 use crate::machine::ScopeRule;
 use crate::net::{Prefix, PrefixSet};
 use crate::time::Span;
+use crate::wall::Rules;
 
 pub use fail2ban::native::{Block, Way};
 pub use problem::Problem;
@@ -54,6 +55,8 @@ pub struct Config {
     pub geo_asn: Option<std::path::PathBuf>,
     /// Whether the daemon gives up every right that it does not need, once it has started.
     pub sandbox: bool,
+    /// What is shown in public.
+    pub wall: Wall,
     /// Ports that only some may connect to.
     pub restrict: Vec<Restriction>,
     /// Jails that ban networks of neighbours, each with the innocent addresses that all of these may hit at once.
@@ -77,6 +80,19 @@ pub struct Restriction {
     pub allow: Vec<Prefix>,
     /// DNS names of others who may.
     pub allow_names: Vec<String>,
+}
+
+/// What of the offenders is shown in public (`[wall]`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wall {
+    /// Where people write who want to be left out: an address of mail, of the web, or words. Without it nothing is shown.
+    pub contact: Option<String>,
+    /// What stands above it; nothing for the usual words.
+    pub title: Option<String>,
+    /// Who is shown, and how exactly.
+    pub rules: Rules,
+    /// Who asked to be left out.
+    pub unlisted: Vec<Prefix>,
 }
 
 /// What happens to the bans in the kernel when the daemon stops.

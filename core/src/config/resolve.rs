@@ -102,6 +102,7 @@ fn config(top: TopDraft, jails: Vec<JailConfig>, widen: BTreeMap<JailName, u64>)
         rescue: top.rescue,
         geo_asn: top.geo_asn,
         sandbox: top.sandbox.unwrap_or(true),
+        wall: top.wall,
         fail2ban: top.fail2ban,
         ban_log: None,
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),

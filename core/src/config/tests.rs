@@ -173,6 +173,28 @@ fn people_have_one_account_where_they_log_in_and_several_mailboxes() {
 }
 
 #[test]
+fn the_wall_is_strict_unless_told_otherwise() {
+    assert_eq!(config("").unwrap().wall, Wall::default());
+    let found = config(
+        "[wall]\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\nunlisted = [\"192.0.2.7\"]\n",
+    );
+    let wall = found.unwrap().wall;
+    assert_eq!((wall.contact.as_deref(), wall.rules.mask), (Some("abuse@example.net"), false));
+    assert_eq!((wall.rules.delay, wall.rules.min_attempts), (Span::from_secs(0), 10));
+    assert_eq!(wall.unlisted, ["192.0.2.7/32".parse().unwrap()]);
+    for wrong in [
+        "wall = true\n",
+        "[wall]\nmasked = true\n",
+        "[wall]\ncontact = \" \"\n",
+        "[wall]\nkeep = \"0s\"\n",
+        "[wall]\nmin_attempts = 0\n",
+        "[wall]\nunlisted = [\"x\"]\n",
+    ] {
+        assert_eq!(config(wrong).unwrap_err().len(), 1, "{wrong}");
+    }
+}
+
+#[test]
 fn a_database_of_networks_has_an_absolute_path_and_no_other_key() {
     let found = config("[geo]\nasn = \"/var/lib/asn.mmdb\"\n").unwrap();
     assert_eq!(found.geo_asn.as_deref(), Some(std::path::Path::new("/var/lib/asn.mmdb")));

@@ -23,6 +23,7 @@ pub(crate) mod run;
 mod scan;
 mod test_filter;
 mod threads;
+mod wall;
 mod widening;
 
 use std::io::Write;
@@ -179,6 +180,8 @@ enum Command {
     Scan(scan::Scan),
     /// What a policy would have done with the logs of the past.
     Rehearse(rehearse::Rehearse),
+    /// The offenders as a folder of pages for a web server.
+    Wall(wall::Wall),
 }
 
 /// Runs the program.
@@ -221,6 +224,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Export(command) => command.run(),
         Command::Scan(command) => command.run(),
         Command::Rehearse(command) => command.run(),
+        Command::Wall(command) => command.run(),
         Command::TestFilter(command) => command.run(),
         Command::Doctor(command) => command.run(),
     };

@@ -13,6 +13,7 @@ pub(crate) mod query;
 mod rescue;
 mod rows;
 mod salvage;
+pub(crate) mod shown;
 mod spill;
 pub(crate) mod standing;
 mod wal;

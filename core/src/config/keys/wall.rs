@@ -1,0 +1,67 @@
+//! `[wall]`: what of the offenders is shown in public.
+
+use crate::config::Wall;
+use crate::config::raw::Value;
+use crate::net::Prefix;
+use crate::time::Span;
+
+use super::values::{boolean, positive_span, text, texts};
+use super::{Misfit, Misfits};
+
+const KEYS: &str = "use contact, title, mask, delay, keep, min_attempts or unlisted";
+
+/// More would not fit a page's head.
+const MAX_TEXT_BYTES: usize = 200;
+
+/// The section; every problem of it is told.
+pub(super) fn read(value: &Value) -> Result<Wall, Misfits> {
+    let Value::Table(rows) = value else {
+        let cure = "write [wall] and contact = \"abuse@example.net\" below it";
+        return Err(Misfit("is no table".into(), cure).into());
+    };
+    let (mut wall, mut misfits) = (Wall::default(), Vec::new());
+    for (name, value) in rows {
+        if let Err(Misfits(found)) = set(&mut wall, name, value) {
+            misfits
+                .extend(found.into_iter().map(|Misfit(what, cure)| Misfit(format!("{name}: {what}"), cure)));
+        }
+    }
+    Misfits::none(misfits).map(|()| wall)
+}
+
+fn set(wall: &mut Wall, name: &str, value: &Value) -> Result<(), Misfits> {
+    match name {
+        "contact" => wall.contact = Some(short(value)?),
+        "title" => wall.title = Some(short(value)?),
+        "mask" => wall.rules.mask = boolean(value)?,
+        "delay" => wall.rules.delay = span(value)?,
+        "keep" => wall.rules.keep = positive_span(value)?,
+        "min_attempts" => {
+            let number = text(value)?.parse().ok().filter(|number| *number > 0);
+            wall.rules.min_attempts =
+                number.ok_or_else(|| Misfit("is no whole number above 0".into(), "write for example 10"))?;
+        }
+        "unlisted" => {
+            let parse = |item: String| item.parse::<Prefix>().map_err(|error| Misfit(error.to_string(), ""));
+            let (known, wrong): (Vec<_>, Vec<_>) =
+                texts(value)?.into_iter().map(parse).partition(Result::is_ok);
+            wall.unlisted = known.into_iter().flatten().collect();
+            return Misfits::none(wrong.into_iter().filter_map(Result::err).collect());
+        }
+        _ => return Err(Misfit("there is no such key".into(), KEYS).into()),
+    }
+    Ok(())
+}
+
+fn span(value: &Value) -> Result<Span, Misfit> {
+    Span::parse(text(value)?).map_err(|error| Misfit(error.to_string(), "write for example \"24h\""))
+}
+
+/// A line for people.
+fn short(value: &Value) -> Result<String, Misfit> {
+    let text = text(value)?.trim();
+    if text.is_empty() || text.len() > MAX_TEXT_BYTES || text.contains(char::is_control) {
+        return Err(Misfit(format!("is no line of 1 to {MAX_TEXT_BYTES} bytes"), "shorten it"));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,97 @@
+//! The wall of shame as a folder of pages: `index.html` and its further pages, `o/` with a page for each offender,
+//! `unlist.html`, `feed.atom`, `offenders.json` for the search, and what pages need to look well.
+//!
+//! Everything is made here and now, without scripts it works all the same, and nothing is fetched from elsewhere. What has
+//! not changed is not written, so that a web server's ETags stay.
+
+mod charts;
+mod files;
+mod pages;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use askama::Template;
+use serde_json::json;
+
+use pillory_core::wall::{Rules, Wall};
+
+pub(crate) use files::{Folder, FolderError, Written};
+use pages::{Feed, Index, OffenderPage, Row, Stamp, Unlist};
+
+/// Rows of a page: with them it is some 100 kB long, 10 compressed.
+const ROWS: usize = 500;
+
+/// Entries of the Atom feed, the newest.
+const ENTRIES: usize = 100;
+
+/// What stands above the wall if nobody says otherwise.
+const TITLE: &str = "Wall of shame";
+
+/// What all pages tell beside who is listed.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    /// What stands above it.
+    pub(crate) title: String,
+    /// Where people write who want to be left out.
+    pub(crate) contact: String,
+    /// Who is shown, and how exactly.
+    pub(crate) rules: Rules,
+}
+
+impl Site {
+    /// With the usual title unless there is one.
+    pub(crate) fn new(title: Option<&str>, contact: &str, rules: Rules) -> Site {
+        Site { title: title.unwrap_or(TITLE).to_owned(), contact: contact.to_owned(), rules }
+    }
+
+    /// Where a link to the contact leads, if it can be one.
+    fn link(&self) -> Option<String> {
+        let contact = &self.contact;
+        let is_word = !contact.contains(char::is_whitespace);
+        match contact.split_once("://") {
+            Some(("http" | "https" | "mailto", _)) if is_word => Some(contact.clone()),
+            None if is_word && contact.contains('@') => Some(format!("mailto:{contact}")),
+            _ => None,
+        }
+    }
+}
+
+/// Makes the pages in `directory`, which holds nothing else.
+/// # Errors
+/// [`FolderError`] if it holds something else, or cannot be written.
+pub(crate) fn build(site: &Site, wall: &Wall, directory: &Path) -> Result<Written, FolderError> {
+    let mut folder = Folder::open(directory)?;
+    let rows: Vec<Row> = wall.offenders.iter().map(Row::of).collect();
+    let (now, day) = (Stamp::at(wall.made), Stamp::of_day(wall.made));
+    folder.put("style.css", include_bytes!("../../../templates/wall/style.css"))?;
+    folder.put("wall.js", include_bytes!("../../../templates/wall/wall.js"))?;
+    for row in &rows {
+        let page = OffenderPage { site, root: "../", stamp: &day, offender: row };
+        folder.put(&format!("o/{}.html", row.file), render(&page)?.as_bytes())?;
+    }
+    folder.put("unlist.html", render(&Unlist { site, root: "", stamp: &day })?.as_bytes())?;
+    let newest = rows.get(..ENTRIES).unwrap_or(&rows);
+    folder.put("feed.atom", render(&Feed { site, stamp: &now, offenders: newest })?.as_bytes())?;
+    folder.put("offenders.json", listing(&now, &rows).as_bytes())?;
+    // The pages that lead to all others come last.
+    let pages = rows.len().div_ceil(ROWS).max(1);
+    for number in (1..=pages).rev() {
+        let offenders = rows.chunks(ROWS).nth(number - 1).unwrap_or(&[]);
+        let page = Index::of(site, wall, &now, (number, pages), offenders);
+        folder.put(&pages::page_name(number), render(&page)?.as_bytes())?;
+    }
+    folder.finish()
+}
+
+/// What the search reads: rows as `[name, file, first, last, attempts, services]`.
+fn listing(stamp: &Stamp, rows: &[Row]) -> String {
+    let row = |row: &Row| json!([row.name, row.file, row.first, row.last, row.attempts, row.services]);
+    let offenders: Vec<_> = rows.iter().map(row).collect();
+    json!({"made": stamp.made, "valid_until": stamp.until, "offenders": offenders}).to_string()
+}
+
+fn render(page: &impl Template) -> Result<String, FolderError> {
+    page.render().map_err(|error| FolderError::Page { reason: error.to_string() })
+}

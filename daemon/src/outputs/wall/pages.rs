@@ -1,0 +1,247 @@
+//! The pages, as their templates see them. What stands in them is escaped by the templates.
+
+use askama::Template;
+
+use pillory_core::time::{End, Span, Timestamp};
+use pillory_core::wall::{Offender, Rules, Service, Services, Total, Wall};
+
+use super::{Site, charts};
+
+/// How long a page is valid.
+const VALID: Span = Span::from_secs(86_400);
+
+/// When a page was made, and until when it is valid.
+#[derive(Debug)]
+pub(super) struct Stamp {
+    pub(super) made: String,
+    made_words: String,
+    pub(super) until: String,
+    until_words: String,
+}
+
+impl Stamp {
+    /// To the minute.
+    pub(super) fn at(made: Timestamp) -> Stamp {
+        Stamp::rounded(made, 60)
+    }
+
+    /// To the day, for what is told late anyway: it changes once a day only.
+    pub(super) fn of_day(made: Timestamp) -> Stamp {
+        Stamp::rounded(made, 86_400)
+    }
+
+    fn rounded(made: Timestamp, to: i64) -> Stamp {
+        let made = Timestamp::from_secs(made.secs().div_euclid(to) * to);
+        let until = made + Span::from_secs(to.unsigned_abs()) + VALID;
+        let words = |at: Timestamp| at.to_string().replace('T', " ").replace(":00Z", " UTC");
+        Stamp {
+            made: made.to_string(),
+            made_words: words(made),
+            until: until.to_string(),
+            until_words: words(until),
+        }
+    }
+}
+
+/// An offender, in words.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    /// Of its page, without the ending.
+    pub(super) file: String,
+    pub(super) first: String,
+    pub(super) last: String,
+    /// When its story changed last.
+    updated: String,
+    pub(super) attempts: u64,
+    pub(super) services: String,
+    bans: u32,
+    story: String,
+}
+
+impl Row {
+    pub(super) fn of(offender: &Offender) -> Row {
+        let name = offender.name();
+        Row {
+            file: name.replace([':', '/'], "-"),
+            name,
+            first: day(offender.first),
+            last: day(offender.last),
+            updated: offender.last.to_string(),
+            attempts: offender.attempts,
+            services: offender.services.words(),
+            bans: offender.bans,
+            story: story(offender),
+        }
+    }
+
+    fn href(&self) -> String {
+        format!("o/{}.html", self.file)
+    }
+}
+
+/// `2026-11-29`, by UTC.
+fn day(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
+/// `14 ssh attempts were logged between 2026-11-01 and 2026-11-28. It was shut out 2 times, and is until 2026-12-05.`
+fn story(offender: &Offender) -> String {
+    let (first, last) = (day(offender.first), day(offender.last));
+    let when = if first == last { format!("on {first}") } else { format!("between {first} and {last}") };
+    let who = match offender.sources {
+        1 if offender.is_masked => "from an address of this network ",
+        1 => "",
+        _ => "from several addresses of this network ",
+    };
+    let what = attempts(offender.attempts, offender.services);
+    let were = if offender.attempts == 1 { "was" } else { "were" };
+    let times = if offender.bans == 1 { "once".to_owned() } else { format!("{} times", offender.bans) };
+    let now = match offender.banned_until {
+        None => "",
+        Some(End::Never) => ", and is now",
+        Some(End::At(at)) => &format!(", and is until {}", day(at)),
+    };
+    format!("{what} {were} logged {who}{when}. It was shut out {times}{now}.")
+}
+
+/// `14 ssh attempts`; `14 attempts (ssh attempts, WP login attempts)`
+fn attempts(number: u64, services: Services) -> String {
+    let written = filters::grouped(number);
+    let one =
+        |words: &str| if number == 1 { words.trim_end_matches('s').to_owned() } else { words.to_owned() };
+    match services.iter().count() {
+        1 => format!("{written} {}", one(&services.words())),
+        _ => format!("{written} attempts ({})", services.words()),
+    }
+}
+
+/// `index.html`, `page-2.html`
+pub(super) fn page_name(number: usize) -> String {
+    if number == 1 { "index.html".to_owned() } else { format!("page-{number}.html") }
+}
+
+/// The page that everybody begins with, and those with more of the list.
+#[derive(Template)]
+#[template(path = "wall/index.html")]
+pub(super) struct Index<'a> {
+    site: &'a Site,
+    root: &'static str,
+    stamp: &'a Stamp,
+    number: usize,
+    pages: usize,
+    rules: &'a Rules,
+    delay: String,
+    keep: String,
+    totals: [(&'static str, Total); 3],
+    shut_out: u64,
+    timeline: String,
+    heat: String,
+    services: &'a [(Service, u64)],
+    most: u64,
+    offenders: &'a [Row],
+}
+
+impl<'a> Index<'a> {
+    pub(super) fn of(
+        site: &'a Site,
+        wall: &'a Wall,
+        stamp: &'a Stamp,
+        (number, pages): (usize, usize),
+        offenders: &'a [Row],
+    ) -> Index<'a> {
+        let [today, week, month] = wall.totals;
+        let is_first = number == 1;
+        Index {
+            site,
+            root: "",
+            stamp,
+            number,
+            pages,
+            rules: &site.rules,
+            delay: span(site.rules.delay),
+            keep: span(site.rules.keep),
+            totals: [("Today", today), ("7 days", week), ("30 days", month)],
+            shut_out: wall.shut_out,
+            timeline: if is_first { charts::timeline(wall) } else { String::new() },
+            heat: if is_first { charts::heat(wall) } else { String::new() },
+            services: &wall.services,
+            most: wall.services.iter().map(|(_, attempts)| *attempts).max().unwrap_or(0),
+            offenders,
+        }
+    }
+
+    /// The first, the last, and those around this one.
+    fn shown_pages(&self) -> impl Iterator<Item = (usize, String)> {
+        let is_near = |page: &usize| page.abs_diff(self.number) <= 3;
+        let shown = (1..=self.pages).filter(move |page| *page == 1 || *page == self.pages || is_near(page));
+        shown.map(|page| (page, page_name(page)))
+    }
+}
+
+/// `24 hours`, `30 days`
+fn span(span: Span) -> String {
+    let hours = span.millis() / 3_600_000;
+    let (number, unit) = match hours {
+        0 => (span.millis() / 60_000, "minute"),
+        hours if hours % 24 == 0 && hours > 24 => (hours / 24, "day"),
+        hours => (hours, "hour"),
+    };
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The story of one offender.
+#[derive(Template)]
+#[template(path = "wall/offender.html")]
+pub(super) struct OffenderPage<'a> {
+    pub(super) site: &'a Site,
+    pub(super) root: &'static str,
+    pub(super) stamp: &'a Stamp,
+    pub(super) offender: &'a Row,
+}
+
+/// How to be left out.
+#[derive(Template)]
+#[template(path = "wall/unlist.html")]
+pub(super) struct Unlist<'a> {
+    pub(super) site: &'a Site,
+    pub(super) root: &'static str,
+    pub(super) stamp: &'a Stamp,
+}
+
+impl Unlist<'_> {
+    fn keep(&self) -> String {
+        span(self.site.rules.keep)
+    }
+}
+
+/// Who was added last, for readers of feeds.
+#[derive(Template)]
+#[template(path = "wall/feed.atom", escape = "html")]
+pub(super) struct Feed<'a> {
+    pub(super) site: &'a Site,
+    pub(super) stamp: &'a Stamp,
+    pub(super) offenders: &'a [Row],
+}
+
+/// What templates may ask for by name.
+pub(super) mod filters {
+    /// `1,234,567`
+    #[askama::filter_fn]
+    pub(super) fn number(number: &u64, _: &dyn askama::Values) -> askama::Result<String> {
+        Ok(grouped(*number))
+    }
+
+    pub(crate) fn grouped(number: u64) -> String {
+        let digits = number.to_string();
+        let head = digits.len() % 3;
+        let (first, rest) = digits.split_at(head);
+        let mut groups: Vec<&str> = if first.is_empty() { Vec::new() } else { vec![first] };
+        let mut at = 0;
+        while let Some(group) = rest.get(at..at + 3) {
+            groups.push(group);
+            at += 3;
+        }
+        groups.join(",")
+    }
+}

@@ -1,0 +1,151 @@
+use std::path::PathBuf;
+
+use pillory_core::time::{End, Span, Timestamp};
+use pillory_core::wall::{DAYS, Offender, Service, Services, Total};
+
+use super::*;
+
+const NOON: Timestamp = Timestamp::from_secs(1_800_014_400);
+
+/// A directory of its own, gone when dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("pillory-wall-{}-{name}", std::process::id()));
+        // Left over from a run that was killed; absence is the normal case.
+        drop(std::fs::remove_dir_all(&path));
+        Scratch(path)
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.join(name)).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn site() -> Site {
+    Site::new(None, "abuse@example.net", Rules::default())
+}
+
+fn offender(prefix: &str, is_masked: bool) -> Offender {
+    let mut services = Services::default();
+    services.add(Service::Ssh);
+    Offender {
+        prefix: prefix.parse().unwrap(),
+        is_masked,
+        sources: 1,
+        attempts: 1_014,
+        first: NOON - Span::from_secs(9 * 86_400),
+        last: NOON - Span::from_secs(2 * 86_400),
+        services,
+        bans: 2,
+        banned_until: Some(End::At(NOON + Span::from_secs(86_400))),
+    }
+}
+
+fn wall(offenders: Vec<Offender>) -> Wall {
+    Wall {
+        made: NOON,
+        totals: [Total { attempts: 3, bans: 1 }; 3],
+        shut_out: offenders.len() as u64,
+        days: vec![Total { attempts: 3, bans: 1 }; DAYS],
+        week: [[1; 24]; 7],
+        services: vec![(Service::Ssh, 3)],
+        offenders,
+    }
+}
+
+#[test]
+fn each_offender_has_a_page_that_the_list_and_the_feed_lead_to() {
+    let scratch = Scratch::new("pages");
+    let offenders = vec![
+        offender("203.0.113.0/24", true),
+        offender("2001:db8:7::/48", true),
+        offender("192.0.2.16/28", false),
+    ];
+    let written = build(&site(), &wall(offenders), &scratch.0).unwrap();
+    assert_eq!((written.unchanged, written.removed), (0, 0));
+    let told = "1,014 ssh attempts were logged from an address of this network between 2027-01-06 and 2027-01-13. \
+        It was shut out 2 times, and is until 2027-01-16.";
+    assert!(scratch.read("o/203.0.113.x.html").contains(told));
+    for (name, file) in [
+        ("203.0.113.x", "203.0.113.x"),
+        ("2001:db8:7::x", "2001-db8-7--x"),
+        ("192.0.2.16/28", "192.0.2.16-28"),
+    ] {
+        assert!(scratch.read(&format!("o/{file}.html")).contains(&format!("<h1>{name}</h1>")), "{name}");
+        for leads in ["index.html", "feed.atom"] {
+            assert!(scratch.read(leads).contains(&format!("href=\"o/{file}.html\"")), "{name} in {leads}");
+        }
+        assert!(scratch.read("offenders.json").contains(&format!("\"{name}\",\"{file}\"")), "{name}");
+    }
+    for page in ["index.html", "unlist.html", "o/203.0.113.x.html"] {
+        let text = scratch.read(page);
+        assert!(text.contains("<meta name=\"robots\" content=\"noindex, nofollow\">"), "{page}");
+        assert!(text.contains("href=\"mailto:abuse@example.net\""), "{page}");
+        assert!(text.contains("valid until <time datetime=\"2027-01-1"), "{page}");
+    }
+}
+
+#[test]
+fn what_has_not_changed_is_not_written_and_what_is_over_is_removed() {
+    let scratch = Scratch::new("again");
+    let both = vec![offender("203.0.113.0/24", true), offender("192.0.2.16/28", false)];
+    let first = build(&site(), &wall(both.clone()), &scratch.0).unwrap();
+    let again = build(&site(), &wall(both.clone()), &scratch.0).unwrap();
+    assert_eq!((again.changed, again.unchanged, again.removed), (0, first.changed, 0));
+    // An hour later the time it was made at has changed where it is told to the minute.
+    let later = Wall { made: NOON + Span::from_secs(3_600), ..wall(both) };
+    assert_eq!(build(&site(), &later, &scratch.0).unwrap().changed, 3);
+    let fewer = build(&site(), &wall(vec![offender("203.0.113.0/24", true)]), &scratch.0).unwrap();
+    assert_eq!(fewer.removed, 1);
+    assert!(!scratch.0.join("o/192.0.2.16-28.html").exists());
+    assert!(!scratch.read("index.html").contains("192.0.2"));
+}
+
+#[test]
+fn a_long_list_has_pages_and_a_shorter_one_loses_them() {
+    let scratch = Scratch::new("long");
+    let many: Vec<Offender> =
+        (0..1_001).map(|n| offender(&format!("10.0.{}.{}/32", n / 250, n % 250), false)).collect();
+    build(&site(), &wall(many.clone()), &scratch.0).unwrap();
+    let rows = |page: &str| scratch.read(page).matches("<tr><th scope=\"row\"><a href=").count();
+    assert_eq!(["index.html", "page-2.html", "page-3.html"].map(rows), [500, 500, 1]);
+    assert!(scratch.read("page-2.html").contains("<a href=\"page-2.html\" aria-current=\"page\">2</a>"));
+    build(&site(), &wall(many[..500].to_vec()), &scratch.0).unwrap();
+    assert!(!scratch.0.join("page-2.html").exists());
+}
+
+#[test]
+fn a_directory_of_others_is_left_alone() {
+    let scratch = Scratch::new("foreign");
+    std::fs::create_dir_all(&scratch.0).unwrap();
+    std::fs::write(scratch.0.join("index.html"), "mine").unwrap();
+    assert!(matches!(build(&site(), &wall(Vec::new()), &scratch.0), Err(FolderError::Foreign { .. })));
+    assert_eq!(scratch.read("index.html"), "mine");
+}
+
+#[test]
+fn what_the_admin_writes_is_text_and_not_markup() {
+    let scratch = Scratch::new("markup");
+    let (title, contact) = ("<b>\"A & B\"</b>", "javascript:alert(1)");
+    let site = Site::new(Some(title), contact, Rules::default());
+    build(&site, &wall(vec![offender("203.0.113.0/24", true)]), &scratch.0).unwrap();
+    for page in ["index.html", "unlist.html", "feed.atom", "o/203.0.113.x.html"] {
+        let text = scratch.read(page);
+        assert!(!text.contains("<b>\"") && text.contains("A &#38; B"), "{page}");
+        assert!(!text.contains("href=\"javascript"), "{page}");
+    }
+}
+
+#[test]
+fn numbers_are_grouped_and_times_are_words() {
+    let grouped = [0, 12, 999, 1_000, 65_536, 1_234_567].map(pages::filters::grouped);
+    assert_eq!(grouped, ["0", "12", "999", "1,000", "65,536", "1,234,567"]);
+}

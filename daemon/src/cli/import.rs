@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde_json::{Value, json};
 
 use pillory_core::addresslist::{self, Entry, Passed};
@@ -17,9 +18,10 @@ use pillory_core::time::{BanTime, Span, Timestamp};
 use crate::clock;
 use crate::control::{BanOptions, BanOrder, Reply, Request};
 use crate::escape::{escape, json};
+use crate::outputs::feed::{self, Feed};
 use crate::sources::past;
 
-use super::client::{caller, parse_bantime, word};
+use super::client::{caller, parse_bantime, parse_time, word};
 use super::{Client, Failure, Outcome, exit, offline, pieces, print};
 
 /// `pillory import`
@@ -252,29 +254,17 @@ fn read(path: &Path) -> Result<String, Failure> {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Export {
     /// Its form.
-    #[arg(long, value_enum, default_value = "plain")]
-    format: Format,
+    #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = forms())]
+    format: String,
     #[command(flatten)]
     client: Client,
     #[command(flatten)]
     state: offline::State,
 }
 
-/// Forms of a list of bans.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// One prefix a line.
-    Plain,
-    /// As `list --json`.
-    Json,
-    /// With a heading; reasons quoted.
-    Csv,
-    /// For `nft -f`: a table `inet blocklist` with two sets.
-    Nft,
-    /// For `ipset restore`.
-    Ipset,
-    /// For `ip -batch`: blackhole routes.
-    Routes,
+/// The forms that a list can have, each with a line for the help.
+fn forms() -> PossibleValuesParser {
+    feed::FORMATS.iter().map(|form| PossibleValue::new(form.name).help(form.doc)).collect::<Vec<_>>().into()
 }
 
 impl Export {
@@ -283,62 +273,32 @@ impl Export {
             let bans = self.state.bans_in_force(gone)?;
             Ok(Reply::data(bans.iter().map(crate::engine::report::ban_value).collect::<Vec<_>>().into()))
         })?;
-        let format = if self.client.json { Format::Json } else { self.format };
         let mut bans = asked.value.as_array().cloned().unwrap_or_default();
         bans.sort_by_key(|ban| ban["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok()));
-        print(&format.text(&bans))?;
+        let text = match if self.client.json { "json" } else { self.format.as_str() } {
+            // These tell all that is known of a ban.
+            "json" => format!("{}\n", json(&Value::from(bans))),
+            "csv" => csv(&bans),
+            name => other_form(name, &bans),
+        };
+        print(&text)?;
         Ok(0)
     }
 }
 
-impl Format {
-    fn text(self, bans: &[Value]) -> String {
-        let mut prefixes: Vec<Prefix> =
-            bans.iter().filter_map(|ban| ban["prefix"].as_str()?.parse().ok()).collect();
-        prefixes.sort();
-        prefixes.dedup();
-        let family = |ipv4: bool| prefixes.iter().filter(move |prefix| prefix.is_ipv4() == ipv4);
-        match self {
-            Format::Plain => prefixes.iter().map(|prefix| format!("{}\n", prefix.short())).collect(),
-            Format::Routes => {
-                prefixes.iter().map(|prefix| format!("route add blackhole {prefix}\n")).collect()
-            }
-            Format::Json => format!("{}\n", json(&Value::from(bans.to_vec()))),
-            Format::Csv => csv(bans),
-            Format::Nft => {
-                let set = |name: &str, kind: &str, ipv4: bool| {
-                    let all: Vec<String> =
-                        outermost(family(ipv4)).iter().map(|prefix| prefix.short()).collect();
-                    let elements = match all.is_empty() {
-                        true => String::new(),
-                        false => format!("\n\t\telements = {{ {} }}", all.join(",\n\t\t\t     ")),
-                    };
-                    format!("\tset {name} {{\n\t\ttype {kind}\n\t\tflags interval{elements}\n\t}}\n")
-                };
-                let (v4, v6) = (set("blocklist4", "ipv4_addr", true), set("blocklist6", "ipv6_addr", false));
-                format!("table inet blocklist {{\n{v4}{v6}}}\n")
-            }
-            Format::Ipset => [("blocklist4", "inet", true), ("blocklist6", "inet6", false)]
-                .iter()
-                .map(|(name, kind, ipv4)| {
-                    let room = family(*ipv4).count().max(65_536);
-                    let adds: String = family(*ipv4).map(|prefix| format!("add {name} {prefix}\n")).collect();
-                    format!("create {name} hash:net family {kind} maxelem {room} -exist\n{adds}")
-                })
-                .collect(),
-        }
-    }
-}
-
-/// The prefixes that no other one holds; an interval set takes no overlaps.
-fn outermost<'a>(sorted: impl Iterator<Item = &'a Prefix>) -> Vec<Prefix> {
-    let mut kept: Vec<Prefix> = Vec::new();
-    for prefix in sorted {
-        if !kept.last().is_some_and(|last| last.contains(*prefix)) {
-            kept.push(*prefix);
-        }
-    }
-    kept
+fn other_form(name: &str, bans: &[Value]) -> String {
+    let time = |ban: &Value| ban["since"].as_str().and_then(parse_time).unwrap_or_default();
+    let mut entries: Vec<feed::Entry> = bans
+        .iter()
+        .filter_map(|ban| {
+            let prefix = ban["prefix"].as_str()?.parse().ok()?;
+            let (since, attempts) = (time(ban), ban["failures"].as_u64().unwrap_or(0));
+            Some(feed::Entry { prefix, first: since, last: since, attempts, what: "login attempts".into() })
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.prefix);
+    entries.dedup_by_key(|entry| entry.prefix);
+    feed::named(name).map_or_else(String::new, |form| (form.write)(&Feed { head: None, entries: &entries }))
 }
 
 fn csv(bans: &[Value]) -> String {
@@ -355,33 +315,4 @@ fn csv(bans: &[Value]) -> String {
         );
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn bans() -> Vec<Value> {
-        ["192.0.2.0/24", "192.0.2.7/32", "2001:db8::/64"]
-            .map(|prefix| json!({"prefix": prefix, "jail": "sshd", "since": "2026-01-02T03:04:05Z", "until": null, "failures": 5, "reason": "a \"b\"", "origin": "local"}))
-            .to_vec()
-    }
-
-    #[test]
-    fn every_plain_form_can_be_imported_again() {
-        for format in [Format::Plain, Format::Csv, Format::Ipset, Format::Nft] {
-            let list = addresslist::parse(&format.text(&bans()));
-            assert_eq!(list.passed, [], "{format:?}");
-            let found: std::collections::BTreeSet<String> =
-                list.entries.iter().map(|entry| entry.prefix.to_string()).collect();
-            assert!(found.contains("192.0.2.0/24") && found.contains("2001:db8::/64"), "{format:?}");
-        }
-    }
-
-    #[test]
-    fn an_interval_set_gets_no_overlaps() {
-        assert!(!Format::Nft.text(&bans()).contains("192.0.2.7"));
-    }
 }

@@ -1,3 +1,4 @@
-//! What leaves the host for people and other machines to see.
+//! What leaves the host for people and other machines to see. The wall is made of what the store keeps; feeds of the wall.
 
+pub(crate) mod feed;
 pub(crate) mod wall;

@@ -10,8 +10,8 @@ use crate::outfile;
 /// A file that marks a folder as one of these, so that no other is written into.
 const MARK: &str = ".pillory-wall";
 
-/// The folder of the offenders' own pages.
-const OFFENDERS: &str = "o";
+/// The folders inside: the offenders' own pages, and lists for other programs.
+const INSIDE: [&str; 2] = ["o", "feeds"];
 
 /// Why the pages could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,6 @@ impl Folder {
     /// # Errors
     /// [`FolderError`] if it cannot be made, or holds something else.
     pub(crate) fn open(path: &Path) -> Result<Folder, FolderError> {
-        let offenders = path.join(OFFENDERS);
         let is_marked = path.join(MARK).exists();
         let is_empty = fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
         if !is_marked && !is_empty {
@@ -80,7 +79,9 @@ impl Folder {
         if outfile::is_shared(path) {
             return Err(FolderError::Shared { path: path.to_owned() });
         }
-        fs::create_dir_all(&offenders).map_err(|cause| system("create", &offenders, cause))?;
+        for inside in INSIDE.map(|name| path.join(name)) {
+            fs::create_dir_all(&inside).map_err(|cause| system("create", &inside, cause))?;
+        }
         let mut folder = Folder { path: path.to_owned(), made: BTreeSet::new(), written: Written::default() };
         folder.put(MARK, b"Made by pillory wall; what is in this directory is replaced.\n")?;
         Ok(folder)
@@ -110,15 +111,16 @@ impl Folder {
         outcome
     }
 
-    /// Removes what was not made this time.
+    /// Removes what was not made this time, of pages and of what was left over half written.
     /// # Errors
     /// [`FolderError::System`]
     pub(crate) fn finish(mut self) -> Result<Written, FolderError> {
-        for directory in [self.path.clone(), self.path.join(OFFENDERS)] {
+        let inside = INSIDE.map(|name| self.path.join(name));
+        for directory in std::iter::once(self.path.clone()).chain(inside) {
             let entries = fs::read_dir(&directory).map_err(|cause| system("list", &directory, cause))?;
             for path in entries.flatten().map(|entry| entry.path()) {
-                let is_page = path.extension().is_some_and(|ending| ending == "html");
-                if is_page && !self.made.contains(&path) {
+                let is_ours = path.extension().is_some_and(|ending| ending == "html" || ending == "new");
+                if is_ours && !self.made.contains(&path) {
                     fs::remove_file(&path).map_err(|cause| system("remove", &path, cause))?;
                     self.written.removed += 1;
                 }

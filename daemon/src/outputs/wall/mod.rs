@@ -1,5 +1,5 @@
 //! The wall of shame as a folder of pages: `index.html` and its further pages, `o/` with a page for each offender,
-//! `unlist.html`, `feed.atom`, `offenders.json` for the search, and what pages need to look well.
+//! `unlist.html`, `feed.atom`, `feeds/` with lists for other programs, `offenders.json` for the search, and what pages need to look well.
 //!
 //! Everything is made here and now, without scripts it works all the same, and nothing is fetched from elsewhere. What has
 //! not changed is not written, so that a web server's ETags stay.
@@ -17,8 +17,9 @@ use serde_json::json;
 
 use pillory_core::wall::{Rules, Wall};
 
+use crate::outputs::feed;
 pub(crate) use files::{Folder, FolderError, Written};
-use pages::{Feed, Index, OffenderPage, Row, Stamp, Unlist};
+use pages::{Atom, Feeds, Index, OffenderPage, Row, Stamp, Unlist};
 
 /// Rows of a page: with them it is some 100 kB long, 10 compressed.
 const ROWS: usize = 500;
@@ -73,7 +74,12 @@ pub(crate) fn build(site: &Site, wall: &Wall, directory: &Path) -> Result<Writte
     }
     folder.put("unlist.html", render(&Unlist { site, root: "", stamp: &day })?.as_bytes())?;
     let newest = rows.get(..ENTRIES).unwrap_or(&rows);
-    folder.put("feed.atom", render(&Feed { site, stamp: &now, offenders: newest })?.as_bytes())?;
+    folder.put("feed.atom", render(&Atom { site, stamp: &now, offenders: newest })?.as_bytes())?;
+    put_feeds(&mut folder, site, wall)?;
+    folder.put(
+        "feeds.html",
+        render(&Feeds { site, root: "", stamp: &day, formats: feed::FORMATS })?.as_bytes(),
+    )?;
     folder.put("offenders.json", listing(&now, &rows).as_bytes())?;
     // The pages that lead to all others come last.
     let pages = rows.len().div_ceil(ROWS).max(1);
@@ -83,6 +89,30 @@ pub(crate) fn build(site: &Site, wall: &Wall, directory: &Path) -> Result<Writte
         folder.put(&pages::page_name(number), render(&page)?.as_bytes())?;
     }
     folder.finish()
+}
+
+/// Lists for other programs: of those who are shown as they are, for nobody acts on an address that is hidden.
+fn put_feeds(folder: &mut Folder, site: &Site, wall: &Wall) -> Result<(), FolderError> {
+    let mut entries: Vec<feed::Entry> = wall
+        .offenders
+        .iter()
+        .filter(|offender| !offender.is_masked)
+        .map(|offender| feed::Entry {
+            prefix: offender.prefix,
+            first: offender.first,
+            last: offender.last,
+            attempts: offender.attempts,
+            what: offender.services.words(),
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.prefix);
+    let valid_until = wall.made + pages::VALID;
+    let head = feed::Head { title: &site.title, contact: &site.contact, made: wall.made, valid_until };
+    let list = feed::Feed { head: Some(head), entries: &entries };
+    for format in feed::FORMATS {
+        folder.put(&format!("feeds/{}", format.file), (format.write)(&list).as_bytes())?;
+    }
+    Ok(())
 }
 
 /// What the search reads: rows as `[name, file, first, last, attempts, services]`.

@@ -5,10 +5,12 @@ use askama::Template;
 use pillory_core::time::{End, Span, Timestamp};
 use pillory_core::wall::{Offender, Rules, Service, Services, Total, Wall};
 
+use crate::outputs::feed::Format;
+
 use super::{Site, charts};
 
 /// How long a page is valid.
-const VALID: Span = Span::from_secs(86_400);
+pub(super) const VALID: Span = Span::from_secs(86_400);
 
 /// When a page was made, and until when it is valid.
 #[derive(Debug)]
@@ -215,10 +217,20 @@ impl Unlist<'_> {
     }
 }
 
+/// Lists for other programs.
+#[derive(Template)]
+#[template(path = "wall/feeds.html")]
+pub(super) struct Feeds<'a> {
+    pub(super) site: &'a Site,
+    pub(super) root: &'static str,
+    pub(super) stamp: &'a Stamp,
+    pub(super) formats: &'static [Format],
+}
+
 /// Who was added last, for readers of feeds.
 #[derive(Template)]
 #[template(path = "wall/feed.atom", escape = "html")]
-pub(super) struct Feed<'a> {
+pub(super) struct Atom<'a> {
     pub(super) site: &'a Site,
     pub(super) stamp: &'a Stamp,
     pub(super) offenders: &'a [Row],

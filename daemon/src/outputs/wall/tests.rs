@@ -102,7 +102,8 @@ fn what_has_not_changed_is_not_written_and_what_is_over_is_removed() {
     assert_eq!((again.changed, again.unchanged, again.removed), (0, first.changed, 0));
     // An hour later the time it was made at has changed where it is told to the minute.
     let later = Wall { made: NOON + Span::from_secs(3_600), ..wall(both) };
-    assert_eq!(build(&site(), &later, &scratch.0).unwrap().changed, 3);
+    let told_to_the_minute = 3 + feed::FORMATS.len();
+    assert_eq!(build(&site(), &later, &scratch.0).unwrap().changed, told_to_the_minute);
     let fewer = build(&site(), &wall(vec![offender("203.0.113.0/24", true)]), &scratch.0).unwrap();
     assert_eq!(fewer.removed, 1);
     assert!(!scratch.0.join("o/192.0.2.16-28.html").exists());
@@ -120,6 +121,24 @@ fn a_long_list_has_pages_and_a_shorter_one_loses_them() {
     assert!(scratch.read("page-2.html").contains("<a href=\"page-2.html\" aria-current=\"page\">2</a>"));
     build(&site(), &wall(many[..500].to_vec()), &scratch.0).unwrap();
     assert!(!scratch.0.join("page-2.html").exists());
+}
+
+#[test]
+fn lists_hold_who_is_shown_as_it_is_and_say_until_when() {
+    let scratch = Scratch::new("feeds");
+    build(
+        &site(),
+        &wall(vec![offender("203.0.113.0/24", true), offender("192.0.2.16/28", false)]),
+        &scratch.0,
+    )
+    .unwrap();
+    let list = scratch.read("feeds/offenders.txt");
+    assert!(list.ends_with("\n192.0.2.16/28\n") && !list.contains("203.0.113"), "{list}");
+    assert!(list.contains("valid until 2027-01-16T12:00:00Z"), "{list}");
+    for format in feed::FORMATS {
+        assert!(scratch.read("feeds.html").contains(&format!("href=\"feeds/{}\"", format.file)));
+        assert!(scratch.0.join("feeds").join(format.file).exists());
+    }
 }
 
 #[test]

@@ -35,6 +35,13 @@ ufw                              ufw                     ufw
 firewalld,firewall-cmd           firewalld               firewalld
 dbus-daemon                      dbus-daemon             dbus-daemon
 faketime                         faketime                libfaketime
+ipset                            ipset                   ipset
+nginx                            nginx                   nginx-core
+apache2                          apache2-bin             httpd-core
+haproxy                          haproxy                 haproxy
+named-checkzone                  bind9-utils             bind-utils
+rbldnsd                          rbldnsd                 rbldnsd
+iprange                          iprange                 iprange
 '
 if [ "${1:-}" = --bench ]; then
     shift

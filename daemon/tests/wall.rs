@@ -1,0 +1,70 @@
+//! The wall of shame as somebody makes it who runs the daemon: real lines, the real store, the real command.
+
+use crate::lab::{CONFIG, Daemon, LOG, SOON, STATE_DIR, World, failed_lines, pillory, quiet_server};
+
+const OUT: &str = "/srv/wall";
+
+/// A daemon that has banned an attacker, with this in its configuration.
+fn with_an_attacker(config: &str) -> Option<(World, Daemon)> {
+    let (world, server) = quiet_server()?;
+    let daemon = Daemon::start(&server, config);
+    world.server.append(LOG, failed_lines(9000, 12, "root", "198.51.100.7"));
+    daemon.wait_for(SOON, "a ban", || daemon.lists("198.51.100.7/32").then_some(()));
+    daemon.wait_for(SOON, "all attempts", || (daemon.attempts_of("198.51.100.7") == 12).then_some(()));
+    Some((world, daemon))
+}
+
+fn read(world: &World, file: &str) -> String {
+    world.server.read(&format!("{OUT}/{file}"))
+}
+
+#[test]
+fn who_was_banned_is_on_the_wall_once_it_is_told_at_once_and_as_it_is() {
+    let open = "[wall]\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n";
+    let Some((world, daemon)) = with_an_attacker(open) else { return };
+    let wall =
+        || pillory(&world.server, &["wall", "--out", OUT, "--state-dir", STATE_DIR, "--config", CONFIG]);
+    let made = wall();
+    assert_eq!(
+        (made.code, made.out.starts_with("1 offender in /srv/wall/index.html; ")),
+        (Some(0), true),
+        "{made:?}"
+    );
+    assert!(read(&world, "index.html").contains("<a href=\"o/198.51.100.7.html\">198.51.100.7</a>"));
+    let story = read(&world, "o/198.51.100.7.html");
+    assert!(
+        story.contains("12 ssh attempts were logged on ")
+            && story.contains("It was shut out once, and is until ")
+    );
+    assert!(read(&world, "feeds/offenders.txt").ends_with("\n198.51.100.7\n"));
+    // Neither the names that were tried nor those of jails are told.
+    for file in ["index.html", "o/198.51.100.7.html", "feed.atom", "offenders.json", "feeds/offenders.json"] {
+        let text = read(&world, file);
+        assert!(!text.contains("root") && !text.contains("sshd"), "{file}");
+    }
+    // Somebody logs in from there after all: whoever ever did is not shown.
+    let line = failed_lines(9100, 1, "alice", "198.51.100.7").replace("Failed password", "Accepted password");
+    world.server.append(LOG, line);
+    daemon.wait_for(SOON, "the login", || {
+        let logins = daemon.ask_json(&["attempts", "--ip", "198.51.100.7"]);
+        logins.as_array().is_some_and(|rows| rows.iter().any(|row| row["class"].is_null())).then_some(())
+    });
+    assert_eq!(wall().code, Some(0));
+    assert!(!read(&world, "index.html").contains("198.51.100"));
+    assert!(!world.server.path(&format!("{OUT}/o/198.51.100.7.html")).exists());
+}
+
+#[test]
+fn unless_told_otherwise_it_is_late_and_needs_a_contact() {
+    let Some((world, _daemon)) = with_an_attacker("") else { return };
+    let wall = ["wall", "--out", OUT, "--state-dir", STATE_DIR, "--config", CONFIG];
+    let refused = pillory(&world.server, &wall);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.err.contains("--contact") && refused.err.contains("[wall]"), "{refused:?}");
+    assert!(!world.server.path(OUT).exists());
+    let made = pillory(&world.server, &[&wall[..], &["--contact", "https://example.net/abuse"]].concat());
+    assert_eq!((made.code, made.out.starts_with("0 offenders")), (Some(0), true), "{made:?}");
+    let page = read(&world, "index.html");
+    assert!(page.contains("Nobody is listed.") && page.contains("href=\"https://example.net/abuse\""));
+    assert!(page.contains("<dt>Today</dt><dd><b>12</b> attempts</dd><dd><b>1</b> bans</dd>"), "{page}");
+}

@@ -1,5 +1,5 @@
 # Runs inside new network, mount and UTS namespaces and makes them look like a freshly installed Debian host:
-# private /dev, /etc, /run, /var/lib, /var/log. Nothing outside the namespaces is touched. keep.sh follows.
+# private /dev, /etc, /run, /srv, /var/lib, /var/log. Nothing outside the namespaces is touched. keep.sh follows.
 set -eu
 
 # Never without namespaces of our own.
@@ -44,6 +44,7 @@ ln -s /proc/self/fd/1 /dev/stdout
 ln -s /proc/self/fd/2 /dev/stderr
 
 mount -t tmpfs -o mode=755 lab /var/log
+[ ! -d /srv ] || mount -t tmpfs -o mode=755 lab /srv
 mkdir -p /run/sshd /run/lock /run/systemd /run/user /run/alice /run/bob /etc/pam.d /etc/ssh /etc/pillory
 mkdir -p /var/lib/pillory
 : >/var/log/btmp

@@ -68,3 +68,46 @@ fn unless_told_otherwise_it_is_late_and_needs_a_contact() {
     assert!(page.contains("Nobody is listed.") && page.contains("href=\"https://example.net/abuse\""));
     assert!(page.contains("<dt>Today</dt><dd><b>12</b> attempts</dd><dd><b>1</b> bans</dd>"), "{page}");
 }
+
+#[test]
+fn the_daemon_keeps_the_pages_fresh_and_a_reload_shows_them_at_once() {
+    let open = "[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n";
+    let Some((world, daemon)) = with_an_attacker(open) else { return };
+    let reload = |config: &str| {
+        world.server.write(CONFIG, config);
+        let answer = daemon.ask(&["reload"]);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+    };
+    let shows = |wanted: bool| {
+        let page =
+            std::fs::read_to_string(world.server.path(format!("{OUT}/index.html"))).unwrap_or_default();
+        (page.contains("198.51.100.7") == wanted && page.contains("</html>")).then_some(())
+    };
+    reload(open);
+    daemon.wait_for(SOON, "the offender on the wall", || shows(true));
+    reload(&format!("{open}unlisted = [\"198.51.100.7\"]\n"));
+    daemon.wait_for(SOON, "a wall without it", || shows(false));
+    assert!(!read(&world, "feeds/offenders.txt").contains("198.51.100"));
+    assert_eq!(daemon.status()["warnings"].as_array().map(Vec::len), Some(0), "{}", daemon.status());
+    // What the running daemon gave up it cannot write to.
+    world.server.write(CONFIG, open.replace("/srv/wall", "/srv/other"));
+    let refused = daemon.ask(&["reload"]);
+    let sandboxed = daemon.status()["sandbox"]["landlock"].is_number();
+    assert_eq!(refused.code == Some(0), !sandboxed, "{refused:?}");
+    assert!(
+        !sandboxed || refused.err.contains("restart needed") && refused.err.contains("/srv/other"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_directory_of_others_is_left_alone_and_status_says_so() {
+    let Some((_world, server)) = quiet_server() else { return };
+    server.write(&format!("{OUT}/index.html"), "mine");
+    let daemon = Daemon::start(&server, "[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\n");
+    let warned = daemon.wait_for(SOON, "a warning", || {
+        daemon.status()["warnings"].as_array().and_then(|all| all.first()).map(ToString::to_string)
+    });
+    assert!(warned.contains("the wall of shame is not fresh: /srv/wall holds other files"), "{warned}");
+    assert_eq!(server.read(&format!("{OUT}/index.html")), "mine");
+}

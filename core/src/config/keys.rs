@@ -377,7 +377,7 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
     },
     Key {
         name: "wall",
-        doc: "[wall] with contact, title, mask, delay, keep, min_attempts, unlisted: what of the offenders is shown in public",
+        doc: "[wall] with out, contact, title, mask, delay, keep, min_attempts, unlisted: what of the offenders is shown in public",
         set: |draft, value| {
             draft.wall = wall::read(value)?;
             Ok(())

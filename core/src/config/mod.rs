@@ -85,6 +85,8 @@ pub struct Restriction {
 /// What of the offenders is shown in public (`[wall]`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wall {
+    /// Where the daemon keeps the pages; nothing for nowhere.
+    pub out: Option<std::path::PathBuf>,
     /// Where people write who want to be left out: an address of mail, of the web, or words. Without it nothing is shown.
     pub contact: Option<String>,
     /// What stands above it; nothing for the usual words.

@@ -184,6 +184,8 @@ fn the_wall_is_strict_unless_told_otherwise() {
     assert_eq!(wall.unlisted, ["192.0.2.7/32".parse().unwrap()]);
     for wrong in [
         "wall = true\n",
+        "[wall]\nout = \"/srv/wall\"\n",
+        "[wall]\ncontact = \"x\"\nout = \"wall\"\n",
         "[wall]\nmasked = true\n",
         "[wall]\ncontact = \" \"\n",
         "[wall]\nkeep = \"0s\"\n",

@@ -4,7 +4,7 @@
 //! every other gives them up.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,6 +26,7 @@ use crate::guard::Held;
 use crate::kernel::{self, Hand};
 use crate::learn::Learner;
 use crate::netlink::{KernelWatch, Seen};
+use crate::outputs::publisher;
 use crate::privilege::{Needs, Sandbox, shed};
 use crate::store::keeper::Started;
 use crate::store::writer;
@@ -82,13 +83,21 @@ impl Threads {
         let (name, lift) = (action.name(), setup.on_stop == OnStop::Lift);
         let told = (action.watch().map_err(|error| refused(&error))?, SetNotice::new());
         let (errands, desks) = errands::desk();
+        let (editions, ordered) = unbounded();
         let asked = jobs_in.clone();
-        let outlets =
-            Outlets { kernel: jobs_in, store: writes_in, facts: asker, sources: sources_in, errands };
+        let outlets = Outlets {
+            kernel: jobs_in,
+            store: writes_in,
+            facts: asker,
+            sources: sources_in,
+            errands,
+            editions,
+        };
         let needs = Needs::of(&setup.config, &setup.place, &readers.feeds)
             .writing([Some(&self.state_dir), control.parent()]);
         let (wanted, on_trial) = (setup.config.sandbox, matches!(trial, Found::GoesOn(_)));
         let outside = setup.outside.clone();
+        let wall_out = setup.config.wall.out.clone();
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume(restored.off, restored.positions, start, known);
         engine.begin_dry(begin::left_in_kernel(name));
@@ -98,6 +107,8 @@ impl Threads {
         engine.begin_store(&store, restored.anew, lost);
         engine.begin_unseen(is_unseen);
         let writer = store.into_writer();
+        // What is there by now can be opened for writing.
+        make_room(wall_out.as_deref());
         // Everything is open, and all threads are yet to be started.
         engine.sandbox = Sandbox::enter(wanted, on_trial, &needs);
         start_log_thread()?;
@@ -127,6 +138,9 @@ impl Threads {
             }
             scope.spawn(shedding(|| hear_kernel(told, &inputs_in, &wake)));
             scope.spawn(shedding(move || supervisor::run(&source_orders, &reads_in)));
+            let (engine_in, kept) = (inputs_in.clone(), self.state_dir.clone());
+            let published = move |made| engine_in.send(Input::Published(made)).is_ok();
+            scope.spawn(shedding(move || publisher::run(&kept, &ordered, published)));
             let (names, asks) = desks.split(&inputs_in, outside);
             scope.spawn(shedding(names));
             scope.spawn(shedding(asks));
@@ -142,6 +156,13 @@ impl Threads {
             drop(std::os::unix::net::UnixStream::connect(&control));
             Ok(0)
         })
+    }
+}
+
+/// Makes the directory of the wall's pages; whoever writes in it says why there is none.
+fn make_room(directory: Option<&Path>) {
+    if let Some(directory) = directory {
+        drop(std::fs::create_dir_all(directory));
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use pillory_core::config::Config;
 use pillory_core::net::PrefixSet;
-use pillory_core::wall::Spared;
 
 use crate::allowed::{self, Allowed, META_ALLOWED};
-use crate::outputs::wall::{self, FolderError, Site};
-use crate::store::{self, StoreError, query, shown};
+use crate::outputs::publisher::{self, Edition, PublishError};
+use crate::outputs::wall::FolderError;
+use crate::store::{self, StoreError, query};
 use crate::{clock, facts};
 
 use super::configfile::load_config;
@@ -17,9 +18,9 @@ use super::{Failure, Outcome, count, exit, print, print_json};
 /// `pillory wall`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wall {
-    /// The directory that the pages are made in; it holds nothing else.
+    /// The directory that the pages are made in, which holds nothing else; `out` of `[wall]` otherwise.
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: Option<PathBuf>,
     /// Where people write who want to be left out: an address of mail or of the web; `contact` of `[wall]` otherwise.
     #[arg(long, value_name = "TEXT")]
     contact: Option<String>,
@@ -33,34 +34,17 @@ pub(crate) struct Wall {
     json: bool,
 }
 
-const NO_CONTACT: &str = "who is listed must know where to write; name a --contact, or contact = \"abuse@example.net\" under [wall] in the configuration";
-
 impl Wall {
     pub(crate) fn run(&self) -> Outcome {
         let config = load_config(self.config.as_deref())?;
-        let contact = self.contact.as_deref().or(config.wall.contact.as_deref());
-        let contact = contact.filter(|contact| !contact.trim().is_empty());
-        let contact = contact.ok_or_else(|| Failure::new(exit::USAGE, NO_CONTACT))?;
-        let now = clock::now();
-        let path = self.state.state_dir.join(store::FILE);
-        let db = store::open_read_only(&self.state.state_dir).map_err(|error| failed(&error))?;
-        let unreadable = |cause| failed(&StoreError::Database { tried: "read", path: path.clone(), cause });
-        let kept = query::meta(&db, META_ALLOWED).map_err(unreadable)?;
-        let allowed = Allowed::restored(kept.as_deref(), now);
-        let facts = facts::read_once(&allowed::names(&config, &allowed)).map_err(|error| {
-            Failure::new(exit::NO, format!("cannot ask for this host's addresses: {error}"))
-        })?;
-        let never = allowed::never(&config, &allowed, &facts);
-        let spared = Spared {
-            never: PrefixSet::new(never.entries().iter().map(|(prefix, _)| *prefix)),
-            unlisted: PrefixSet::new(config.wall.unlisted.iter().copied()),
-        };
-        let rules = &config.wall.rules;
-        let past = shown::past(&db, now, rules.delay).map_err(unreadable)?;
-        let made = past.wall(rules, &spared);
-        let site = Site::new(config.wall.title.as_deref(), contact, rules.clone());
-        let written = wall::build(&site, &made, &self.out).map_err(|error| refused(&error))?;
-        let offenders = made.offenders.len();
+        let mut wall = config.wall.clone();
+        wall.out = self.out.clone().or(wall.out);
+        let named = self.contact.as_deref().map(str::trim).filter(|contact| !contact.is_empty());
+        wall.contact = named.map(str::to_owned).or(wall.contact);
+        let never = self.never(&config)?;
+        let place = wall.out.clone().unwrap_or_default();
+        let made = publisher::make(&Edition { wall, never }, &self.state.state_dir);
+        let (offenders, written) = made.map_err(|error| refused(&error))?;
         if self.json {
             let (changed, unchanged, removed) = (written.changed, written.unchanged, written.removed);
             print_json(
@@ -70,19 +54,41 @@ impl Wall {
         } else {
             let who = count(offenders as u64, "offender");
             let files = count(written.changed as u64, "file");
-            print(&format!("{who} in {}; {files} changed\n", self.out.join("index.html").display()))?;
+            print(&format!("{who} in {}; {files} changed\n", place.join("index.html").display()))?;
         }
         Ok(0)
     }
+
+    /// Who is never banned, by the configuration, `pillory allow` and what this host knows of itself.
+    fn never(&self, config: &Config) -> Result<PrefixSet, Failure> {
+        let db = store::open_read_only(&self.state.state_dir).map_err(|error| failed(&error))?;
+        let path = self.state.state_dir.join(store::FILE);
+        let unreadable = |cause| failed(&StoreError::Database { tried: "read", path, cause });
+        let kept = query::meta(&db, META_ALLOWED).map_err(unreadable)?;
+        let allowed = Allowed::restored(kept.as_deref(), clock::now());
+        let facts = facts::read_once(&allowed::names(config, &allowed)).map_err(|error| {
+            Failure::new(exit::NO, format!("cannot ask for this host's addresses: {error}"))
+        })?;
+        let never = allowed::never(config, &allowed, &facts);
+        Ok(PrefixSet::new(never.entries().iter().map(|(prefix, _)| *prefix)))
+    }
 }
 
-fn refused(error: &FolderError) -> Failure {
+fn refused(error: &PublishError) -> Failure {
+    let denied = std::io::ErrorKind::PermissionDenied;
     let code = match error {
-        FolderError::System { cause, .. } if cause.kind() == std::io::ErrorKind::PermissionDenied => {
+        PublishError::Store(error) => return failed(error),
+        PublishError::Folder(FolderError::System { cause, .. }) if cause.kind() == denied => {
             exit::NOT_PERMITTED
         }
-        FolderError::Foreign { .. } | FolderError::Shared { .. } => exit::USAGE,
-        FolderError::System { .. } | FolderError::Page { .. } => exit::NO,
+        PublishError::Folder(FolderError::System { .. } | FolderError::Page { .. }) => exit::NO,
+        PublishError::NoContact => {
+            return Failure::new(exit::USAGE, format!("{error}, or name a --contact"));
+        }
+        PublishError::NoPlace => {
+            return Failure::new(exit::USAGE, format!("{error}, or name one with --out"));
+        }
+        PublishError::Folder(_) => exit::USAGE,
     };
     Failure::new(code, error.to_string())
 }

@@ -8,6 +8,7 @@ mod allow;
 mod answers;
 mod backlog;
 pub(crate) mod commands;
+mod editions;
 mod effects;
 mod explain;
 mod hooks;
@@ -18,10 +19,10 @@ mod reload;
 pub(crate) mod report;
 pub(crate) mod rescue;
 pub(crate) mod restrict;
+mod setback;
 mod streams;
 pub(crate) mod trial;
 mod unseen;
-mod wall;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ use crate::errands::{Answered, Errands};
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::learn::Learnt;
+use crate::outputs::publisher::Edition;
 use crate::privilege::Sandbox;
 use crate::rescue::Call;
 use crate::service::{self, Watchdog};
@@ -95,6 +97,8 @@ pub(crate) enum Input {
     Answered(Answered),
     /// What a first start learns from the time before it.
     Learnt(Learnt),
+    /// The wall's pages are fresh, or why not.
+    Published(Result<(), String>),
     /// Stop, by SIGTERM or Ctrl-C.
     Stop,
     /// Read the configuration again, by SIGHUP.
@@ -114,6 +118,8 @@ pub(crate) struct Outlets {
     pub(crate) sources: Sender<SourceOrder>,
     /// Names to be resolved and commands to be asked.
     pub(crate) errands: Errands,
+    /// What the wall's pages are to be made of.
+    pub(crate) editions: Sender<Edition>,
 }
 
 /// See the module.
@@ -158,6 +164,8 @@ pub(crate) struct Engine {
     rejected: Option<trial::Kept>,
     /// What the first start learns.
     learning: learning::Learning,
+    /// When the wall's pages were made.
+    editions: editions::Editions,
     /// The kernel refused something: after so many of the next changes that it takes, look whether all is there.
     read_backs: u8,
     /// The job that heals what was found to lack: what is read before it is done lacks the same.
@@ -254,6 +262,7 @@ impl Engine {
             trial: None,
             rejected: None,
             learning: learning::Learning::default(),
+            editions: editions::Editions::default(),
             read_backs: 0,
             healing: 0,
             unseen: None,
@@ -427,6 +436,7 @@ impl Engine {
             Input::Rescue(call) => self.rescue(call),
             Input::Answered(answered) => self.answered(answered),
             Input::Learnt(learnt) => self.learnt(learnt),
+            Input::Published(outcome) => self.published(outcome),
             Input::Stop => self.stopping = true,
             Input::Reload => self.reload(None),
         }
@@ -466,6 +476,7 @@ impl Engine {
         self.end_trial(now);
         self.end_allowed(now);
         self.tick(now);
+        self.publish(now);
         if now.since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;
             self.machine.sweep(now, &mut self.effects);

@@ -158,6 +158,7 @@ impl Engine {
         self.machine.adopt(built.machine, clock::now(), &mut self.effects);
         self.readers = built.readers;
         (self.setup.config, self.setup.policy) = (built.config, built.policy);
+        self.publish_anew();
         self.follow_names();
         self.spare();
         self.restart_hooks();

@@ -26,8 +26,9 @@ pub(crate) use needs::Needs;
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     state: State,
-    /// What may be read, as real paths; of no meaning unless files are limited.
+    /// What may be read, and in what may be written, as real paths; of no meaning unless files are limited.
     reads: Vec<PathBuf>,
+    writes: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -50,7 +51,8 @@ impl Sandbox {
             }
             () => None,
         };
-        let mut sandbox = Sandbox { state: State::Off(off.unwrap_or_default()), reads: Vec::new() };
+        let mut sandbox =
+            Sandbox { state: State::Off(off.unwrap_or_default()), reads: Vec::new(), writes: Vec::new() };
         if off.is_some() {
             info!(why = off, "no sandbox");
             return sandbox;
@@ -63,7 +65,7 @@ impl Sandbox {
         } else {
             warn!(reason = %problems.join("; "), "not fully sandboxed");
         }
-        sandbox.reads = needs.real_reads();
+        (sandbox.reads, sandbox.writes) = (needs.real_reads(), needs.real_writes());
         sandbox.state = State::On { files, calls };
         sandbox
     }
@@ -75,10 +77,14 @@ impl Sandbox {
         if !wanted {
             return Some("restart needed: what the sandbox took cannot be got back while running".to_owned());
         }
-        let is_closed = |path: &&PathBuf| !self.reads.iter().any(|open| path.starts_with(open));
-        let closed = needs.real_reads();
-        let closed = files.as_ref().ok().and_then(|_| closed.iter().find(is_closed))?;
-        Some(format!("{restart} read {}", closed.display()))
+        files.as_ref().ok()?;
+        let closed = |wanted: Vec<PathBuf>, open: &[PathBuf]| {
+            wanted.into_iter().find(|path| !open.iter().any(|open| path.starts_with(open)))
+        };
+        let unread = closed(needs.real_reads(), &self.reads).map(|path| ("read", path));
+        let unwritten = || closed(needs.writes.clone(), &self.writes).map(|path| ("write in", path));
+        let (what, path) = unread.or_else(unwritten)?;
+        Some(format!("{restart} {what} {}", path.display()))
     }
 
     /// True if the open files of other processes cannot be seen: Landlock lets nobody look into a process outside.
@@ -113,7 +119,7 @@ impl Sandbox {
 
 impl Default for Sandbox {
     fn default() -> Sandbox {
-        Sandbox { state: State::Off("not entered yet"), reads: Vec::new() }
+        Sandbox { state: State::Off("not entered yet"), reads: Vec::new(), writes: Vec::new() }
     }
 }
 

@@ -34,7 +34,8 @@ impl Needs {
         reads.extend(place.fail2ban.as_ref().or(config.fail2ban.as_ref()).cloned());
         reads.extend(config.geo_asn.as_deref().and_then(nearest));
         reads.extend(feeds.iter().flat_map(|feed| directories(&feed.what)));
-        Needs { reads, writes: Vec::new(), appends: config.ban_log.iter().cloned().collect() }
+        let writes = config.wall.out.iter().cloned().collect();
+        Needs { reads, writes, appends: config.ban_log.iter().cloned().collect() }
     }
 
     /// The fail2ban directory whose commands are to be run, if some are.
@@ -44,20 +45,30 @@ impl Needs {
         place.fail2ban.as_ref().or(config.fail2ban.as_ref()).filter(|_| executes).cloned()
     }
 
-    /// With the directories that the daemon writes in.
+    /// With more directories that the daemon writes in.
     pub(crate) fn writing(self, directories: [Option<&Path>; 2]) -> Needs {
         let named = |path: &Path| if path == Path::new("") { PathBuf::from(".") } else { path.to_owned() };
-        let writes = directories.into_iter().flatten().map(named).collect();
-        Needs { writes, ..self }
+        let mut needs = self;
+        needs.writes.extend(directories.into_iter().flatten().map(named));
+        needs
     }
 
     /// What is read and there, as real paths.
     pub(super) fn real_reads(&self) -> Vec<PathBuf> {
-        let mut all: Vec<PathBuf> = self.reads.iter().filter_map(|path| path.canonicalize().ok()).collect();
-        all.sort();
-        all.dedup();
-        all
+        real(&self.reads)
     }
+
+    /// What is written in and there, as real paths.
+    pub(super) fn real_writes(&self) -> Vec<PathBuf> {
+        real(&self.writes)
+    }
+}
+
+fn real(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = paths.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// Where the files of a feed are and may appear, links followed.

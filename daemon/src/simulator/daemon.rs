@@ -126,9 +126,17 @@ impl Daemon {
         let (store_in, new_writes) = unbounded();
         let (sources_in, orders) = unbounded();
         let (errands, desks) = errands::desk();
+        // Nobody makes pages here.
+        let (editions, _) = unbounded();
         let asker = Asker::of_nobody().map_err(|error| error.to_string())?;
-        let outlets =
-            Outlets { kernel: kernel_in, store: store_in, facts: asker, sources: sources_in, errands };
+        let outlets = Outlets {
+            kernel: kernel_in,
+            store: store_in,
+            facts: asker,
+            sources: sources_in,
+            errands,
+            editions,
+        };
         let setup = Setup {
             config,
             policy,

@@ -8,7 +8,7 @@ use crate::time::Span;
 use super::values::{boolean, positive_span, text, texts};
 use super::{Misfit, Misfits};
 
-const KEYS: &str = "use contact, title, mask, delay, keep, min_attempts or unlisted";
+const KEYS: &str = "use out, contact, title, mask, delay, keep, min_attempts or unlisted";
 
 /// More would not fit a page's head.
 const MAX_TEXT_BYTES: usize = 200;
@@ -26,11 +26,22 @@ pub(super) fn read(value: &Value) -> Result<Wall, Misfits> {
                 .extend(found.into_iter().map(|Misfit(what, cure)| Misfit(format!("{name}: {what}"), cure)));
         }
     }
+    if misfits.is_empty() && wall.out.is_some() && wall.contact.is_none() {
+        let cure = "add contact = \"abuse@example.net\", for who is listed must know where to write";
+        misfits.push(Misfit("out is set without a contact".into(), cure));
+    }
     Misfits::none(misfits).map(|()| wall)
 }
 
 fn set(wall: &mut Wall, name: &str, value: &Value) -> Result<(), Misfits> {
     match name {
+        "out" => {
+            let path = text(value)?;
+            if !path.starts_with('/') {
+                return Err(Misfit(format!("{path:?} is no absolute path"), "begin it with /").into());
+            }
+            wall.out = Some(path.into());
+        }
         "contact" => wall.contact = Some(short(value)?),
         "title" => wall.title = Some(short(value)?),
         "mask" => wall.rules.mask = boolean(value)?,

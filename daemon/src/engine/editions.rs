@@ -1,0 +1,69 @@
+//! When the wall's pages are made anew: at the start, at a reload, and every ten minutes, one edition at a time.
+
+use pillory_core::net::PrefixSet;
+use pillory_core::time::{Span, Timestamp};
+use tracing::{info, warn};
+
+use crate::outputs::publisher::Edition;
+
+use super::Engine;
+
+const EVERY: Span = Span::from_secs(600);
+
+/// The key of its warning.
+const WALL: &str = "wall";
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Editions {
+    /// When the last one was ordered; nothing before the first, and if there is something to be told at once.
+    last: Option<Timestamp>,
+    /// One is being made.
+    is_at_work: bool,
+}
+
+impl Engine {
+    /// Orders an edition if it is time, and if the pages are asked for.
+    pub(super) fn publish(&mut self, now: Timestamp) {
+        let wall = &self.setup.config.wall;
+        let is_due = self.editions.last.is_none_or(|last| now.since(last) >= EVERY);
+        // Before everything is watched, the past may yet be incomplete.
+        if !is_due || !self.ready || self.editions.is_at_work || wall.out.is_none() {
+            return;
+        }
+        let never = self.machine.judge.never.entries().iter().map(|(prefix, _)| *prefix);
+        let edition = Edition { wall: wall.clone(), never: PrefixSet::new(never) };
+        // Without that thread the process ends anyway.
+        let sent = self.outlets.editions.send(edition).is_ok();
+        (self.editions.last, self.editions.is_at_work) = (Some(now), sent);
+    }
+
+    /// What is to be shown has changed.
+    pub(super) fn publish_anew(&mut self) {
+        self.editions.last = None;
+        if self.setup.config.wall.out.is_none() {
+            self.warnings.remove(WALL);
+        }
+    }
+
+    pub(super) fn published(&mut self, outcome: Result<(), String>) {
+        self.editions.is_at_work = false;
+        match outcome {
+            Ok(()) => {
+                if self.warnings.remove(WALL).is_some() {
+                    info!("the wall of shame is fresh again");
+                }
+            }
+            Err(reason) => {
+                let reason = match self.sandbox.hint(&reason) {
+                    Some(hint) => format!("{reason} ({hint})"),
+                    None => reason,
+                };
+                if self.warnings.get(WALL) != Some(&reason) {
+                    warn!(reason, "the wall of shame is not fresh");
+                }
+                self.warnings.insert(WALL.to_owned(), format!("the wall of shame is not fresh: {reason}"));
+            }
+        }
+    }
+}

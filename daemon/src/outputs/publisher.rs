@@ -1,0 +1,74 @@
+//! Makes the wall of what the store keeps: for the command, and in the daemon by a thread of its own, for reading a long
+//! past takes seconds and writing pages longer, and no ban waits for it.
+
+use std::path::{Path, PathBuf};
+
+use crossbeam_channel::Receiver;
+
+use pillory_core::config::Wall;
+use pillory_core::net::PrefixSet;
+use pillory_core::wall::Spared;
+
+use crate::clock;
+use crate::store::{self, StoreError, shown};
+
+use super::wall::{self, FolderError, Site, Written};
+
+/// What pages are to be made of.
+#[derive(Debug)]
+pub(crate) struct Edition {
+    /// What is configured, with the place and the contact.
+    pub(crate) wall: Wall,
+    /// Who is never banned.
+    pub(crate) never: PrefixSet,
+}
+
+/// Why there are no fresh pages.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    /// Nobody said where who is listed may write.
+    #[error(
+        "who is listed must know where to write; set contact = \"abuse@example.net\" under [wall] in the configuration"
+    )]
+    NoContact,
+    /// Nobody said where.
+    #[error("no directory is named; set out = \"/var/www/wall\" under [wall] in the configuration")]
+    NoPlace,
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The pages cannot be written.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+}
+
+/// Makes each edition that is ordered, and says what came of it. Ends with those who order or hear.
+pub(crate) fn run(state_dir: &Path, editions: &Receiver<Edition>, said: impl Fn(Result<(), String>) -> bool) {
+    for edition in editions {
+        let made = make(&edition, state_dir).map(drop).map_err(|error| error.to_string());
+        if !said(made) {
+            return;
+        }
+    }
+}
+
+/// Makes the pages. Returns how many offenders they show, and what was written.
+/// # Errors
+/// [`PublishError`]
+pub(crate) fn make(edition: &Edition, state_dir: &Path) -> Result<(usize, Written), PublishError> {
+    let Wall { contact, title, rules, unlisted, out } = &edition.wall;
+    let contact = contact.as_deref().ok_or(PublishError::NoContact)?;
+    let out = out.as_deref().ok_or(PublishError::NoPlace)?;
+    let db = store::open_read_only(state_dir)?;
+    let unreadable = |cause| StoreError::Database { tried: "read", path: file_of(state_dir), cause };
+    let past = shown::past(&db, clock::now(), rules.delay).map_err(unreadable)?;
+    let unlisted = PrefixSet::new(unlisted.iter().copied());
+    let shown = past.wall(rules, &Spared { never: edition.never.clone(), unlisted });
+    drop(past);
+    let site = Site::new(title.as_deref(), contact, rules.clone());
+    Ok((shown.offenders.len(), wall::build(&site, &shown, out)?))
+}
+
+fn file_of(state_dir: &Path) -> PathBuf {
+    state_dir.join(store::FILE)
+}

@@ -15,7 +15,7 @@ fn with_an_attacker(config: &str) -> Option<(World, Daemon)> {
 }
 
 fn read(world: &World, file: &str) -> String {
-    world.server.read(&format!("{OUT}/{file}"))
+    world.server.read(format!("{OUT}/{file}"))
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn who_was_banned_is_on_the_wall_once_it_is_told_at_once_and_as_it_is() {
     });
     assert_eq!(wall().code, Some(0));
     assert!(!read(&world, "index.html").contains("198.51.100"));
-    assert!(!world.server.path(&format!("{OUT}/o/198.51.100.7.html")).exists());
+    assert!(!world.server.path(format!("{OUT}/o/198.51.100.7.html")).exists());
 }
 
 #[test]
@@ -103,11 +103,11 @@ fn the_daemon_keeps_the_pages_fresh_and_a_reload_shows_them_at_once() {
 #[test]
 fn a_directory_of_others_is_left_alone_and_status_says_so() {
     let Some((_world, server)) = quiet_server() else { return };
-    server.write(&format!("{OUT}/index.html"), "mine");
+    server.write(format!("{OUT}/index.html"), "mine");
     let daemon = Daemon::start(&server, "[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\n");
     let warned = daemon.wait_for(SOON, "a warning", || {
         daemon.status()["warnings"].as_array().and_then(|all| all.first()).map(ToString::to_string)
     });
     assert!(warned.contains("the wall of shame is not fresh: /srv/wall holds other files"), "{warned}");
-    assert_eq!(server.read(&format!("{OUT}/index.html")), "mine");
+    assert_eq!(server.read(format!("{OUT}/index.html")), "mine");
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tracing::{info, warn};
 
 use pillory_core::config::OnStop;
@@ -26,7 +26,7 @@ use crate::guard::Held;
 use crate::kernel::{self, Hand};
 use crate::learn::Learner;
 use crate::netlink::{KernelWatch, Seen};
-use crate::outputs::publisher;
+use crate::outputs::publisher::{self, Edition};
 use crate::privilege::{Needs, Sandbox, shed};
 use crate::store::keeper::Started;
 use crate::store::writer;
@@ -93,11 +93,9 @@ impl Threads {
             errands,
             editions,
         };
-        let needs = Needs::of(&setup.config, &setup.place, &readers.feeds)
-            .writing([Some(&self.state_dir), control.parent()]);
+        let needs = needs_of(&setup, &readers, [Some(&self.state_dir), control.parent()]);
         let (wanted, on_trial) = (setup.config.sandbox, matches!(trial, Found::GoesOn(_)));
         let outside = setup.outside.clone();
-        let wall_out = setup.config.wall.out.clone();
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.resume(restored.off, restored.positions, start, known);
         engine.begin_dry(begin::left_in_kernel(name));
@@ -107,8 +105,6 @@ impl Threads {
         engine.begin_store(&store, restored.anew, lost);
         engine.begin_unseen(is_unseen);
         let writer = store.into_writer();
-        // What is there by now can be opened for writing.
-        make_room(wall_out.as_deref());
         // Everything is open, and all threads are yet to be started.
         engine.sandbox = Sandbox::enter(wanted, on_trial, &needs);
         start_log_thread()?;
@@ -138,9 +134,7 @@ impl Threads {
             }
             scope.spawn(shedding(|| hear_kernel(told, &inputs_in, &wake)));
             scope.spawn(shedding(move || supervisor::run(&source_orders, &reads_in)));
-            let (engine_in, kept) = (inputs_in.clone(), self.state_dir.clone());
-            let published = move |made| engine_in.send(Input::Published(made)).is_ok();
-            scope.spawn(shedding(move || publisher::run(&kept, &ordered, published)));
+            scope.spawn(shedding(publishing(&inputs_in, self.state_dir, ordered)));
             let (names, asks) = desks.split(&inputs_in, outside);
             scope.spawn(shedding(names));
             scope.spawn(shedding(asks));
@@ -159,11 +153,23 @@ impl Threads {
     }
 }
 
-/// Makes the directory of the wall's pages; whoever writes in it says why there is none.
-fn make_room(directory: Option<&Path>) {
-    if let Some(directory) = directory {
+/// What the daemon reads and writes. What it is to write in must be there before it gives the rest up; whoever writes
+/// says why it is not.
+fn needs_of(setup: &Setup, readers: &Readers, writes: [Option<&Path>; 2]) -> Needs {
+    if let Some(directory) = &setup.config.wall.out {
         drop(std::fs::create_dir_all(directory));
     }
+    Needs::of(&setup.config, &setup.place, &readers.feeds).writing(writes)
+}
+
+/// Makes the editions that the engine orders.
+fn publishing(
+    inputs: &Sender<Input>,
+    state_dir: PathBuf,
+    ordered: Receiver<Edition>,
+) -> impl FnOnce() + use<> {
+    let inputs = inputs.clone();
+    move || publisher::run(&state_dir, &ordered, |made| inputs.send(Input::Published(made)).is_ok())
 }
 
 /// The work of a thread that needs no capability.

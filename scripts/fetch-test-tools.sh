@@ -42,6 +42,8 @@ haproxy                          haproxy                 haproxy
 named-checkzone                  bind9-utils             bind-utils
 rbldnsd                          rbldnsd                 rbldnsd
 iprange                          iprange                 iprange
+chromium                         chromium                chromium
+chromedriver                     chromium-driver         chromedriver
 '
 if [ "${1:-}" = --bench ]; then
     shift

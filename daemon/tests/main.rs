@@ -46,6 +46,7 @@ mod moving;
 mod nullroute;
 mod orders;
 mod outage;
+mod pages;
 mod peer_drills;
 mod privilege;
 mod proxies;

@@ -12,6 +12,7 @@
 
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "a kit: not every program uses every part")]
 
+mod browser;
 mod client;
 mod daemon;
 mod host;
@@ -29,6 +30,7 @@ mod tools;
 mod wait;
 mod world;
 
+pub use browser::{BROWSER, Browser};
 pub use client::{Attacker, Outcome, Session, Try};
 pub use daemon::{Answer, CONFIG, CONTROL, Daemon, DaemonOptions, STATE_DIR, binary, pillory};
 pub use host::{Host, Running};

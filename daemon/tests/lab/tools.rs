@@ -109,7 +109,7 @@ fn is_program(path: &Path) -> bool {
 fn library_path(root: &Path) -> String {
     let mut dirs = Vec::new();
     for dir in library_dirs(root) {
-        dirs.push(dir.join("systemd"));
+        dirs.extend(["systemd", "pulseaudio"].map(|inside| dir.join(inside)));
         dirs.push(dir);
     }
     let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();

@@ -1,0 +1,107 @@
+//! The wall of shame in a real browser, served by a real web server.
+
+use crate::lab::{BROWSER, Browser, Daemon, Host, LOG, Running, SOON, World, failed_lines};
+
+const CONFIG: &str = "widen = false\n[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\nmin_attempts = 3\n";
+const SITE: &str = "http://127.0.0.1:8080";
+
+/// More than one page of offenders, one of whom tried more often than the others; and a web server.
+fn site() -> Option<(World, Daemon, Running, Browser)> {
+    let world = World::with(&[&BROWSER[..], &["nginx", "rsyslogd"]].concat())?;
+    world.server.write(LOG, "");
+    let daemon = Daemon::start(&world.server, CONFIG);
+    let lines: String = (0..520u32)
+        .map(|n| {
+            failed_lines(9_000 + 10 * n, 3, "root", &format!("198.51.{}.{}", 100 + n / 250, 1 + n % 250))
+        })
+        .chain([failed_lines(20_000, 9, "root", "203.0.113.77")])
+        .collect();
+    world.server.append(LOG, lines);
+    daemon.wait_for(SOON, "all attempts", || (daemon.attempts_of("203.0.113.77") == 9).then_some(()));
+    daemon.wait_for(SOON, "all bans", || (daemon.list().len() == 521).then_some(()));
+    assert_eq!(daemon.ask(&["reload"]).code, Some(0));
+    let page = world.server.path("/srv/wall/page-2.html");
+    daemon.wait_for(SOON, "the pages", || page.exists().then_some(()));
+    let server = serve(&world.server);
+    let browser = Browser::start(&world.server);
+    Some((world, daemon, server, browser))
+}
+
+fn serve(host: &Host) -> Running {
+    let config = "pid /run/nginx.pid; user root; daemon off; worker_processes 1; events {}\nhttp { access_log off; \
+        client_body_temp_path /run/n1; proxy_temp_path /run/n2; fastcgi_temp_path /run/n3; uwsgi_temp_path /run/n4; \
+        scgi_temp_path /run/n5; types { text/html html; text/css css; text/javascript js; application/json json; \
+        application/atom+xml atom; } default_type text/plain; server { listen 127.0.0.1:8080; root /srv/wall; } }\n";
+    host.write("/run/nginx.conf", config);
+    let mut command = host.command("nginx");
+    command.args(["-c", "/run/nginx.conf", "-e", "stderr", "-p", "/run"]);
+    let server = Running::start("nginx", command);
+    host.wait_listening(8080);
+    server
+}
+
+const ROWS: &str = "return [...document.querySelectorAll('#list tbody tr')]";
+
+#[test]
+fn the_wall_loads_sorts_searches_and_reads_well_in_a_browser() {
+    let Some((_world, _daemon, _server, browser)) = site() else { return };
+    browser.resize(1100, 900);
+    browser.open(&format!("{SITE}/index.html"));
+    assert_eq!(browser.run("return document.title"), "Wall of shame");
+    assert_eq!(browser.run(&format!("{ROWS}.length")), 500);
+    browser.keep_picture("wall.png");
+    // Who tried most comes first once the attempts are sorted, also from another page.
+    browser.run("document.querySelectorAll('#list thead button')[3].click()");
+    browser.wait_until(
+        "the list in order of attempts",
+        &format!("{ROWS}[0].cells[0].textContent === '203.0.113.77'"),
+    );
+    browser.run("document.querySelectorAll('#list thead button')[0].click()");
+    browser.wait_until(
+        "the list in order of addresses",
+        &format!("{ROWS}[1].cells[0].textContent === '198.51.100.2'"),
+    );
+    let search = "const field = document.getElementById('search'); field.value = '102.2'; field.dispatchEvent(new Event('input'))";
+    browser.run(search);
+    browser.wait_until("what is searched for, of another page", &format!("{ROWS}.length === 2"));
+    assert_eq!(browser.run("return document.getElementById('found').textContent"), "2 of 521");
+    browser.run("document.querySelector('#list tbody a').click()");
+    browser.wait_until(
+        "the page of that offender",
+        "return document.querySelector('h1').textContent === '198.51.102.2'",
+    );
+    for page in ["unlist.html", "feeds.html", "page-2.html"] {
+        browser.open(&format!("{SITE}/{page}"));
+    }
+    assert_eq!(browser.run(&format!("{ROWS}.length")), 21);
+    assert_eq!(browser.console(), [""; 0], "something was said at the console");
+    // The browser's own first page is no matter of ours.
+    let fetched: Vec<String> = browser.fetched().into_iter().filter(|url| url.starts_with("http")).collect();
+    let (own, foreign): (Vec<_>, Vec<_>) = fetched.into_iter().partition(|url| url.starts_with(SITE));
+    assert!(own.contains(&format!("{SITE}/offenders.json")), "{own:?}");
+    assert_eq!(foreign, [""; 0], "something was fetched from elsewhere");
+}
+
+#[test]
+fn the_wall_is_dark_narrow_and_without_scripts_if_the_reader_is() {
+    let Some((_world, _daemon, _server, browser)) = site() else { return };
+    let ground = "return getComputedStyle(document.body).backgroundColor";
+    browser.resize(400, 800);
+    browser.prefer("light");
+    browser.open(&format!("{SITE}/index.html"));
+    let light = browser.run(ground);
+    let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    for page in ["index.html", "unlist.html", "feeds.html", "page-2.html", "o/203.0.113.77.html"] {
+        browser.open(&format!("{SITE}/{page}"));
+        assert_eq!(browser.run(overflow), 0, "{page} scrolls sideways at 400 pixels");
+    }
+    browser.prefer("dark");
+    browser.open(&format!("{SITE}/index.html"));
+    assert_ne!(browser.run(ground), light);
+    browser.keep_picture("wall-dark-narrow.png");
+    browser.allow_scripts(false);
+    browser.open(&format!("{SITE}/index.html"));
+    assert_eq!(browser.run("return document.querySelector('.search').hidden"), true);
+    assert_eq!(browser.run(&format!("{ROWS}.length")), 500);
+    assert_eq!(browser.console(), [""; 0]);
+}

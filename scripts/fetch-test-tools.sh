@@ -31,6 +31,7 @@ strace                           strace                  strace
 iptables-nft                     iptables                iptables-nft
 prlimit                          util-linux              util-linux
 pyinotify.py                     python3-pyinotify       python3-inotify
+html5lib/__init__.py             python3-html5lib        python3-html5lib
 ufw                              ufw                     ufw
 firewalld,firewall-cmd           firewalld               firewalld
 dbus-daemon                      dbus-daemon             dbus-daemon

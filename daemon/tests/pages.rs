@@ -1,13 +1,16 @@
 //! The wall of shame in a real browser, served by a real web server.
 
-use crate::lab::{BROWSER, Browser, Daemon, Host, LOG, Running, SOON, World, failed_lines};
+use crate::lab::{
+    BROWSER, Browser, Daemon, Host, LOG, Running, SOON, World, failed_lines, need, say_skipped,
+    unpacked_environment,
+};
 
 const CONFIG: &str = "widen = false\n[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\nmin_attempts = 3\n";
 const SITE: &str = "http://127.0.0.1:8080";
 
-/// More than one page of offenders, one of whom tried more often than the others; and a web server.
-fn site() -> Option<(World, Daemon, Running, Browser)> {
-    let world = World::with(&[&BROWSER[..], &["nginx", "rsyslogd"]].concat())?;
+/// More than one page of offenders, one of whom tried more often than the others.
+fn pages() -> Option<(World, Daemon)> {
+    let world = World::new()?;
     world.server.write(LOG, "");
     let daemon = Daemon::start(&world.server, CONFIG);
     let lines: String = (0..520u32)
@@ -22,6 +25,15 @@ fn site() -> Option<(World, Daemon, Running, Browser)> {
     assert_eq!(daemon.ask(&["reload"]).code, Some(0));
     let page = world.server.path("/srv/wall/page-2.html");
     daemon.wait_for(SOON, "the pages", || page.exists().then_some(()));
+    Some((world, daemon))
+}
+
+/// The same behind a web server, and a browser.
+fn site() -> Option<(World, Daemon, Running, Browser)> {
+    if !need(&[&BROWSER[..], &["nginx"]].concat()) {
+        return None;
+    }
+    let (world, daemon) = pages()?;
     let server = serve(&world.server);
     let browser = Browser::start(&world.server);
     Some((world, daemon, server, browser))
@@ -38,6 +50,40 @@ fn serve(host: &Host) -> Running {
     let server = Running::start("nginx", command);
     host.wait_listening(8080);
     server
+}
+
+/// Says what each page has of errors by HTML's own rules of parsing, and of names that stand twice; and reads the feed.
+const VALIDATE: &str = "
+import sys, html5lib, xml.dom.minidom
+for path in sys.argv[1:]:
+    with open(path, 'rb') as page:
+        if path.endswith('.atom'):
+            feed = xml.dom.minidom.parse(page)
+            print(len(feed.getElementsByTagName('entry')), 'entries')
+            continue
+        parser = html5lib.HTMLParser()
+        tree = parser.parse(page)
+        for at, what, more in parser.errors:
+            print(path, at, what, more)
+        names = [element.get('id') for element in tree.iter() if element.get('id')]
+        for name in set(names):
+            if names.count(name) > 1:
+                print(path, 'has twice', name)
+";
+
+#[test]
+fn every_page_is_html_without_errors_and_the_feed_is_xml() {
+    let Some((world, _daemon)) = pages() else { return };
+    let pages =
+        ["index.html", "page-2.html", "unlist.html", "feeds.html", "o/203.0.113.77.html", "feed.atom"];
+    let mut command = world.server.command("env");
+    command.args(unpacked_environment()).args(["python3", "-c", VALIDATE]);
+    let output = command.args(pages.map(|page| format!("/srv/wall/{page}"))).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("No module named 'html5lib'") {
+        return say_skipped("no html5lib here; scripts/fetch-test-tools.sh fetches it");
+    }
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "100 entries\n", "{said}");
 }
 
 const ROWS: &str = "return [...document.querySelectorAll('#list tbody tr')]";

@@ -37,6 +37,8 @@ fn who_was_banned_is_on_the_wall_once_it_is_told_at_once_and_as_it_is() {
             && story.contains("It was shut out once, and is until ")
     );
     assert!(read(&world, "feeds/offenders.txt").ends_with("\n198.51.100.7\n"));
+    let text = pillory(&world.server, &["wall", "--text", "--state-dir", STATE_DIR, "--config", CONFIG]).out;
+    assert!(text.starts_with("198.51.100.7 – ") && text.ends_with(". 12 ssh attempts\n"), "{text}");
     // Neither the names that were tried nor those of jails are told.
     for file in ["index.html", "o/198.51.100.7.html", "feed.atom", "offenders.json", "feeds/offenders.json"] {
         let text = read(&world, file);

@@ -1,4 +1,4 @@
-//! `pillory wall`: the offenders as a folder of pages, made of what the store keeps.
+//! `pillory wall`: the offenders as a folder of pages or as text, made of what the store keeps.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use pillory_core::net::PrefixSet;
 
 use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::outputs::publisher::{self, Edition, PublishError};
-use crate::outputs::wall::FolderError;
+use crate::outputs::wall::{FolderError, text};
 use crate::store::{self, StoreError, query};
 use crate::{clock, facts};
 
@@ -21,6 +21,9 @@ pub(crate) struct Wall {
     /// The directory that the pages are made in, which holds nothing else; `out` of `[wall]` otherwise.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Prints the offenders, a line each, and makes no pages.
+    #[arg(long, conflicts_with_all = ["out", "contact", "json"])]
+    text: bool,
     /// Where people write who want to be left out: an address of mail or of the web; `contact` of `[wall]` otherwise.
     #[arg(long, value_name = "TEXT")]
     contact: Option<String>,
@@ -42,6 +45,11 @@ impl Wall {
         let named = self.contact.as_deref().map(str::trim).filter(|contact| !contact.is_empty());
         wall.contact = named.map(str::to_owned).or(wall.contact);
         let never = self.never(&config)?;
+        if self.text {
+            let shown = publisher::look(&Edition { wall, never }, &self.state.state_dir);
+            print(&text(&shown.map_err(|error| failed(&error))?))?;
+            return Ok(0);
+        }
         let place = wall.out.clone().unwrap_or_default();
         let made = publisher::make(&Edition { wall, never }, &self.state.state_dir);
         let (offenders, written) = made.map_err(|error| refused(&error))?;

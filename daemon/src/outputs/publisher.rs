@@ -1,13 +1,13 @@
 //! Makes the wall of what the store keeps: for the command, and in the daemon by a thread of its own, for reading a long
 //! past takes seconds and writing pages longer, and no ban waits for it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crossbeam_channel::Receiver;
 
 use pillory_core::config::Wall;
 use pillory_core::net::PrefixSet;
-use pillory_core::wall::Spared;
+use pillory_core::wall::{Spared, Wall as Shown};
 
 use crate::clock;
 use crate::store::{self, StoreError, shown};
@@ -56,19 +56,23 @@ pub(crate) fn run(state_dir: &Path, editions: &Receiver<Edition>, said: impl Fn(
 /// # Errors
 /// [`PublishError`]
 pub(crate) fn make(edition: &Edition, state_dir: &Path) -> Result<(usize, Written), PublishError> {
-    let Wall { contact, title, rules, unlisted, out } = &edition.wall;
+    let Wall { contact, title, rules, out, .. } = &edition.wall;
     let contact = contact.as_deref().ok_or(PublishError::NoContact)?;
     let out = out.as_deref().ok_or(PublishError::NoPlace)?;
-    let db = store::open_read_only(state_dir)?;
-    let unreadable = |cause| StoreError::Database { tried: "read", path: file_of(state_dir), cause };
-    let past = shown::past(&db, clock::now(), rules.delay).map_err(unreadable)?;
-    let unlisted = PrefixSet::new(unlisted.iter().copied());
-    let shown = past.wall(rules, &Spared { never: edition.never.clone(), unlisted });
-    drop(past);
+    let shown = look(edition, state_dir)?;
     let site = Site::new(title.as_deref(), contact, rules.clone());
     Ok((shown.offenders.len(), wall::build(&site, &shown, out)?))
 }
 
-fn file_of(state_dir: &Path) -> PathBuf {
-    state_dir.join(store::FILE)
+/// What may be shown.
+/// # Errors
+/// [`StoreError`]
+pub(crate) fn look(edition: &Edition, state_dir: &Path) -> Result<Shown, StoreError> {
+    let Wall { rules, unlisted, .. } = &edition.wall;
+    let db = store::open_read_only(state_dir)?;
+    let path = state_dir.join(store::FILE);
+    let unreadable = |cause| StoreError::Database { tried: "read", path, cause };
+    let past = shown::past(&db, clock::now(), rules.delay).map_err(unreadable)?;
+    let unlisted = PrefixSet::new(unlisted.iter().copied());
+    Ok(past.wall(rules, &Spared { never: edition.never.clone(), unlisted }))
 }

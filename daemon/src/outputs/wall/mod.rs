@@ -15,7 +15,7 @@ use std::path::Path;
 use askama::Template;
 use serde_json::json;
 
-use pillory_core::wall::{Rules, Wall};
+use pillory_core::wall::{Offender, Rules, Wall};
 
 use crate::outputs::feed;
 pub(crate) use files::{Folder, FolderError, Written};
@@ -89,6 +89,17 @@ pub(crate) fn build(site: &Site, wall: &Wall, directory: &Path) -> Result<Writte
         folder.put(&pages::page_name(number), render(&page)?.as_bytes())?;
     }
     folder.finish()
+}
+
+/// The same as people keep such lists by hand: `203.0.113.7 – 11/2026. 14 ssh attempts`, a line each.
+pub(crate) fn text(wall: &Wall) -> String {
+    let line = |offender: &Offender| {
+        let last = offender.last.to_string();
+        let (year, month) = (last.get(..4).unwrap_or_default(), last.get(5..7).unwrap_or_default());
+        let what = pages::attempts(offender.attempts, offender.services);
+        format!("{} – {}/{year}. {what}\n", offender.name(), month.trim_start_matches('0'))
+    };
+    wall.offenders.iter().map(line).collect()
 }
 
 /// Lists for other programs: of those who are shown as they are, for nobody acts on an address that is hidden.

@@ -108,7 +108,7 @@ fn story(offender: &Offender) -> String {
 }
 
 /// `14 ssh attempts`; `14 attempts (ssh attempts, WP login attempts)`
-fn attempts(number: u64, services: Services) -> String {
+pub(super) fn attempts(number: u64, services: Services) -> String {
     let written = filters::grouped(number);
     let one =
         |words: &str| if number == 1 { words.trim_end_matches('s').to_owned() } else { words.to_owned() };

@@ -142,6 +142,16 @@ fn lists_hold_who_is_shown_as_it_is_and_say_until_when() {
 }
 
 #[test]
+fn as_text_it_reads_as_kept_by_hand_and_can_be_imported() {
+    let mut offenders = vec![offender("203.0.113.0/24", true), offender("192.0.2.16/28", false)];
+    offenders[1].attempts = 1;
+    let text = text(&wall(offenders));
+    assert_eq!(text, "203.0.113.x – 1/2027. 1,014 ssh attempts\n192.0.2.16/28 – 1/2027. 1 ssh attempt\n");
+    let list = pillory_core::addresslist::parse(text.lines().nth(1).unwrap());
+    assert_eq!((list.passed.len(), list.entries[0].prefix.to_string()), (0, "192.0.2.16/28".to_owned()));
+}
+
+#[test]
 fn a_directory_of_others_is_left_alone() {
     let scratch = Scratch::new("foreign");
     std::fs::create_dir_all(&scratch.0).unwrap();

@@ -43,6 +43,7 @@ haproxy                          haproxy                 haproxy
 named-checkzone                  bind9-utils             bind-utils
 rbldnsd                          rbldnsd                 rbldnsd
 iprange                          iprange                 iprange
+promtool                         prometheus              golang-github-prometheus
 chromium                         chromium                chromium
 chromedriver                     chromium-driver         chromedriver
 '

@@ -41,6 +41,7 @@ mod learning;
 mod lockout;
 mod log;
 mod meddling;
+mod metrics;
 mod mmdb;
 mod moving;
 mod nullroute;

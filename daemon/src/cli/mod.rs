@@ -11,6 +11,7 @@ mod doctor;
 mod explain;
 pub(crate) mod fail2ban;
 pub(crate) mod import;
+mod metrics;
 mod offline;
 mod order;
 mod past;
@@ -182,6 +183,8 @@ enum Command {
     Rehearse(rehearse::Rehearse),
     /// The offenders as a folder of pages for a web server.
     Wall(wall::Wall),
+    /// How the daemon is doing, for Prometheus.
+    Metrics(metrics::Metrics),
 }
 
 /// Runs the program.
@@ -225,6 +228,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Scan(command) => command.run(),
         Command::Rehearse(command) => command.run(),
         Command::Wall(command) => command.run(),
+        Command::Metrics(command) => command.run(),
         Command::TestFilter(command) => command.run(),
         Command::Doctor(command) => command.run(),
     };

@@ -107,12 +107,15 @@ impl Way {
 struct Histogram {
     buckets: [u64; BUCKETS],
     longest_us: u64,
+    /// Of all together.
+    sum_us: u64,
 }
 
 impl Histogram {
     fn add(&mut self, took: Duration, times: u64) {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.longest_us = self.longest_us.max(took_us);
+        self.sum_us = self.sum_us.saturating_add(took_us.saturating_mul(times));
         let bits = (u64::BITS - took_us.leading_zeros()) as usize;
         if let Some(bucket) = self.buckets.get_mut(bits.min(BUCKETS - 1)) {
             *bucket += times;
@@ -150,6 +153,7 @@ impl Histogram {
         fields.insert(format!("{name}_p50_ms"), json!(self.percentile_us(50).map(ms)));
         fields.insert(format!("{name}_p99_ms"), json!(self.percentile_us(99).map(ms)));
         fields.insert(format!("{name}_max_ms"), json!(longest.map(ms)));
+        fields.insert(format!("{name}_sum_ms"), json!(ms(self.sum_us as f64)));
         fields.insert(format!("{name}_buckets"), json!(used));
     }
 }

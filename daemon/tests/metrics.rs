@@ -1,0 +1,73 @@
+//! Metrics, as Prometheus' own tool reads them.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::lab::{Daemon, LOG, SOON, failed_lines, find, quiet_server, say_skipped};
+
+const README: &str = include_str!("../../README.md");
+const DASHBOARD: &str = include_str!("../../packaging/prometheus/grafana-dashboard.json");
+const ALERTS: &str = include_str!("../../packaging/prometheus/alerts.yml");
+
+/// What `promtool check` says to this text at standard input; nothing, said once, if it is not here.
+fn promtool(arguments: &[&str], text: &str) -> Option<String> {
+    let Some(tool) = find("promtool") else {
+        say_skipped("no promtool here; scripts/fetch-test-tools.sh fetches it");
+        return None;
+    };
+    let mut command = tool.command();
+    let piped = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("promtool starts");
+    child.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    Some(said)
+}
+
+#[test]
+fn prometheus_reads_the_metrics_and_no_label_tells_of_anybody() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    world.server.append(LOG, failed_lines(9000, 3, "root", "198.51.100.7"));
+    // `status` is answered once the kernel and the disk have what was judged before.
+    daemon.wait_for(SOON, "the ban", || (daemon.status()["latency"]["durable_bans"] == 1).then_some(()));
+    let text = daemon.ask(&["metrics", "--out", "/run/pillory.prom"]);
+    assert_eq!((text.code, text.out.as_str()), (Some(0), ""), "{text:?}");
+    let text = server.read("/run/pillory.prom");
+    for line in [
+        "pillory_enforcing 1",
+        "pillory_bans 1",
+        "pillory_jail_bans_total{jail=\"sshd\"} 1",
+        "pillory_jail_failures_total{jail=\"sshd\"} 3",
+        "pillory_dropped_packets_total 0",
+        "pillory_ban_kernel_seconds_count 1",
+        "pillory_ban_durable_seconds_bucket{le=\"+Inf\"} 1",
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line}:\n{text}");
+    }
+    assert!(!text.contains("198.51.100") && !text.contains("root"), "{text}");
+    assert_eq!(daemon.ask(&["metrics"]).out.lines().count(), text.lines().count());
+    promtool(&["check", "metrics"], &text);
+    // What is documented, shown and warned of is what there is.
+    let told: Vec<(&str, &str)> =
+        text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' ')).collect();
+    for (name, help) in &told {
+        assert!(README.contains(&format!("| `{name}` | {help} |")), "| `{name}` | {help} |");
+    }
+    for word in [DASHBOARD, ALERTS].concat().split(|char: char| !char.is_ascii_alphanumeric() && char != '_')
+    {
+        let name = word.trim_end_matches("_bucket");
+        assert!(!word.starts_with("pillory_") || told.iter().any(|(known, _)| *known == name), "{word}");
+    }
+}
+
+#[test]
+fn prometheus_takes_the_alerts() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/prometheus/alerts.yml");
+    if let Some(said) = promtool(&["check", "rules", path], "") {
+        assert!(said.contains("5 rules found"), "{said}");
+    }
+    assert!(serde_json::from_str::<serde_json::Value>(DASHBOARD).is_ok());
+}

@@ -5,6 +5,7 @@
 //! often, a day ago at least and a month ago at most, is shown, by its network; nobody who ever logged in, is never banned
 //! or asked to be left out; no user names, no names of jails, no reasons that people wrote.
 
+mod groups;
 mod past;
 mod publish;
 mod service;
@@ -62,8 +63,26 @@ pub struct Wall {
     pub week: [[u64; 24]; 7],
     /// Attempts of these days at each service, the most first.
     pub services: Vec<(Service, u64)>,
+    /// Networks with the most attempts, at most [`TOP`].
+    pub networks: Vec<Group>,
+    /// Operators with the most attempts, at most [`TOP`]; none unless [`Wall::name_operators`] was called.
+    pub operators: Vec<Group>,
     /// Who is shown, those who were seen last first.
     pub offenders: Vec<Offender>,
+}
+
+/// So many networks and operators are named.
+pub const TOP: usize = 10;
+
+/// Several offenders taken together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// What they have in common.
+    pub name: String,
+    /// Attempts of all of them.
+    pub attempts: u64,
+    /// How many they are.
+    pub offenders: u64,
 }
 
 /// Days that the timeline shows.
@@ -99,6 +118,8 @@ pub struct Offender {
     pub bans: u32,
     /// Until when it is shut out, if it is.
     pub banned_until: Option<End>,
+    /// Whose network it is in, as far as somebody knows: `AS64500 Example Hosting`.
+    pub operator: Option<String>,
 }
 
 impl Offender {

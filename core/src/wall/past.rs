@@ -13,7 +13,8 @@ const MOST: usize = 1_000_000;
 
 const DAY_SECS: i64 = 86_400;
 
-/// Sums of the past. First [`Past::banned`] for every ban, then [`Past::in_force`], [`Past::attempt`] and
+/// Sums of the past. First [`Past::banned`] and [`Past::mistaken`] in the order of time,
+/// then [`Past::in_force`], [`Past::attempt`] and
 /// [`Past::logged_in`] in any order.
 #[derive(Debug)]
 pub struct Past {
@@ -69,6 +70,11 @@ impl Past {
             lengths.insert(at, prefix.prefix_len());
         }
         self.offenders.entry(prefix).or_default().bans += 1;
+    }
+
+    /// The bans of a prefix so far were a mistake.
+    pub fn mistaken(&mut self, prefix: Prefix) {
+        self.offenders.remove(&prefix);
     }
 
     /// A jail's ban of a prefix that began at `time` is in force until `until`.

@@ -3,6 +3,7 @@
 use crate::hash::FastMap;
 use crate::net::{Prefix, PrefixSet};
 
+use super::groups;
 use super::past::Source;
 use super::{DAYS, Offender, Past, Rules, Service, Spared, Total, Wall};
 
@@ -20,6 +21,8 @@ impl Past {
             days: self.days.to_vec(),
             week: self.week,
             services,
+            networks: groups::networks(&offenders),
+            operators: Vec::new(),
             offenders,
         }
     }
@@ -66,6 +69,7 @@ impl Past {
             services: source.services,
             bans: source.bans,
             banned_until: source.until.filter(|until| !until.is_over(self.now)),
+            operator: None,
         })
     }
 }

@@ -101,6 +101,15 @@ fn who_is_never_banned_logged_in_or_asked_is_not_shown_nor_is_a_network_around_t
 }
 
 #[test]
+fn a_ban_that_was_a_mistake_is_not_told() {
+    let mut past = Past::new(NOON, Rules::default().delay);
+    past.banned(prefix("203.0.113.7/32"), ago(50));
+    past.mistaken(prefix("203.0.113.7/32"));
+    past.attempt(ago(40), addr("203.0.113.7"), Service::Ssh, 20);
+    assert_eq!(names(&past, &Spared::default()), [""; 0]);
+}
+
+#[test]
 fn totals_and_charts_tell_of_days_and_hours_by_utc() {
     // 2027-01-15, a Friday, 12:00.
     let mut past =
@@ -115,6 +124,39 @@ fn totals_and_charts_tell_of_days_and_hours_by_utc() {
     );
     assert_eq!((wall.week[4][11], wall.week[3][23]), (3, 4));
     assert_eq!(wall.services, [(Service::Ssh, 12)]);
+}
+
+/// Every address of 203.0.112.0/22 is of one operator, and of nobody else anything is known.
+#[derive(Debug)]
+struct OneOperator;
+
+impl crate::jail::networks::Networks for OneOperator {
+    fn asn(&self, at: std::net::IpAddr) -> Option<u32> {
+        prefix("203.0.112.0/22").contains_addr(at).then_some(64_500)
+    }
+
+    fn operator(&self, _: std::net::IpAddr) -> Option<String> {
+        Some("Example Hosting".into())
+    }
+}
+
+#[test]
+fn networks_and_operators_with_the_most_attempts_are_named() {
+    let banned = ["203.0.113.7/32", "203.0.113.8/32", "203.0.114.9/32", "198.51.100.7/32"];
+    let failed =
+        [("203.0.113.7", 14, 30), ("203.0.113.8", 11, 30), ("203.0.114.9", 20, 30), ("198.51.100.7", 30, 30)];
+    let mut wall =
+        past(&banned, &failed).wall(&Rules { mask: false, ..Rules::default() }, &Spared::default());
+    let told = |groups: &[Group]| -> Vec<(String, u64, u64)> {
+        groups.iter().map(|group| (group.name.clone(), group.attempts, group.offenders)).collect()
+    };
+    let row = |name: &str, attempts, offenders| (name.to_owned(), attempts, offenders);
+    let networks =
+        [row("198.51.100.0/24", 30, 1), row("203.0.113.0/24", 25, 2), row("203.0.114.0/24", 20, 1)];
+    assert_eq!((told(&wall.networks), wall.operators.len()), (networks.to_vec(), 0));
+    wall.name_operators(&OneOperator);
+    assert_eq!(told(&wall.operators), [row("AS64500 Example Hosting", 45, 3)]);
+    assert_eq!(wall.offenders.iter().filter(|offender| offender.operator.is_some()).count(), 3);
 }
 
 #[test]

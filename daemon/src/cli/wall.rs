@@ -9,11 +9,11 @@ use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::outputs::publisher::{self, Edition, PublishError};
 use crate::outputs::wall::{FolderError, text};
 use crate::store::{self, StoreError, query};
-use crate::{clock, facts};
+use crate::{clock, facts, geo};
 
 use super::configfile::load_config;
 use super::offline::{State, failed};
-use super::{Failure, Outcome, count, exit, print, print_json};
+use super::{Failure, Outcome, complain, count, exit, print, print_json};
 
 /// `pillory wall`
 #[derive(Debug, clap::Args)]
@@ -46,12 +46,17 @@ impl Wall {
         wall.contact = named.map(str::to_owned).or(wall.contact);
         let never = self.never(&config)?;
         if self.text {
-            let shown = publisher::look(&Edition { wall, never }, &self.state.state_dir);
+            let shown = publisher::look(&Edition { wall, never, networks: None }, &self.state.state_dir);
             print(&text(&shown.map_err(|error| failed(&error))?))?;
             return Ok(0);
         }
         let place = wall.out.clone().unwrap_or_default();
-        let made = publisher::make(&Edition { wall, never }, &self.state.state_dir);
+        let networks = config.geo_asn.as_deref().map(geo::open).transpose();
+        let networks = networks.unwrap_or_else(|reason| {
+            complain(&reason);
+            None
+        });
+        let made = publisher::make(&Edition { wall, never, networks }, &self.state.state_dir);
         let (offenders, written) = made.map_err(|error| refused(&error))?;
         if self.json {
             let (changed, unchanged, removed) = (written.changed, written.unchanged, written.removed);

@@ -32,7 +32,8 @@ impl Engine {
             return;
         }
         let never = self.machine.judge.never.entries().iter().map(|(prefix, _)| *prefix);
-        let edition = Edition { wall: wall.clone(), never: PrefixSet::new(never) };
+        let networks = self.machine.judge.networks.clone();
+        let edition = Edition { wall: wall.clone(), never: PrefixSet::new(never), networks };
         // Without that thread the process ends anyway.
         let sent = self.outlets.editions.send(edition).is_ok();
         (self.editions.last, self.editions.is_at_work) = (Some(now), sent);

@@ -119,7 +119,10 @@ impl Engine {
         let (machine, mut readers) =
             jails::build(&config, &active, accounts).map_err(|problems| problems.join("\n"))?;
         self.keep_ports(&config, &mut readers);
-        let needs = Needs::of(&config, &self.setup.place, &readers.feeds);
+        let mut needs = Needs::of(&config, &self.setup.place, &readers.feeds);
+        if config.wall.out == self.setup.config.wall.out {
+            needs = needs.writing_as_before();
+        }
         let commands = Needs::commands(&config, &self.setup.place);
         let no_commands = commands.and_then(|directory| self.setup.outside.lacks(&directory));
         if let Some(lack) = no_commands.or_else(|| self.sandbox.lacks(config.sandbox, &needs)) {

@@ -2,10 +2,12 @@
 //! past takes seconds and writing pages longer, and no ban waits for it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
 use pillory_core::config::Wall;
+use pillory_core::jail::networks::Networks;
 use pillory_core::net::PrefixSet;
 use pillory_core::wall::{Spared, Wall as Shown};
 
@@ -21,6 +23,8 @@ pub(crate) struct Edition {
     pub(crate) wall: Wall,
     /// Who is never banned.
     pub(crate) never: PrefixSet,
+    /// Whose networks there are, if somebody knows.
+    pub(crate) networks: Option<Arc<dyn Networks>>,
 }
 
 /// Why there are no fresh pages.
@@ -74,5 +78,9 @@ pub(crate) fn look(edition: &Edition, state_dir: &Path) -> Result<Shown, StoreEr
     let unreadable = |cause| StoreError::Database { tried: "read", path, cause };
     let past = shown::past(&db, clock::now(), rules.delay).map_err(unreadable)?;
     let unlisted = PrefixSet::new(unlisted.iter().copied());
-    Ok(past.wall(rules, &Spared { never: edition.never.clone(), unlisted }))
+    let mut shown = past.wall(rules, &Spared { never: edition.never.clone(), unlisted });
+    if let Some(networks) = &edition.networks {
+        shown.name_operators(networks.as_ref());
+    }
+    Ok(shown)
 }

@@ -82,7 +82,9 @@ impl Sandbox {
             wanted.into_iter().find(|path| !open.iter().any(|open| path.starts_with(open)))
         };
         let unread = closed(needs.real_reads(), &self.reads).map(|path| ("read", path));
-        let unwritten = || closed(needs.writes.clone(), &self.writes).map(|path| ("write in", path));
+        let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        let unwritten =
+            || closed(needs.writes.iter().map(real).collect(), &self.writes).map(|path| ("write in", path));
         let (what, path) = unread.or_else(unwritten)?;
         Some(format!("{restart} {what} {}", path.display()))
     }

@@ -45,6 +45,11 @@ impl Needs {
         place.fail2ban.as_ref().or(config.fail2ban.as_ref()).filter(|_| executes).cloned()
     }
 
+    /// The same for a policy that writes where the one in force does: whatever became of that.
+    pub(crate) fn writing_as_before(self) -> Needs {
+        Needs { writes: Vec::new(), ..self }
+    }
+
     /// With more directories that the daemon writes in.
     pub(crate) fn writing(self, directories: [Option<&Path>; 2]) -> Needs {
         let named = |path: &Path| if path == Path::new("") { PathBuf::from(".") } else { path.to_owned() };

@@ -15,9 +15,13 @@ use super::standing;
 pub(crate) fn past(db: &Connection, now: Timestamp, delay: Span) -> rusqlite::Result<Past> {
     let mut past = Past::new(now, delay);
     let at = |row: &rusqlite::Row<'_>| row.get(0).map(Timestamp::from_millis);
-    each(db, "SELECT time, prefix FROM history WHERE what = 'ban' AND origin = 'local'", |row| {
-        if let Ok(prefix) = row.get_ref(1)?.as_str().unwrap_or("").parse::<Prefix>() {
-            past.banned(prefix, at(row)?);
+    let history = "SELECT time, prefix, what = 'ban' FROM history
+        WHERE what IN ('ban', 'mistake') AND origin = 'local' ORDER BY id";
+    each(db, history, |row| {
+        let Ok(prefix) = row.get_ref(1)?.as_str().unwrap_or("").parse::<Prefix>() else { return Ok(()) };
+        match row.get(2)? {
+            true => past.banned(prefix, at(row)?),
+            false => past.mistaken(prefix),
         }
         Ok(())
     })?;

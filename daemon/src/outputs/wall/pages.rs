@@ -3,7 +3,7 @@
 use askama::Template;
 
 use pillory_core::time::{End, Span, Timestamp};
-use pillory_core::wall::{Offender, Rules, Service, Services, Total, Wall};
+use pillory_core::wall::{Group, Offender, Rules, Service, Services, Total, Wall};
 
 use crate::outputs::feed::Format;
 
@@ -58,6 +58,7 @@ pub(super) struct Row {
     pub(super) attempts: u64,
     pub(super) services: String,
     bans: u32,
+    operator: Option<String>,
     story: String,
 }
 
@@ -73,6 +74,7 @@ impl Row {
             attempts: offender.attempts,
             services: offender.services.words(),
             bans: offender.bans,
+            operator: offender.operator.clone(),
             story: story(offender),
         }
     }
@@ -141,6 +143,7 @@ pub(super) struct Index<'a> {
     heat: String,
     services: &'a [(Service, u64)],
     most: u64,
+    groups: [(&'static str, &'static str, &'a [Group]); 2],
     offenders: &'a [Row],
 }
 
@@ -168,6 +171,10 @@ impl<'a> Index<'a> {
             timeline: if is_first { charts::timeline(wall) } else { String::new() },
             heat: if is_first { charts::heat(wall) } else { String::new() },
             services: &wall.services,
+            groups: [
+                ("networks", "Networks with the most attempts", &wall.networks),
+                ("operators", "Operators with the most attempts", &wall.operators),
+            ],
             most: wall.services.iter().map(|(_, attempts)| *attempts).max().unwrap_or(0),
             offenders,
         }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use pillory_core::time::{End, Span, Timestamp};
-use pillory_core::wall::{DAYS, Offender, Service, Services, Total};
+use pillory_core::wall::{DAYS, Group, Offender, Service, Services, Total};
 
 use super::*;
 
@@ -46,6 +46,7 @@ fn offender(prefix: &str, is_masked: bool) -> Offender {
         services,
         bans: 2,
         banned_until: Some(End::At(NOON + Span::from_secs(86_400))),
+        operator: Some("AS64500 <b>Example</b>".into()),
     }
 }
 
@@ -57,6 +58,8 @@ fn wall(offenders: Vec<Offender>) -> Wall {
         days: vec![Total { attempts: 3, bans: 1 }; DAYS],
         week: [[1; 24]; 7],
         services: vec![(Service::Ssh, 3)],
+        networks: vec![Group { name: "203.0.113.0/24".into(), attempts: 1_014, offenders: 1 }],
+        operators: Vec::new(),
         offenders,
     }
 }
@@ -166,6 +169,7 @@ fn what_the_admin_writes_is_text_and_not_markup() {
     let (title, contact) = ("<b>\"A & B\"</b>", "javascript:alert(1)");
     let site = Site::new(Some(title), contact, Rules::default());
     build(&site, &wall(vec![offender("203.0.113.0/24", true)]), &scratch.0).unwrap();
+    assert!(scratch.read("o/203.0.113.x.html").contains("<dd>AS64500 &#60;b&#62;Example&#60;/b&#62;</dd>"));
     for page in ["index.html", "unlist.html", "feed.atom", "o/203.0.113.x.html"] {
         let text = scratch.read(page);
         assert!(!text.contains("<b>\"") && text.contains("A &#38; B"), "{page}");

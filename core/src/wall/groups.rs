@@ -1,0 +1,42 @@
+//! Offenders taken together: by network, and by whose network it is.
+
+use crate::hash::FastMap;
+use crate::jail::networks::Networks;
+
+use super::{Group, Offender, TOP, Wall};
+
+impl Wall {
+    /// Says of each offender whose network it is in, and which operators have the most.
+    pub fn name_operators(&mut self, networks: &dyn Networks) {
+        for offender in &mut self.offenders {
+            let addr = offender.prefix.addr();
+            offender.operator = networks.asn(addr).map(|number| match networks.operator(addr) {
+                Some(name) => format!("AS{number} {name}"),
+                None => format!("AS{number}"),
+            });
+        }
+        self.operators = top(&self.offenders, |offender| offender.operator.clone());
+    }
+}
+
+/// The /24, or /48 of IPv6, and wider networks as they are.
+pub(super) fn networks(offenders: &[Offender]) -> Vec<Group> {
+    top(offenders, |offender| {
+        let width = if offender.prefix.is_ipv4() { 24 } else { 48 };
+        Some(offender.prefix.widened(width).to_string())
+    })
+}
+
+/// Those with the most attempts.
+fn top(offenders: &[Offender], name: impl Fn(&Offender) -> Option<String>) -> Vec<Group> {
+    let mut sums: FastMap<String, (u64, u64)> = FastMap::default();
+    for (name, offender) in offenders.iter().filter_map(|offender| Some((name(offender)?, offender))) {
+        let sum = sums.entry(name).or_default();
+        *sum = (sum.0 + offender.attempts, sum.1 + u64::from(offender.sources));
+    }
+    let group = |(name, (attempts, offenders))| Group { name, attempts, offenders };
+    let mut groups: Vec<Group> = sums.into_iter().map(group).collect();
+    groups.sort_by(|a, b| (b.attempts, &a.name).cmp(&(a.attempts, &b.name)));
+    groups.truncate(TOP);
+    groups
+}

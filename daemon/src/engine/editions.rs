@@ -10,6 +10,8 @@ use super::Engine;
 
 const EVERY: Span = Span::from_secs(600);
 
+const MAKE_ROOM: &str = "make the directory, give it to the daemon's user, and restart: the daemon gave up the right to write anywhere else";
+
 /// The key of its warning.
 const WALL: &str = "wall";
 
@@ -57,13 +59,13 @@ impl Engine {
             }
             Err(reason) => {
                 let reason = match self.sandbox.hint(&reason) {
-                    Some(hint) => format!("{reason} ({hint})"),
+                    Some(_) => format!("{reason}; {MAKE_ROOM}"),
                     None => reason,
                 };
-                if self.warnings.get(WALL) != Some(&reason) {
+                let warning = format!("the wall of shame is not fresh: {reason}");
+                if self.warnings.insert(WALL.to_owned(), warning.clone()) != Some(warning) {
                     warn!(reason, "the wall of shame is not fresh");
                 }
-                self.warnings.insert(WALL.to_owned(), format!("the wall of shame is not fresh: {reason}"));
             }
         }
     }

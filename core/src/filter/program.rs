@@ -7,15 +7,13 @@
 
 use std::ops::Range;
 
-use regex_syntax::hir::Hir;
-
 use super::beginnings::{Beginnings, Guess};
 use super::regex::{
     self, Digits, Found, HostNames, Matcher, Options, RegexError, RegexProblem, Scratch, Shared, Tree,
     expand, lower,
 };
 use super::shapes::Shapes;
-use super::whole::Whole;
+use super::whole::{Whole, is_small, states};
 use super::word::Word;
 
 /// How expressions are read.
@@ -107,13 +105,12 @@ impl Program {
         settings: Settings,
     ) -> Result<Program, Vec<(usize, RegexError)>> {
         let mut each = Vec::with_capacity(expressions.len());
-        let mut hirs = Vec::with_capacity(expressions.len());
-        let (mut problems, mut shared) = (Vec::new(), Shared::default());
+        let (mut problems, mut shared, mut size) = (Vec::new(), Shared::default(), 0usize);
         for (index, expression) in expressions.iter().enumerate() {
             match single(expression, settings, &mut shared) {
-                Ok((single, hir)) => {
+                Ok(single) => {
+                    size = size.saturating_add(states(&lower(single.matcher.tree()).hir));
                     each.push(single);
-                    hirs.push(hir);
                 }
                 Err(problem) => problems.push((index, problem)),
             }
@@ -125,9 +122,13 @@ impl Program {
             let problem = RegexProblem::Size("all expressions together take too much memory");
             vec![(0, RegexError { column: 1, problem })]
         };
-        let whole = Whole::new(&hirs).ok_or_else(too_large)?;
         let trees: Vec<&Tree> = each.iter().map(|single| single.matcher.tree()).collect();
         let beginnings = Beginnings::new(&trees);
+        // Where there are beginnings it is not needed yet, but what is too large is said now.
+        let whole = match beginnings.is_some() && is_small(size) {
+            true => None,
+            false => Some(Whole::of(trees.iter().copied()).ok_or_else(too_large)?),
+        };
         let parts = beginnings.as_ref().and_then(Beginnings::opening_parts).unwrap_or(0);
         let words = Word::choose(&trees, parts);
         each.iter_mut().zip(words).for_each(|(single, word)| single.word = word);
@@ -137,7 +138,7 @@ impl Program {
         let is_blind = each.len() > 1 && each.iter().all(|single| single.matcher.is_blind_to_digits());
         Ok(Program {
             shapes: is_blind.then(Default::default),
-            whole: beginnings.is_none().then(|| Box::new(whole)),
+            whole: whole.filter(|_| beginnings.is_none()).map(Box::new),
             beginnings,
             each,
             scratch: Scratch::default(),
@@ -296,8 +297,7 @@ impl Program {
     /// Invariant: it can be built, as it was when the expressions were compiled.
     fn whole(&mut self) -> Option<&mut Whole> {
         if self.whole.is_none() {
-            let hirs: Vec<Hir> = self.trees().map(|tree| lower(tree).hir).collect();
-            self.whole = Whole::new(&hirs).map(Box::new);
+            self.whole = Whole::of(self.trees()).map(Box::new);
         }
         self.whole.as_deref_mut()
     }
@@ -359,14 +359,13 @@ impl Program {
     }
 }
 
-fn single(expression: &str, settings: Settings, shared: &mut Shared) -> Result<(Single, Hir), RegexError> {
+fn single(expression: &str, settings: Settings, shared: &mut Shared) -> Result<Single, RegexError> {
     let expanded = expand(expression, settings.names)?;
     let options = Options { multiline: settings.multiline };
     let tree = regex::parse(&expanded.pattern, options).map_err(|error| expanded.locate(error))?;
-    let hir = lower(&tree).hir;
     let groups = groups_of(&tree);
     let matcher = Matcher::sharing(tree, shared).map_err(|error| expanded.locate(error))?;
-    Ok((Single { matcher, groups, word: Word::default() }, hir))
+    Ok(Single { matcher, groups, word: Word::default() })
 }
 
 fn groups_of(tree: &Tree) -> Groups {

@@ -6,12 +6,15 @@
 use regex_automata::hybrid::dfa::{self, DFA};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::{Anchored, Input, MatchKind, PatternID, PatternSet};
-use regex_syntax::hir::Hir;
+use regex_syntax::hir::{Class, Hir, HirKind};
 
 use super::beginnings::dies_behind;
+use super::regex::{Tree, lower};
 
 /// Far above what any filter needs; a hostile one must not take all memory.
 const MAX_NFA_BYTES: usize = 16 << 20;
+/// More than a state takes, the builder's or the automaton's, with one range or one way on.
+const STATE_BYTES: usize = 128;
 /// States of the automaton that are kept; beyond, it starts anew.
 const CACHE_BYTES: usize = 1 << 20;
 
@@ -28,8 +31,9 @@ pub(super) struct Whole {
 
 impl Whole {
     /// Nothing if they are too large together.
-    pub(super) fn new(patterns: &[Hir]) -> Option<Whole> {
-        let nfa = nfa(patterns)?;
+    pub(super) fn of<'t>(trees: impl Iterator<Item = &'t Tree>) -> Option<Whole> {
+        let patterns: Vec<Hir> = trees.map(|tree| lower(tree).hir).collect();
+        let nfa = nfa(&patterns)?;
         let all = automaton(&nfa, MatchKind::LeftmostFirst)?;
         Some(Whole { all, every: None, candidates: PatternSet::new(nfa.pattern_len()), nfa })
     }
@@ -73,6 +77,31 @@ impl Whole {
     }
 }
 
+/// True if an automaton for patterns of so many [`states`] is never too large: that need not be tried.
+pub(super) fn is_small(states: usize) -> bool {
+    states < MAX_NFA_BYTES / STATE_BYTES
+}
+
+/// At least as many states as the automaton of a pattern has, with one for each range of a set.
+pub(super) fn states(hir: &Hir) -> usize {
+    let all = |parts: &[Hir]| {
+        parts.iter().map(|part| states(part).saturating_add(1)).fold(1, usize::saturating_add)
+    };
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len() + 1,
+        HirKind::Class(Class::Bytes(class)) => class.ranges().len() + 1,
+        // Lowering makes none.
+        HirKind::Class(Class::Unicode(_)) => usize::MAX,
+        HirKind::Capture(capture) => states(&capture.sub).saturating_add(2),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => all(parts),
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1) as usize + 1;
+            (states(&repetition.sub).saturating_add(2)).saturating_mul(times)
+        }
+    }
+}
+
 /// The patterns as one.
 pub(super) fn nfa(patterns: &[Hir]) -> Option<NFA> {
     let config = thompson::Config::new()
@@ -87,4 +116,51 @@ pub(super) fn automaton(nfa: &NFA, kind: MatchKind) -> Option<(DFA, dfa::Cache)>
     let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
     let cache = dfa.create_cache();
     Some((dfa, cache))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::program::Program;
+    use super::super::{FilterSpec, catalog};
+    use super::*;
+
+    fn assert_that_all_are_counted(expressions: &[&str]) {
+        let program = Program::compile(expressions).unwrap();
+        let patterns: Vec<Hir> = program.trees().map(|tree| lower(tree).hir).collect();
+        let (counted, nfa) = (patterns.iter().map(states).sum::<usize>(), nfa(&patterns).unwrap());
+        // Those at the begin of all patterns and at the end of each.
+        let counted = counted + patterns.len() + 8;
+        assert!(
+            nfa.states().len() <= counted,
+            "{} are more than {counted}: {expressions:?}",
+            nfa.states().len()
+        );
+        assert!(nfa.memory_usage() <= counted * STATE_BYTES, "{}: {expressions:?}", nfa.memory_usage());
+    }
+
+    #[test]
+    fn an_automaton_has_no_more_states_than_were_counted() {
+        for name in catalog::names() {
+            let FilterSpec { failregex, successregex, .. } = catalog::builtin(name).unwrap();
+            for expressions in [failregex, successregex].iter().filter(|all| !all.is_empty()) {
+                assert_that_all_are_counted(&expressions.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+        }
+        for odd in [
+            r"^a{0,64}<HOST>",
+            r"^(?:a{3,64}|[^b\u0430]{2,}?)*?c(?:\d+(?:x|yy|)[^;/]{0,9}){2,7} <HOST>",
+            "<HOST>",
+        ] {
+            assert_that_all_are_counted(&[odd]);
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_with_beginnings_too() {
+        let all: Vec<String> =
+            (0..200).map(|n| format!("^{n} (?:a{{1,64}}b{{1,64}}){{1,6}}[^x]{{1,63}} <HOST>$")).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        assert!(Program::compile(&all[..2]).is_ok());
+        assert!(Program::compile(&all).is_err());
+    }
 }

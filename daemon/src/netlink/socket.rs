@@ -15,8 +15,13 @@ use super::{DUMP, NetlinkError};
 const SEND_BUFFER_BYTES: usize = 64 << 20;
 /// Asked of the kernel for receiving: 10,000 refusals at once fit.
 const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
-/// A refusal carries the refused message along, so this is above the longest one that is sent.
-const MESSAGE_BYTES: usize = 256 << 10;
+/// Notices are shorter, and the kernel hands lists over in pieces of at most so much.
+/// Source: `net/netlink/af_netlink.c`, `netlink_recvmsg`.
+const PIECE_BYTES: usize = 32 << 10;
+/// A refusal carries the refused message along: this is above the longest one that is sent.
+const REFUSAL_BYTES: usize = 256 << 10;
+/// What stands before it there is shorter.
+const BEFORE_REFUSED_BYTES: usize = 64;
 /// How often a list is begun anew if it changed while being read.
 const DUMP_TRIES: u32 = 10;
 
@@ -57,7 +62,7 @@ impl Socket {
         };
         let (fd, port) =
             open().map_err(|errno| NetlinkError::Socket { tried: "open", cause: errno.into() })?;
-        Ok(Socket { fd, port, next_sequence: 1, buffer: vec![0; MESSAGE_BYTES] })
+        Ok(Socket { fd, port, next_sequence: 1, buffer: vec![0; PIECE_BYTES] })
     }
 
     /// Leaves the socket as little room as systems usually allow without privileges.
@@ -221,6 +226,9 @@ impl Socket {
     fn send(&mut self, batch: &Messages) -> Result<(), NetlinkError> {
         self.next_sequence = batch.first().wrapping_add(batch.count());
         let bytes = batch.bytes()?;
+        // Once made for a long list of bans it is kept for the next one; most sockets never need it.
+        let refused = (bytes.len() + BEFORE_REFUSED_BYTES).min(REFUSAL_BYTES);
+        self.buffer.resize(self.buffer.len().max(refused), 0);
         let sent = rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, bytes, SendFlags::empty()));
         sent.map(|_| ()).map_err(|errno| NetlinkError::Socket { tried: "send", cause: errno.into() })
     }

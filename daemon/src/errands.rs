@@ -41,7 +41,8 @@ pub(crate) struct Doubt {
 #[derive(Debug)]
 pub(crate) struct Errands {
     names: Sender<Box<Unresolved>>,
-    asks: Sender<Doubt>,
+    /// In boxes: the channel makes room for all that may wait at once.
+    asks: Sender<Box<Doubt>>,
     commands: Sender<HashMap<JailName, Asking>>,
     dropped: u64,
 }
@@ -57,7 +58,7 @@ pub(crate) struct Asking {
 #[derive(Debug)]
 pub(crate) struct Desks {
     names: Receiver<Box<Unresolved>>,
-    asks: Receiver<Doubt>,
+    asks: Receiver<Box<Doubt>>,
     commands: Receiver<HashMap<JailName, Asking>>,
 }
 
@@ -104,7 +105,7 @@ impl Errands {
 
     /// Asks the jail's command. If it cannot be asked any more, the ban is made.
     pub(crate) fn ask(&self, doubt: Doubt) -> Option<Box<Decision>> {
-        match self.asks.try_send(doubt) {
+        match self.asks.try_send(Box::new(doubt)) {
             Ok(()) => None,
             Err(TrySendError::Full(doubt) | TrySendError::Disconnected(doubt)) => Some(doubt.decision),
         }
@@ -148,7 +149,7 @@ fn resolve_all(names: &Receiver<Box<Unresolved>>, inputs: &Sender<Input>) {
 }
 
 fn ask_all(
-    asks: &Receiver<Doubt>,
+    asks: &Receiver<Box<Doubt>>,
     commands: &Receiver<HashMap<JailName, Asking>>,
     outside: &Outside,
     inputs: &Sender<Input>,

@@ -91,6 +91,12 @@ struct Jail {
     name: JailName,
     is_sshd: bool,
     matches: Vec<Vec<(String, String)>>,
+    spec: FilterSpec,
+    /// Made when the first line comes.
+    filters: Option<Option<Filters>>,
+}
+
+struct Filters {
     /// Knows nothing but good logins, so it is done with most lines soon.
     quick: Filter,
     /// The jail's own: what it takes for something else is no login.
@@ -105,22 +111,30 @@ impl Jail {
         if spec.successregex.is_empty() || spec.own || counts_lines {
             return None;
         }
-        let logins = FilterSpec { failregex: Vec::new(), failclass: Vec::new(), ..spec.clone() };
         Some(Jail {
             name: jail.config.name.clone(),
             is_sshd: spec.name == "sshd",
             matches: spec.journalmatch.clone(),
-            quick: Filter::compile(&logins).ok()?,
-            whole: Filter::compile(spec).ok()?,
+            spec: spec.clone(),
+            filters: None,
         })
     }
 
     /// The good login that a line shows.
     fn login(&mut self, line: &Line<'_>, date: Option<&Date>, clock: &Clock) -> Option<Event> {
-        let is_one = matches!(self.quick.judge_dated(line, date, clock), Verdict::Event(_));
-        let verdict = is_one.then(|| self.whole.judge_dated(line, date, clock))?;
+        let filters = self.filters.get_or_insert_with(|| Filters::of(&self.spec)).as_mut()?;
+        let is_one = matches!(filters.quick.judge_dated(line, date, clock), Verdict::Event(_));
+        let verdict = is_one.then(|| filters.whole.judge_dated(line, date, clock))?;
         let Verdict::Event(event) = verdict else { return None };
         (event.outcome == Outcome::Success).then_some(event)
+    }
+}
+
+impl Filters {
+    /// Nothing if they cannot be used, but the engine uses the second.
+    fn of(spec: &FilterSpec) -> Option<Filters> {
+        let logins = FilterSpec { failregex: Vec::new(), failclass: Vec::new(), ..spec.clone() };
+        Some(Filters { quick: Filter::compile(&logins).ok()?, whole: Filter::compile(spec).ok()? })
     }
 }
 
@@ -169,11 +183,10 @@ impl Learner {
             bytes: vec![self.bounds.bytes; plan.logs],
             entries: self.bounds.entries,
             bounds: self.bounds,
-            report: Report::default(),
+            // It stays, so it is made before the filters: behind them it would keep their memory from the system.
+            report: Report { from: plan.in_words(!self.wtmp.is_empty()), left_out: Vec::new() },
         };
-        let has_wtmp = !self.wtmp.is_empty();
         if reading.read_all(&plan.parts, self.wtmp).is_continue() {
-            reading.report.from = plan.in_words(has_wtmp);
             let _ = inputs.send(Input::Learnt(Learnt::Done(reading.report)));
         }
     }

@@ -1,7 +1,7 @@
 //! Hostile and broken input: a clear word, bounded memory, and the next attack is banned all the same.
 
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::lab::{
     CONFIG, CONTROL, Daemon, DaemonOptions, Host, LOG, Running, SOON, STATE_DIR, World, binary, failed_line,
@@ -11,6 +11,8 @@ use crate::meddling::{fill, garbage, set_mode, write_garbage, write_long_line};
 
 const FROM: &str = "198.51.100.7";
 const PREFIX: &str = "198.51.100.7/32";
+/// Until what runs at the lowest priority is done on a busy machine.
+const LATE: Duration = Duration::from_secs(120);
 
 /// What has to happen after every kind of bad input.
 #[track_caller]
@@ -51,28 +53,15 @@ fn nuls_and_bad_utf8_in_a_line_of_sshd_hide_nothing() {
 
 #[test]
 fn a_line_of_100_mib_costs_no_memory_and_hides_no_line_after_it() {
-    // How many batches wait at once, and so how much the allocator keeps, is a matter of chance on a busy machine; what
-    // such a line costs, it costs every time.
-    for _ in 0..3 {
-        let Some((growth, ms)) = costs_of_a_line_of_100_mib() else { return };
-        say_figure(&format!(
-            "a line of 100 MiB: peak RSS + {growth} KiB, the attacker behind it banned after {ms} ms"
-        ));
-        if growth < 1024 && ms < 500 {
-            return;
-        }
-    }
-    panic!("three times it took 1 MiB or half a second");
-}
-
-/// By how many KiB the peak of the memory grows, and after how many milliseconds who attacks behind it is banned.
-fn costs_of_a_line_of_100_mib() -> Option<(u64, u128)> {
-    let (world, server) = quiet_server()?;
+    let Some((world, server)) = quiet_server() else { return };
     let daemon = Daemon::start(&server, "");
     // Warm first: what reading whole batches of normal lines needs is no growth.
     let normal = "Jan  2 03:04:05 server cron[7]: nothing to see here, move along, move along\n";
     server.append(LOG, normal.repeat(100_000));
     daemon.wait_for(SOON, "the normal lines", || (daemon.lines("sshd") >= 100_000).then_some(()));
+    // What learns from the time before the start has the lowest priority, and on a busy machine its turn comes late.
+    daemon
+        .wait_for(LATE, "the end of learning", || daemon.errors().contains("learnt the good").then_some(()));
     // The first ban, its first query and the store's first pages are no part of it either.
     assert_still_bans(&world, &daemon);
     let before = daemon.peak_rss_kib();
@@ -81,8 +70,13 @@ fn costs_of_a_line_of_100_mib() -> Option<(u64, u128)> {
     let began = Instant::now();
     let kernel = world.kernel();
     daemon.wait_for(SOON, "the ban behind it", || kernel.holds("ban4", "198.51.100.9").then_some(()));
-    let took = began.elapsed();
-    Some((daemon.peak_rss_kib().saturating_sub(before), took.as_millis()))
+    let (took, growth) = (began.elapsed(), daemon.peak_rss_kib().saturating_sub(before));
+    let ms = took.as_millis();
+    say_figure(&format!(
+        "a line of 100 MiB: peak RSS + {growth} KiB, the attacker behind it banned after {ms} ms"
+    ));
+    assert!(growth < 1024, "peak memory grew by {growth} KiB");
+    assert!(ms < 500, "the attacker behind it was banned after {ms} ms");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use crate::hash::FastMap;
 use crate::jail::networks::Networks;
+use crate::net::Prefix;
 
+use super::past::shown_by;
 use super::{Group, Offender, TOP, Wall};
 
 impl Wall {
@@ -19,11 +21,12 @@ impl Wall {
     }
 }
 
-/// The /24, or /48 of IPv6, and wider networks as they are.
-pub(super) fn networks(offenders: &[Offender]) -> Vec<Group> {
+/// The /24, or /48 of IPv6, and wider networks as they are; but for those that are hidden. What hides others has a name of
+/// its own already.
+pub(super) fn networks(offenders: &[Offender], is_hidden: impl Fn(Prefix) -> bool) -> Vec<Group> {
     top(offenders, |offender| {
-        let width = if offender.prefix.is_ipv4() { 24 } else { 48 };
-        Some(offender.prefix.widened(width).to_string())
+        let network = shown_by(offender.prefix);
+        (offender.is_masked || !is_hidden(network)).then(|| network.to_string())
     })
 }
 

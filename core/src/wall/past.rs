@@ -8,14 +8,13 @@ use crate::time::{End, Span, Timestamp};
 
 use super::{DAYS, Service, Services, Total};
 
-/// At most so many offenders are told apart, and so many places with good logins.
-const MOST: usize = 1_000_000;
+/// At most so many offenders are told apart, the newest, and so many addresses near them that logged in.
+const MOST: usize = 500_000;
 
 const DAY_SECS: i64 = 86_400;
 
-/// Sums of the past. First [`Past::banned`] and [`Past::mistaken`] in the order of time,
-/// then [`Past::in_force`], [`Past::attempt`] and
-/// [`Past::logged_in`] in any order.
+/// Sums of the past. First [`Past::banned`] and [`Past::mistaken`], the newest first; then [`Past::in_force`],
+/// [`Past::attempt`] and [`Past::logged_in`] in any order.
 #[derive(Debug)]
 pub struct Past {
     pub(super) now: Timestamp,
@@ -24,8 +23,12 @@ pub struct Past {
     pub(super) offenders: FastMap<Prefix, Source>,
     /// Lengths of the prefixes that were banned, the longest first: IPv4, IPv6.
     lengths: [Vec<u8>; 2],
-    /// Addresses that logged in.
-    pub(super) good: FastSet<IpAddr>,
+    /// Prefixes whose older bans were a mistake.
+    mistaken: FastSet<Prefix>,
+    /// The networks that offenders may be shown by: who logs in elsewhere need not be remembered.
+    near: FastSet<Prefix>,
+    /// Addresses near offenders that logged in; true: by a name.
+    pub(super) good: FastMap<IpAddr, bool>,
     pub(super) days: [Total; DAYS],
     pub(super) week: [[u64; 24]; 7],
     pub(super) services: [u64; Service::ALL.len()],
@@ -50,7 +53,9 @@ impl Past {
             told_until: now - delay,
             offenders: FastMap::default(),
             lengths: [Vec::new(), Vec::new()],
-            good: FastSet::default(),
+            mistaken: FastSet::default(),
+            near: FastSet::default(),
+            good: FastMap::default(),
             days: [Total::default(); DAYS],
             week: [[0; 24]; 7],
             services: [0; Service::ALL.len()],
@@ -62,9 +67,11 @@ impl Past {
         if let Some(day) = self.day(time) {
             day.bans += 1;
         }
-        if time > self.told_until || self.offenders.len() >= MOST && !self.offenders.contains_key(&prefix) {
+        let has_room = self.offenders.len() < MOST || self.offenders.contains_key(&prefix);
+        if time > self.told_until || !has_room || self.mistaken.contains(&prefix) {
             return;
         }
+        self.near.insert(shown_by(prefix));
         let lengths = &mut self.lengths[usize::from(!prefix.is_ipv4())];
         if let Err(at) = lengths.binary_search_by(|known| prefix.prefix_len().cmp(known)) {
             lengths.insert(at, prefix.prefix_len());
@@ -72,9 +79,11 @@ impl Past {
         self.offenders.entry(prefix).or_default().bans += 1;
     }
 
-    /// The bans of a prefix so far were a mistake.
+    /// The bans of a prefix before this were a mistake.
     pub fn mistaken(&mut self, prefix: Prefix) {
-        self.offenders.remove(&prefix);
+        if self.mistaken.len() < MOST {
+            self.mistaken.insert(prefix);
+        }
     }
 
     /// A jail's ban of a prefix that began at `time` is in force until `until`.
@@ -109,20 +118,31 @@ impl Past {
         }
     }
 
-    /// Somebody logged in: that address is never shown.
-    pub fn logged_in(&mut self, addr: IpAddr) {
-        if self.good.len() < MOST {
-            self.good.insert(addr);
+    /// Somebody logged in: that address is never shown, nor a network that it is in. `is_named`: by a name; a login that
+    /// names nobody can be forged by a request, so it hides nobody else.
+    pub fn logged_in(&mut self, addr: IpAddr, is_named: bool) {
+        let is_near = self.near.contains(&shown_by(Prefix::host(addr))) || self.source_of(addr).is_some();
+        if is_near && self.good.len() <= MOST {
+            *self.good.entry(addr).or_default() |= is_named;
         }
+    }
+
+    /// False if somebody who logged in may have been forgotten.
+    pub(super) fn knows_all(&self) -> bool {
+        self.good.len() <= MOST
     }
 
     /// The smallest prefix around an address that was banned.
     fn source_of(&mut self, addr: IpAddr) -> Option<&mut Source> {
-        let host = Prefix::host(addr);
-        let lengths = &self.lengths[usize::from(!host.is_ipv4())];
-        let prefixes = lengths.iter().map(|length| host.widened(*length));
-        let found = prefixes.into_iter().find(|prefix| self.offenders.contains_key(prefix))?;
+        let found = self.banned_around(Prefix::host(addr))?;
         self.offenders.get_mut(&found)
+    }
+
+    /// The smallest prefix that holds this one, or is it, and was banned.
+    pub(super) fn banned_around(&self, inner: Prefix) -> Option<Prefix> {
+        let lengths = self.lengths[usize::from(!inner.is_ipv4())].iter();
+        let around = lengths.filter(|length| **length <= inner.prefix_len());
+        around.map(|length| inner.widened(*length)).find(|prefix| self.offenders.contains_key(prefix))
     }
 
     /// The day of a time, if the timeline shows it.
@@ -131,4 +151,9 @@ impl Past {
         let ago = usize::try_from(day(self.now) - day(time)).ok()?;
         self.days.get_mut((DAYS - 1).checked_sub(ago)?)
     }
+}
+
+/// The network that hides an address: /24, IPv6 /48; wider ones hide themselves.
+pub(super) fn shown_by(prefix: Prefix) -> Prefix {
+    prefix.widened(if prefix.is_ipv4() { 24 } else { 48 })
 }

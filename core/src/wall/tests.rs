@@ -93,7 +93,7 @@ fn who_is_never_banned_logged_in_or_asked_is_not_shown_nor_is_a_network_around_t
     let banned = ["203.0.113.7/32", "203.0.113.8/32"];
     assert_eq!(names(&past(&banned, &failed), &spared(&["203.0.113.200/32"], &[])), [""; 0]);
     let mut met = past(&banned, &failed);
-    met.logged_in(addr("203.0.113.201"));
+    met.logged_in(addr("203.0.113.201"), true);
     assert_eq!(names(&met, &Spared::default()), [""; 0]);
     let asked = past(&banned, &failed).wall(&Rules::default(), &spared(&[], &["203.0.113.7/32"]));
     assert_eq!(asked.offenders.iter().map(|one| (one.attempts, one.sources)).collect::<Vec<_>>(), [(14, 1)]);
@@ -103,10 +103,46 @@ fn who_is_never_banned_logged_in_or_asked_is_not_shown_nor_is_a_network_around_t
 #[test]
 fn a_ban_that_was_a_mistake_is_not_told() {
     let mut past = Past::new(NOON, Rules::default().delay);
-    past.banned(prefix("203.0.113.7/32"), ago(50));
+    past.banned(prefix("203.0.114.7/32"), ago(30));
     past.mistaken(prefix("203.0.113.7/32"));
-    past.attempt(ago(40), addr("203.0.113.7"), Service::Ssh, 20);
-    assert_eq!(names(&past, &Spared::default()), [""; 0]);
+    past.mistaken(prefix("203.0.114.7/32"));
+    past.banned(prefix("203.0.113.7/32"), ago(50));
+    for from in ["203.0.113.7", "203.0.114.7"] {
+        past.attempt(ago(40), addr(from), Service::Ssh, 20);
+    }
+    // One was banned again, later and for good reason.
+    assert_eq!(names(&past, &Spared::default()), ["203.0.114.x"]);
+}
+
+#[test]
+fn a_login_that_names_nobody_hides_itself_and_nobody_else() {
+    let banned = ["203.0.113.7/32", "203.0.113.8/32"];
+    let mut past = past(&banned, &[("203.0.113.7", 14, 30), ("203.0.113.8", 15, 30)]);
+    past.logged_in(addr("203.0.113.8"), false);
+    let wall = past.wall(&Rules::default(), &Spared::default());
+    assert_eq!(wall.offenders.iter().map(|one| (one.attempts, one.sources)).collect::<Vec<_>>(), [(14, 1)]);
+}
+
+#[test]
+fn what_members_tried_who_are_not_shown_counts_for_their_network() {
+    let members: Vec<String> = (1..=8).map(|n| format!("203.0.113.{n}")).collect();
+    let mut banned: Vec<String> = members.iter().map(|member| format!("{member}/32")).collect();
+    banned.push("203.0.113.0/28".to_owned());
+    let banned: Vec<&str> = banned.iter().map(String::as_str).collect();
+    let failed: Vec<(&str, u32, u64)> = members.iter().map(|member| (member.as_str(), 5, 30)).collect();
+    let mut past = past(&banned, &failed);
+    past.attempt(ago(30), addr("203.0.113.8"), Service::Ssh, 20);
+    let open = Rules { mask: false, ..Rules::default() };
+    let told = |wall: Wall| wall.offenders.iter().map(|one| (one.name(), one.attempts)).collect::<Vec<_>>();
+    let expected = [("203.0.113.0/28".to_owned(), 35), ("203.0.113.8".to_owned(), 25)];
+    assert_eq!(told(past.wall(&open, &Spared::default())), expected);
+}
+
+#[test]
+fn a_banned_network_and_addresses_hidden_behind_it_stay_two() {
+    let past =
+        past(&["203.0.113.0/24", "203.0.113.7/32"], &[("203.0.113.7", 14, 30), ("203.0.113.9", 10, 30)]);
+    assert_eq!(names(&past, &Spared::default()), ["203.0.113.0/24", "203.0.113.x"]);
 }
 
 #[test]
@@ -190,7 +226,7 @@ proptest! {
         let mut past = Past::new(NOON, Rules::default().delay);
         bans.iter().for_each(|ban| past.banned(net(*ban), ago(100)));
         failed.iter().for_each(|(n, tries, hours)| past.attempt(ago(*hours), at(*n), Service::Ssh, *tries));
-        good.iter().for_each(|n| past.logged_in(at(*n)));
+        good.iter().for_each(|n| past.logged_in(at(*n), true));
         let spared = Spared {
             never: PrefixSet::new(never.iter().copied().map(net)),
             unlisted: PrefixSet::new(unlisted.iter().copied().map(net)),
@@ -208,6 +244,12 @@ proptest! {
             prop_assert!(!mask || shown.prefix.prefix_len() == 24);
             prop_assert!(bans.iter().any(|ban| shown.prefix.overlaps(net(*ban))));
             attempts += shown.attempts;
+        }
+        for group in &wall.networks {
+            let network: Prefix = group.name.parse().unwrap();
+            prop_assert!(!spared.never.overlaps(network));
+            prop_assert!(good.iter().all(|n| !network.contains_addr(at(*n))));
+            prop_assert!(mask || !spared.unlisted.overlaps(network));
         }
         let told: u64 = failed.iter().map(|(_, tries, _)| u64::from(*tries)).sum();
         prop_assert!(attempts <= told);

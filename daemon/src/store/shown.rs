@@ -16,7 +16,7 @@ pub(crate) fn past(db: &Connection, now: Timestamp, delay: Span) -> rusqlite::Re
     let mut past = Past::new(now, delay);
     let at = |row: &rusqlite::Row<'_>| row.get(0).map(Timestamp::from_millis);
     let history = "SELECT time, prefix, what = 'ban' FROM history
-        WHERE what IN ('ban', 'mistake') AND origin = 'local' ORDER BY id";
+        WHERE what IN ('ban', 'mistake') AND origin = 'local' ORDER BY id DESC";
     each(db, history, |row| {
         let Ok(prefix) = row.get_ref(1)?.as_str().unwrap_or("").parse::<Prefix>() else { return Ok(()) };
         match row.get(2)? {
@@ -29,10 +29,10 @@ pub(crate) fn past(db: &Connection, now: Timestamp, delay: Span) -> rusqlite::Re
         past.in_force(ban.prefix, ban.since, End::from_option(ban.until.timestamp()));
     }
     let mut jails: Vec<(String, Service)> = Vec::new();
-    each(db, "SELECT time, addr, class IS NULL, jail, tries FROM attempts", |row| {
+    each(db, "SELECT time, addr, class IS NULL, jail, tries, user IS NOT NULL FROM attempts", |row| {
         let Ok(addr) = row.get_ref(1)?.as_str().unwrap_or("").parse() else { return Ok(()) };
         if row.get(2)? {
-            past.logged_in(addr);
+            past.logged_in(addr, row.get(5)?);
             return Ok(());
         }
         let jail = row.get_ref(3)?.as_str().unwrap_or("");

@@ -38,7 +38,9 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// A new file, in the place of what had this name.
-fn create(path: &Path, mode: u32) -> std::io::Result<File> {
+/// # Errors
+/// The system's; `AlreadyExists` if somebody puts something in the way meanwhile.
+pub(crate) fn create(path: &Path, mode: u32) -> std::io::Result<File> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}

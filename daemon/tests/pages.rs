@@ -40,7 +40,7 @@ fn site() -> Option<(World, Daemon, Running, Browser)> {
 }
 
 fn serve(host: &Host) -> Running {
-    let config = "pid /run/nginx.pid; user root; daemon off; worker_processes 1; events {}\nhttp { access_log off; \
+    let config = "pid /run/nginx.pid; user nobody nogroup; daemon off; worker_processes 1; events {}\nhttp { access_log off; \
         client_body_temp_path /run/n1; proxy_temp_path /run/n2; fastcgi_temp_path /run/n3; uwsgi_temp_path /run/n4; \
         scgi_temp_path /run/n5; types { text/html html; text/css css; text/javascript js; application/json json; \
         application/atom+xml atom; } default_type text/plain; server { listen 127.0.0.1:8080; root /srv/wall; } }\n";

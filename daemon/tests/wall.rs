@@ -38,7 +38,12 @@ fn who_was_banned_is_on_the_wall_once_it_is_told_at_once_and_as_it_is() {
     );
     assert!(read(&world, "feeds/offenders.txt").ends_with("\n198.51.100.7\n"));
     let text = pillory(&world.server, &["wall", "--text", "--state-dir", STATE_DIR, "--config", CONFIG]).out;
-    assert!(text.starts_with("198.51.100.7 – ") && text.ends_with(". 12 ssh attempts\n"), "{text}");
+    assert!(
+        text.starts_with("# Made ")
+            && text.contains("\n198.51.100.7 – ")
+            && text.ends_with(". 12 ssh attempts\n"),
+        "{text}"
+    );
     // Neither the names that were tried nor those of jails are told.
     for file in ["index.html", "o/198.51.100.7.html", "feed.atom", "offenders.json", "feeds/offenders.json"] {
         let text = read(&world, file);
@@ -68,7 +73,7 @@ fn unless_told_otherwise_it_is_late_and_needs_a_contact() {
     assert_eq!((made.code, made.out.starts_with("0 offenders")), (Some(0), true), "{made:?}");
     let page = read(&world, "index.html");
     assert!(page.contains("Nobody is listed.") && page.contains("href=\"https://example.net/abuse\""));
-    assert!(page.contains("<dt>Today</dt><dd><b>12</b> attempts</dd><dd><b>1</b> bans</dd>"), "{page}");
+    assert!(page.contains("<dt>Today (UTC)</dt><dd><b>12</b> attempts</dd><dd><b>1</b> bans</dd>"), "{page}");
 }
 
 #[test]
@@ -112,4 +117,15 @@ fn a_directory_of_others_is_left_alone_and_status_says_so() {
     });
     assert!(warned.contains("the wall of shame is not fresh: /srv/wall holds other files"), "{warned}");
     assert_eq!(server.read(format!("{OUT}/index.html")), "mine");
+}
+
+#[test]
+fn a_dry_run_shows_nobody() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let config = "banaction = \"dryrun\"\n[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\n";
+    let daemon = Daemon::start(&server, config);
+    assert_eq!(daemon.ask(&["reload"]).code, Some(0));
+    // What a reload brings is done before the next question is answered.
+    assert_eq!(daemon.status()["banaction"], "dryrun");
+    assert!(!server.path(OUT).exists());
 }

@@ -22,6 +22,7 @@ use values::{bantime, decimal, list, share};
 pub use jail::JAIL_KEYS;
 pub(super) use values::{MAX_MAXLINES, boolean, positive_span, text};
 pub use values::{is_host_name, texts};
+pub use wall::line;
 
 /// What a section of the file says so far; unset keys fall back to wider sections and to defaults.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,7 @@ pub enum Service {
     Ssh,
     /// WordPress.
     WordPress,
-    /// Other logins over the web.
+    /// Other services of the web.
     Web,
     /// Mail, in and out.
     Mail,
@@ -42,7 +42,7 @@ impl Service {
         match self {
             Service::Ssh => "ssh attempts",
             Service::WordPress => "WP login attempts",
-            Service::Web => "web login attempts",
+            Service::Web => "web attempts",
             Service::Mail => "mail login attempts",
             Service::Ftp => "FTP login attempts",
             Service::Other => "login attempts",

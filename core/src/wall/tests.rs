@@ -202,7 +202,7 @@ fn jails_are_called_by_what_they_guard() {
     let words = [
         "ssh attempts",
         "WP login attempts",
-        "web login attempts",
+        "web attempts",
         "mail login attempts",
         "FTP login attempts",
         "login attempts",

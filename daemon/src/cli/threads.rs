@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use pillory_core::config::OnStop;
 use pillory_core::machine::Machine;
 
+use crate::actions::dryrun;
 use crate::actions::{Action, Restriction};
 use crate::allowed::Allowed;
 use crate::clock::SetNotice;
@@ -27,6 +28,7 @@ use crate::kernel::{self, Hand};
 use crate::learn::Learner;
 use crate::netlink::{KernelWatch, Seen};
 use crate::outputs::publisher::{self, Edition};
+use crate::outputs::wall;
 use crate::privilege::{Needs, Sandbox, shed};
 use crate::store::keeper::Started;
 use crate::store::writer;
@@ -93,7 +95,7 @@ impl Threads {
             errands,
             editions,
         };
-        let needs = needs_of(&setup, &readers, [Some(&self.state_dir), control.parent()]);
+        let needs = needs_of(&setup, &readers, name, [Some(&self.state_dir), control.parent()]);
         let (wanted, on_trial) = (setup.config.sandbox, matches!(trial, Found::GoesOn(_)));
         let outside = setup.outside.clone();
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
@@ -134,7 +136,7 @@ impl Threads {
             }
             scope.spawn(shedding(|| hear_kernel(told, &inputs_in, &wake)));
             scope.spawn(shedding(move || supervisor::run(&source_orders, &reads_in)));
-            scope.spawn(shedding(publishing(&inputs_in, self.state_dir, ordered)));
+            scope.spawn(shedding(publishing(&inputs_in, self.state_dir, ordered, Arc::clone(&stop))));
             let (names, asks) = desks.split(&inputs_in, outside);
             scope.spawn(shedding(names));
             scope.spawn(shedding(asks));
@@ -155,9 +157,9 @@ impl Threads {
 
 /// What the daemon reads and writes. What it is to write in must be there before it gives the rest up; whoever writes
 /// says why it is not.
-fn needs_of(setup: &Setup, readers: &Readers, writes: [Option<&Path>; 2]) -> Needs {
-    if let Some(directory) = &setup.config.wall.out {
-        drop(std::fs::create_dir_all(directory));
+fn needs_of(setup: &Setup, readers: &Readers, name: &str, writes: [Option<&Path>; 2]) -> Needs {
+    if let Some(directory) = setup.config.wall.out.as_deref().filter(|_| name != dryrun::NAME) {
+        wall::make_room(directory);
     }
     Needs::of(&setup.config, &setup.place, &readers.feeds).writing(writes)
 }
@@ -167,9 +169,10 @@ fn publishing(
     inputs: &Sender<Input>,
     state_dir: PathBuf,
     ordered: Receiver<Edition>,
+    stop: Arc<AtomicBool>,
 ) -> impl FnOnce() + use<> {
     let inputs = inputs.clone();
-    move || publisher::run(&state_dir, &ordered, |made| inputs.send(Input::Published(made)).is_ok())
+    move || publisher::run(&state_dir, &ordered, &stop, |made| inputs.send(Input::Published(made)).is_ok())
 }
 
 /// The work of a thread that needs no capability.

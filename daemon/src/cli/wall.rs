@@ -1,17 +1,19 @@
 //! `pillory wall`: the offenders as a folder of pages or as text, made of what the store keeps.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
-use pillory_core::config::Config;
+use pillory_core::config::{Config, keys};
 use pillory_core::net::PrefixSet;
 
 use crate::allowed::{self, Allowed, META_ALLOWED};
+use crate::engine::META_PROXIES;
 use crate::outputs::publisher::{self, Edition, PublishError};
 use crate::outputs::wall::{FolderError, text};
 use crate::store::{self, StoreError, query};
 use crate::{clock, facts, geo};
 
-use super::configfile::load_config;
+use super::configfile::Place;
 use super::offline::{State, failed};
 use super::{Failure, Outcome, complain, count, exit, print, print_json};
 
@@ -25,11 +27,14 @@ pub(crate) struct Wall {
     #[arg(long, conflicts_with_all = ["out", "contact", "json"])]
     text: bool,
     /// Where people write who want to be left out: an address of mail or of the web; `contact` of `[wall]` otherwise.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = keys::line)]
     contact: Option<String>,
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The fail2ban directory whose jails the daemon runs, if it was given one.
+    #[arg(long, value_name = "DIR")]
+    fail2ban: Option<PathBuf>,
     #[command(flatten)]
     state: State,
     /// JSON instead of text.
@@ -39,24 +44,28 @@ pub(crate) struct Wall {
 
 impl Wall {
     pub(crate) fn run(&self) -> Outcome {
-        let config = load_config(self.config.as_deref())?;
+        let place = Place { file: self.config.clone(), fail2ban: self.fail2ban.clone() };
+        let (_, config) = place.load()?;
         let mut wall = config.wall.clone();
         wall.out = self.out.clone().or(wall.out);
-        let named = self.contact.as_deref().map(str::trim).filter(|contact| !contact.is_empty());
-        wall.contact = named.map(str::to_owned).or(wall.contact);
+        wall.contact = self.contact.clone().or(wall.contact);
         let never = self.never(&config)?;
         if self.text {
             let shown = publisher::look(&Edition { wall, never, networks: None }, &self.state.state_dir);
             print(&text(&shown.map_err(|error| failed(&error))?))?;
             return Ok(0);
         }
-        let place = wall.out.clone().unwrap_or_default();
+        let out = wall.out.clone().unwrap_or_default();
         let networks = config.geo_asn.as_deref().map(geo::open).transpose();
         let networks = networks.unwrap_or_else(|reason| {
             complain(&reason);
             None
         });
-        let made = publisher::make(&Edition { wall, never, networks }, &self.state.state_dir);
+        let made = publisher::make(
+            &Edition { wall, never, networks },
+            &self.state.state_dir,
+            &AtomicBool::new(false),
+        );
         let (offenders, written) = made.map_err(|error| refused(&error))?;
         if self.json {
             let (changed, unchanged, removed) = (written.changed, written.unchanged, written.removed);
@@ -67,7 +76,7 @@ impl Wall {
         } else {
             let who = count(offenders as u64, "offender");
             let files = count(written.changed as u64, "file");
-            print(&format!("{who} in {}; {files} changed\n", place.join("index.html").display()))?;
+            print(&format!("{who} in {}; {files} changed\n", out.join("index.html").display()))?;
         }
         Ok(0)
     }
@@ -77,13 +86,16 @@ impl Wall {
         let db = store::open_read_only(&self.state.state_dir).map_err(|error| failed(&error))?;
         let path = self.state.state_dir.join(store::FILE);
         let unreadable = |cause| failed(&StoreError::Database { tried: "read", path, cause });
-        let kept = query::meta(&db, META_ALLOWED).map_err(unreadable)?;
+        let meta = |key| query::meta(&db, key);
+        let (kept, proxies) =
+            meta(META_ALLOWED).and_then(|kept| Ok((kept, meta(META_PROXIES)?))).map_err(unreadable)?;
         let allowed = Allowed::restored(kept.as_deref(), clock::now());
         let facts = facts::read_once(&allowed::names(config, &allowed)).map_err(|error| {
             Failure::new(exit::NO, format!("cannot ask for this host's addresses: {error}"))
         })?;
         let never = allowed::never(config, &allowed, &facts);
-        Ok(PrefixSet::new(never.entries().iter().map(|(prefix, _)| *prefix)))
+        let ignored = config.jails.iter().filter_map(|jail| Some(&jail.lines.as_ref()?.rules.ignore));
+        Ok(publisher::never_shown(&never, ignored, &proxies.unwrap_or_default()))
     }
 }
 
@@ -94,7 +106,9 @@ fn refused(error: &PublishError) -> Failure {
         PublishError::Folder(FolderError::System { cause, .. }) if cause.kind() == denied => {
             exit::NOT_PERMITTED
         }
-        PublishError::Folder(FolderError::System { .. } | FolderError::Page { .. }) => exit::NO,
+        PublishError::Folder(
+            FolderError::System { .. } | FolderError::Page { .. } | FolderError::Stopped,
+        ) => exit::NO,
         PublishError::NoContact => {
             return Failure::new(exit::USAGE, format!("{error}, or name a --contact"));
         }

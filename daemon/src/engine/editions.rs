@@ -1,16 +1,16 @@
 //! When the wall's pages are made anew: at the start, at a reload, and every ten minutes, one edition at a time.
 
-use pillory_core::net::PrefixSet;
 use pillory_core::time::{Span, Timestamp};
 use tracing::{info, warn};
 
-use crate::outputs::publisher::Edition;
+use crate::outputs::publisher::{self, Edition};
 
 use super::Engine;
 
 const EVERY: Span = Span::from_secs(600);
 
-const MAKE_ROOM: &str = "make the directory, give it to the daemon's user, and restart: the daemon gave up the right to write anywhere else";
+const MAKE_ROOM: &str =
+    "make the directory, give it to the daemon's user, name it in ReadWritePaths of the unit, and restart";
 
 /// The key of its warning.
 const WALL: &str = "wall";
@@ -30,12 +30,18 @@ impl Engine {
         let wall = &self.setup.config.wall;
         let is_due = self.editions.last.is_none_or(|last| now.since(last) >= EVERY);
         // Before everything is watched, the past may yet be incomplete.
-        if !is_due || !self.ready || self.editions.is_at_work || wall.out.is_none() {
+        // A dry run has banned nobody.
+        if !is_due || self.editions.is_at_work || wall.out.is_none() || self.is_dry() {
             return;
         }
-        let never = self.machine.judge.never.entries().iter().map(|(prefix, _)| *prefix);
-        let networks = self.machine.judge.networks.clone();
-        let edition = Edition { wall: wall.clone(), never: PrefixSet::new(never), networks };
+        // Before everything is watched, and good logins are learnt, not all are known who are not to be shown.
+        if !self.ready || !self.learning.is_done {
+            return;
+        }
+        let judge = &self.machine.judge;
+        let ignored = judge.jails().iter().filter_map(|jail| jail.lines.as_ref()).map(|lines| &lines.ignore);
+        let never = publisher::never_shown(&judge.never, ignored, &judge.proxies.kept());
+        let edition = Edition { wall: wall.clone(), never, networks: judge.networks.clone() };
         // Without that thread the process ends anyway.
         let sent = self.outlets.editions.send(edition).is_ok();
         (self.editions.last, self.editions.is_at_work) = (Some(now), sent);
@@ -51,6 +57,10 @@ impl Engine {
 
     pub(super) fn published(&mut self, outcome: Result<(), String>) {
         self.editions.is_at_work = false;
+        if self.setup.config.wall.out.is_none() {
+            self.warnings.remove(WALL);
+            return;
+        }
         match outcome {
             Ok(()) => {
                 if self.warnings.remove(WALL).is_some() {
@@ -58,10 +68,9 @@ impl Engine {
                 }
             }
             Err(reason) => {
-                let reason = match self.sandbox.hint(&reason) {
-                    Some(_) => format!("{reason}; {MAKE_ROOM}"),
-                    None => reason,
-                };
+                let is_closed =
+                    ["ermission denied", "Read-only file system"].iter().any(|why| reason.contains(why));
+                let reason = if is_closed { format!("{reason}; {MAKE_ROOM}") } else { reason };
                 let warning = format!("the wall of shame is not fresh: {reason}");
                 if self.warnings.insert(WALL.to_owned(), warning.clone()) != Some(warning) {
                     warn!(reason, "the wall of shame is not fresh");

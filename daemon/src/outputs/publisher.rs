@@ -3,16 +3,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crossbeam_channel::Receiver;
 
 use pillory_core::config::Wall;
 use pillory_core::jail::networks::Networks;
-use pillory_core::net::PrefixSet;
+use pillory_core::jail::never::NeverBan;
+use pillory_core::net::{Prefix, PrefixSet};
 use pillory_core::wall::{Spared, Wall as Shown};
 
-use crate::clock;
+use crate::escape::escape;
 use crate::store::{self, StoreError, shown};
+use crate::{clock, fault};
 
 use super::wall::{self, FolderError, Site, Written};
 
@@ -21,7 +24,7 @@ use super::wall::{self, FolderError, Site, Written};
 pub(crate) struct Edition {
     /// What is configured, with the place and the contact.
     pub(crate) wall: Wall,
-    /// Who is never banned.
+    /// Who is never banned: see [`never_shown`].
     pub(crate) never: PrefixSet,
     /// Whose networks there are, if somebody knows.
     pub(crate) networks: Option<Arc<dyn Networks>>,
@@ -46,11 +49,21 @@ pub(crate) enum PublishError {
     Folder(#[from] FolderError),
 }
 
-/// Makes each edition that is ordered, and says what came of it. Ends with those who order or hear.
-pub(crate) fn run(state_dir: &Path, editions: &Receiver<Edition>, said: impl Fn(Result<(), String>) -> bool) {
+/// Makes each edition that is ordered, and says what came of it. Ends with those who order or hear. `stop`: raised if it
+/// shall end soon.
+pub(crate) fn run(
+    state_dir: &Path,
+    editions: &Receiver<Edition>,
+    stop: &AtomicBool,
+    said: impl Fn(Result<(), String>) -> bool,
+) {
+    // It waits for everything else: nobody waits for it.
+    let _ = rustix::process::setpriority_process(None, 19);
     for edition in editions {
-        let made = make(&edition, state_dir).map(drop).map_err(|error| error.to_string());
-        if !said(made) {
+        // A fault in a page shall not end the daemon.
+        let made = fault::outlive(|| make(&edition, state_dir, stop));
+        let made = made.map_err(|fault| format!("a fault in Pillory ({}); please report it", escape(&fault)));
+        if !said(made.and_then(|made| made.map(drop).map_err(|error| error.to_string()))) {
             return;
         }
     }
@@ -59,13 +72,17 @@ pub(crate) fn run(state_dir: &Path, editions: &Receiver<Edition>, said: impl Fn(
 /// Makes the pages. Returns how many offenders they show, and what was written.
 /// # Errors
 /// [`PublishError`]
-pub(crate) fn make(edition: &Edition, state_dir: &Path) -> Result<(usize, Written), PublishError> {
+pub(crate) fn make(
+    edition: &Edition,
+    state_dir: &Path,
+    stop: &AtomicBool,
+) -> Result<(usize, Written), PublishError> {
     let Wall { contact, title, rules, out, .. } = &edition.wall;
     let contact = contact.as_deref().ok_or(PublishError::NoContact)?;
     let out = out.as_deref().ok_or(PublishError::NoPlace)?;
     let shown = look(edition, state_dir)?;
     let site = Site::new(title.as_deref(), contact, rules.clone());
-    Ok((shown.offenders.len(), wall::build(&site, &shown, out)?))
+    Ok((shown.offenders.len(), wall::build(&site, &shown, out, stop)?))
 }
 
 /// What may be shown.
@@ -83,4 +100,17 @@ pub(crate) fn look(edition: &Edition, state_dir: &Path) -> Result<Shown, StoreEr
         shown.name_operators(networks.as_ref());
     }
     Ok(shown)
+}
+
+/// Who is never banned, wherever that is said: by the host and the configuration, by the jails of a fail2ban directory,
+/// and by what jails presume of proxies. `proxies`: as `Proxies::kept` tells of them.
+pub(crate) fn never_shown<'a>(
+    never: &NeverBan,
+    ignored: impl IntoIterator<Item = &'a PrefixSet>,
+    proxies: &str,
+) -> PrefixSet {
+    let presumed = proxies.lines().filter_map(|line| line.split_once(' ')?.1.parse().ok());
+    let ignored = ignored.into_iter().flat_map(|ignored| ignored.prefixes());
+    let known = never.entries().iter().map(|(prefix, _)| prefix).chain(ignored).copied();
+    PrefixSet::new(known.chain(presumed.map(Prefix::host)))
 }

@@ -8,6 +8,7 @@
   const search = document.getElementById("search");
   const found = document.getElementById("found");
   const number = new Intl.NumberFormat("en");
+  const words = new Intl.Collator("en", { numeric: true });
   let rows = [...body.rows].map((row) => {
     const [name, first, last, attempts, services] = [...row.cells].map((cell) => cell.textContent);
     return { name, href: row.querySelector("a").getAttribute("href"), first, last, attempts: Number(attempts.replaceAll(",", "")), services };
@@ -16,8 +17,13 @@
   let order = { key: "last", down: true };
 
   // Who is on the other pages is fetched once somebody searches or sorts.
-  const whole = async () => {
-    if (isWhole) return;
+  let asked = null;
+  const whole = () => {
+    if (isWhole) return Promise.resolve();
+    asked ??= fetchAll().catch((error) => { asked = null; throw error; });
+    return asked;
+  };
+  const fetchAll = async () => {
     const answer = await fetch("offenders.json");
     if (!answer.ok) throw new Error(answer.status);
     const told = await answer.json();
@@ -28,7 +34,7 @@
 
   const compare = (a, b) => {
     const [x, y] = [a[order.key], b[order.key]];
-    const by = typeof x === "number" ? x - y : x.localeCompare(y, "en", { numeric: true });
+    const by = typeof x === "number" ? x - y : words.compare(x, y);
     return order.down ? -by : by;
   };
 
@@ -39,8 +45,8 @@
   };
 
   const draw = () => {
-    const words = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-    const fits = (row) => words.every((word) => row.name.toLowerCase().includes(word) || row.services.toLowerCase().includes(word)
+    const sought = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    const fits = (row) => sought.every((word) => row.name.toLowerCase().includes(word) || row.services.toLowerCase().includes(word)
       || row.first.includes(word) || row.last.includes(word));
     const shown = rows.filter(fits).sort(compare);
     body.replaceChildren(...shown.slice(0, MOST).map((one) => {
@@ -57,10 +63,13 @@
       return row;
     }));
     const beyond = shown.length > MOST ? `, the first ${MOST} are shown` : "";
-    found.textContent = words.length || beyond ? `${number.format(shown.length)} of ${number.format(rows.length)}${beyond}` : "";
+    found.textContent = sought.length || beyond ? `${number.format(shown.length)} of ${number.format(rows.length)}${beyond}` : "";
   };
 
-  const update = () => whole().then(draw, () => { found.textContent = "the list could not be fetched; only this page is searched"; draw(); });
+  const update = () => whole().then(draw, () => {
+    draw();
+    found.textContent = "only this page is searched: the other ones cannot be fetched";
+  });
 
   ["name", "first", "last", "attempts", "services"].forEach((key, at) => {
     const head = table.tHead.rows[0].cells[at];

@@ -68,11 +68,18 @@ fn span(value: &Value) -> Result<Span, Misfit> {
     Span::parse(text(value)?).map_err(|error| Misfit(error.to_string(), "write for example \"24h\""))
 }
 
-/// A line for people.
 fn short(value: &Value) -> Result<String, Misfit> {
-    let text = text(value)?.trim();
+    let words = line(text(value)?);
+    words.map_err(|what| Misfit(what, "shorten it"))
+}
+
+/// A line for people.
+/// # Errors
+/// What is wrong with it, in words.
+pub fn line(text: &str) -> Result<String, String> {
+    let text = text.trim();
     if text.is_empty() || text.len() > MAX_TEXT_BYTES || text.contains(char::is_control) {
-        return Err(Misfit(format!("is no line of 1 to {MAX_TEXT_BYTES} bytes"), "shorten it"));
+        return Err(format!("is no line of 1 to {MAX_TEXT_BYTES} bytes"));
     }
     Ok(text.to_owned())
 }

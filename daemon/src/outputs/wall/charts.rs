@@ -77,7 +77,7 @@ pub(super) fn heat(wall: &Wall) -> String {
     });
     format!(
         "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"Attempts by hour of the week, {most} at most\">{cells}{hours}</svg>\
-         <details><summary>As a table</summary><div class=\"wide\" role=\"region\" aria-label=\"Attempts by hour of the week\" tabindex=\"0\">\
+         <details><summary>As a table</summary><div class=\"wide\" role=\"group\" aria-label=\"Attempts by hour of the week\" tabindex=\"0\">\
          <table><thead><tr><th scope=\"col\">Day</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div></details>",
         24 * SIDE + 36,
         7 * SIDE + 22

@@ -1,9 +1,12 @@
-//! The folder of pages: each file is replaced in one step and only if it has changed; what is no longer made is removed.
+//! The folder of pages: each file is replaced in one step and only if it has changed; what is no longer made is removed,
+//! even when the rest cannot be written, for somebody may have asked to be left out.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::outfile;
 
@@ -12,6 +15,10 @@ const MARK: &str = ".pillory-wall";
 
 /// The folders inside: the offenders' own pages, and lists for other programs.
 const INSIDE: [&str; 2] = ["o", "feeds"];
+
+/// A web server reads the pages as somebody else, whatever the umask.
+const FILE_MODE: u32 = 0o644;
+const DIRECTORY_MODE: u32 = 0o755;
 
 /// Why the pages could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +29,8 @@ pub(crate) enum FolderError {
         /// The directory.
         path: PathBuf,
     },
-    /// Everybody could plant links there.
-    #[error("everybody can write to {}, and so plant links there; take that right away (chmod o-w), or name another directory", .path.display())]
+    /// Others could plant links there.
+    #[error("{} is no directory of the user's who makes the pages, or others may write in it, and so plant links; give it to that user (chown, chmod go-w), or name another", .path.display())]
     Shared {
         /// The directory.
         path: PathBuf,
@@ -45,6 +52,9 @@ pub(crate) enum FolderError {
         /// Why.
         reason: String,
     },
+    /// Somebody wants to stop.
+    #[error("stopped before all pages were made")]
+    Stopped,
 }
 
 /// What was done to a folder.
@@ -59,82 +69,112 @@ pub(crate) struct Written {
 }
 
 /// A folder that is being brought up to date.
-pub(crate) struct Folder {
+pub(super) struct Folder<'s> {
     path: PathBuf,
+    stop: &'s AtomicBool,
     made: BTreeSet<PathBuf>,
     written: Written,
 }
 
-impl Folder {
-    /// Opens a folder of pages, or makes one.
+impl<'s> Folder<'s> {
+    /// Opens a folder of pages, or makes one. `stop`: raised if it shall end soon.
     /// # Errors
     /// [`FolderError`] if it cannot be made, or holds something else.
-    pub(crate) fn open(path: &Path) -> Result<Folder, FolderError> {
-        let is_marked = path.join(MARK).exists();
-        let is_empty = fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
-        if !is_marked && !is_empty {
+    pub(super) fn open(path: &Path, stop: &'s AtomicBool) -> Result<Folder<'s>, FolderError> {
+        let is_empty = match fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) if error.kind() == ErrorKind::NotFound => true,
+            Err(cause) => return Err(system("list", path, cause)),
+        };
+        if !is_empty && !path.join(MARK).exists() {
             return Err(FolderError::Foreign { path: path.to_owned() });
         }
-        fs::create_dir_all(path).map_err(|cause| system("create", path, cause))?;
-        if outfile::is_shared(path) {
-            return Err(FolderError::Shared { path: path.to_owned() });
-        }
-        for inside in INSIDE.map(|name| path.join(name)) {
-            fs::create_dir_all(&inside).map_err(|cause| system("create", &inside, cause))?;
-        }
-        let mut folder = Folder { path: path.to_owned(), made: BTreeSet::new(), written: Written::default() };
+        let mut folder =
+            Folder { path: path.to_owned(), stop, made: BTreeSet::new(), written: Written::default() };
+        make_directory(path)?;
         folder.put(MARK, b"Made by pillory wall; what is in this directory is replaced.\n")?;
+        for inside in INSIDE {
+            make_directory(&path.join(inside))?;
+        }
         Ok(folder)
     }
 
     /// A file of it, by its name inside it.
     /// # Errors
-    /// [`FolderError::System`]
-    pub(crate) fn put(&mut self, name: &str, content: &[u8]) -> Result<(), FolderError> {
+    /// [`FolderError::System`], [`FolderError::Stopped`]
+    pub(super) fn put(&mut self, name: &str, content: &[u8]) -> Result<(), FolderError> {
+        if self.stop.load(Ordering::SeqCst) {
+            return Err(FolderError::Stopped);
+        }
         let path = self.path.join(name);
-        let outcome = match fs::read(&path) {
-            Ok(known) if known == content => {
-                self.written.unchanged += 1;
-                Ok(())
-            }
-            // Nothing leads to a new page yet, for those that lead to others come last.
-            Err(error) if error.kind() == ErrorKind::NotFound => self.changed(fs::write(&path, content)),
-            _ => self.changed(replace(&path, content)),
-        };
-        outcome.map_err(|cause| system("write", &path, cause))?;
+        if fs::read(&path).is_ok_and(|known| known == content) && has_mode(&path) {
+            self.written.unchanged += 1;
+        } else {
+            self.written.changed += 1;
+            replace(&path, content).map_err(|cause| system("write", &path, cause))?;
+        }
         self.made.insert(path);
         Ok(())
     }
 
-    fn changed(&mut self, outcome: io::Result<()>) -> io::Result<()> {
-        self.written.changed += 1;
-        outcome
-    }
-
-    /// Removes what was not made this time, of pages and of what was left over half written.
+    /// Removes what was not made this time, whatever came of the rest.
     /// # Errors
-    /// [`FolderError::System`]
-    pub(crate) fn finish(mut self) -> Result<Written, FolderError> {
+    /// What `made` failed with, or [`FolderError::System`]
+    pub(super) fn finish(mut self, made: Result<(), FolderError>) -> Result<Written, FolderError> {
+        // What there is would be incomplete, and the next one follows soon.
+        if matches!(made, Err(FolderError::Stopped)) {
+            return made.map(|()| self.written);
+        }
         let inside = INSIDE.map(|name| self.path.join(name));
         for directory in std::iter::once(self.path.clone()).chain(inside) {
             let entries = fs::read_dir(&directory).map_err(|cause| system("list", &directory, cause))?;
-            for path in entries.flatten().map(|entry| entry.path()) {
-                let is_ours = path.extension().is_some_and(|ending| ending == "html" || ending == "new");
-                if is_ours && !self.made.contains(&path) {
+            for entry in entries.flatten() {
+                let path = entry.path();
+                if !self.made.contains(&path) && !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     fs::remove_file(&path).map_err(|cause| system("remove", &path, cause))?;
                     self.written.removed += 1;
                 }
             }
         }
-        Ok(self.written)
+        made.map(|()| self.written)
     }
 }
 
-/// In one step, so that a web server never reads half a page; a page lost to a power failure is made again.
+/// Makes the folder's directory, for whoever gives up the right to make one; what is wrong with it is said later.
+pub(crate) fn make_room(path: &Path) {
+    drop(make_directory(path));
+}
+
+/// Makes a directory that web servers can read, if there is none; in one of somebody else's nothing is written.
+fn make_directory(path: &Path) -> Result<(), FolderError> {
+    if !path.exists() {
+        fs::create_dir_all(path).map_err(|cause| system("create", path, cause))?;
+        let opened = File::open(path);
+        opened
+            .and_then(|directory| directory.set_permissions(Permissions::from_mode(DIRECTORY_MODE)))
+            .map_err(|cause| system("open to everybody", path, cause))?;
+    }
+    // By its own name and not by where a link leads.
+    let status = fs::symlink_metadata(path).map_err(|cause| system("look at", path, cause))?;
+    let owner = status.uid();
+    let is_ours = owner == 0 || owner == rustix::process::geteuid().as_raw();
+    match status.is_dir() && is_ours && status.mode() & 0o022 == 0 {
+        true => Ok(()),
+        false => Err(FolderError::Shared { path: path.to_owned() }),
+    }
+}
+
+fn has_mode(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|status| status.is_file() && status.mode() & 0o777 == FILE_MODE)
+}
+
+/// In one step, so that a web server never reads half a page; a page lost to a power failure is made again. A new page is
+/// written as it is: nothing leads to it yet, for those that lead to others come last.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let fresh = outfile::beside(path, ".new");
-    fs::write(&fresh, content)?;
-    fs::rename(&fresh, path)
+    let is_new = fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let fresh = if is_new { path.to_owned() } else { outfile::beside(path, ".new") };
+    outfile::create(&fresh, FILE_MODE)?.write_all(content)?;
+    if is_new { Ok(()) } else { fs::rename(&fresh, path) }
 }
 
 fn system(tried: &'static str, path: &Path, cause: io::Error) -> FolderError {

@@ -11,6 +11,7 @@ mod pages;
 mod tests;
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use askama::Template;
 use serde_json::json;
@@ -18,7 +19,8 @@ use serde_json::json;
 use pillory_core::wall::{Offender, Rules, Wall};
 
 use crate::outputs::feed;
-pub(crate) use files::{Folder, FolderError, Written};
+use files::Folder;
+pub(crate) use files::{FolderError, Written, make_room};
 use pages::{Atom, Feeds, Index, OffenderPage, Row, Stamp, Unlist};
 
 /// Rows of a page: with them it is some 100 kB long, 10 compressed.
@@ -52,18 +54,29 @@ impl Site {
         let contact = &self.contact;
         let is_word = !contact.contains(char::is_whitespace);
         match contact.split_once("://") {
-            Some(("http" | "https" | "mailto", _)) if is_word => Some(contact.clone()),
+            Some(("http" | "https", _)) if is_word => Some(contact.clone()),
+            None if is_word && contact.starts_with("mailto:") => Some(contact.clone()),
             None if is_word && contact.contains('@') => Some(format!("mailto:{contact}")),
             _ => None,
         }
     }
 }
 
-/// Makes the pages in `directory`, which holds nothing else.
+/// Makes the pages in `directory`, which holds nothing else. `stop`: raised if it shall end soon.
 /// # Errors
 /// [`FolderError`] if it holds something else, or cannot be written.
-pub(crate) fn build(site: &Site, wall: &Wall, directory: &Path) -> Result<Written, FolderError> {
-    let mut folder = Folder::open(directory)?;
+pub(crate) fn build(
+    site: &Site,
+    wall: &Wall,
+    directory: &Path,
+    stop: &AtomicBool,
+) -> Result<Written, FolderError> {
+    let mut folder = Folder::open(directory, stop)?;
+    let made = put_all(&mut folder, site, wall);
+    folder.finish(made)
+}
+
+fn put_all(folder: &mut Folder<'_>, site: &Site, wall: &Wall) -> Result<(), FolderError> {
     let rows: Vec<Row> = wall.offenders.iter().map(Row::of).collect();
     let (now, day) = (Stamp::at(wall.made), Stamp::of_day(wall.made));
     folder.put("style.css", include_bytes!("../../../templates/wall/style.css"))?;
@@ -75,7 +88,7 @@ pub(crate) fn build(site: &Site, wall: &Wall, directory: &Path) -> Result<Writte
     folder.put("unlist.html", render(&Unlist { site, root: "", stamp: &day })?.as_bytes())?;
     let newest = rows.get(..ENTRIES).unwrap_or(&rows);
     folder.put("feed.atom", render(&Atom { site, stamp: &now, offenders: newest })?.as_bytes())?;
-    put_feeds(&mut folder, site, wall)?;
+    put_feeds(folder, site, wall)?;
     folder.put(
         "feeds.html",
         render(&Feeds { site, root: "", stamp: &day, formats: feed::FORMATS })?.as_bytes(),
@@ -88,18 +101,20 @@ pub(crate) fn build(site: &Site, wall: &Wall, directory: &Path) -> Result<Writte
         let page = Index::of(site, wall, &now, (number, pages), offenders);
         folder.put(&pages::page_name(number), render(&page)?.as_bytes())?;
     }
-    folder.finish()
+    Ok(())
 }
 
 /// The same as people keep such lists by hand: `203.0.113.7 – 11/2026. 14 ssh attempts`, a line each.
 pub(crate) fn text(wall: &Wall) -> String {
+    let stamp = Stamp::at(wall.made);
+    let head = format!("# Made {}, valid until {}\n", stamp.made, stamp.until);
     let line = |offender: &Offender| {
         let last = offender.last.to_string();
         let (year, month) = (last.get(..4).unwrap_or_default(), last.get(5..7).unwrap_or_default());
         let what = pages::attempts(offender.attempts, offender.services);
         format!("{} – {}/{year}. {what}\n", offender.name(), month.trim_start_matches('0'))
     };
-    wall.offenders.iter().map(line).collect()
+    std::iter::once(head).chain(wall.offenders.iter().map(line)).collect()
 }
 
 /// Lists for other programs: of those who are shown as they are, for nobody acts on an address that is hidden.
@@ -126,11 +141,17 @@ fn put_feeds(folder: &mut Folder, site: &Site, wall: &Wall) -> Result<(), Folder
     Ok(())
 }
 
-/// What the search reads: rows as `[name, file, first, last, attempts, services]`.
+/// What the search reads: rows as `[name, file, first, last, attempts, services]`, one by one, for there may be many.
 fn listing(stamp: &Stamp, rows: &[Row]) -> String {
-    let row = |row: &Row| json!([row.name, row.file, row.first, row.last, row.attempts, row.services]);
-    let offenders: Vec<_> = rows.iter().map(row).collect();
-    json!({"made": stamp.made, "valid_until": stamp.until, "offenders": offenders}).to_string()
+    let mut text =
+        format!("{{\"made\":{},\"valid_until\":{},\"offenders\":[", json!(stamp.made), json!(stamp.until));
+    for (at, row) in rows.iter().enumerate() {
+        let told = json!([row.name, row.file, row.first, row.last, row.attempts, row.services]);
+        text.push_str(if at == 0 { "\n" } else { ",\n" });
+        text.push_str(&told.to_string());
+    }
+    text.push_str("]}\n");
+    text
 }
 
 fn render(page: &impl Template) -> Result<String, FolderError> {

@@ -35,7 +35,11 @@ impl Stamp {
     fn rounded(made: Timestamp, to: i64) -> Stamp {
         let made = Timestamp::from_secs(made.secs().div_euclid(to) * to);
         let until = made + Span::from_secs(to.unsigned_abs()) + VALID;
-        let words = |at: Timestamp| at.to_string().replace('T', " ").replace(":00Z", " UTC");
+        // What changes once a day only is told by the day.
+        let words = |at: Timestamp| match to {
+            86_400 => day(at),
+            _ => at.to_string().replace('T', " ").replace(":00Z", " UTC"),
+        };
         Stamp {
             made: made.to_string(),
             made_words: words(made),
@@ -166,7 +170,7 @@ impl<'a> Index<'a> {
             rules: &site.rules,
             delay: span(site.rules.delay),
             keep: span(site.rules.keep),
-            totals: [("Today", today), ("7 days", week), ("30 days", month)],
+            totals: [("Today (UTC)", today), ("7 days", week), ("30 days", month)],
             shut_out: wall.shut_out,
             timeline: if is_first { charts::timeline(wall) } else { String::new() },
             heat: if is_first { charts::heat(wall) } else { String::new() },
@@ -188,13 +192,14 @@ impl<'a> Index<'a> {
     }
 }
 
-/// `24 hours`, `30 days`
+/// `24 hours`, `30 days`, in the largest unit that tells it exactly
 fn span(span: Span) -> String {
-    let hours = span.millis() / 3_600_000;
-    let (number, unit) = match hours {
-        0 => (span.millis() / 60_000, "minute"),
-        hours if hours % 24 == 0 && hours > 24 => (hours / 24, "day"),
-        hours => (hours, "hour"),
+    let seconds = span.millis().div_ceil(1_000);
+    let (number, unit) = match seconds {
+        seconds if seconds % 86_400 == 0 && seconds > 86_400 => (seconds / 86_400, "day"),
+        seconds if seconds % 3_600 == 0 => (seconds / 3_600, "hour"),
+        seconds if seconds % 60 == 0 => (seconds / 60, "minute"),
+        seconds => (seconds, "second"),
     };
     format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use pillory_core::time::{End, Span, Timestamp};
 use pillory_core::wall::{DAYS, Group, Offender, Service, Services, Total};
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 
 const NOON: Timestamp = Timestamp::from_secs(1_800_014_400);
@@ -31,6 +33,10 @@ impl Drop for Scratch {
 
 fn site() -> Site {
     Site::new(None, "abuse@example.net", Rules::default())
+}
+
+fn make(site: &Site, wall: &Wall, scratch: &Scratch) -> Result<Written, FolderError> {
+    build(site, wall, &scratch.0, &AtomicBool::new(false))
 }
 
 fn offender(prefix: &str, is_masked: bool) -> Offender {
@@ -72,7 +78,7 @@ fn each_offender_has_a_page_that_the_list_and_the_feed_lead_to() {
         offender("2001:db8:7::/48", true),
         offender("192.0.2.16/28", false),
     ];
-    let written = build(&site(), &wall(offenders), &scratch.0).unwrap();
+    let written = make(&site(), &wall(offenders), &scratch).unwrap();
     assert_eq!((written.unchanged, written.removed), (0, 0));
     let told = "1,014 ssh attempts were logged from an address of this network between 2027-01-06 and 2027-01-13. \
         It was shut out 2 times, and is until 2027-01-16.";
@@ -100,17 +106,75 @@ fn each_offender_has_a_page_that_the_list_and_the_feed_lead_to() {
 fn what_has_not_changed_is_not_written_and_what_is_over_is_removed() {
     let scratch = Scratch::new("again");
     let both = vec![offender("203.0.113.0/24", true), offender("192.0.2.16/28", false)];
-    let first = build(&site(), &wall(both.clone()), &scratch.0).unwrap();
-    let again = build(&site(), &wall(both.clone()), &scratch.0).unwrap();
+    let first = make(&site(), &wall(both.clone()), &scratch).unwrap();
+    let again = make(&site(), &wall(both.clone()), &scratch).unwrap();
     assert_eq!((again.changed, again.unchanged, again.removed), (0, first.changed, 0));
     // An hour later the time it was made at has changed where it is told to the minute.
     let later = Wall { made: NOON + Span::from_secs(3_600), ..wall(both) };
     let told_to_the_minute = 3 + feed::FORMATS.len();
-    assert_eq!(build(&site(), &later, &scratch.0).unwrap().changed, told_to_the_minute);
-    let fewer = build(&site(), &wall(vec![offender("203.0.113.0/24", true)]), &scratch.0).unwrap();
+    assert_eq!(make(&site(), &later, &scratch).unwrap().changed, told_to_the_minute);
+    let fewer = make(&site(), &wall(vec![offender("203.0.113.0/24", true)]), &scratch).unwrap();
     assert_eq!(fewer.removed, 1);
     assert!(!scratch.0.join("o/192.0.2.16-28.html").exists());
     assert!(!scratch.read("index.html").contains("192.0.2"));
+}
+
+#[test]
+fn pages_are_for_everybody_and_planted_links_are_replaced_and_not_followed() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let scratch = Scratch::new("links");
+    let precious = std::env::temp_dir().join(format!("pillory-wall-precious-{}", std::process::id()));
+    std::fs::write(&precious, "precious").unwrap();
+    let one = || wall(vec![offender("203.0.113.0/24", true)]);
+    make(&site(), &one(), &scratch).unwrap();
+    for (name, mode) in [("index.html", 0o644), ("o/203.0.113.x.html", 0o644), ("o", 0o755), ("feeds", 0o755)]
+    {
+        let status = std::fs::metadata(scratch.0.join(name)).unwrap();
+        assert_eq!(status.permissions().mode() & 0o777, mode, "{name}");
+    }
+    for name in ["index.html", "index.html.new", "o/203.0.113.x.html", "page-9.html"] {
+        let path = scratch.0.join(name);
+        drop(std::fs::remove_file(&path));
+        symlink(&precious, &path).unwrap();
+    }
+    make(&site(), &one(), &scratch).unwrap();
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(std::fs::symlink_metadata(scratch.0.join("index.html")).unwrap().is_file());
+    assert!(!scratch.0.join("page-9.html").exists());
+    // Nor is a folder that others can write in, or that is elsewhere.
+    let feeds = scratch.0.join("feeds");
+    std::fs::set_permissions(&feeds, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let shared = make(&site(), &one(), &scratch);
+    assert!(matches!(shared, Err(FolderError::Shared { path }) if path == feeds));
+    std::fs::remove_dir_all(&feeds).unwrap();
+    symlink(std::env::temp_dir(), &feeds).unwrap();
+    assert!(matches!(make(&site(), &one(), &scratch), Err(FolderError::Shared { .. })));
+    std::fs::remove_file(precious).unwrap();
+}
+
+#[test]
+fn what_cannot_be_written_leaves_nobody_on_a_page_who_is_to_be_left_out() {
+    let scratch = Scratch::new("fails");
+    make(&site(), &wall(vec![offender("203.0.113.0/24", true)]), &scratch).unwrap();
+    // A directory in the place of a page that is to be written first.
+    let other = wall(vec![offender("192.0.2.16/28", false)]);
+    std::fs::create_dir_all(scratch.0.join("o/192.0.2.16-28.html/x")).unwrap();
+    let failed = make(&site(), &other, &scratch);
+    assert!(matches!(failed, Err(FolderError::System { .. })), "{failed:?}");
+    for file in ["index.html", "offenders.json", "feed.atom", "o/203.0.113.x.html"] {
+        assert!(!scratch.0.join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn who_is_to_stop_stops_and_takes_nothing_away() {
+    let scratch = Scratch::new("stops");
+    let stop = AtomicBool::new(false);
+    build(&site(), &wall(vec![offender("203.0.113.0/24", true)]), &scratch.0, &stop).unwrap();
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    let stopped = build(&site(), &wall(Vec::new()), &scratch.0, &stop);
+    assert!(matches!(stopped, Err(FolderError::Stopped)), "{stopped:?}");
+    assert!(scratch.read("index.html").contains("203.0.113.x"));
 }
 
 #[test]
@@ -118,23 +182,19 @@ fn a_long_list_has_pages_and_a_shorter_one_loses_them() {
     let scratch = Scratch::new("long");
     let many: Vec<Offender> =
         (0..1_001).map(|n| offender(&format!("10.0.{}.{}/32", n / 250, n % 250), false)).collect();
-    build(&site(), &wall(many.clone()), &scratch.0).unwrap();
+    make(&site(), &wall(many.clone()), &scratch).unwrap();
     let rows = |page: &str| scratch.read(page).matches("<tr><th scope=\"row\"><a href=").count();
     assert_eq!(["index.html", "page-2.html", "page-3.html"].map(rows), [500, 500, 1]);
     assert!(scratch.read("page-2.html").contains("<a href=\"page-2.html\" aria-current=\"page\">2</a>"));
-    build(&site(), &wall(many[..500].to_vec()), &scratch.0).unwrap();
+    make(&site(), &wall(many[..500].to_vec()), &scratch).unwrap();
     assert!(!scratch.0.join("page-2.html").exists());
 }
 
 #[test]
 fn lists_hold_who_is_shown_as_it_is_and_say_until_when() {
     let scratch = Scratch::new("feeds");
-    build(
-        &site(),
-        &wall(vec![offender("203.0.113.0/24", true), offender("192.0.2.16/28", false)]),
-        &scratch.0,
-    )
-    .unwrap();
+    make(&site(), &wall(vec![offender("203.0.113.0/24", true), offender("192.0.2.16/28", false)]), &scratch)
+        .unwrap();
     let list = scratch.read("feeds/offenders.txt");
     assert!(list.ends_with("\n192.0.2.16/28\n") && !list.contains("203.0.113"), "{list}");
     assert!(list.contains("valid until 2027-01-16T12:00:00Z"), "{list}");
@@ -149,8 +209,10 @@ fn as_text_it_reads_as_kept_by_hand_and_can_be_imported() {
     let mut offenders = vec![offender("203.0.113.0/24", true), offender("192.0.2.16/28", false)];
     offenders[1].attempts = 1;
     let text = text(&wall(offenders));
-    assert_eq!(text, "203.0.113.x – 1/2027. 1,014 ssh attempts\n192.0.2.16/28 – 1/2027. 1 ssh attempt\n");
-    let list = pillory_core::addresslist::parse(text.lines().nth(1).unwrap());
+    let (head, lines) = text.split_once('\n').unwrap();
+    assert_eq!(head, "# Made 2027-01-15T12:00:00Z, valid until 2027-01-16T12:01:00Z");
+    assert_eq!(lines, "203.0.113.x – 1/2027. 1,014 ssh attempts\n192.0.2.16/28 – 1/2027. 1 ssh attempt\n");
+    let list = pillory_core::addresslist::parse(lines.lines().nth(1).unwrap());
     assert_eq!((list.passed.len(), list.entries[0].prefix.to_string()), (0, "192.0.2.16/28".to_owned()));
 }
 
@@ -159,7 +221,7 @@ fn a_directory_of_others_is_left_alone() {
     let scratch = Scratch::new("foreign");
     std::fs::create_dir_all(&scratch.0).unwrap();
     std::fs::write(scratch.0.join("index.html"), "mine").unwrap();
-    assert!(matches!(build(&site(), &wall(Vec::new()), &scratch.0), Err(FolderError::Foreign { .. })));
+    assert!(matches!(make(&site(), &wall(Vec::new()), &scratch), Err(FolderError::Foreign { .. })));
     assert_eq!(scratch.read("index.html"), "mine");
 }
 
@@ -168,7 +230,7 @@ fn what_the_admin_writes_is_text_and_not_markup() {
     let scratch = Scratch::new("markup");
     let (title, contact) = ("<b>\"A & B\"</b>", "javascript:alert(1)");
     let site = Site::new(Some(title), contact, Rules::default());
-    build(&site, &wall(vec![offender("203.0.113.0/24", true)]), &scratch.0).unwrap();
+    make(&site, &wall(vec![offender("203.0.113.0/24", true)]), &scratch).unwrap();
     assert!(scratch.read("o/203.0.113.x.html").contains("<dd>AS64500 &#60;b&#62;Example&#60;/b&#62;</dd>"));
     for page in ["index.html", "unlist.html", "feed.atom", "o/203.0.113.x.html"] {
         let text = scratch.read(page);

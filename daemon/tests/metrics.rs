@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::lab::{Daemon, LOG, SOON, failed_lines, find, quiet_server, say_skipped};
+use crate::lab::{Daemon, LOG, Place, SOON, failed_lines, find, quiet_server, say_skipped};
 
 const README: &str = include_str!("../../README.md");
 const DASHBOARD: &str = include_str!("../../packaging/prometheus/grafana-dashboard.json");
@@ -37,6 +37,7 @@ fn prometheus_reads_the_metrics_and_no_label_tells_of_anybody() {
     assert_eq!((text.code, text.out.as_str()), (Some(0), ""), "{text:?}");
     let text = server.read("/run/pillory.prom");
     for line in [
+        "pillory_up 1",
         "pillory_enforcing 1",
         "pillory_bans 1",
         "pillory_jail_bans_total{jail=\"sshd\"} 1",
@@ -61,6 +62,54 @@ fn prometheus_reads_the_metrics_and_no_label_tells_of_anybody() {
         let name = word.trim_end_matches("_bucket");
         assert!(!word.starts_with("pillory_") || told.iter().any(|(known, _)| *known == name), "{word}");
     }
+}
+
+#[test]
+fn a_file_of_metrics_does_not_outlive_the_daemon_that_it_tells_of() {
+    let place = Place::new("metrics-gone");
+    let (file, socket) = (place.write("pillory.prom", "pillory_up 1\n"), place.0.join("no.sock"));
+    let socket = socket.display().to_string();
+    let gone = place.run(&["metrics", "--out", &file, "--control", &socket]);
+    assert_eq!(gone.code, Some(69), "{gone:?}");
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    let told: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(told, ["pillory_up 0"]);
+    promtool(&["check", "metrics"], &text);
+    let both = place.run(&["metrics", "--json", "--out", &file, "--control", &socket]);
+    assert_eq!(both.code, Some(2), "{both:?}");
+}
+
+/// Instance a answers, b does not, c told nothing new for ten minutes, d is both.
+const GONE: &str = r#"
+rule_files: [ALERTS]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - { series: 'pillory_up{instance="a"}', values: "1x20" }
+      - { series: 'pillory_up{instance="b"}', values: "0x20" }
+      - { series: 'pillory_up{instance="c"}', values: "1x20" }
+      - { series: 'pillory_up{instance="d"}', values: "0x20" }
+      - { series: 'node_textfile_mtime_seconds{instance="a",file="/t/pillory.prom"}', values: "0+60x20" }
+      - { series: 'node_textfile_mtime_seconds{instance="b",file="/t/pillory.prom"}', values: "0+60x20" }
+      - { series: 'node_textfile_mtime_seconds{instance="c",file="/t/pillory.prom"}', values: "0x20" }
+      - { series: 'node_textfile_mtime_seconds{instance="d",file="/t/pillory.prom"}', values: "0x20" }
+      - { series: 'node_textfile_mtime_seconds{instance="a",file="/t/other.prom"}', values: "0x20" }
+    promql_expr_test:
+      - expr: count by (instance) (ALERTS{alertname="PilloryGone",alertstate="firing"})
+        eval_time: 15m
+        exp_samples:
+          - { labels: '{instance="b"}', value: 1 }
+          - { labels: '{instance="c"}', value: 1 }
+          - { labels: '{instance="d"}', value: 1 }
+"#;
+
+#[test]
+fn an_alert_tells_of_each_host_whose_daemon_or_timer_is_gone() {
+    let place = Place::new("metrics-alert");
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/prometheus/alerts.yml");
+    let tests = place.write("tests.yml", GONE.replace("[ALERTS]", &format!("[{rules:?}]")));
+    promtool(&["test", "rules", &tests], "");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `pillory metrics`: how the daemon is doing, for Prometheus.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use crate::control::Request;
 use crate::outfile;
@@ -11,8 +13,9 @@ use super::{Client, Failure, Outcome, exit, print_as_it_is};
 /// `pillory metrics`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Metrics {
-    /// Writes them into this file, in one step, as the textfile collector of node_exporter reads them.
-    #[arg(long, value_name = "FILE")]
+    /// Writes them into this file, in one step, as the textfile collector of node_exporter reads them; if no daemon
+    /// answers, that it is not up.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
     out: Option<PathBuf>,
     #[command(flatten)]
     client: Client,
@@ -20,17 +23,27 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn run(&self) -> Outcome {
-        let reply = self.client.ask(&Request::Status)?;
+        let reply = match (self.client.ask(&Request::Status), &self.out) {
+            (Ok(reply), _) => reply,
+            // What was written before would tell for ever that all is well.
+            (Err(failure), Some(path)) if failure.exit == exit::UNREACHABLE => {
+                write(path, &Value::Null)?;
+                return Err(failure);
+            }
+            (Err(failure), _) => return Err(failure),
+        };
         if self.client.json {
             return self.client.show(&reply, |_| String::new());
         }
-        let text = metrics::text(&reply.value);
         match &self.out {
-            None => print_as_it_is(&text)?,
-            Some(path) => outfile::replace(path, text.as_bytes(), 0o644).map_err(|error| {
-                Failure::new(exit::NO, format!("cannot write {}: {error}", path.display()))
-            })?,
+            None => print_as_it_is(&metrics::text(&reply.value))?,
+            Some(path) => write(path, &reply.value)?,
         }
         Ok(0)
     }
+}
+
+fn write(path: &Path, status: &Value) -> Result<(), Failure> {
+    outfile::replace(path, metrics::text(status).as_bytes(), 0o644)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot write {}: {error}", path.display())))
 }

@@ -28,12 +28,19 @@ struct Sample {
 /// All of them.
 pub(crate) const METRICS: &[Metric] = &[
     Metric {
+        name: "pillory_up",
+        kind: "gauge",
+        help: "1 if the daemon answered; 0, and no other metric, if it did not.",
+        samples: |status| plain(f64::from(!status.is_null())),
+    },
+    Metric {
         name: "pillory_build_info",
         kind: "gauge",
         help: "1, with the version of the running daemon and the action by which it bans.",
         samples: |status| {
-            let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
-            let labels = vec![("version", text("version")), ("banaction", text("banaction"))];
+            let Some(version) = status["version"].as_str() else { return Vec::new() };
+            let banaction = status["banaction"].as_str().unwrap_or_default();
+            let labels = vec![("version", version.to_owned()), ("banaction", banaction.to_owned())];
             vec![Sample { suffix: "", labels, value: 1.0 }]
         },
     },
@@ -53,7 +60,7 @@ pub(crate) const METRICS: &[Metric] = &[
         name: "pillory_warnings",
         kind: "gauge",
         help: "Warnings in force; pillory status names them with their cures.",
-        samples: |status| plain(status["warnings"].as_array().map_or(0, Vec::len) as f64),
+        samples: |status| status["warnings"].as_array().map_or_else(Vec::new, |all| plain(all.len() as f64)),
     },
     Metric {
         name: "pillory_bans",
@@ -123,7 +130,8 @@ pub(crate) const METRICS: &[Metric] = &[
     },
 ];
 
-/// The text that a scrape gets. What the status does not tell, such as counters of a null route, is left out.
+/// The text that a scrape gets. What the status does not tell, such as counters of a null route, is left out; all but
+/// `pillory_up` is if there is no status ([`Value::Null`]).
 pub(crate) fn text(status: &Value) -> String {
     let mut text = String::new();
     for Metric { name, kind, help, samples } in METRICS {
@@ -163,26 +171,28 @@ fn of_jails(status: &Value, key: &str) -> Vec<Sample> {
     status["jails"].as_array().into_iter().flatten().filter_map(sample).collect()
 }
 
-/// Each bucket holds those of the ones before, as Prometheus wants it; those that are empty are left out.
+/// So many buckets have a bound: the powers of two of a microsecond. The status tells only of those that hold something.
+const BOUNDS: u32 = 23;
+
+/// Each bucket holds those of the ones before. All are told from the first scrape on, for a series that begins with its
+/// first ban has no increase by that one, and quantiles need the same bounds at all times.
+/// Source: prometheus.io, "Exposition formats", "Histograms and summaries"; "Instrumentation", "Avoid missing metrics".
 fn histogram(latency: &Value, way: &str) -> Vec<Sample> {
     let field = |what: &str| &latency[format!("{way}_{what}")];
     let Some(all) = field("bans").as_f64() else { return Vec::new() };
-    let mut below = 0.0;
-    let bucket = |bucket: &Value| {
-        below += bucket["bans"].as_f64()?;
-        let seconds = bucket["below_us"].as_f64()? / 1e6;
-        Some(Sample { suffix: "_bucket", labels: vec![("le", seconds.to_string())], value: below })
+    let told = field("buckets").as_array().map_or(&[][..], Vec::as_slice);
+    let bans_in = |bucket: &Value| bucket["bans"].as_u64().unwrap_or(0);
+    let below = |bound: u64| {
+        let is_below = |bucket: &&Value| bucket["below_us"].as_u64().is_some_and(|told| told <= bound);
+        told.iter().filter(is_below).map(bans_in).sum::<u64>() as f64
     };
-    let mut samples: Vec<Sample> =
-        field("buckets").as_array().into_iter().flatten().filter_map(bucket).collect();
-    samples.push(Sample { suffix: "_bucket", labels: vec![("le", "+Inf".to_owned())], value: all });
+    let bucket = |le: String, value| Sample { suffix: "_bucket", labels: vec![("le", le)], value };
+    let bounds = (0..BOUNDS).map(|power| 1u64 << power);
+    let finite = bounds.map(|bound| bucket((bound as f64 / 1e6).to_string(), below(bound)));
     let sum = field("sum_ms").as_f64().unwrap_or(0.0) / 1e3;
-    samples.extend([("_sum", sum), ("_count", all)].map(|(suffix, value)| Sample {
-        suffix,
-        labels: Vec::new(),
-        value,
-    }));
-    samples
+    let whole =
+        [("_sum", sum), ("_count", all)].map(|(suffix, value)| Sample { suffix, labels: Vec::new(), value });
+    finite.chain([bucket("+Inf".to_owned(), all)]).chain(whole).collect()
 }
 
 #[cfg(test)]
@@ -199,12 +209,15 @@ mod tests {
             "jails": [{"name": "a\"b", "lines": 7, "banned": 2}], "latency": latency});
         let text = text(&status);
         let expected = [
+            "pillory_up 1",
             "pillory_build_info{version=\"1.2\",banaction=\"nullroute\"} 1",
             "pillory_enforcing 1",
             "pillory_warnings 1",
             "pillory_jail_lines_total{jail=\"a\\\"b\"} 7",
+            "pillory_ban_kernel_seconds_bucket{le=\"0.000001\"} 0",
             "pillory_ban_kernel_seconds_bucket{le=\"0.000512\"} 2",
             "pillory_ban_kernel_seconds_bucket{le=\"0.001024\"} 3",
+            "pillory_ban_kernel_seconds_bucket{le=\"4.194304\"} 3",
             "pillory_ban_kernel_seconds_bucket{le=\"+Inf\"} 3",
             "pillory_ban_kernel_seconds_sum 0.0015",
             "pillory_ban_kernel_seconds_count 3",
@@ -213,5 +226,28 @@ mod tests {
             assert!(text.lines().any(|told| told == line), "{line}:\n{text}");
         }
         assert!(!text.contains("dropped") && !text.contains("durable") && !text.contains("uptime"), "{text}");
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_not_up_and_nothing_else_is_told() {
+        let text = text(&Value::Null);
+        let told: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(told, ["pillory_up 0"]);
+    }
+
+    #[test]
+    fn all_buckets_are_told_from_zero_bans_on_and_grow_with_their_bounds() {
+        let values = |buckets: Value, bans: u64| -> Vec<f64> {
+            let latency = json!({"kernel_bans": bans, "kernel_sum_ms": 0.0, "kernel_buckets": buckets});
+            let text = text(&json!({"latency": latency}));
+            let buckets = text.lines().filter(|line| line.contains("_bucket{le="));
+            buckets.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect()
+        };
+        assert_eq!(values(json!([]), 0), [0.0; 24]);
+        let some = json!([{"below_us": 1, "bans": 2}, {"below_us": 4_194_304, "bans": 1},
+            {"below_us": null, "bans": 4}]);
+        let mut expected = [2.0; 24];
+        expected[22..].copy_from_slice(&[3.0, 7.0]);
+        assert_eq!(values(some, 7), expected);
     }
 }

@@ -10,31 +10,26 @@ const LISTED: &str =
 
 /// A list of that form; nothing if one of the programs is not here.
 fn list(format: &str, programs: &[&str]) -> Option<(Place, String)> {
-    if !need(programs) {
-        return None;
-    }
-    let place = Place::new(&format!("feed-{format}"));
-    let listed = place.write("list", LISTED);
+    need(programs).then(|| list_of(format, format, LISTED))
+}
+
+fn list_of(name: &str, format: &str, listed: &str) -> (Place, String) {
+    let place = Place::new(&format!("feed-{name}"));
+    let listed = place.write("list", listed);
     assert_eq!(place.offline(&["import", "--wide", &listed]).code, Some(0));
+    let file = place.write("exported", list_text(&place, format));
+    (place, file)
+}
+
+/// What is banned there, in that form.
+fn list_text(place: &Place, format: &str) -> String {
     let exported = place.offline(&["export", "--format", format]);
     assert_eq!(exported.code, Some(0), "{exported:?}");
-    let file = place.write("exported", &exported.out);
-    Some((place, file))
+    exported.out
 }
 
 fn tool(name: &str) -> Command {
     find(name).expect("it was asked for").command()
-}
-
-/// A program in a network of its own, so that nothing of this host is changed.
-fn tool_alone(name: &str) -> Command {
-    let tool = find(name).expect("it was asked for");
-    let mut command = find("unshare").expect("it is here").command();
-    command.arg("--net").arg("--").arg(&tool.path);
-    if let Some(libraries) = tool.libraries {
-        command.env("LD_LIBRARY_PATH", libraries);
-    }
-    command
 }
 
 #[track_caller]
@@ -45,31 +40,96 @@ fn accepted(command: &mut Command) -> String {
     said
 }
 
-#[test]
-fn nft_takes_its_list() {
-    let Some((_place, file)) = list("nft", &["nft", "unshare"]) else { return };
-    accepted(tool_alone("nft").args(["--check", "--file", &file]));
+/// What is on the second list: it is shorter, and a network of it holds an address of the first.
+const LATER: &str = "198.51.100.0/24\n203.0.112.7\n2001:db8::/48\n";
+
+/// A first list and a later one of that form; nothing if one of the programs is not here.
+fn two_lists(format: &str, programs: &[&str]) -> Option<(Place, [String; 2])> {
+    let (place, first) = list(format, programs)?;
+    let (later, path) = list_of(&format!("{format}-later"), format, LATER);
+    let text = std::fs::read_to_string(path).expect("it was written");
+    drop(later);
+    let later = place.write("later", text);
+    Some((place, [first, later]))
+}
+
+/// Runs a script in a network of its own.
+fn in_a_network(script: &str) -> Command {
+    let mut command = tool("unshare");
+    command.args(["--net", "sh", "-ec", &format!("ip link set lo up; {script}")]);
+    command
+}
+
+/// How a shell starts that program, even an unpacked one.
+fn word(name: &str) -> String {
+    let tool = find(name).expect("it was asked for");
+    let libraries = tool.libraries.map_or_else(String::new, |path| format!("LD_LIBRARY_PATH={path} "));
+    format!("{libraries}{}", tool.path.display())
 }
 
 #[test]
-fn ipset_takes_its_list() {
-    let Some((_place, file)) = list("ipset", &["ipset", "unshare"]) else { return };
-    let output = tool_alone("ipset").args(["restore", "-file", &file]).output().expect("it starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("Kernel support") || said.contains("Kernel error received: Invalid argument") {
+fn nft_takes_its_list_again_and_forgets_the_one_before() {
+    let Some((_place, [first, later])) = two_lists("nft", &["nft", "unshare", "ip"]) else { return };
+    let nft = word("nft");
+    let rule = "add chain inet blocklist in; add rule inet blocklist in ip saddr @blocklist4 drop";
+    let script =
+        format!("{nft} -f {first}; {nft} '{rule}'; {nft} -f {first}; {nft} -f {later}; {nft} list ruleset");
+    let held = addresses(&accepted(&mut in_a_network(&script)));
+    assert_eq!(held, ["198.51.100.0/24", "2001:db8::/48", "203.0.112.7"]);
+}
+
+#[test]
+fn nft_takes_an_empty_list() {
+    if !need(&["nft", "unshare", "ip"]) {
+        return;
+    }
+    let (place, first) = list_of("nft-full", "nft", LISTED);
+    assert_eq!(place.offline(&["unban", "--all"]).code, Some(0));
+    let empty = place.write("empty", list_text(&place, "nft"));
+    let nft = word("nft");
+    let script = format!("{nft} -f {first}; {nft} -f {empty}; {nft} list ruleset");
+    let said = accepted(&mut in_a_network(&script));
+    assert!(said.contains("set blocklist4") && addresses(&said).is_empty(), "{said}");
+}
+
+#[test]
+fn ipset_takes_its_list_again_and_forgets_the_one_before() {
+    let Some((_place, [first, later])) = two_lists("ipset", &["ipset", "unshare", "ip"]) else { return };
+    let ipset = word("ipset");
+    // Whatever it says of our list, a kernel that has ipset takes this.
+    if !in_a_network(&format!("{ipset} create probe hash:net")).output().expect("it starts").status.success()
+    {
         return say_skipped("this kernel has no ipset");
     }
-    assert!(output.status.success(), "{said}");
+    let script = format!(
+        "{ipset} restore -file {first}; {ipset} restore -file {first}; {ipset} restore -file {later}; {ipset} save"
+    );
+    let held = addresses(&accepted(&mut in_a_network(&script)));
+    assert_eq!(held, ["198.51.100.0/24", "2001:db8::/48", "203.0.112.7"]);
 }
 
 #[test]
-fn ip_takes_its_routes() {
-    let Some((_place, file)) = list("routes", &["ip", "unshare"]) else { return };
-    let script =
-        format!("ip -batch {file} && ip route show type blackhole && ip -6 route show type blackhole");
-    let mut command = tool("unshare");
-    let said = accepted(command.args(["--net", "sh", "-c", &format!("ip link set lo up && {script}")]));
-    assert_eq!(said.lines().filter(|line| line.starts_with("blackhole ")).count(), 6, "{said}");
+fn ip_takes_its_routes_again_beside_those_before() {
+    let Some((_place, [first, later])) = two_lists("routes", &["ip", "unshare"]) else { return };
+    let script = format!(
+        "ip -batch {first}; ip -batch {first}; ip -batch {later}; ip route show type blackhole; \
+         ip -6 route show type blackhole"
+    );
+    let said = accepted(&mut in_a_network(&script));
+    // A route is forgotten by whoever deletes it only: six of the first list, two that the later one has beside.
+    assert_eq!(said.lines().filter(|line| line.starts_with("blackhole ")).count(), 8, "{said}");
+}
+
+/// The addresses and networks in what a program printed.
+fn addresses(said: &str) -> Vec<String> {
+    let words = said.split(|char: char| char.is_whitespace() || ",{}".contains(char));
+    let is_address = |word: &&str| {
+        let (address, _) = word.split_once('/').unwrap_or((word, ""));
+        address.parse::<std::net::IpAddr>().is_ok()
+    };
+    let mut found: Vec<String> = words.filter(is_address).map(str::to_owned).collect();
+    found.sort();
+    found
 }
 
 #[test]

@@ -24,37 +24,46 @@ pub(super) fn netset(feed: &Feed<'_>) -> String {
     })
 }
 
-/// Source: ipset(8), `restore`.
+/// The most that a set holds: the same in every list, for `create -exist` refuses a set that has another room. It takes
+/// no memory before it is used.
+const IPSET_ROOM: u32 = 1 << 24;
+
+/// What an earlier list put into the sets goes first. Source: ipset(8), `create`, `flush`, "-exist".
 pub(super) fn ipset(feed: &Feed<'_>) -> String {
     let mut text = feed.comments("#");
     for (name, family, is_ipv4) in [("blocklist4", "inet", true), ("blocklist6", "inet6", false)] {
-        let room = of_family(feed, is_ipv4).count().max(65_536);
-        let _ = writeln!(text, "create {name} hash:net family {family} maxelem {room} -exist");
+        let _ = writeln!(text, "create {name} hash:net family {family} maxelem {IPSET_ROOM} -exist");
+        let _ = writeln!(text, "flush {name}");
         for entry in of_family(feed, is_ipv4) {
-            let _ = writeln!(text, "add {name} {}", entry.prefix);
+            let _ = writeln!(text, "add {name} {} -exist", entry.prefix);
         }
     }
     text
 }
 
-/// Interval sets take no overlaps.
+/// One transaction: sets that are there already stay, for rules may ask for them, and what an earlier list put into them
+/// goes first. Interval sets take no overlaps. Source: nft(8), "SETS", "ELEMENT COMMANDS", "-f".
 pub(super) fn nft(feed: &Feed<'_>) -> String {
-    let set = |name: &str, kind: &str, is_ipv4: bool| {
+    let sets = [("blocklist4", "ipv4_addr", true), ("blocklist6", "ipv6_addr", false)];
+    let mut text = format!("{}table inet blocklist {{\n", feed.comments("#"));
+    for (name, kind, _) in sets {
+        let _ = write!(text, "\tset {name} {{\n\t\ttype {kind}\n\t\tflags interval\n\t}}\n");
+    }
+    text.push_str("}\n");
+    for (name, _, is_ipv4) in sets {
+        let _ = writeln!(text, "flush set inet blocklist {name}");
         let all: Vec<String> = feed.outermost(is_ipv4).iter().map(|prefix| prefix.short()).collect();
-        let elements = match all.is_empty() {
-            true => String::new(),
-            false => format!("\n\t\telements = {{ {} }}", all.join(",\n\t\t\t     ")),
-        };
-        format!("\tset {name} {{\n\t\ttype {kind}\n\t\tflags interval{elements}\n\t}}\n")
-    };
-    let (v4, v6) = (set("blocklist4", "ipv4_addr", true), set("blocklist6", "ipv6_addr", false));
-    format!("{}table inet blocklist {{\n{v4}{v6}}}\n", feed.comments("#"))
+        if !all.is_empty() {
+            let _ = writeln!(text, "add element inet blocklist {name} {{\n\t{}\n}}", all.join(",\n\t"));
+        }
+    }
+    text
 }
 
-/// Source: ip(8), `-batch`.
+/// Source: ip(8), `-batch`; ip-route(8), `replace`.
 pub(super) fn routes(feed: &Feed<'_>) -> String {
     feed.entries.iter().fold(feed.comments("#"), |mut text, entry| {
-        let _ = writeln!(text, "route add blackhole {}", entry.prefix);
+        let _ = writeln!(text, "route replace blackhole {}", entry.prefix);
         text
     })
 }
@@ -91,7 +100,7 @@ pub(super) fn mikrotik(feed: &Feed<'_>) -> String {
 
 /// Source: rbldnsd(8), ip4trie.
 pub(super) fn rbldnsd(feed: &Feed<'_>) -> String {
-    let head = format!("{}:127.0.0.2:listed for failed logins: $\n", feed.comments("#"));
+    let head = format!("{}:127.0.0.2:listed: $\n", feed.comments("#"));
     of_family(feed, true).fold(head, |mut text, entry| {
         let _ = writeln!(text, "{}", entry.prefix);
         text

@@ -293,7 +293,9 @@ fn other_form(name: &str, bans: &[Value]) -> String {
         .filter_map(|ban| {
             let prefix = ban["prefix"].as_str()?.parse().ok()?;
             let (since, attempts) = (time(ban), ban["failures"].as_u64().unwrap_or(0));
-            Some(feed::Entry { prefix, first: since, last: since, attempts, what: "login attempts".into() })
+            // Bans by hand and from lists have none.
+            let what = if attempts == 0 { "listed" } else { "login attempts" }.to_owned();
+            Some(feed::Entry { prefix, first: since, last: since, attempts, what })
         })
         .collect();
     entries.sort_by_key(|entry| entry.prefix);
@@ -305,11 +307,11 @@ fn csv(bans: &[Value]) -> String {
     let mut text = "prefix,jail,since,until,failures,origin,reason\n".to_owned();
     for ban in bans {
         let plain = |key: &str| ban[key].as_str().map(str::to_owned).unwrap_or_default();
-        let reason = escape(&plain("reason")).replace('"', "\"\"");
+        let reason = feed::quoted(&escape(&plain("reason")));
         let (prefix, jail, since, until) = (plain("prefix"), plain("jail"), plain("since"), plain("until"));
         let _ = writeln!(
             text,
-            "{prefix},{jail},{since},{until},{},{},\"{reason}\"",
+            "{prefix},{jail},{since},{until},{},{},{reason}",
             ban["failures"],
             plain("origin")
         );

@@ -11,6 +11,8 @@ mod tests;
 use pillory_core::net::Prefix;
 use pillory_core::time::Timestamp;
 
+pub(crate) use records::{quoted, uuid};
+
 /// A list.
 #[derive(Debug)]
 pub(crate) struct Feed<'a> {
@@ -42,9 +44,9 @@ pub(crate) struct Entry {
     pub(crate) first: Timestamp,
     /// When it was seen last.
     pub(crate) last: Timestamp,
-    /// How many attempts were seen.
+    /// How many attempts were seen; none of whom people or lists have banned.
     pub(crate) attempts: u64,
-    /// At what, in words.
+    /// At what, in words; or why it is listed.
     pub(crate) what: String,
 }
 
@@ -75,30 +77,35 @@ pub(crate) const FORMATS: &[Format] = &[
         doc: "a netset as FireHOL keeps them; IPv4 only",
         write: lists::netset,
     },
-    Format { name: "csv", file: "offenders.csv", doc: "a table with a heading", write: records::csv },
-    Format { name: "json", file: "offenders.json", doc: "one JSON object", write: records::json },
+    Format {
+        name: "csv",
+        file: "offenders.csv",
+        doc: "a table whose first line names its columns",
+        write: records::csv,
+    },
+    Format { name: "json", file: "offenders.json", doc: "JSON, all in one value", write: records::json },
     Format {
         name: "jsonl",
         file: "offenders.jsonl",
-        doc: "one JSON object a line; the first one tells of the list",
+        doc: "one JSON object a line; in a feed of the wall the first one tells of the list",
         write: records::jsonl,
     },
     Format {
         name: "ipset",
         file: "offenders.ipset",
-        doc: "for `ipset restore`: sets blocklist4 and blocklist6",
+        doc: "for `ipset restore`: fills the sets blocklist4 and blocklist6 anew",
         write: lists::ipset,
     },
     Format {
         name: "nft",
         file: "offenders.nft",
-        doc: "for `nft -f`: a table `inet blocklist` with sets blocklist4 and blocklist6",
+        doc: "for `nft -f`: fills the sets blocklist4 and blocklist6 of a table `inet blocklist` anew",
         write: lists::nft,
     },
     Format {
         name: "routes",
         file: "offenders.routes",
-        doc: "for `ip -batch`: blackhole routes",
+        doc: "for `ip -batch`: adds blackhole routes; those of an earlier list stay until you delete them",
         write: lists::routes,
     },
     Format {

@@ -5,17 +5,29 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use pillory_core::sha256;
+use pillory_core::time::Timestamp;
 
-use super::{Entry, Feed, line};
+use super::{Entry, Feed, Head, line};
 
-/// Source: RFC 4180; the words are ours and hold neither quotes nor line ends.
+/// What the list says of itself stands in each row, for a table has no comments. Source: RFC 4180, but for lines that end
+/// as a Unix tool expects it.
 pub(super) fn csv(feed: &Feed<'_>) -> String {
-    let mut text = feed.comments("#");
-    text.push_str("prefix,what,attempts,first_seen,last_seen\n");
+    let (names, head) = match feed.head {
+        None => ("", String::new()),
+        Some(Head { contact, made, valid_until, .. }) => {
+            (",made,valid_until,contact", format!(",{made},{valid_until},{}", quoted(contact)))
+        }
+    };
+    let mut text = format!("prefix,what,attempts,first_seen,last_seen{names}\n");
     for Entry { prefix, first, last, attempts, what } in feed.entries {
-        let _ = writeln!(text, "{prefix},\"{}\",{attempts},{first},{last}", line(what).replace('"', "\"\""));
+        let _ = writeln!(text, "{prefix},{},{attempts},{first},{last}{head}", quoted(what));
     }
     text
+}
+
+/// Text as a field of a table, on one line. Source: RFC 4180, 2, rules 5 to 7.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("\"{}\"", line(text).replace('"', "\"\""))
 }
 
 pub(super) fn json(feed: &Feed<'_>) -> String {
@@ -51,39 +63,68 @@ fn record(entry: &Entry) -> Value {
         "last_seen": entry.last.to_string(), "attempts": entry.attempts, "what": entry.what})
 }
 
-/// Source: STIX 2.1 (OASIS), 4.1 bundle, 4.7 indicator, 9 patterns. The identifiers are the same for the same prefix, so
-/// a reader that comes again replaces what it has.
+/// Since when the objects of a list are there. The same for ever, for all versions of an object have the same `created`, and
+/// neither the day of the first attempt nor that of the first list is known for good. Source: STIX 2.1, 3.2 "created".
+const CREATED: Timestamp = Timestamp::from_secs(1_577_836_800); // 2020-01-01T00:00:00Z
+
+/// The identifiers are the same for the same prefix, so a reader that comes again replaces what it has.
+/// Source: STIX 2.1 (OASIS), 3.2 common properties, 3.6 versioning, 4.5 identity, 4.7 indicator, 8 bundle.
 pub(super) fn stix(feed: &Feed<'_>) -> String {
-    let indicator = |entry: &Entry| {
-        let kind = if entry.prefix.is_ipv4() { "ipv4-addr" } else { "ipv6-addr" };
-        let value = entry.prefix.short();
-        let mut told = json!({
-            "type": "indicator", "spec_version": "2.1", "id": format!("indicator--{}", uuid(&value)),
-            "created": millis(entry.first), "modified": millis(entry.last),
-            "name": value, "description": format!("{} logged: {}", entry.attempts, entry.what),
-            "indicator_types": ["malicious-activity"], "pattern_type": "stix",
-            "pattern": format!("[{kind}:value = '{value}']"), "valid_from": millis(entry.first),
-        });
-        if let Some(until) = feed.head.map(|head| head.valid_until).filter(|until| *until > entry.first) {
-            told["valid_until"] = millis(until).into();
-        }
-        told
+    let id = |kind: &str, name: &str| {
+        let (contact, title) = feed.head.map_or(("", ""), |head| (head.contact, head.title));
+        format!("{kind}--{}", uuid(&[contact, title, name]))
     };
-    let objects: Vec<Value> = feed.entries.iter().map(indicator).collect();
-    let title = feed.head.map_or("", |head| head.title);
-    format!("{}\n", json!({"type": "bundle", "id": format!("bundle--{}", uuid(title)), "objects": objects}))
+    let maker = id("identity", "identity");
+    let mut objects = Vec::new();
+    if let Some(head) = feed.head {
+        objects.push(json!({
+            "type": "identity", "spec_version": "2.1", "id": maker, "created": millis(CREATED),
+            "modified": millis(CREATED), "name": head.title, "contact_information": head.contact,
+        }));
+    }
+    for entry in feed.entries {
+        let mut told = indicator(entry);
+        told["id"] = id("indicator", &entry.prefix.short()).into();
+        told["modified"] = millis(feed.head.map_or(entry.last, |head| head.made).max(CREATED)).into();
+        if let Some(head) = feed.head {
+            told["created_by_ref"] = maker.as_str().into();
+            // It must be later than `valid_from`.
+            if head.valid_until > entry.first {
+                told["valid_until"] = millis(head.valid_until).into();
+            }
+        }
+        objects.push(told);
+    }
+    format!("{}\n", json!({"type": "bundle", "id": id("bundle", "bundle"), "objects": objects}))
 }
 
-/// With the three digits that STIX wants.
-fn millis(at: pillory_core::time::Timestamp) -> String {
+/// What does not depend on the list. Source: STIX 2.1, 4.7 indicator, 9.6.1 comparison operators, "ISSUBSET".
+fn indicator(entry: &Entry) -> Value {
+    let kind = if entry.prefix.is_ipv4() { "ipv4-addr" } else { "ipv6-addr" };
+    let value = entry.prefix.short();
+    let is = if value.contains('/') { "ISSUBSET" } else { "=" };
+    let description = match entry.attempts {
+        0 => entry.what.clone(),
+        attempts => format!("{attempts} logged: {}", entry.what),
+    };
+    json!({
+        "type": "indicator", "spec_version": "2.1", "created": millis(CREATED), "name": value,
+        "description": description, "indicator_types": ["malicious-activity"], "pattern_type": "stix",
+        "pattern": format!("[{kind}:value {is} '{value}']"), "valid_from": millis(entry.first),
+    })
+}
+
+/// With three digits of a second. Source: STIX 2.1, 3.2 "created": "precise to the nearest millisecond".
+fn millis(at: Timestamp) -> String {
     at.to_string().replace('Z', ".000Z")
 }
 
-/// An identifier made of a name: of version 8, the one for what is made in ways of one's own (RFC 9562).
-fn uuid(name: &str) -> String {
+/// An identifier made of these names. It bears version 5, the one for what is made of names, though the digest is another
+/// one: OASIS's schema takes 1 to 5 only. Source: RFC 9562, 5.5; cti-stix2-json-schemas, `common/identifier.json`.
+pub(crate) fn uuid(names: &[&str]) -> String {
     let mut bytes = [0; 16];
-    bytes.copy_from_slice(&sha256::digest(format!("pillory {name}").as_bytes())[..16]);
-    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes.copy_from_slice(&sha256::digest(format!("pillory {}", names.join("\0")).as_bytes())[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x50;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");

@@ -85,14 +85,62 @@ fn sets_of_intervals_get_no_overlaps() {
     }
 }
 
+fn objects(head: Head<'_>, entries: &[Entry]) -> Vec<serde_json::Value> {
+    let text = (named("stix").unwrap().write)(&Feed { head: Some(head), entries });
+    let bundle: serde_json::Value = serde_json::from_str(&text).unwrap();
+    bundle["objects"].as_array().unwrap().clone()
+}
+
 #[test]
-fn an_identifier_is_the_same_for_the_same_name_and_of_version_8() {
-    let bundle: serde_json::Value = serde_json::from_str(&written("stix")).unwrap();
-    assert_eq!(bundle["objects"].as_array().map(Vec::len), Some(5));
+fn a_stix_identifier_is_the_same_for_the_same_name_and_of_version_5() {
     assert_eq!(written("stix"), written("stix"));
-    for object in bundle["objects"].as_array().unwrap() {
-        let id = object["id"].as_str().unwrap();
-        let digits = id.strip_prefix("indicator--").unwrap().as_bytes();
-        assert_eq!((digits.len(), digits[14], digits[8], digits[23]), (36, b'8', b'-', b'-'), "{id}");
+    let objects = objects(head(), &entries());
+    assert_eq!(objects.len(), 6);
+    for object in &objects {
+        let (kind, id) = object["id"].as_str().unwrap().split_once("--").unwrap();
+        assert_eq!(object["type"], kind);
+        let digits = id.as_bytes();
+        assert_eq!((digits.len(), digits[14], digits[8], digits[23]), (36, b'5', b'-', b'-'), "{id}");
     }
+}
+
+#[test]
+fn a_stix_object_of_another_site_is_another_one_and_a_later_list_has_its_next_version() {
+    let mine = objects(head(), &entries());
+    for other in [Head { title: "Other", ..head() }, Head { contact: "abuse@example.org", ..head() }] {
+        let others = objects(other, &entries());
+        assert!(mine.iter().zip(&others).all(|(mine, others)| mine["id"] != others["id"]));
+    }
+    let mut grown = entries();
+    grown.iter_mut().for_each(|entry| entry.first = entry.first + pillory_core::time::Span::from_secs(60));
+    let later = Head { made: Timestamp::from_secs(1_800_018_000), ..head() };
+    for (mine, later) in mine.iter().zip(objects(later, &grown)).skip(1) {
+        assert_eq!((&mine["id"], &mine["created"]), (&later["id"], &later["created"]));
+        assert!(mine["modified"].as_str() < later["modified"].as_str());
+        assert!(mine["created"].as_str() < mine["modified"].as_str());
+    }
+    assert!(mine[1..].iter().all(|object| object["created_by_ref"] == mine[0]["id"]));
+    assert_eq!(
+        (&mine[0]["type"], &mine[0]["contact_information"]),
+        (&"identity".into(), &head().contact.into())
+    );
+}
+
+#[test]
+fn a_stix_pattern_of_a_network_asks_for_what_lies_within() {
+    let patterns: Vec<_> =
+        objects(head(), &entries()).iter().map(|object| object["pattern"].clone()).collect();
+    assert!(patterns.contains(&"[ipv4-addr:value ISSUBSET '192.0.2.0/24']".into()), "{patterns:?}");
+    assert!(patterns.contains(&"[ipv6-addr:value = '2001:db8::1']".into()), "{patterns:?}");
+}
+
+#[test]
+fn a_table_begins_with_its_heading_and_tells_of_the_list_in_each_row() {
+    let entry = Entry { what: "a \"b\", c\n".into(), ..entries().swap_remove(0) };
+    let contact = "x, \"y\"\nz";
+    let feed = Feed { head: Some(Head { contact, ..head() }), entries: &[entry] };
+    let lines = "prefix,what,attempts,first_seen,last_seen,made,valid_until,contact\n\
+        192.0.2.0/24,\"a \"\"b\"\", c \",14,2027-01-15T12:00:00Z,2027-01-15T12:00:00Z,\
+        2027-01-15T12:00:00Z,2027-01-16T12:00:00Z,\"x, \"\"y\"\" z\"\n";
+    assert_eq!(records::csv(&feed), lines);
 }

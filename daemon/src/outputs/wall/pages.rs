@@ -57,8 +57,6 @@ pub(super) struct Row {
     pub(super) file: String,
     pub(super) first: String,
     pub(super) last: String,
-    /// When its story changed last.
-    updated: String,
     pub(super) attempts: u64,
     pub(super) services: String,
     bans: u32,
@@ -74,7 +72,6 @@ impl Row {
             name,
             first: day(offender.first),
             last: day(offender.last),
-            updated: offender.last.to_string(),
             attempts: offender.attempts,
             services: offender.services.words(),
             bans: offender.bans,

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::lab::{Place, find, need, say_skipped, tools_dir};
+use crate::lab::{Daemon, LOG, Place, SOON, failed_lines, find, need, quiet_server, say_skipped, tools_dir};
 
 /// Who is on the lists: single addresses, a network, another that holds one of them, and IPv6.
 const LISTED: &str =
@@ -135,6 +135,10 @@ fn addresses(said: &str) -> Vec<String> {
 #[test]
 fn nginx_takes_its_list() {
     let Some((place, file)) = list("nginx", &["nginx"]) else { return };
+    nginx(&place, &file);
+}
+
+fn nginx(place: &Place, file: &str) -> String {
     let here = place.0.display();
     let config = format!(
         "pid {here}/pid; error_log {here}/log; events {{}}\nhttp {{ access_log off; client_body_temp_path {here}/a; \
@@ -142,20 +146,16 @@ fn nginx_takes_its_list() {
          server {{ listen 127.0.0.1:8; location / {{ include {file}; }} }} }}\n"
     );
     let config = place.write("nginx.conf", config);
-    accepted(tool("nginx").args([
-        "-t",
-        "-c",
-        &config,
-        "-e",
-        &format!("{here}/log"),
-        "-p",
-        &here.to_string(),
-    ]));
+    accepted(tool("nginx").args(["-t", "-c", &config, "-e", &format!("{here}/log"), "-p", &here.to_string()]))
 }
 
 #[test]
 fn apache_takes_its_list() {
     let Some((place, file)) = list("apache", &["apache2"]) else { return };
+    apache(&place, &file);
+}
+
+fn apache(place: &Place, file: &str) -> String {
     let modules = ["/usr/lib/apache2/modules".into(), tools_dir().join("usr/lib/apache2/modules")];
     let modules = modules.iter().find(|directory| directory.is_dir()).expect("it has modules").display();
     let here = place.0.display();
@@ -168,39 +168,140 @@ fn apache_takes_its_list() {
          Listen 127.0.0.1:8\n{load}<Location />\nInclude {file}\n</Location>\n"
     );
     let config = place.write("apache.conf", config);
-    accepted(tool("apache2").args(["-t", "-f", &config]));
+    accepted(tool("apache2").args(["-t", "-f", &config]))
 }
 
 #[test]
 fn haproxy_takes_its_list() {
     let Some((place, file)) = list("haproxy", &["haproxy"]) else { return };
+    haproxy(&place, &file);
+}
+
+fn haproxy(place: &Place, file: &str) -> String {
     let config = format!(
         "defaults\n mode http\n timeout client 1s\n timeout server 1s\n timeout connect 1s\nfrontend web\n \
          bind 127.0.0.1:8\n http-request deny if {{ src -f {file} }}\n"
     );
     let config = place.write("haproxy.conf", config);
-    accepted(tool("haproxy").args(["-c", "-f", &config]));
+    accepted(tool("haproxy").args(["-c", "-f", &config]))
 }
 
 #[test]
 fn bind_takes_its_zone() {
-    let Some((_place, file)) = list("rpz", &["named-checkzone"]) else { return };
-    let said = accepted(tool("named-checkzone").args(["offenders.example", &file]));
+    let Some((place, file)) = list("rpz", &["named-checkzone"]) else { return };
+    let said = bind(&place, &file);
     assert!(said.contains("OK"), "{said}");
+}
+
+fn bind(_: &Place, file: &str) -> String {
+    accepted(tool("named-checkzone").args(["-D", "offenders.example", file]))
 }
 
 #[test]
 fn rbldnsd_takes_its_list() {
-    let Some((_place, file)) = list("rbldnsd", &["rbldnsd"]) else { return };
-    // It prints a dataset as a zone.
-    let said = accepted(tool("rbldnsd").args(["-d", &format!("bl.example:ip4trie:{file}")]));
+    let Some((place, file)) = list("rbldnsd", &["rbldnsd"]) else { return };
+    let said = rbldnsd(&place, &file);
     assert!(said.contains("7.100.51.198"), "{said}");
+}
+
+fn rbldnsd(_: &Place, file: &str) -> String {
+    // It prints a dataset as a zone.
+    accepted(tool("rbldnsd").args(["-d", &format!("bl.example:ip4trie:{file}")]))
 }
 
 #[test]
 fn iprange_takes_the_netset() {
-    let Some((_place, file)) = list("netset", &["iprange"]) else { return };
-    let said = accepted(tool("iprange").args(["--count-unique", &file]));
+    let Some((place, file)) = list("netset", &["iprange"]) else { return };
     // Entries, and addresses that are in any of them.
-    assert_eq!(said.trim(), "4,273");
+    assert_eq!(iprange(&place, &file).trim(), "4,273");
+}
+
+fn iprange(_: &Place, file: &str) -> String {
+    accepted(tool("iprange").args(["--count-unique", file]))
+}
+
+/// A feed's file, the program that reads it, how, and what that says if it has understood.
+type Reader = (&'static str, &'static str, fn(&Place, &str) -> String, &'static str);
+
+const READERS: &[Reader] = &[
+    (
+        "nft",
+        "nft",
+        |_, file| accepted(&mut in_a_network(&loaded("nft -f", file, "nft list ruleset"))),
+        "198.51.100.7",
+    ),
+    (
+        "ipset",
+        "ipset",
+        |_, file| accepted(&mut in_a_network(&loaded("ipset restore -file", file, "ipset save"))),
+        "198.51.100.7",
+    ),
+    (
+        "routes",
+        "ip",
+        |_, file| accepted(&mut in_a_network(&loaded("ip -batch", file, "ip route show type blackhole"))),
+        "198.51.100.7",
+    ),
+    ("nginx", "nginx", nginx, "successful"),
+    ("apache", "apache2", apache, "Syntax OK"),
+    ("haproxy", "haproxy", haproxy, ""),
+    ("rpz", "named-checkzone", bind, "32.7.100.51.198.rpz-client-ip"),
+    ("ip4trie", "rbldnsd", rbldnsd, "7.100.51.198"),
+    ("netset", "iprange", iprange, "1,1"),
+];
+
+/// A script that reads `file` and shows what came of it.
+fn loaded(reads: &str, file: &str, shows: &str) -> String {
+    let started = |line: &str| {
+        let (program, arguments) = line.split_once(' ').expect("a program and its arguments");
+        format!("{} {arguments}", word(program))
+    };
+    format!("{} {file}; {}", started(reads), started(shows))
+}
+
+/// What begins or ends comments, quotes, blocks and lines somewhere.
+const HOSTILE: &str = r#"[wall]
+out = "/srv/wall"
+title = "\"t' */ --> <!-- ]]> { } $(x) `x` ; # % \\"
+contact = "'c\" */ --> }; <x> & # $TTL \\"
+mask = false
+delay = "0s"
+"#;
+
+#[test]
+fn whatever_title_and_contact_hold_the_feeds_of_a_wall_are_read() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, HOSTILE);
+    for addr in ["198.51.100.7", "2001:db8:1::7"] {
+        world.server.append(LOG, failed_lines(9000, 12, "root", addr));
+        daemon.wait_for(SOON, "all attempts", || (daemon.attempts_of(addr) == 12).then_some(()));
+    }
+    daemon.wait_for(SOON, "a ban of each", || (daemon.list().len() == 2).then_some(()));
+    assert_eq!(daemon.ask(&["reload"]).code, Some(0));
+    let feed = |ending: &str| server.read(format!("/srv/wall/feeds/offenders.{ending}"));
+    daemon.wait_for(SOON, "the feeds", || feed("stix.json").contains("198.51.100.7").then_some(()));
+    daemon.wait_for(SOON, "the last page", || {
+        server.read("/srv/wall/index.html").contains("198.51.100.7").then_some(())
+    });
+    let place = Place::new("feed-hostile");
+    for (ending, program, read, understood) in READERS {
+        if need(&[program, "unshare", "ip"]) {
+            let said = read(&place, &place.write(ending, feed(ending)));
+            assert!(said.contains(understood), "{ending}: {said}");
+        }
+    }
+    for ending in ["txt", "netset", "csv", "ipset", "nft", "haproxy"] {
+        let import = place.offline(&["import", "--dry-run", "--json", &place.write(ending, feed(ending))]);
+        let value = import.json();
+        let passed = [&value["unreadable"], &value["skipped"]].map(|lines| lines.as_array().map(Vec::len));
+        assert_eq!(
+            (passed, &value["changed"]),
+            ([Some(0); 2], &if ending == "netset" { 1 } else { 2 }.into()),
+            "{ending}: {value}"
+        );
+    }
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+    assert_eq!(json(&feed("json"))["offenders"].as_array().map(Vec::len), Some(2));
+    assert!(feed("jsonl").lines().map(json).all(|line| line.is_object()));
+    assert_eq!(json(&feed("stix.json"))["objects"].as_array().map(Vec::len), Some(3));
 }

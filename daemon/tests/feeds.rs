@@ -225,6 +225,12 @@ type Reader = (&'static str, &'static str, fn(&Place, &str) -> String, &'static 
 
 const READERS: &[Reader] = &[
     (
+        "csv",
+        "python3",
+        |_, file| accepted(tool("python3").args(["-c", READ_TABLE, file])),
+        "198.51.100.7/32 12 'c\"",
+    ),
+    (
         "nft",
         "nft",
         |_, file| accepted(&mut in_a_network(&loaded("nft -f", file, "nft list ruleset"))),
@@ -249,6 +255,17 @@ const READERS: &[Reader] = &[
     ("ip4trie", "rbldnsd", rbldnsd, "7.100.51.198"),
     ("netset", "iprange", iprange, "1,1"),
 ];
+
+const READ_TABLE: &str = "import csv, sys\n\
+    for row in csv.DictReader(open(sys.argv[1])): print(row['prefix'], row['attempts'], row['contact'])";
+
+/// Says what each entry's `updated` is and how many identifiers there are.
+const READ_ATOM: &str = "import sys, xml.etree.ElementTree as tree\n\
+    atom = '{http://www.w3.org/2005/Atom}'\n\
+    feed = tree.parse(sys.argv[1]).getroot()\n\
+    ids = {node.text for node in feed.iter(atom + 'id')}\n\
+    print(len(ids), all(name.startswith('urn:uuid:') for name in ids), feed.find(atom + 'link').get('rel'),\n\
+          {node.text[10:] for node in feed.findall(atom + 'entry/' + atom + 'updated')})";
 
 /// A script that reads `file` and shows what came of it.
 fn loaded(reads: &str, file: &str, shows: &str) -> String {
@@ -304,4 +321,16 @@ fn whatever_title_and_contact_hold_the_feeds_of_a_wall_are_read() {
     assert_eq!(json(&feed("json"))["offenders"].as_array().map(Vec::len), Some(2));
     assert!(feed("jsonl").lines().map(json).all(|line| line.is_object()));
     assert_eq!(json(&feed("stix.json"))["objects"].as_array().map(Vec::len), Some(3));
+    if need(&["python3"]) {
+        let atom = place.write("feed.atom", server.read("/srv/wall/feed.atom"));
+        let said = accepted(tool("python3").args(["-c", READ_ATOM, &atom]));
+        assert_eq!(said.trim(), "3 True self {'T00:00:00Z'}");
+    }
+}
+
+#[test]
+fn who_was_banned_from_a_list_is_not_said_to_have_tried_anything() {
+    let (_place, file) = list_of("listed", "stix", LISTED);
+    let text = std::fs::read_to_string(file).expect("it was written");
+    assert!(text.contains("\"description\":\"listed\"") && !text.contains("logged"), "{text}");
 }

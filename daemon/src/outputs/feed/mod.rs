@@ -11,7 +11,7 @@ mod tests;
 use pillory_core::net::Prefix;
 use pillory_core::time::Timestamp;
 
-pub(crate) use records::{quoted, uuid};
+pub(crate) use records::{quoted, uuid, with_list};
 
 /// A list.
 #[derive(Debug)]

@@ -31,9 +31,20 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 pub(super) fn json(feed: &Feed<'_>) -> String {
-    let mut whole = head(feed);
-    whole.insert("offenders".into(), feed.entries.iter().map(record).collect());
-    format!("{}\n", Value::Object(whole))
+    with_list(head(feed), "offenders", feed.entries.iter().map(record))
+}
+
+/// An object whose last member is a list, item by item: all of them at once would take ten times the memory.
+pub(crate) fn with_list(told: Map<String, Value>, name: &str, items: impl Iterator<Item = Value>) -> String {
+    let begin = if told.is_empty() { "" } else { "," };
+    let mut text = Value::Object(told).to_string();
+    text.pop();
+    let _ = write!(text, "{begin}\"{name}\":[");
+    for (at, item) in items.enumerate() {
+        let _ = write!(text, "{}\n{item}", if at == 0 { "" } else { "," });
+    }
+    text.push_str("\n]}\n");
+    text
 }
 
 pub(super) fn jsonl(feed: &Feed<'_>) -> String {
@@ -75,14 +86,13 @@ pub(super) fn stix(feed: &Feed<'_>) -> String {
         format!("{kind}--{}", uuid(&[contact, title, name]))
     };
     let maker = id("identity", "identity");
-    let mut objects = Vec::new();
-    if let Some(head) = feed.head {
-        objects.push(json!({
+    let who = feed.head.map(|head| {
+        json!({
             "type": "identity", "spec_version": "2.1", "id": maker, "created": millis(CREATED),
             "modified": millis(CREATED), "name": head.title, "contact_information": head.contact,
-        }));
-    }
-    for entry in feed.entries {
+        })
+    });
+    let indicators = feed.entries.iter().map(|entry| {
         let mut told = indicator(entry);
         told["id"] = id("indicator", &entry.prefix.short()).into();
         told["modified"] = millis(feed.head.map_or(entry.last, |head| head.made).max(CREATED)).into();
@@ -93,9 +103,12 @@ pub(super) fn stix(feed: &Feed<'_>) -> String {
                 told["valid_until"] = millis(head.valid_until).into();
             }
         }
-        objects.push(told);
-    }
-    format!("{}\n", json!({"type": "bundle", "id": id("bundle", "bundle"), "objects": objects}))
+        told
+    });
+    let mut bundle = Map::new();
+    bundle.insert("type".into(), "bundle".into());
+    bundle.insert("id".into(), id("bundle", "bundle").into());
+    with_list(bundle, "objects", who.into_iter().chain(indicators))
 }
 
 /// What does not depend on the list. Source: STIX 2.1, 4.7 indicator, 9.6.1 comparison operators, "ISSUBSET".

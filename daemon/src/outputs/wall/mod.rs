@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use askama::Template;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use pillory_core::wall::{Offender, Rules, Wall};
 
@@ -141,17 +141,13 @@ fn put_feeds(folder: &mut Folder, site: &Site, wall: &Wall) -> Result<(), Folder
     Ok(())
 }
 
-/// What the search reads: rows as `[name, file, first, last, attempts, services]`, one by one, for there may be many.
+/// What the search reads: rows as `[name, file, first, last, attempts, services]`.
 fn listing(stamp: &Stamp, rows: &[Row]) -> String {
-    let mut text =
-        format!("{{\"made\":{},\"valid_until\":{},\"offenders\":[", json!(stamp.made), json!(stamp.until));
-    for (at, row) in rows.iter().enumerate() {
-        let told = json!([row.name, row.file, row.first, row.last, row.attempts, row.services]);
-        text.push_str(if at == 0 { "\n" } else { ",\n" });
-        text.push_str(&told.to_string());
-    }
-    text.push_str("]}\n");
-    text
+    let mut told = Map::new();
+    told.insert("made".into(), stamp.made.as_str().into());
+    told.insert("valid_until".into(), stamp.until.as_str().into());
+    let row = |row: &Row| json!([row.name, row.file, row.first, row.last, row.attempts, row.services]);
+    feed::with_list(told, "offenders", rows.iter().map(row))
 }
 
 fn render(page: &impl Template) -> Result<String, FolderError> {

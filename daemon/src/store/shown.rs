@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use pillory_core::net::Prefix;
-use pillory_core::time::{End, Span, Timestamp};
+use pillory_core::time::{Span, Timestamp};
 use pillory_core::wall::{Past, Service};
 
 use super::query::legible;
@@ -26,7 +26,7 @@ pub(crate) fn past(db: &Connection, now: Timestamp, delay: Span) -> rusqlite::Re
         Ok(())
     })?;
     for ban in standing::bans(db)?.iter().filter(|ban| ban.origin.name() == "local") {
-        past.in_force(ban.prefix, ban.since, End::from_option(ban.until.timestamp()));
+        past.in_force(ban.prefix, ban.since, ban.until);
     }
     let mut jails: Vec<(String, Service)> = Vec::new();
     each(db, "SELECT time, addr, class IS NULL, jail, tries, user IS NOT NULL FROM attempts", |row| {

@@ -25,12 +25,13 @@ use crate::commands::Order;
 use crate::control::{Reply, Request};
 use crate::engine::learning::Learning;
 use crate::engine::trial::Found;
+use crate::geo::Databases;
 use crate::netlink::{decode, netfilter, route, sockdiag};
 use crate::sources::FeedId;
 use crate::sources::follow::gzip::Gunzip;
 use crate::sources::journal::offline::Entries;
 use crate::sources::journal::unpack::unpack;
-use crate::{geo, names, store, xz};
+use crate::{names, store, xz};
 
 /// What one target does with bytes.
 pub type Body = fn(&[u8]);
@@ -148,10 +149,10 @@ pub fn wal(data: &[u8]) {
 
 /// A database of networks.
 pub fn geo(data: &[u8]) {
-    let Ok(operators) = geo::understand(data.to_vec()) else { return };
+    let databases = Databases::of(data);
     for text in ["11.7.1.2", "0.0.0.0", "255.255.255.255", "2001:db8:7::1", "::", "ffff::"] {
         if let Ok(addr) = text.parse::<IpAddr>() {
-            drop((operators.asn(addr), operators.operator(addr)));
+            drop((databases.asn(addr), databases.operator(addr), databases.country(addr)));
         }
     }
 }

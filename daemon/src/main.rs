@@ -37,6 +37,7 @@ mod sources;
 mod stamps;
 mod store;
 mod supervisor;
+mod unlisted;
 mod wake;
 mod xz;
 

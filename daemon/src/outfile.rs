@@ -41,12 +41,15 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// # Errors
 /// The system's; `AlreadyExists` if somebody puts something in the way meanwhile.
 pub(crate) fn create(path: &Path, mode: u32) -> std::io::Result<File> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    // Never through a link: whatever is there by now makes it fail.
-    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    // Never through a link: whatever is there makes it fail.
+    let open = || OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    let file = match open() {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            open()?
+        }
+        opened => opened?,
+    };
     // The umask shall not take away what the file had before.
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
     Ok(file)

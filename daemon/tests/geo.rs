@@ -55,7 +55,7 @@ fn a_database_that_cannot_be_used_is_a_warning_and_a_reload_takes_a_good_one() {
     server.write("/var/lib/asn.mmdb", database(Width::Bits28));
     assert_eq!(daemon.ask(&["reload"]).code, Some(0));
     assert!(!warns(), "{}", daemon.status());
-    assert_eq!(network(), serde_json::json!({"asn": 64_500, "operator": "Example Hosting"}));
+    assert_eq!(network(), serde_json::json!({"asn": 64_500, "operator": "Example Hosting", "country": null}));
     std::fs::remove_file(server.path("/var/lib/asn.mmdb")).expect("it was there");
     assert_eq!(daemon.ask(&["reload"]).code, Some(0), "it is no reason to refuse a policy");
     assert!(warns() && network().is_null(), "{}", daemon.status());

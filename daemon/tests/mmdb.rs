@@ -26,19 +26,64 @@ enum To {
     Data(usize),
 }
 
-/// A whole file.
+/// A whole file about operators.
 pub fn written(width: Width, kind: &str, rows: &[Row<'_>]) -> Vec<u8> {
+    let rows = rows.iter().map(|(network, number, operator)| {
+        let mut record = Vec::new();
+        map(&mut record, 2);
+        text(&mut record, "autonomous_system_number");
+        unsigned(&mut record, 6, u64::from(*number));
+        text(&mut record, "autonomous_system_organization");
+        text(&mut record, operator);
+        (*network, record)
+    });
+    file(width, kind, rows)
+}
+
+/// Three made-up places, in the forms in which files of different makers say them.
+pub fn places(width: Width, kind: &str) -> Vec<u8> {
+    let [mut nested, mut flat, mut coded] = [(); 3].map(|()| Vec::new());
+    map(&mut nested, 1);
+    text(&mut nested, "country");
+    map(&mut nested, 1);
+    text(&mut nested, "iso_code");
+    text(&mut nested, "NL");
+    map(&mut flat, 1);
+    text(&mut flat, "country");
+    text(&mut flat, "SG");
+    map(&mut coded, 1);
+    text(&mut coded, "country_code");
+    text(&mut coded, "br");
+    file(
+        width,
+        kind,
+        [(("11.7.0.0", 16), nested), (("198.51.100.0", 24), flat), (("2001:db8:7::", 48), coded)],
+    )
+}
+
+/// A file that says for each network which country it is used in.
+pub fn countries(rows: &[((&str, u8), &str)]) -> Vec<u8> {
+    let rows = rows.iter().map(|(network, code)| {
+        let mut record = Vec::new();
+        map(&mut record, 1);
+        text(&mut record, "country");
+        map(&mut record, 1);
+        text(&mut record, "iso_code");
+        text(&mut record, code);
+        (*network, record)
+    });
+    file(Width::Bits24, "Made-Up-Country", rows)
+}
+
+/// A file that holds a record for each network.
+fn file<'r>(width: Width, kind: &str, rows: impl IntoIterator<Item = ((&'r str, u8), Vec<u8>)>) -> Vec<u8> {
     let (mut nodes, mut data) = (vec![[To::Nothing; 2]], Vec::new());
-    for ((net, len), number, operator) in rows {
+    for ((net, len), record) in rows {
         let at = data.len();
-        map(&mut data, 2);
-        text(&mut data, "autonomous_system_number");
-        unsigned(&mut data, 6, u64::from(*number));
-        text(&mut data, "autonomous_system_organization");
-        text(&mut data, operator);
+        data.extend(record);
         let (bits, len) = match net.parse().expect("an address") {
-            IpAddr::V4(addr) => (u128::from(addr.to_bits()), usize::from(*len) + 96),
-            IpAddr::V6(addr) => (Ipv6Addr::to_bits(addr), usize::from(*len)),
+            IpAddr::V4(addr) => (u128::from(addr.to_bits()), usize::from(len) + 96),
+            IpAddr::V6(addr) => (Ipv6Addr::to_bits(addr), usize::from(len)),
         };
         insert(&mut nodes, bits, len, at);
     }

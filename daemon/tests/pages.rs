@@ -1,9 +1,10 @@
 //! The wall of shame in a real browser, served by a real web server.
 
 use crate::lab::{
-    BROWSER, Browser, Daemon, Host, LOG, Running, SOON, World, failed_lines, need, say_skipped,
+    BROWSER, Browser, Daemon, Host, LOG, Running, SOON, World, failed_lines, need, quiet_server, say_skipped,
     unpacked_environment,
 };
+use crate::mmdb;
 
 const CONFIG: &str = "widen = false\n[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\nmin_attempts = 3\n";
 const SITE: &str = "http://127.0.0.1:8080";
@@ -37,6 +38,114 @@ fn site() -> Option<(World, Daemon, Running, Browser)> {
     let server = serve(&world.server);
     let browser = Browser::start(&world.server);
     Some((world, daemon, server, browser))
+}
+
+/// Networks for benchmarks (RFC 2544), and in which countries somebody may be made to believe that they are.
+const PLACES: [(&str, &str); 14] = [
+    ("198.18.4.0", "CN"),
+    ("198.18.31.0", "US"),
+    ("198.18.57.0", "RU"),
+    ("198.18.80.0", "NL"),
+    ("198.18.99.0", "BR"),
+    ("198.18.120.0", "IN"),
+    ("198.18.144.0", "DE"),
+    ("198.18.163.0", "VN"),
+    ("198.18.201.0", "KR"),
+    ("198.18.240.0", "FR"),
+    ("198.19.13.0", "ID"),
+    ("198.19.66.0", "SG"),
+    ("198.19.105.0", "ZA"),
+    ("198.19.218.0", "US"),
+];
+
+/// A month of attacks as logs have them, more of them in the night and of the first networks.
+fn month() -> (String, String) {
+    let (mut auth, mut access) = (Vec::new(), Vec::new());
+    let now = jiff::Timestamp::now();
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let users = ["root", "admin", "root", "ubuntu", "test", "oracle", "postgres", "root", "git", "hunter2"];
+    for attack in 0..420u64 {
+        let (net, _) = PLACES[random(PLACES.len() as u64).min(random(PLACES.len() as u64)) as usize];
+        let addr = format!("{}{}", net.trim_end_matches('0'), 1 + random(250));
+        let (day, hour) = (random(29), random(24).min(random(24)));
+        let begin = now - jiff::SignedDuration::from_hours((day * 24 + hour + 1) as i64);
+        for attempt in 0..(10 + random(30)) {
+            let at = begin + jiff::SignedDuration::from_secs((attempt * 4) as i64);
+            let zoned = at.to_zoned(jiff::tz::TimeZone::UTC);
+            if attack % 5 == 0 {
+                let stamp = zoned.strftime("%d/%b/%Y:%H:%M:%S +0000");
+                let line =
+                    format!("{addr} - - [{stamp}] \"POST /wp-login.php HTTP/1.1\" 200 4211 \"-\" \"-\"\n");
+                access.push((at, line));
+            } else {
+                let (user, pid) = (users[random(users.len() as u64) as usize], 4_000 + auth.len());
+                let stamp = zoned.strftime("%Y-%m-%dT%H:%M:%S.000000+00:00");
+                let port = 30_000 + pid % 30_000;
+                let line = format!(
+                    "{stamp} host sshd[{pid}]: Failed password for {user} from {addr} port {port} ssh2\n"
+                );
+                auth.push((at, line));
+            }
+        }
+    }
+    let text = |mut lines: Vec<(jiff::Timestamp, String)>| {
+        lines.sort();
+        lines.into_iter().map(|(_, line)| line).collect::<String>()
+    };
+    (text(auth), text(access))
+}
+
+#[test]
+fn a_month_of_attacks_is_told_by_country_name_and_hour() {
+    if !need(&[&BROWSER[..], &["nginx"]].concat()) {
+        return;
+    }
+    let Some((_world, server)) = quiet_server() else { return };
+    server.write("/var/log/access.log", "");
+    let rows: Vec<((&str, u8), &str)> = PLACES.iter().map(|(net, code)| ((*net, 24), *code)).collect();
+    server.write("/var/lib/country.mmdb", mmdb::countries(&rows));
+    let config = "widen = false\n[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\ndelay = \"0s\"\n\
+        [geo]\ncountry = \"/var/lib/country.mmdb\"\n[jail.wordpress]\nlogpath = [\"/var/log/access.log\"]\n";
+    // What was written while it was down is judged by its stamps.
+    Daemon::start(&server, config).stop();
+    let (auth, access) = month();
+    server.append(LOG, &auth);
+    server.append("/var/log/access.log", &access);
+    let daemon = Daemon::start(&server, config);
+    let lines = auth.lines().count() + access.lines().count();
+    let read = || {
+        let status = daemon.status();
+        let jails = status["jails"].as_array().into_iter().flatten();
+        (jails.filter_map(|jail| jail["failures"].as_u64()).sum::<u64>() == lines as u64).then_some(())
+    };
+    daemon.wait_for(SOON, "all attempts", read);
+    assert_eq!(daemon.ask(&["reload"]).code, Some(0));
+    let index = server.path("/srv/wall/index.html");
+    let page = daemon.wait_for(SOON, "the pages", || {
+        std::fs::read_to_string(&index).ok().filter(|page| page.contains("</html>") && page.contains("China"))
+    });
+    for told in
+        ["WP login attempts", "<th scope=\"row\">root</th>", "<title>China: ", "Singapore", "198.18.4.x"]
+    {
+        assert!(page.contains(told), "{told}");
+    }
+    assert!(!page.contains("hunter2"));
+    let _serving = serve(&server);
+    let browser = Browser::start(&server);
+    browser.resize(1100, 1080);
+    browser.open(&format!("{SITE}/index.html"));
+    browser.keep_picture("wall-of-a-month.png");
+    browser.resize(400, 800);
+    browser.prefer("dark");
+    browser.open(&format!("{SITE}/index.html"));
+    let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    assert_eq!(browser.run(overflow), 0);
+    browser.keep_picture("wall-of-a-month-dark.png");
+    assert_eq!(browser.console(), [""; 0], "something was said at the console");
 }
 
 fn serve(host: &Host) -> Running {

@@ -1,6 +1,7 @@
 //! The wall of shame as somebody makes it who runs the daemon: real lines, the real store, the real command.
 
 use crate::lab::{CONFIG, Daemon, LOG, SOON, STATE_DIR, World, failed_lines, pillory, quiet_server};
+use crate::mmdb::{self, Width};
 
 const OUT: &str = "/srv/wall";
 
@@ -8,7 +9,8 @@ const OUT: &str = "/srv/wall";
 fn with_an_attacker(config: &str) -> Option<(World, Daemon)> {
     let (world, server) = quiet_server()?;
     let daemon = Daemon::start(&server, config);
-    world.server.append(LOG, failed_lines(9000, 12, "root", "198.51.100.7"));
+    world.server.append(LOG, failed_lines(9000, 11, "root", "198.51.100.7"));
+    world.server.append(LOG, failed_lines(9050, 1, "hunter2", "198.51.100.7"));
     daemon.wait_for(SOON, "a ban", || daemon.lists("198.51.100.7/32").then_some(()));
     daemon.wait_for(SOON, "all attempts", || (daemon.attempts_of("198.51.100.7") == 12).then_some(()));
     Some((world, daemon))
@@ -20,8 +22,10 @@ fn read(world: &World, file: &str) -> String {
 
 #[test]
 fn who_was_banned_is_on_the_wall_once_it_is_told_at_once_and_as_it_is() {
-    let open = "[wall]\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n";
+    let open = "[wall]\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n\
+        [geo]\ncountry = \"/var/lib/country.mmdb\"\n";
     let Some((world, daemon)) = with_an_attacker(open) else { return };
+    world.server.write("/var/lib/country.mmdb", mmdb::places(Width::Bits28, "Made-Up-Country"));
     let wall =
         || pillory(&world.server, &["wall", "--out", OUT, "--state-dir", STATE_DIR, "--config", CONFIG]);
     let made = wall();
@@ -31,7 +35,9 @@ fn who_was_banned_is_on_the_wall_once_it_is_told_at_once_and_as_it_is() {
         "{made:?}"
     );
     assert!(read(&world, "index.html").contains("<a href=\"o/198.51.100.7.html\">198.51.100.7</a>"));
+    assert!(read(&world, "index.html").contains("<title>Singapore: 12 attempts</title>"));
     let story = read(&world, "o/198.51.100.7.html");
+    assert!(story.contains("<dt>Country</dt><dd>Singapore</dd>"), "{story}");
     assert!(
         story.contains("12 ssh attempts were logged on ")
             && story.contains("It was shut out once, and is until ")
@@ -44,10 +50,11 @@ fn who_was_banned_is_on_the_wall_once_it_is_told_at_once_and_as_it_is() {
             && text.ends_with(". 12 ssh attempts\n"),
         "{text}"
     );
-    // Neither the names that were tried nor those of jails are told.
+    // Neither whose password or account a name could be nor names of jails are told.
     for file in ["index.html", "o/198.51.100.7.html", "feed.atom", "offenders.json", "feeds/offenders.json"] {
         let text = read(&world, file);
-        assert!(!text.contains("root") && !text.contains("sshd"), "{file}");
+        assert!(!text.contains("hunter2") && !text.contains("sshd"), "{file}");
+        assert_eq!(text.contains("root"), file == "index.html", "{file}");
     }
     // Somebody logs in from there after all: whoever ever did is not shown.
     let line = failed_lines(9100, 1, "alice", "198.51.100.7").replace("Failed password", "Accepted password");
@@ -105,6 +112,36 @@ fn the_daemon_keeps_the_pages_fresh_and_a_reload_shows_them_at_once() {
         !sandboxed || refused.err.contains("restart needed") && refused.err.contains("/srv/other"),
         "{refused:?}"
     );
+}
+
+#[test]
+fn who_asks_is_left_out_at_once_and_after_a_restart() {
+    let open = "[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n";
+    let Some((world, daemon)) = with_an_attacker(open) else { return };
+    let shows = |wanted: bool| {
+        let read =
+            |file| std::fs::read_to_string(world.server.path(format!("{OUT}/{file}"))).unwrap_or_default();
+        let (page, feed) = (read("index.html"), read("feeds/offenders.txt"));
+        let is_there = page.contains("198.51.100.7") || feed.contains("198.51.100.7");
+        (page.contains("</html>") && is_there == wanted).then_some(())
+    };
+    // An edition is made when there is something to tell, such as this.
+    let unlist = |arguments: &[&str]| daemon.ask(&[&["unlist"], arguments].concat());
+    assert!(unlist(&[]).out.contains("nobody is left out"), "{:?}", unlist(&[]));
+    assert_eq!(unlist(&["203.0.113.9"]).code, Some(0));
+    daemon.wait_for(SOON, "the offender on the wall", || shows(true));
+    let answer = unlist(&["198.51.100.7"]);
+    assert!(answer.out.starts_with("198.51.100.7 is left out of the wall from now on"), "{answer:?}");
+    daemon.wait_for(SOON, "a wall without it", || shows(false));
+    daemon.kill();
+    let daemon = Daemon::start(&world.server, open);
+    assert_eq!(daemon.ask(&["unlist"]).out, "198.51.100.7\n203.0.113.9\n");
+    let by_hand = pillory(&world.server, &["wall", "--text", "--state-dir", STATE_DIR, "--config", CONFIG]);
+    assert!(!by_hand.out.contains("198.51.100.7"), "{by_hand:?}");
+    assert_eq!(daemon.ask(&["unlist", "--remove", "198.51.100.7"]).code, Some(0));
+    daemon.wait_for(SOON, "the offender once more", || shows(true));
+    let unknown = daemon.ask(&["unlist", "--remove", "198.51.100.7"]);
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
 }
 
 #[test]

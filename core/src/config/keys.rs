@@ -1,6 +1,7 @@
 //! The key tables: for every key its parser and its one-line documentation. `pillory.toml`, its man page and the
 //! error messages all come from here. To add a key of a jail, add a row.
 
+mod geo;
 mod jail;
 mod restrict;
 mod values;
@@ -65,7 +66,7 @@ pub struct TopDraft {
     pub(super) fuse: u32,
     pub(super) restrict: Vec<Restriction>,
     pub(super) rescue: Option<u16>,
-    pub(super) geo_asn: Option<std::path::PathBuf>,
+    pub(super) geo: super::Geo,
     pub(super) sandbox: Option<bool>,
     pub(super) wall: super::Wall,
 }
@@ -328,25 +329,9 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
     },
     Key {
         name: "geo",
-        doc: "[geo] with asn: a database (.mmdb) of which operator an address belongs to; unset: none",
+        doc: "[geo] with asn and country: databases (.mmdb) of whose an address is and where; unset: none",
         set: |draft, value| {
-            let Value::Table(rows) = value else {
-                return Err(Misfit(
-                    "is no table".into(),
-                    "write [geo] and asn = \"/path/asn.mmdb\" below it",
-                )
-                .into());
-            };
-            for (name, value) in rows {
-                if name != "asn" {
-                    return Err(Misfit(format!("there is no key {name:?}"), "use asn").into());
-                }
-                let path = text(value)?;
-                if !path.starts_with('/') {
-                    return Err(Misfit(format!("asn {path:?} is no absolute path"), "begin it with /").into());
-                }
-                draft.geo_asn = Some(path.into());
-            }
+            draft.geo = geo::read(value)?;
             Ok(())
         },
     },

@@ -51,8 +51,8 @@ pub struct Config {
     pub fuse: u32,
     /// Where whoever is banned may call with a code; nothing for nowhere.
     pub rescue: Option<u16>,
-    /// A database that says which operator an address belongs to.
-    pub geo_asn: Option<std::path::PathBuf>,
+    /// Databases that say whose an address is, and where.
+    pub geo: Geo,
     /// Whether the daemon gives up every right that it does not need, once it has started.
     pub sandbox: bool,
     /// What is shown in public.
@@ -80,6 +80,22 @@ pub struct Restriction {
     pub allow: Vec<Prefix>,
     /// DNS names of others who may.
     pub allow_names: Vec<String>,
+}
+
+/// Databases of networks (`[geo]`), as MaxMind DB files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Geo {
+    /// Says which operator an address belongs to.
+    pub asn: Option<std::path::PathBuf>,
+    /// Says which country it is used in.
+    pub country: Option<std::path::PathBuf>,
+}
+
+impl Geo {
+    /// All that there are.
+    pub fn files(&self) -> impl Iterator<Item = &std::path::Path> {
+        self.asn.iter().chain(&self.country).map(std::path::PathBuf::as_path)
+    }
 }
 
 /// What of the offenders is shown in public (`[wall]`).

@@ -100,7 +100,7 @@ fn config(top: TopDraft, jails: Vec<JailConfig>, widen: BTreeMap<JailName, u64>)
         fuse: top.fuse,
         restrict: top.restrict,
         rescue: top.rescue,
-        geo_asn: top.geo_asn,
+        geo: top.geo,
         sandbox: top.sandbox.unwrap_or(true),
         wall: top.wall,
         fail2ban: top.fail2ban,

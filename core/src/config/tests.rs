@@ -198,8 +198,11 @@ fn the_wall_is_strict_unless_told_otherwise() {
 
 #[test]
 fn a_database_of_networks_has_an_absolute_path_and_no_other_key() {
+    let path = |text: &str| Some(std::path::PathBuf::from(text));
     let found = config("[geo]\nasn = \"/var/lib/asn.mmdb\"\n").unwrap();
-    assert_eq!(found.geo_asn.as_deref(), Some(std::path::Path::new("/var/lib/asn.mmdb")));
+    assert_eq!((found.geo.asn, found.geo.country), (path("/var/lib/asn.mmdb"), None));
+    let found = config("[geo]\nasn = \"/a.mmdb\"\ncountry = \"/c.mmdb\"\n").unwrap();
+    assert_eq!((found.geo.asn, found.geo.country), (path("/a.mmdb"), path("/c.mmdb")));
     for wrong in ["[geo]\nasn = \"asn.mmdb\"\n", "[geo]\ncity = \"/x\"\n", "geo = true\n"] {
         assert_eq!(config(wrong).unwrap_err().len(), 1, "{wrong}");
     }

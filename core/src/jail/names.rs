@@ -136,6 +136,12 @@ pub fn is_cloud_login(user: &str) -> bool {
     CLOUD_LOGINS.contains(&user)
 }
 
+/// True for a name that everybody guesses at: it tells nothing of who typed it. Any other may be a password in the wrong
+/// field.
+pub fn is_common(user: &str) -> bool {
+    user == "root" || NOTORIOUS.binary_search(&user).is_ok() || is_cloud_login(user)
+}
+
 /// The number of all names together that no account has, tried from where people log in (those of their own machines,
 /// of other hosts). Guessing at them leads nowhere, so each good login from there clears them.
 pub const NOBODY: u64 = u64::MAX;
@@ -241,9 +247,7 @@ impl Names {
     /// True if people use this account: it has logged in here. Not root, nor a name that guessing programs try on every
     /// host: that somebody tries those says nothing.
     pub fn is_in_use(&self, user: &str) -> bool {
-        let is_usual =
-            user == "root" || NOTORIOUS.binary_search(&user).is_ok() || CLOUD_LOGINS.contains(&user);
-        !is_usual && self.logged_in.iter().any(|known| known == user)
+        !is_common(user) && self.logged_in.iter().any(|known| known == user)
     }
 
     /// Notes that an account logged in: it exists (LDAP users are in no file), and names like it are typing errors.

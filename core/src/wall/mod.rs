@@ -3,7 +3,7 @@
 //! [`Past`] is fed what the store keeps, bans first and then attempts; [`Past::wall`] makes of it what pages and feeds
 //! show. Addresses can be personal data, so the rules are strict unless told otherwise: who was banned by a jail, tried
 //! often, a day ago at least and a month ago at most, is shown, by its network; nobody who ever logged in, is never banned
-//! or asked to be left out; no user names, no names of jails, no reasons that people wrote.
+//! or asked to be left out; no user names but those that everybody guesses at, no names of jails, no reasons that people wrote.
 
 mod groups;
 mod past;
@@ -15,6 +15,7 @@ mod tests;
 pub use past::Past;
 pub use service::{Service, Services};
 
+use crate::jail::networks::Country;
 use crate::net::{Prefix, PrefixSet};
 use crate::time::{End, Span, Timestamp};
 
@@ -63,15 +64,19 @@ pub struct Wall {
     pub week: [[u64; 24]; 7],
     /// Attempts of these days at each service, the most first.
     pub services: Vec<(Service, u64)>,
+    /// Names that everybody guesses at with the attempts of these days, the most first, at most [`TOP`].
+    pub users: Vec<(String, u64)>,
     /// Networks with the most attempts, at most [`TOP`].
     pub networks: Vec<Group>,
-    /// Operators with the most attempts, at most [`TOP`]; none unless [`Wall::name_operators`] was called.
+    /// Operators with the most attempts, at most [`TOP`]; none unless [`Wall::place`] was called.
     pub operators: Vec<Group>,
+    /// All countries by their two letters, those with the most attempts first; none unless [`Wall::place`] was called.
+    pub countries: Vec<Group>,
     /// Who is shown, those who were seen last first.
     pub offenders: Vec<Offender>,
 }
 
-/// So many networks and operators are named.
+/// So many networks, operators and user names are named.
 pub const TOP: usize = 10;
 
 /// Several offenders taken together.
@@ -120,6 +125,8 @@ pub struct Offender {
     pub banned_until: Option<End>,
     /// Whose network it is in, as far as somebody knows: `AS64500 Example Hosting`.
     pub operator: Option<String>,
+    /// The country it is used in, as far as somebody knows.
+    pub country: Option<Country>,
 }
 
 impl Offender {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::hash::{FastMap, FastSet};
+use crate::jail::names::is_common;
 use crate::net::Prefix;
 use crate::time::{End, Span, Timestamp};
 
@@ -32,6 +33,8 @@ pub struct Past {
     pub(super) days: [Total; DAYS],
     pub(super) week: [[u64; 24]; 7],
     pub(super) services: [u64; Service::ALL.len()],
+    /// Attempts at names that everybody guesses at.
+    pub(super) users: FastMap<String, u64>,
 }
 
 /// One that was banned.
@@ -59,6 +62,7 @@ impl Past {
             days: [Total::default(); DAYS],
             week: [[0; 24]; 7],
             services: [0; Service::ALL.len()],
+            users: FastMap::default(),
         }
     }
 
@@ -95,9 +99,9 @@ impl Past {
         }
     }
 
-    /// Somebody failed so many times.
-    pub fn attempt(&mut self, time: Timestamp, addr: IpAddr, service: Service, tries: u32) {
-        let tries = u64::from(tries);
+    /// Somebody failed so many times, by a name if the service asks for one.
+    pub fn attempt(&mut self, time: Timestamp, addr: IpAddr, at: (Service, Option<&str>), tries: u32) {
+        let ((service, user), tries) = (at, u64::from(tries));
         if let Some(day) = self.day(time) {
             day.attempts += tries;
             let secs = time.secs();
@@ -106,6 +110,9 @@ impl Past {
             let hour = (secs.rem_euclid(DAY_SECS) / 3_600) as usize;
             self.week[weekday][hour] += tries;
             self.services[service as usize] += tries;
+            if let Some(user) = user {
+                self.tried(user, tries);
+            }
         }
         if time > self.told_until {
             return;
@@ -115,6 +122,15 @@ impl Past {
             let (first, last) = source.span.unwrap_or((time, time));
             source.span = Some((first.min(time), last.max(time)));
             source.services.add(service);
+        }
+    }
+
+    /// What is no name that everybody guesses at may be a password in the wrong field, or somebody's own, and is forgotten.
+    fn tried(&mut self, user: &str, tries: u64) {
+        match self.users.get_mut(user) {
+            Some(known) => *known += tries,
+            None if is_common(user) => drop(self.users.insert(user.to_owned(), tries)),
+            None => {}
         }
     }
 

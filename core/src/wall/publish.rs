@@ -5,7 +5,7 @@ use crate::net::{Prefix, PrefixSet};
 
 use super::groups;
 use super::past::{Source, shown_by};
-use super::{DAYS, Offender, Past, Rules, Service, Spared, Total, Wall};
+use super::{DAYS, Offender, Past, Rules, Service, Spared, TOP, Total, Wall};
 
 /// At most so many are shown, those that were seen last.
 const MOST_SHOWN: usize = 100_000;
@@ -49,10 +49,20 @@ impl Past {
             days: self.days.to_vec(),
             week: self.week,
             services,
+            users: self.users(),
             networks: groups::networks(&offenders, |network| hidden.holds(network)),
             operators: Vec::new(),
+            countries: Vec::new(),
             offenders,
         }
+    }
+
+    fn users(&self) -> Vec<(String, u64)> {
+        let mut users: Vec<(String, u64)> =
+            self.users.iter().map(|(user, tries)| (user.clone(), *tries)).collect();
+        users.sort_by(|(one, ones), (other, others)| (others, one).cmp(&(ones, other)));
+        users.truncate(TOP);
+        users
     }
 
     fn offenders(&self, rules: &Rules, hidden: &Hidden<'_>) -> Vec<Offender> {
@@ -117,6 +127,7 @@ impl Past {
             bans: source.bans,
             banned_until: source.until.filter(|until| !until.is_over(self.now)),
             operator: None,
+            country: None,
         })
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::jail::networks::Country;
 use proptest::prelude::*;
 
 const NOON: Timestamp = Timestamp::from_secs(1_800_014_400);
@@ -21,7 +22,7 @@ fn past(banned: &[&str], failed: &[(&str, u32, u64)]) -> Past {
     let mut past = Past::new(NOON, Rules::default().delay);
     banned.iter().for_each(|banned| past.banned(prefix(banned), ago(40)));
     for (from, tries, hours) in failed {
-        past.attempt(ago(*hours), addr(from), Service::Ssh, *tries);
+        past.attempt(ago(*hours), addr(from), (Service::Ssh, None), *tries);
     }
     past
 }
@@ -108,7 +109,7 @@ fn a_ban_that_was_a_mistake_is_not_told() {
     past.mistaken(prefix("203.0.114.7/32"));
     past.banned(prefix("203.0.113.7/32"), ago(50));
     for from in ["203.0.113.7", "203.0.114.7"] {
-        past.attempt(ago(40), addr(from), Service::Ssh, 20);
+        past.attempt(ago(40), addr(from), (Service::Ssh, None), 20);
     }
     // One was banned again, later and for good reason.
     assert_eq!(names(&past, &Spared::default()), ["203.0.114.x"]);
@@ -131,7 +132,7 @@ fn what_members_tried_who_are_not_shown_counts_for_their_network() {
     let banned: Vec<&str> = banned.iter().map(String::as_str).collect();
     let failed: Vec<(&str, u32, u64)> = members.iter().map(|member| (member.as_str(), 5, 30)).collect();
     let mut past = past(&banned, &failed);
-    past.attempt(ago(30), addr("203.0.113.8"), Service::Ssh, 20);
+    past.attempt(ago(30), addr("203.0.113.8"), (Service::Ssh, None), 20);
     let open = Rules { mask: false, ..Rules::default() };
     let told = |wall: Wall| wall.offenders.iter().map(|one| (one.name(), one.attempts)).collect::<Vec<_>>();
     let expected = [("203.0.113.0/28".to_owned(), 35), ("203.0.113.8".to_owned(), 25)];
@@ -150,7 +151,7 @@ fn totals_and_charts_tell_of_days_and_hours_by_utc() {
     // 2027-01-15, a Friday, 12:00.
     let mut past =
         past(&["203.0.113.7/32"], &[("203.0.113.7", 3, 1), ("192.0.2.1", 4, 13), ("192.0.2.1", 5, 29 * 24)]);
-    past.attempt(ago(40 * 24), addr("192.0.2.1"), Service::Web, 100);
+    past.attempt(ago(40 * 24), addr("192.0.2.1"), (Service::Web, None), 100);
     let wall = past.wall(&Rules::default(), &Spared::default());
     let total = |attempts, bans| Total { attempts, bans };
     assert_eq!(wall.totals, [total(3, 0), total(7, 1), total(12, 1)]);
@@ -174,6 +175,24 @@ impl crate::jail::networks::Networks for OneOperator {
     fn operator(&self, _: std::net::IpAddr) -> Option<String> {
         Some("Example Hosting".into())
     }
+
+    fn country(&self, at: std::net::IpAddr) -> Option<Country> {
+        self.asn(at).and_then(|_| Country::parse("NL"))
+    }
+}
+
+#[test]
+fn names_that_everybody_guesses_at_are_told_and_no_others() {
+    let mut past = Past::new(NOON, Rules::default().delay);
+    let tried =
+        [("admin", 3), ("root", 9), ("hunter2", 99), ("alice", 50), ("", 7), ("ubuntu", 3), ("admin", 1)];
+    for (user, tries) in tried {
+        past.attempt(ago(30), addr("203.0.113.7"), (Service::Ssh, Some(user)), tries);
+    }
+    past.attempt(ago(31 * 24), addr("203.0.113.7"), (Service::Ssh, Some("oracle")), 5);
+    let users = past.wall(&Rules::default(), &Spared::default()).users;
+    let told = [("root", 9), ("admin", 4), ("ubuntu", 3)];
+    assert_eq!(users, told.map(|(user, tries)| (user.to_owned(), tries)));
 }
 
 #[test]
@@ -190,7 +209,9 @@ fn networks_and_operators_with_the_most_attempts_are_named() {
     let networks =
         [row("198.51.100.0/24", 30, 1), row("203.0.113.0/24", 25, 2), row("203.0.114.0/24", 20, 1)];
     assert_eq!((told(&wall.networks), wall.operators.len()), (networks.to_vec(), 0));
-    wall.name_operators(&OneOperator);
+    wall.place(&OneOperator);
+    assert_eq!(told(&wall.countries), [row("NL", 45, 3)]);
+    assert_eq!(wall.offenders.iter().filter(|offender| offender.country == Country::parse("nl")).count(), 3);
     assert_eq!(told(&wall.operators), [row("AS64500 Example Hosting", 45, 3)]);
     assert_eq!(wall.offenders.iter().filter(|offender| offender.operator.is_some()).count(), 3);
 }
@@ -225,7 +246,7 @@ proptest! {
         let net = |(n, len): (u32, u8)| Prefix::new(at(n), len).unwrap();
         let mut past = Past::new(NOON, Rules::default().delay);
         bans.iter().for_each(|ban| past.banned(net(*ban), ago(100)));
-        failed.iter().for_each(|(n, tries, hours)| past.attempt(ago(*hours), at(*n), Service::Ssh, *tries));
+        failed.iter().for_each(|(n, tries, hours)| past.attempt(ago(*hours), at(*n), (Service::Ssh, None), *tries));
         good.iter().for_each(|n| past.logged_in(at(*n), true));
         let spared = Spared {
             never: PrefixSet::new(never.iter().copied().map(net)),

@@ -22,6 +22,7 @@ use crate::sources::Position;
 use crate::store::META_ANEW;
 use crate::store::keeper::Started;
 use crate::store::query::Since;
+use crate::unlisted::{META_UNLISTED, Unlisted};
 use crate::{clock, facts, kernel, ports};
 
 use super::run::refused;
@@ -40,6 +41,8 @@ pub(crate) struct Restored {
     pub(crate) anew: bool,
     /// What a first start has learnt.
     pub(crate) learning: Learning,
+    /// Who is left out of the wall.
+    pub(crate) unlisted: Unlisted,
 }
 
 /// What a start has taken over.
@@ -132,7 +135,8 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
     let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
     let anew = restored.meta.get(META_ANEW).is_some_and(|mark| !mark.is_empty());
     let learning = Learning::restored(learnt, anew || store.broken.is_some(), now);
-    Ok(Restored { positions, off, anew, learning })
+    let unlisted = Unlisted::restored(restored.meta.get(META_UNLISTED).map(String::as_str));
+    Ok(Restored { positions, off, anew, learning, unlisted })
 }
 
 /// Tells once a jail which attacks go on that were told before.

@@ -10,6 +10,7 @@ use pillory_core::time::Span;
 use crate::clock;
 use crate::control::Request;
 use crate::control::past::is_of_source;
+use crate::outputs::wall::world;
 
 use super::client::{parse_time, word};
 use super::rows::local;
@@ -168,11 +169,14 @@ fn counted_as(prefix: Prefix, value: &Value) -> String {
 /// Whose network it is in, if there is a database that says it.
 fn network(value: &Value) -> String {
     let network = &value["network"];
+    let country = network["country"].as_str().map(|code| world::name(code).unwrap_or(code).to_owned());
+    let place = country.map(|country| format!(" (used in {country})")).unwrap_or_default();
     match (network["asn"].as_u64(), network["operator"].as_str()) {
-        (None, _) => String::new(),
-        (Some(number), None) => format!("Its network belongs to AS{number}."),
+        (None, _) if place.is_empty() => String::new(),
+        (None, _) => format!("Its network belongs to an operator that is not known{place}."),
+        (Some(number), None) => format!("Its network belongs to AS{number}{place}."),
         (Some(number), Some(operator)) => {
-            format!("Its network belongs to AS{number}, {}.", word(&operator.into()))
+            format!("Its network belongs to AS{number}, {}{place}.", word(&operator.into()))
         }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) mod run;
 mod scan;
 mod test_filter;
 mod threads;
+mod unlist;
 mod wall;
 mod widening;
 
@@ -183,6 +184,8 @@ enum Command {
     Rehearse(rehearse::Rehearse),
     /// The offenders as a folder of pages for a web server.
     Wall(wall::Wall),
+    /// Leave somebody out of the wall who asks for it.
+    Unlist(unlist::Unlist),
     /// How the daemon is doing, for Prometheus.
     Metrics(metrics::Metrics),
 }
@@ -228,6 +231,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Scan(command) => command.run(),
         Command::Rehearse(command) => command.run(),
         Command::Wall(command) => command.run(),
+        Command::Unlist(command) => command.run(),
         Command::Metrics(command) => command.run(),
         Command::TestFilter(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -11,6 +11,7 @@ use crate::engine::META_PROXIES;
 use crate::outputs::publisher::{self, Edition, PublishError};
 use crate::outputs::wall::{FolderError, text};
 use crate::store::{self, StoreError, query};
+use crate::unlisted::{META_UNLISTED, Unlisted};
 use crate::{clock, facts, geo};
 
 use super::configfile::Place;
@@ -49,18 +50,16 @@ impl Wall {
         let mut wall = config.wall.clone();
         wall.out = self.out.clone().or(wall.out);
         wall.contact = self.contact.clone().or(wall.contact);
-        let never = self.never(&config)?;
+        let (never, unlisted) = self.spared(&config)?;
+        wall.unlisted.extend(unlisted.prefixes());
         if self.text {
             let shown = publisher::look(&Edition { wall, never, networks: None }, &self.state.state_dir);
             print(&text(&shown.map_err(|error| failed(&error))?))?;
             return Ok(0);
         }
         let out = wall.out.clone().unwrap_or_default();
-        let networks = config.geo_asn.as_deref().map(geo::open).transpose();
-        let networks = networks.unwrap_or_else(|reason| {
-            complain(&reason);
-            None
-        });
+        let (networks, unusable) = geo::open(&config.geo);
+        unusable.iter().for_each(|reason| complain(reason));
         let made = publisher::make(
             &Edition { wall, never, networks },
             &self.state.state_dir,
@@ -81,21 +80,21 @@ impl Wall {
         Ok(0)
     }
 
-    /// Who is never banned, by the configuration, `pillory allow` and what this host knows of itself.
-    fn never(&self, config: &Config) -> Result<PrefixSet, Failure> {
+    /// Who is never banned, by the configuration, `pillory allow` and what this host knows of itself; and who was left out by
+    /// `pillory unlist`.
+    fn spared(&self, config: &Config) -> Result<(PrefixSet, Unlisted), Failure> {
         let db = store::open_read_only(&self.state.state_dir).map_err(|error| failed(&error))?;
         let path = self.state.state_dir.join(store::FILE);
-        let unreadable = |cause| failed(&StoreError::Database { tried: "read", path, cause });
-        let meta = |key| query::meta(&db, key);
-        let (kept, proxies) =
-            meta(META_ALLOWED).and_then(|kept| Ok((kept, meta(META_PROXIES)?))).map_err(unreadable)?;
-        let allowed = Allowed::restored(kept.as_deref(), clock::now());
+        let unreadable = |cause| failed(&StoreError::Database { tried: "read", path: path.clone(), cause });
+        let meta = |key| query::meta(&db, key).map_err(unreadable);
+        let allowed = Allowed::restored(meta(META_ALLOWED)?.as_deref(), clock::now());
         let facts = facts::read_once(&allowed::names(config, &allowed)).map_err(|error| {
             Failure::new(exit::NO, format!("cannot ask for this host's addresses: {error}"))
         })?;
         let never = allowed::never(config, &allowed, &facts);
         let ignored = config.jails.iter().filter_map(|jail| Some(&jail.lines.as_ref()?.rules.ignore));
-        Ok(publisher::never_shown(&never, ignored, &proxies.unwrap_or_default()))
+        let never = publisher::never_shown(&never, ignored, &meta(META_PROXIES)?.unwrap_or_default());
+        Ok((never, Unlisted::restored(meta(META_UNLISTED)?.as_deref())))
     }
 }
 

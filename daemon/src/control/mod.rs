@@ -65,6 +65,13 @@ pub(crate) enum Request {
         /// Removes them.
         remove: bool,
     },
+    /// Leave these out of the wall from now on, or no longer; none lists who is.
+    Unlist {
+        /// Whom.
+        prefixes: Vec<Prefix>,
+        /// No longer.
+        remove: bool,
+    },
     /// Make so many rescue codes.
     RescueCodes(usize),
     /// Run another policy, and take it back unless it is confirmed within this time.

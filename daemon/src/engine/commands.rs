@@ -69,6 +69,7 @@ impl Engine {
             }
             Request::RescueCodes(count) => self.new_codes(count),
             Request::Allow { who, span, remove } => self.allow(who, span, remove),
+            Request::Unlist { prefixes, remove } => self.unlist(&prefixes, remove),
             Request::Confirm { take_back, seat, peer } => self.confirm(take_back, seat, peer),
             Request::Reload
             | Request::Apply(..)

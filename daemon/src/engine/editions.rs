@@ -4,6 +4,7 @@ use pillory_core::time::{Span, Timestamp};
 use tracing::{info, warn};
 
 use crate::outputs::publisher::{self, Edition};
+use crate::unlisted::Unlisted;
 
 use super::Engine;
 
@@ -22,6 +23,8 @@ pub(super) struct Editions {
     last: Option<Timestamp>,
     /// One is being made.
     is_at_work: bool,
+    /// Who asked to be left out.
+    pub(super) unlisted: Unlisted,
 }
 
 impl Engine {
@@ -41,10 +44,17 @@ impl Engine {
         let judge = &self.machine.judge;
         let ignored = judge.jails().iter().filter_map(|jail| jail.lines.as_ref()).map(|lines| &lines.ignore);
         let never = publisher::never_shown(&judge.never, ignored, &judge.proxies.kept());
-        let edition = Edition { wall: wall.clone(), never, networks: judge.networks.clone() };
+        let mut wall = wall.clone();
+        wall.unlisted.extend(self.editions.unlisted.prefixes());
+        let edition = Edition { wall, never, networks: judge.networks.clone() };
         // Without that thread the process ends anyway.
         let sent = self.outlets.editions.send(edition).is_ok();
         (self.editions.last, self.editions.is_at_work) = (Some(now), sent);
+    }
+
+    /// Who is left out, as the store kept it.
+    pub(crate) fn leave_out(&mut self, unlisted: Unlisted) {
+        self.editions.unlisted = unlisted;
     }
 
     /// What is to be shown has changed.

@@ -20,6 +20,7 @@ use crate::kernel::Job;
 use crate::store::keeper::Started;
 use crate::store::writer::{FORGET_EVERY, Write};
 use crate::store::{META_ANEW, META_TIME};
+use crate::unlisted::META_UNLISTED;
 use crate::{clock, logging};
 
 use super::commands::LISTS;
@@ -211,6 +212,7 @@ impl Engine {
             (META_PROXIES.into(), self.machine.judge.proxies.kept()),
             (META_TRIAL.into(), self.trial_kept()),
             (META_ALLOWED.into(), self.allowed.kept()),
+            (META_UNLISTED.into(), self.editions.unlisted.kept()),
             (META_RESCUE.into(), self.codes.kept()),
             (META_IDENTITIES.into(), self.identities_kept()),
         ];

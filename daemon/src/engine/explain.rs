@@ -32,9 +32,12 @@ impl Engine {
             .iter()
             .map(|(entry, why)| json!({"prefix": entry.to_string(), "why": why.words()}))
             .collect();
-        let network = judge.asn(prefix.addr()).map(|number| {
-            let operator = judge.networks.as_ref().and_then(|networks| networks.operator(prefix.addr()));
-            json!({"asn": number, "operator": operator})
+        let network = judge.networks.as_ref().and_then(|networks| {
+            let (number, country) = (networks.asn(prefix.addr()), networks.country(prefix.addr()));
+            let operator = networks.operator(prefix.addr());
+            let is_known = number.is_some() || country.is_some();
+            let country = country.map(|country| country.to_string());
+            is_known.then(|| json!({"asn": number, "operator": operator, "country": country}))
         });
         let login = judge.trust.last_login(prefix.addr());
         let login =

@@ -118,8 +118,8 @@ pub(crate) fn build(
     readers.kinds = takers.map(|kind| kind.name).collect();
     let (ports, unknown) = ports::of_jails(active);
     readers.ports = ports;
-    let networks = config.geo_asn.as_deref().map(geo::open).transpose();
-    readers.warnings = idle.iter().cloned().chain(unknown).chain(networks.as_ref().err().cloned()).collect();
+    let (networks, unusable) = geo::open(&config.geo);
+    readers.warnings = idle.iter().cloned().chain(unknown).chain(unusable).collect();
     for reason in &readers.warnings {
         warn!(%reason, "not as configured");
     }
@@ -128,7 +128,7 @@ pub(crate) fn build(
     let names = Names::new(accounts, good_users, config.goodusers_never_ban);
     let mut judge = Judge::new(jails, names, config.proxy_set(), MAX_TRACKED);
     judge.decoys = config.decoys;
-    judge.networks = networks.ok().flatten();
+    judge.networks = networks;
     judge.past.set_memory(config.retention);
     let mut machine = Machine::new(judge, extractors, config.scope);
     machine.set_widening(config.widen.clone());

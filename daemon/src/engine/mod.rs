@@ -22,6 +22,7 @@ pub(crate) mod restrict;
 mod setback;
 mod streams;
 pub(crate) mod trial;
+mod unlist;
 mod unseen;
 
 use std::borrow::Cow;

@@ -97,7 +97,7 @@ pub(crate) fn look(edition: &Edition, state_dir: &Path) -> Result<Shown, StoreEr
     let unlisted = PrefixSet::new(unlisted.iter().copied());
     let mut shown = past.wall(rules, &Spared { never: edition.never.clone(), unlisted });
     if let Some(networks) = &edition.networks {
-        shown.name_operators(networks.as_ref());
+        shown.place(networks.as_ref());
     }
     Ok(shown)
 }

@@ -32,7 +32,7 @@ impl Needs {
         reads.extend(place.path().parent().map(Path::to_owned));
         reads.extend(nearest(place.path()));
         reads.extend(place.fail2ban.as_ref().or(config.fail2ban.as_ref()).cloned());
-        reads.extend(config.geo_asn.as_deref().and_then(nearest));
+        reads.extend(config.geo.files().filter_map(nearest));
         reads.extend(feeds.iter().flat_map(|feed| directories(&feed.what)));
         let writes = config.wall.out.iter().cloned().collect();
         Needs { reads, writes, appends: config.ban_log.iter().cloned().collect() }

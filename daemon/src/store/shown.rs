@@ -1,6 +1,7 @@
 //! What the store tells the wall of shame.
 
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 
 use pillory_core::net::Prefix;
 use pillory_core::time::{Span, Timestamp};
@@ -29,10 +30,10 @@ pub(crate) fn past(db: &Connection, now: Timestamp, delay: Span) -> rusqlite::Re
         past.in_force(ban.prefix, ban.since, ban.until);
     }
     let mut jails: Vec<(String, Service)> = Vec::new();
-    each(db, "SELECT time, addr, class IS NULL, jail, tries, user IS NOT NULL FROM attempts", |row| {
+    each(db, "SELECT time, addr, class IS NULL, jail, tries, user FROM attempts", |row| {
         let Ok(addr) = row.get_ref(1)?.as_str().unwrap_or("").parse() else { return Ok(()) };
         if row.get(2)? {
-            past.logged_in(addr, row.get(5)?);
+            past.logged_in(addr, row.get_ref(5)? != ValueRef::Null);
             return Ok(());
         }
         let jail = row.get_ref(3)?.as_str().unwrap_or("");
@@ -42,7 +43,7 @@ pub(crate) fn past(db: &Connection, now: Timestamp, delay: Span) -> rusqlite::Re
             jails.push((jail.to_owned(), service));
             service
         });
-        past.attempt(at(row)?, addr, service, row.get(4)?);
+        past.attempt(at(row)?, addr, (service, row.get_ref(5)?.as_str().ok()), row.get(4)?);
         Ok(())
     })?;
     Ok(past)

@@ -64,11 +64,8 @@ impl Material {
         };
         let collected = scanner.into_collected();
         let never = never_banned(&config, is_own);
-        let networks = config.geo_asn.as_deref().map(geo::open).transpose();
-        let networks = networks.unwrap_or_else(|reason| {
-            complain(&reason);
-            None
-        });
+        let (networks, unusable) = geo::open(&config.geo);
+        unusable.iter().for_each(|reason| complain(reason));
         let mut material = Material {
             config,
             never,

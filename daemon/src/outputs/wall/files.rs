@@ -1,12 +1,13 @@
 //! The folder of pages: each file is replaced in one step and only if it has changed; what is no longer made is removed,
 //! even when the rest cannot be written, for somebody may have asked to be left out.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::outfile;
 
@@ -68,11 +69,17 @@ pub(crate) struct Written {
     pub(crate) removed: usize,
 }
 
-/// A folder that is being brought up to date.
+/// A folder that is being brought up to date, by several threads at once.
 pub(super) struct Folder<'s> {
     path: PathBuf,
     stop: &'s AtomicBool,
-    made: BTreeSet<PathBuf>,
+    done: Mutex<Done>,
+}
+
+/// What was made so far.
+#[derive(Default)]
+struct Done {
+    files: HashSet<PathBuf>,
     written: Written,
 }
 
@@ -89,8 +96,7 @@ impl<'s> Folder<'s> {
         if !is_empty && !path.join(MARK).exists() {
             return Err(FolderError::Foreign { path: path.to_owned() });
         }
-        let mut folder =
-            Folder { path: path.to_owned(), stop, made: BTreeSet::new(), written: Written::default() };
+        let folder = Folder { path: path.to_owned(), stop, done: Mutex::default() };
         make_directory(path)?;
         folder.put(MARK, b"Made by pillory wall; what is in this directory is replaced.\n")?;
         for inside in INSIDE {
@@ -102,41 +108,46 @@ impl<'s> Folder<'s> {
     /// A file of it, by its name inside it.
     /// # Errors
     /// [`FolderError::System`], [`FolderError::Stopped`]
-    pub(super) fn put(&mut self, name: &str, content: &[u8]) -> Result<(), FolderError> {
+    pub(super) fn put(&self, name: &str, content: &[u8]) -> Result<(), FolderError> {
         if self.stop.load(Ordering::SeqCst) {
             return Err(FolderError::Stopped);
         }
         let path = self.path.join(name);
-        if fs::read(&path).is_ok_and(|known| known == content) && has_mode(&path) {
-            self.written.unchanged += 1;
-        } else {
-            self.written.changed += 1;
-            replace(&path, content).map_err(|cause| system("write", &path, cause))?;
+        let known = fs::read(&path);
+        let is_new = known.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        let is_unchanged = known.is_ok_and(|known| known == content) && has_mode(&path);
+        if !is_unchanged {
+            replace(&path, content, is_new).map_err(|cause| system("write", &path, cause))?;
         }
-        self.made.insert(path);
+        // What a thread has left that ended by a fault is whole.
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.written.unchanged += usize::from(is_unchanged);
+        done.written.changed += usize::from(!is_unchanged);
+        done.files.insert(path);
         Ok(())
     }
 
     /// Removes what was not made this time, whatever came of the rest.
     /// # Errors
     /// What `made` failed with, or [`FolderError::System`]
-    pub(super) fn finish(mut self, made: Result<(), FolderError>) -> Result<Written, FolderError> {
+    pub(super) fn finish(self, made: Result<(), FolderError>) -> Result<Written, FolderError> {
         // What there is would be incomplete, and the next one follows soon.
         if matches!(made, Err(FolderError::Stopped)) {
-            return made.map(|()| self.written);
+            return made.map(|()| Written::default());
         }
+        let Done { files, mut written } = self.done.into_inner().unwrap_or_else(PoisonError::into_inner);
         let inside = INSIDE.map(|name| self.path.join(name));
         for directory in std::iter::once(self.path.clone()).chain(inside) {
             let entries = fs::read_dir(&directory).map_err(|cause| system("list", &directory, cause))?;
             for entry in entries.flatten() {
                 let path = entry.path();
-                if !self.made.contains(&path) && !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if !files.contains(&path) && !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     fs::remove_file(&path).map_err(|cause| system("remove", &path, cause))?;
-                    self.written.removed += 1;
+                    written.removed += 1;
                 }
             }
         }
-        made.map(|()| self.written)
+        made.map(|()| written)
     }
 }
 
@@ -170,8 +181,7 @@ fn has_mode(path: &Path) -> bool {
 
 /// In one step, so that a web server never reads half a page; a page lost to a power failure is made again. A new page is
 /// written as it is: nothing leads to it yet, for those that lead to others come last.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let is_new = fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+fn replace(path: &Path, content: &[u8], is_new: bool) -> io::Result<()> {
     let fresh = if is_new { path.to_owned() } else { outfile::beside(path, ".new") };
     outfile::create(&fresh, FILE_MODE)?.write_all(content)?;
     if is_new { Ok(()) } else { fs::rename(&fresh, path) }

@@ -5,10 +5,12 @@
 //! not changed is not written, so that a web server's ETags stay.
 
 mod charts;
+mod crew;
 mod files;
 mod pages;
 #[cfg(test)]
 mod tests;
+pub(crate) mod world;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -31,6 +33,12 @@ const ENTRIES: usize = 100;
 
 /// What stands above the wall if nobody says otherwise.
 const TITLE: &str = "Wall of shame";
+
+/// What can be made beside other parts.
+enum Part<'a> {
+    Feed(&'static feed::Format),
+    Offender(&'a Row),
+}
 
 /// What all pages tell beside who is listed.
 #[derive(Debug, Clone)]
@@ -71,24 +79,30 @@ pub(crate) fn build(
     directory: &Path,
     stop: &AtomicBool,
 ) -> Result<Written, FolderError> {
-    let mut folder = Folder::open(directory, stop)?;
-    let made = put_all(&mut folder, site, wall);
+    let folder = Folder::open(directory, stop)?;
+    let made = put_all(&folder, site, wall);
     folder.finish(made)
 }
 
-fn put_all(folder: &mut Folder<'_>, site: &Site, wall: &Wall) -> Result<(), FolderError> {
+fn put_all(folder: &Folder<'_>, site: &Site, wall: &Wall) -> Result<(), FolderError> {
     let rows: Vec<Row> = wall.offenders.iter().map(Row::of).collect();
     let (now, day) = (Stamp::at(wall.made), Stamp::of_day(wall.made));
     folder.put("style.css", include_bytes!("../../../templates/wall/style.css"))?;
     folder.put("wall.js", include_bytes!("../../../templates/wall/wall.js"))?;
-    for row in &rows {
-        let page = OffenderPage { site, root: "../", stamp: &day, offender: row };
-        folder.put(&format!("o/{}.html", row.file), render(&page)?.as_bytes())?;
-    }
+    let entries = entries(wall);
+    let list = feed::Feed { head: Some(head(site, wall)), entries: &entries };
+    let feeds = feed::FORMATS.iter().map(Part::Feed);
+    let parts: Vec<Part> = feeds.chain(rows.iter().map(Part::Offender)).collect();
+    crew::each(&parts, |part| match part {
+        Part::Feed(format) => folder.put(&format!("feeds/{}", format.file), (format.write)(&list).as_bytes()),
+        Part::Offender(row) => {
+            let page = OffenderPage { site, root: "../", stamp: &day, offender: row };
+            folder.put(&format!("o/{}.html", row.file), render(&page)?.as_bytes())
+        }
+    })?;
     folder.put("unlist.html", render(&Unlist { site, root: "", stamp: &day })?.as_bytes())?;
     let newest = rows.get(..ENTRIES).unwrap_or(&rows);
     folder.put("feed.atom", render(&Atom { site, stamp: &now, offenders: newest })?.as_bytes())?;
-    put_feeds(folder, site, wall)?;
     folder.put(
         "feeds.html",
         render(&Feeds { site, root: "", stamp: &day, formats: feed::FORMATS })?.as_bytes(),
@@ -117,12 +131,10 @@ pub(crate) fn text(wall: &Wall) -> String {
     std::iter::once(head).chain(wall.offenders.iter().map(line)).collect()
 }
 
-/// Lists for other programs: of those who are shown as they are, for nobody acts on an address that is hidden.
-fn put_feeds(folder: &mut Folder, site: &Site, wall: &Wall) -> Result<(), FolderError> {
-    let mut entries: Vec<feed::Entry> = wall
-        .offenders
-        .iter()
-        .filter(|offender| !offender.is_masked)
+/// Who is on the lists for other programs: those who are shown as they are, for nobody acts on an address that is hidden.
+fn entries(wall: &Wall) -> Vec<feed::Entry> {
+    let shown = wall.offenders.iter().filter(|offender| !offender.is_masked);
+    let mut entries: Vec<feed::Entry> = shown
         .map(|offender| feed::Entry {
             prefix: offender.prefix,
             first: offender.first,
@@ -132,13 +144,12 @@ fn put_feeds(folder: &mut Folder, site: &Site, wall: &Wall) -> Result<(), Folder
         })
         .collect();
     entries.sort_by_key(|entry| entry.prefix);
+    entries
+}
+
+fn head<'s>(site: &'s Site, wall: &Wall) -> feed::Head<'s> {
     let valid_until = wall.made + pages::VALID;
-    let head = feed::Head { title: &site.title, contact: &site.contact, made: wall.made, valid_until };
-    let list = feed::Feed { head: Some(head), entries: &entries };
-    for format in feed::FORMATS {
-        folder.put(&format!("feeds/{}", format.file), (format.write)(&list).as_bytes())?;
-    }
-    Ok(())
+    feed::Head { title: &site.title, contact: &site.contact, made: wall.made, valid_until }
 }
 
 /// What the search reads: rows as `[name, file, first, last, attempts, services]`.

@@ -3,11 +3,11 @@
 use askama::Template;
 
 use pillory_core::time::{End, Span, Timestamp};
-use pillory_core::wall::{Group, Offender, Rules, Service, Services, Total, Wall};
+use pillory_core::wall::{Group, Offender, Rules, Services, TOP, Total, Wall};
 
 use crate::outputs::feed::Format;
 
-use super::{Site, charts};
+use super::{Site, charts, world};
 
 /// How long a page is valid.
 pub(super) const VALID: Span = Span::from_secs(86_400);
@@ -61,6 +61,7 @@ pub(super) struct Row {
     pub(super) services: String,
     bans: u32,
     operator: Option<String>,
+    country: Option<String>,
     story: String,
 }
 
@@ -76,6 +77,10 @@ impl Row {
             services: offender.services.words(),
             bans: offender.bans,
             operator: offender.operator.clone(),
+            country: offender.country.map(|country| {
+                let code = country.to_string();
+                world::name(&code).map_or(code, str::to_owned)
+            }),
             story: story(offender),
         }
     }
@@ -126,6 +131,57 @@ pub(super) fn page_name(number: usize) -> String {
     if number == 1 { "index.html".to_owned() } else { format!("page-{number}.html") }
 }
 
+/// A table of attempts with a bar a row.
+struct Bars<'a> {
+    /// Anchor, heading, and heading of the first column.
+    names: (&'static str, &'static str, &'static str),
+    rows: Vec<(&'a str, u64)>,
+    most: u64,
+}
+
+impl<'a> Bars<'a> {
+    fn new(
+        names: (&'static str, &'static str, &'static str),
+        rows: impl Iterator<Item = (&'a str, u64)>,
+    ) -> Bars<'a> {
+        let rows: Vec<(&str, u64)> = rows.collect();
+        let most = rows.iter().map(|(_, attempts)| *attempts).max().unwrap_or(0);
+        Bars { names, rows, most }
+    }
+}
+
+/// A table of who is taken together.
+struct Section<'a> {
+    id: &'static str,
+    title: &'static str,
+    /// A picture of it, if there is one.
+    chart: String,
+    /// Those that are seen at once, and the others.
+    parts: [Vec<Counted<'a>>; 2],
+}
+
+impl<'a> Section<'a> {
+    fn new(id: &'static str, title: &'static str, groups: &'a [Group], chart: String) -> Section<'a> {
+        let mut first = Counted::all(groups);
+        let others = first.split_off(first.len().min(TOP));
+        Section { id, title, chart, parts: [first, others] }
+    }
+}
+
+/// A group, and what it is called.
+struct Counted<'a> {
+    name: &'a str,
+    group: &'a Group,
+}
+
+impl<'a> Counted<'a> {
+    fn all(groups: &'a [Group]) -> Vec<Counted<'a>> {
+        let counted =
+            |group: &'a Group| Counted { name: world::name(&group.name).unwrap_or(&group.name), group };
+        groups.iter().map(counted).collect()
+    }
+}
+
 /// The page that everybody begins with, and those with more of the list.
 #[derive(Template)]
 #[template(path = "wall/index.html")]
@@ -142,9 +198,9 @@ pub(super) struct Index<'a> {
     shut_out: u64,
     timeline: String,
     heat: String,
-    services: &'a [(Service, u64)],
-    most: u64,
-    groups: [(&'static str, &'static str, &'a [Group]); 2],
+    bars: [Bars<'a>; 2],
+    countries: Section<'a>,
+    groups: [Section<'a>; 2],
     offenders: &'a [Row],
 }
 
@@ -158,6 +214,7 @@ impl<'a> Index<'a> {
     ) -> Index<'a> {
         let [today, week, month] = wall.totals;
         let is_first = number == 1;
+        let map = if is_first { world::map(&wall.countries) } else { String::new() };
         Index {
             site,
             root: "",
@@ -171,12 +228,21 @@ impl<'a> Index<'a> {
             shut_out: wall.shut_out,
             timeline: if is_first { charts::timeline(wall) } else { String::new() },
             heat: if is_first { charts::heat(wall) } else { String::new() },
-            services: &wall.services,
-            groups: [
-                ("networks", "Networks with the most attempts", &wall.networks),
-                ("operators", "Operators with the most attempts", &wall.operators),
+            bars: [
+                Bars::new(
+                    ("services", "At what, in 30 days", "What"),
+                    wall.services.iter().map(|(service, attempts)| (service.attempts(), *attempts)),
+                ),
+                Bars::new(
+                    ("users", "Names that everybody guesses at, in 30 days", "Name"),
+                    wall.users.iter().map(|(user, attempts)| (user.as_str(), *attempts)),
+                ),
             ],
-            most: wall.services.iter().map(|(_, attempts)| *attempts).max().unwrap_or(0),
+            countries: Section::new("countries", "Countries with the most attempts", &wall.countries, map),
+            groups: [
+                Section::new("networks", "Networks with the most attempts", &wall.networks, String::new()),
+                Section::new("operators", "Operators with the most attempts", &wall.operators, String::new()),
+            ],
             offenders,
         }
     }

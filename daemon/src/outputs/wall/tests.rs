@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use pillory_core::jail::networks::Country;
 use pillory_core::time::{End, Span, Timestamp};
 use pillory_core::wall::{DAYS, Group, Offender, Service, Services, Total};
 
@@ -53,6 +54,7 @@ fn offender(prefix: &str, is_masked: bool) -> Offender {
         bans: 2,
         banned_until: Some(End::At(NOON + Span::from_secs(86_400))),
         operator: Some("AS64500 <b>Example</b>".into()),
+        country: Country::parse("SG"),
     }
 }
 
@@ -66,6 +68,8 @@ fn wall(offenders: Vec<Offender>) -> Wall {
         services: vec![(Service::Ssh, 3)],
         networks: vec![Group { name: "203.0.113.0/24".into(), attempts: 1_014, offenders: 1 }],
         operators: Vec::new(),
+        countries: vec![Group { name: "SG".into(), attempts: 1_014, offenders: 1 }],
+        users: vec![("root".into(), 3)],
         offenders,
     }
 }

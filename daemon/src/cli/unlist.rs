@@ -1,0 +1,66 @@
+//! `pillory unlist`: who asked to be left out of the wall of shame.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use pillory_core::net::Prefix;
+
+use crate::control::Request;
+
+use super::client::word;
+use super::{Client, Outcome};
+
+/// `pillory unlist`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Unlist {
+    /// Addresses or networks; none lists who is left out by command.
+    #[arg(value_name = "ADDRESS", required_if_eq("remove", "true"))]
+    prefixes: Vec<Prefix>,
+    /// Show them again.
+    #[arg(long)]
+    remove: bool,
+    #[command(flatten)]
+    client: Client,
+}
+
+impl Unlist {
+    pub(crate) fn run(&self) -> Outcome {
+        let request = Request::Unlist { prefixes: self.prefixes.clone(), remove: self.remove };
+        let reply = self.client.ask(&request)?;
+        self.client.show(&reply, |value| self.told(value))
+    }
+
+    fn told(&self, value: &Value) -> String {
+        let all = |key: &str| -> Vec<String> {
+            let listed = value[key].as_array().into_iter().flatten().map(word);
+            listed.map(|text| text.parse().map_or(text, Prefix::short)).collect()
+        };
+        if self.prefixes.is_empty() {
+            return match all("unlisted").as_slice() {
+                [] => "nobody is left out by command\n".to_owned(),
+                all => format!("{}\n", all.join("\n")),
+            };
+        }
+        let (mut text, is_shown) = (String::new(), value["wall"] == true);
+        let when = if is_shown { "; the pages are being made anew" } else { "" };
+        for who in all("done") {
+            let _ = match self.remove {
+                true => writeln!(text, "{who} may be on the wall again{when}"),
+                false => writeln!(text, "{who} is left out of the wall from now on{when}"),
+            };
+        }
+        for who in all("not") {
+            let _ = match self.remove {
+                true => writeln!(
+                    text,
+                    "{who} was not left out by command; `unlisted` of [wall] in the configuration may name it"
+                ),
+                false => {
+                    writeln!(text, "{who}: too many are left out; list networks in `unlisted` of [wall]")
+                }
+            };
+        }
+        text
+    }
+}

@@ -1,9 +1,12 @@
 //! Lists that tell more of each offender, for programs that read records.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use pillory_core::net::Prefix;
 use pillory_core::sha256;
 use pillory_core::time::Timestamp;
 
@@ -31,17 +34,22 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 pub(super) fn json(feed: &Feed<'_>) -> String {
-    with_list(head(feed), "offenders", feed.entries.iter().map(record))
+    with_list(head(feed), "offenders", feed.entries.iter().map(Record::of))
 }
 
 /// An object whose last member is a list, item by item: all of them at once would take ten times the memory.
-pub(crate) fn with_list(told: Map<String, Value>, name: &str, items: impl Iterator<Item = Value>) -> String {
+pub(crate) fn with_list(
+    told: Map<String, Value>,
+    name: &str,
+    items: impl Iterator<Item = impl Serialize>,
+) -> String {
     let begin = if told.is_empty() { "" } else { "," };
     let mut text = Value::Object(told).to_string();
     text.pop();
     let _ = write!(text, "{begin}\"{name}\":[");
     for (at, item) in items.enumerate() {
-        let _ = write!(text, "{}\n{item}", if at == 0 { "" } else { "," });
+        text.push_str(if at == 0 { "\n" } else { ",\n" });
+        push(&mut text, &item);
     }
     text.push_str("\n]}\n");
     text
@@ -53,9 +61,39 @@ pub(super) fn jsonl(feed: &Feed<'_>) -> String {
         let _ = writeln!(text, "{}", Value::Object(head(feed)));
     }
     for entry in feed.entries {
-        let _ = writeln!(text, "{}", record(entry));
+        push(&mut text, &Record::of(entry));
+        text.push('\n');
     }
     text
+}
+
+/// Invariant: what is told are texts, numbers and lists of them, which always become JSON.
+fn push(text: &mut String, item: &impl Serialize) {
+    text.push_str(&serde_json::to_string(item).unwrap_or_default());
+}
+
+/// An offender in our own lists.
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(serialize_with = "shown")]
+    prefix: Prefix,
+    #[serde(serialize_with = "shown")]
+    first_seen: Timestamp,
+    #[serde(serialize_with = "shown")]
+    last_seen: Timestamp,
+    attempts: u64,
+    what: &'a str,
+}
+
+impl Record<'_> {
+    fn of(entry: &Entry) -> Record<'_> {
+        let Entry { prefix, first, last, attempts, what } = entry;
+        Record { prefix: *prefix, first_seen: *first, last_seen: *last, attempts: *attempts, what }
+    }
+}
+
+fn shown<S: Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 fn head(feed: &Feed<'_>) -> Map<String, Value> {
@@ -67,11 +105,6 @@ fn head(feed: &Feed<'_>) -> Map<String, Value> {
         told.insert("valid_until".into(), head.valid_until.to_string().into());
     }
     told
-}
-
-fn record(entry: &Entry) -> Value {
-    json!({"prefix": entry.prefix.to_string(), "first_seen": entry.first.to_string(),
-        "last_seen": entry.last.to_string(), "attempts": entry.attempts, "what": entry.what})
 }
 
 /// Since when the objects of a list are there. The same for ever, for all versions of an object have the same `created`, and
@@ -86,24 +119,41 @@ pub(super) fn stix(feed: &Feed<'_>) -> String {
         format!("{kind}--{}", uuid(&[contact, title, name]))
     };
     let maker = id("identity", "identity");
+    let created = millis(CREATED);
     let who = feed.head.map(|head| {
-        json!({
-            "type": "identity", "spec_version": "2.1", "id": maker, "created": millis(CREATED),
-            "modified": millis(CREATED), "name": head.title, "contact_information": head.contact,
-        })
+        Object::Identity(json!({
+            "type": "identity", "spec_version": "2.1", "id": maker, "created": created,
+            "modified": created, "name": head.title, "contact_information": head.contact,
+        }))
     });
+    let made = feed.head.map(|head| (millis(head.made.max(CREATED)), millis(head.valid_until)));
     let indicators = feed.entries.iter().map(|entry| {
-        let mut told = indicator(entry);
-        told["id"] = id("indicator", &entry.prefix.short()).into();
-        told["modified"] = millis(feed.head.map_or(entry.last, |head| head.made).max(CREATED)).into();
-        if let Some(head) = feed.head {
-            told["created_by_ref"] = maker.as_str().into();
-            // It must be later than `valid_from`.
-            if head.valid_until > entry.first {
-                told["valid_until"] = millis(head.valid_until).into();
-            }
-        }
-        told
+        let name = entry.prefix.short();
+        let kind = if entry.prefix.is_ipv4() { "ipv4-addr" } else { "ipv6-addr" };
+        // Source: STIX 2.1, 9.6.1 comparison operators, "ISSUBSET".
+        let is = if name.contains('/') { "ISSUBSET" } else { "=" };
+        // It must be later than `valid_from`.
+        let is_valid = feed.head.is_some_and(|head| head.valid_until > entry.first);
+        Object::Indicator(Indicator {
+            kind: "indicator",
+            spec_version: "2.1",
+            id: id("indicator", &name),
+            created_by_ref: feed.head.map(|_| maker.as_str()),
+            created: &created,
+            modified: made
+                .as_ref()
+                .map_or_else(|| millis(entry.last.max(CREATED)).into(), |(made, _)| made.into()),
+            description: match entry.attempts {
+                0 => Cow::from(&entry.what),
+                attempts => format!("{attempts} logged: {}", entry.what).into(),
+            },
+            indicator_types: ["malicious-activity"],
+            pattern: format!("[{kind}:value {is} '{name}']"),
+            pattern_type: "stix",
+            valid_from: millis(entry.first),
+            valid_until: made.as_ref().filter(|_| is_valid).map(|(_, until)| until.as_str()),
+            name,
+        })
     });
     let mut bundle = Map::new();
     bundle.insert("type".into(), "bundle".into());
@@ -111,20 +161,33 @@ pub(super) fn stix(feed: &Feed<'_>) -> String {
     with_list(bundle, "objects", who.into_iter().chain(indicators))
 }
 
-/// What does not depend on the list. Source: STIX 2.1, 4.7 indicator, 9.6.1 comparison operators, "ISSUBSET".
-fn indicator(entry: &Entry) -> Value {
-    let kind = if entry.prefix.is_ipv4() { "ipv4-addr" } else { "ipv6-addr" };
-    let value = entry.prefix.short();
-    let is = if value.contains('/') { "ISSUBSET" } else { "=" };
-    let description = match entry.attempts {
-        0 => entry.what.clone(),
-        attempts => format!("{attempts} logged: {}", entry.what),
-    };
-    json!({
-        "type": "indicator", "spec_version": "2.1", "created": millis(CREATED), "name": value,
-        "description": description, "indicator_types": ["malicious-activity"], "pattern_type": "stix",
-        "pattern": format!("[{kind}:value {is} '{value}']"), "valid_from": millis(entry.first),
-    })
+/// What a bundle holds.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Object<'a> {
+    Identity(Value),
+    Indicator(Indicator<'a>),
+}
+
+/// Source: STIX 2.1, 4.7 indicator.
+#[derive(Serialize)]
+struct Indicator<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    spec_version: &'static str,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by_ref: Option<&'a str>,
+    created: &'a str,
+    modified: Cow<'a, str>,
+    name: String,
+    description: Cow<'a, str>,
+    indicator_types: [&'static str; 1],
+    pattern: String,
+    pattern_type: &'static str,
+    valid_from: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_until: Option<&'a str>,
 }
 
 /// With three digits of a second. Source: STIX 2.1, 3.2 "created": "precise to the nearest millisecond".
@@ -139,10 +202,7 @@ pub(crate) fn uuid(names: &[&str]) -> String {
     bytes.copy_from_slice(&sha256::digest(format!("pillory {}", names.join("\0")).as_bytes())[..16]);
     bytes[6] = bytes[6] & 0x0f | 0x50;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
     let part = |from, to| hex.get(from..to).unwrap_or_default();
     [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
 }

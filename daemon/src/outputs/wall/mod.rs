@@ -37,6 +37,8 @@ const TITLE: &str = "Wall of shame";
 /// What can be made beside other parts.
 enum Part<'a> {
     Feed(&'static feed::Format),
+    /// What the search reads.
+    Listing,
     Offender(&'a Row),
 }
 
@@ -91,10 +93,12 @@ fn put_all(folder: &Folder<'_>, site: &Site, wall: &Wall) -> Result<(), FolderEr
     folder.put("wall.js", include_bytes!("../../../templates/wall/wall.js"))?;
     let entries = entries(wall);
     let list = feed::Feed { head: Some(head(site, wall)), entries: &entries };
-    let feeds = feed::FORMATS.iter().map(Part::Feed);
-    let parts: Vec<Part> = feeds.chain(rows.iter().map(Part::Offender)).collect();
+    // Those that take longest come first.
+    let feeds = feed::FORMATS.iter().rev().map(Part::Feed);
+    let parts: Vec<Part> = feeds.chain([Part::Listing]).chain(rows.iter().map(Part::Offender)).collect();
     crew::each(&parts, |part| match part {
         Part::Feed(format) => folder.put(&format!("feeds/{}", format.file), (format.write)(&list).as_bytes()),
+        Part::Listing => folder.put("offenders.json", listing(&now, &rows).as_bytes()),
         Part::Offender(row) => {
             let page = OffenderPage { site, root: "../", stamp: &day, offender: row };
             folder.put(&format!("o/{}.html", row.file), render(&page)?.as_bytes())
@@ -107,15 +111,15 @@ fn put_all(folder: &Folder<'_>, site: &Site, wall: &Wall) -> Result<(), FolderEr
         "feeds.html",
         render(&Feeds { site, root: "", stamp: &day, formats: feed::FORMATS })?.as_bytes(),
     )?;
-    folder.put("offenders.json", listing(&now, &rows).as_bytes())?;
-    // The pages that lead to all others come last.
+    // The pages that lead to all others come last, and the first one at the very end.
     let pages = rows.len().div_ceil(ROWS).max(1);
-    for number in (1..=pages).rev() {
+    let put_page = |number: &usize| {
         let offenders = rows.chunks(ROWS).nth(number - 1).unwrap_or(&[]);
-        let page = Index::of(site, wall, &now, (number, pages), offenders);
-        folder.put(&pages::page_name(number), render(&page)?.as_bytes())?;
-    }
-    Ok(())
+        let page = Index::of(site, wall, &now, (*number, pages), offenders);
+        folder.put(&pages::page_name(*number), render(&page)?.as_bytes())
+    };
+    crew::each(&(2..=pages).rev().collect::<Vec<usize>>(), put_page)?;
+    put_page(&1)
 }
 
 /// The same as people keep such lists by hand: `203.0.113.7 – 11/2026. 14 ssh attempts`, a line each.

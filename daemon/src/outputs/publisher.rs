@@ -14,7 +14,7 @@ use pillory_core::net::{Prefix, PrefixSet};
 use pillory_core::wall::{Spared, Wall as Shown};
 
 use crate::escape::escape;
-use crate::store::{self, StoreError, shown};
+use crate::store::{StoreError, shown};
 use crate::{clock, fault};
 
 use super::wall::{self, FolderError, Site, Written};
@@ -90,10 +90,7 @@ pub(crate) fn make(
 /// [`StoreError`]
 pub(crate) fn look(edition: &Edition, state_dir: &Path) -> Result<Shown, StoreError> {
     let Wall { rules, unlisted, .. } = &edition.wall;
-    let db = store::open_read_only(state_dir)?;
-    let path = state_dir.join(store::FILE);
-    let unreadable = |cause| StoreError::Database { tried: "read", path, cause };
-    let past = shown::past(&db, clock::now(), rules.delay).map_err(unreadable)?;
+    let past = shown::past(state_dir, clock::now(), rules.delay)?;
     let unlisted = PrefixSet::new(unlisted.iter().copied());
     let mut shown = past.wall(rules, &Spared { never: edition.never.clone(), unlisted });
     if let Some(networks) = &edition.networks {

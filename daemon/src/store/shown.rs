@@ -1,5 +1,9 @@
 //! What the store tells the wall of shame.
 
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::thread;
+
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
@@ -7,28 +11,58 @@ use pillory_core::net::Prefix;
 use pillory_core::time::{Span, Timestamp};
 use pillory_core::wall::{Past, Service};
 
+use crate::fault;
+
 use super::query::legible;
-use super::standing;
+use super::{StoreError, standing};
 
 /// Adds up what is kept. `delay`: what is younger than that is not told of an offender.
 /// # Errors
-/// SQLite's.
-pub(crate) fn past(db: &Connection, now: Timestamp, delay: Span) -> rusqlite::Result<Past> {
-    let mut past = Past::new(now, delay);
-    let at = |row: &rusqlite::Row<'_>| row.get(0).map(Timestamp::from_millis);
-    let history = "SELECT time, prefix, what = 'ban' FROM history
+/// [`StoreError`]
+pub(crate) fn past(state_dir: &Path, now: Timestamp, delay: Span) -> Result<Past, StoreError> {
+    let path = state_dir.join(super::FILE);
+    let unreadable = |cause| StoreError::Database { tried: "read", path: path.clone(), cause };
+    let (db, other) = (super::open_read_only(state_dir)?, super::open_read_only(state_dir)?);
+    thread::scope(|scope| {
+        // Reading who is banned takes as long as a third of all the rest, and waits for nothing.
+        let read = move || fault::outlive(|| standing::bans(&other));
+        let banned = thread::Builder::new().spawn_scoped(scope, read).ok();
+        let mut past = Past::new(now, delay);
+        history(&db, &mut past).and_then(|()| attempts(&db, &mut past)).map_err(unreadable)?;
+        let bans = match banned {
+            None => standing::bans(&db),
+            // What has failed in that thread fails here.
+            Some(banned) => match banned.join() {
+                Ok(Ok(bans)) => bans,
+                Ok(Err(reason)) => resume_unwind(Box::new(reason)),
+                Err(fault) => resume_unwind(fault),
+            },
+        };
+        for ban in bans.map_err(unreadable)?.iter().filter(|ban| ban.origin.name() == "local") {
+            past.in_force(ban.prefix, ban.since, ban.until);
+        }
+        Ok(past)
+    })
+}
+
+fn at(row: &rusqlite::Row<'_>) -> rusqlite::Result<Timestamp> {
+    row.get(0).map(Timestamp::from_millis)
+}
+
+fn history(db: &Connection, past: &mut Past) -> rusqlite::Result<()> {
+    let bans = "SELECT time, prefix, what = 'ban' FROM history
         WHERE what IN ('ban', 'mistake') AND origin = 'local' ORDER BY id DESC";
-    each(db, history, |row| {
+    each(db, bans, |row| {
         let Ok(prefix) = row.get_ref(1)?.as_str().unwrap_or("").parse::<Prefix>() else { return Ok(()) };
         match row.get(2)? {
             true => past.banned(prefix, at(row)?),
             false => past.mistaken(prefix),
         }
         Ok(())
-    })?;
-    for ban in standing::bans(db)?.iter().filter(|ban| ban.origin.name() == "local") {
-        past.in_force(ban.prefix, ban.since, ban.until);
-    }
+    })
+}
+
+fn attempts(db: &Connection, past: &mut Past) -> rusqlite::Result<()> {
     let mut jails: Vec<(String, Service)> = Vec::new();
     each(db, "SELECT time, addr, class IS NULL, jail, tries, user FROM attempts", |row| {
         let Ok(addr) = row.get_ref(1)?.as_str().unwrap_or("").parse() else { return Ok(()) };
@@ -45,8 +79,7 @@ pub(crate) fn past(db: &Connection, now: Timestamp, delay: Span) -> rusqlite::Re
         });
         past.attempt(at(row)?, addr, (service, row.get_ref(5)?.as_str().ok()), row.get(4)?);
         Ok(())
-    })?;
-    Ok(past)
+    })
 }
 
 /// Every row that makes sense.

@@ -134,7 +134,7 @@ pub(super) fn stix(feed: &Feed<'_>) -> String {
         let is = if name.contains('/') { "ISSUBSET" } else { "=" };
         // It must be later than `valid_from`.
         let is_valid = feed.head.is_some_and(|head| head.valid_until > entry.first);
-        Object::Indicator(Indicator {
+        Object::Indicator(Box::new(Indicator {
             kind: "indicator",
             spec_version: "2.1",
             id: id("indicator", &name),
@@ -153,7 +153,7 @@ pub(super) fn stix(feed: &Feed<'_>) -> String {
             valid_from: millis(entry.first),
             valid_until: made.as_ref().filter(|_| is_valid).map(|(_, until)| until.as_str()),
             name,
-        })
+        }))
     });
     let mut bundle = Map::new();
     bundle.insert("type".into(), "bundle".into());
@@ -166,7 +166,7 @@ pub(super) fn stix(feed: &Feed<'_>) -> String {
 #[serde(untagged)]
 enum Object<'a> {
     Identity(Value),
-    Indicator(Indicator<'a>),
+    Indicator(Box<Indicator<'a>>),
 }
 
 /// Source: STIX 2.1, 4.7 indicator.

@@ -56,6 +56,7 @@ pub mod jail;
 pub mod ledger;
 pub mod machine;
 pub mod net;
+pub mod outgoing;
 pub mod reason;
 pub mod rehearse;
 pub mod rescue;

@@ -3,7 +3,9 @@
 
 mod geo;
 mod jail;
+mod outgoing;
 mod restrict;
+mod section;
 mod values;
 mod wall;
 
@@ -69,6 +71,7 @@ pub struct TopDraft {
     pub(super) geo: super::Geo,
     pub(super) sandbox: Option<bool>,
     pub(super) wall: super::Wall,
+    pub(super) outgoing: super::Outgoing,
 }
 
 /// Why a value does not fit its key, and the cure.
@@ -366,6 +369,30 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         doc: "[wall] with out, contact, title, mask, delay, keep, min_attempts, unlisted: what of the offenders is shown in public",
         set: |draft, value| {
             draft.wall = wall::read(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "notify",
+        doc: "[notify.NAME] with kind (mail, webhook, syslog, command) and what it needs: who is told what happens here",
+        set: |draft, value| {
+            draft.outgoing.notify = outgoing::notify(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "report",
+        doc: "[report.abuseipdb], [report.blocklist-de], [report.xarf]: who is told of attackers",
+        set: |draft, value| {
+            draft.outgoing.reports = outgoing::report(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "rdap",
+        doc: "[rdap] with url: who is asked whose network an address is in",
+        set: |draft, value| {
+            draft.outgoing.rdap = outgoing::rdap(value)?;
             Ok(())
         },
     },

@@ -5,6 +5,7 @@
 pub mod fail2ban;
 mod growth;
 pub mod keys;
+pub mod outgoing;
 pub mod problem;
 pub mod raw;
 pub mod resolve;
@@ -22,6 +23,7 @@ use crate::time::Span;
 use crate::wall::Rules;
 
 pub use fail2ban::native::{Block, Way};
+pub use outgoing::Outgoing;
 pub use problem::Problem;
 
 /// Everything that is configured, valid and complete.
@@ -57,6 +59,8 @@ pub struct Config {
     pub sandbox: bool,
     /// What is shown in public.
     pub wall: Wall,
+    /// What is sent to the owner and to others.
+    pub outgoing: Outgoing,
     /// Ports that only some may connect to.
     pub restrict: Vec<Restriction>,
     /// Jails that ban networks of neighbours, each with the innocent addresses that all of these may hit at once.

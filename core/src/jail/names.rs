@@ -296,6 +296,11 @@ impl Names {
         }
     }
 
+    /// True if the name may leave this host: it is common, or two sources tried it.
+    pub fn may_leave(&self, user: &str) -> bool {
+        is_common(user) || self.tried_by_banned.is_bad(hash(user))
+    }
+
     /// Notes the names (hashes) that a source tried which is now banned; returns what is to be kept of it. A name is bad
     /// once two sources were banned that tried it: one alone may be a person who is mistaken, or wants others to be.
     pub fn banned_source_tried(

@@ -8,6 +8,7 @@
 //! run at a stop.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
@@ -72,17 +73,9 @@ impl Outside {
     /// Starts the process for the commands of this directory, with all rights that the caller has.
     /// # Errors
     /// The system's, if it cannot be started.
-    #[expect(clippy::disallowed_methods, reason = "the daemon itself, which executes what action files say")]
     pub(crate) fn start(directory: &Path) -> std::io::Result<Outside> {
-        let (ours, theirs) = UnixStream::pair()?;
-        // Nobody waits for its end: it ends after the daemon.
-        Command::new(std::env::current_exe()?)
-            .arg("run-commands")
-            .arg(directory)
-            .stdin(OwnedFd::from(theirs))
-            .process_group(0)
-            .spawn()?;
-        Ok(Outside { there: Some(Arc::new(ours)), directory: directory.to_owned() })
+        let there = start_self(&["run-commands".as_ref(), directory.as_os_str()])?;
+        Ok(Outside { there: Some(Arc::new(there)), directory: directory.to_owned() })
     }
 
     /// Why commands of a directory cannot be run, if they cannot.
@@ -117,6 +110,31 @@ impl Outside {
     }
 }
 
+/// Starts this program once more with these arguments and all rights that the caller has. Returns the other end of its
+/// standard input. Nobody waits for its end: it ends when that is closed.
+/// # Errors
+/// The system's, if it cannot be started.
+#[expect(clippy::disallowed_methods, reason = "the daemon itself, for what its sandbox forbids")]
+pub(crate) fn start_self(arguments: &[&OsStr]) -> std::io::Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair()?;
+    Command::new(std::env::current_exe()?)
+        .args(arguments)
+        .stdin(OwnedFd::from(theirs))
+        .process_group(0)
+        .spawn()?;
+    Ok(ours)
+}
+
+/// It would be ended by a signal at a stop, and commands inherit what is ignored but not what is handled.
+/// # Errors
+/// The system's.
+pub(crate) fn outlive_signals() -> std::io::Result<()> {
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
+}
+
 /// What the process may run: `read` says it anew, as a reload may have brought more.
 struct Known<F> {
     read: F,
@@ -127,10 +145,7 @@ struct Known<F> {
 /// # Errors
 /// The system's, if standard input is no socket.
 pub(crate) fn serve<F: Fn() -> HashSet<String> + Sync>(read: F) -> std::io::Result<()> {
-    // They would end it, and commands inherit what is ignored but not what is handled.
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
-    }
+    outlive_signals()?;
     let known = Known { commands: Mutex::new(read()), read };
     std::thread::scope(|scope| {
         while let Some(asked) = next(&std::io::stdin())? {

@@ -1,8 +1,9 @@
 //! One command of an action: a shell in a process group of its own, with a time limit and bounded output.
 //!
-//! This is the only place where anything is executed, and only what the administrator's action files say.
+//! This is the only place where anything is executed, and only what the administrator's action files say, or a program
+//! that the configuration names for notifications.
 
-use std::io::{PipeReader, Read as _};
+use std::io::{PipeReader, Read as _, Seek as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -25,7 +26,7 @@ const SHELL: &str = "/bin/sh";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
     /// It could not be started.
-    #[error("cannot start {SHELL} for {command:?}: {cause}")]
+    #[error("cannot start {command:?}: {cause}")]
     NotStarted {
         /// The command.
         command: String,
@@ -59,6 +60,43 @@ fn shown(output: &str) -> String {
     if output.is_empty() { String::new() } else { format!(": {output}") }
 }
 
+/// Runs a program with its arguments, without a shell, and waits for its end. `input`: what is on its standard input;
+/// `variables`: all of its environment besides `PATH`.
+/// # Errors
+/// [`CommandError`] unless it ended with status 0.
+#[expect(clippy::disallowed_methods, reason = "a program that the configuration names")]
+pub(crate) fn run_program(
+    words: &[String],
+    variables: &[(&str, String)],
+    input: &[u8],
+    limit: Duration,
+) -> Result<(), CommandError> {
+    let command = words.join(" ");
+    let not_started = |cause| CommandError::NotStarted { command: command.clone(), cause };
+    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
+    let start = || {
+        let (reader, writer) = std::io::pipe()?;
+        // A file and no pipe, so that nobody waits for a program that does not read.
+        let given = rustix::fs::memfd_create("message", rustix::fs::MemfdFlags::CLOEXEC)?;
+        let mut given = std::fs::File::from(given);
+        given.write_all(input)?;
+        given.rewind()?;
+        let child = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .stdin(given)
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .process_group(0)
+            .spawn()?;
+        Ok((reader, child))
+    };
+    let (output, child) = start().map_err(not_started)?;
+    end_of(Running { child, output, printed: Vec::new() }, &command, limit)
+}
+
 /// Runs a script in a shell and waits for its end, no longer than `limit`.
 ///
 /// `arguments`: values of `$0`, `$1` and so on. What came from logs is to be passed there: it is no part of the script.
@@ -67,7 +105,11 @@ fn shown(output: &str) -> String {
 pub(crate) fn run(command: &str, arguments: &[String], limit: Duration) -> Result<(), CommandError> {
     let not_started = |cause| CommandError::NotStarted { command: command.to_owned(), cause };
     let (output, child) = start(command, arguments).map_err(not_started)?;
-    let mut running = Running { child, output, printed: Vec::new() };
+    end_of(Running { child, output, printed: Vec::new() }, command, limit)
+}
+
+fn end_of(mut running: Running, command: &str, limit: Duration) -> Result<(), CommandError> {
+    let not_started = |cause| CommandError::NotStarted { command: command.to_owned(), cause };
     match running.wait(limit).map_err(not_started)? {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(CommandError::Failed {

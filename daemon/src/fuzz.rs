@@ -31,13 +31,13 @@ use crate::sources::FeedId;
 use crate::sources::follow::gzip::Gunzip;
 use crate::sources::journal::offline::Entries;
 use crate::sources::journal::unpack::unpack;
-use crate::{names, store, xz};
+use crate::{names, rdap, store, xz};
 
 /// What one target does with bytes.
 pub type Body = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Body); 12] = [
+pub const TARGETS: [(&str, Body); 13] = [
     ("journal", journal),
     ("packed", packed),
     ("netlink", netlink),
@@ -48,6 +48,7 @@ pub const TARGETS: [(&str, Body); 12] = [
     ("database", database),
     ("wal", wal),
     ("geo", geo),
+    ("rdap", rdap),
     ("kept", kept),
     ("order", order),
 ];
@@ -155,6 +156,11 @@ pub fn geo(data: &[u8]) {
             drop((databases.asn(addr), databases.operator(addr), databases.country(addr)));
         }
     }
+}
+
+/// What a registry answers.
+pub fn rdap(data: &[u8]) {
+    rdap::whatever(data);
 }
 
 /// What the store keeps as texts, whichever it is: who was allowed, a policy on trial, what was learnt, proxies, bans of

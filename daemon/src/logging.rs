@@ -183,6 +183,18 @@ pub(crate) fn no_room_words(jail: &JailName, ipv4: bool, budget: u64) -> String 
     )
 }
 
+/// A ban in words that may leave the host: a reason names no user.
+pub(crate) fn ban_words(ban: &Ban) -> String {
+    let (who, until, reason) = (ban.prefix.short(), end_of(ban), escape(&ban.reason.to_string()));
+    let until = if until == "forever" { until } else { format!("until {until}") };
+    format!("jail {}: {who} is banned {until} ({reason})", ban.jail)
+}
+
+/// The end of one.
+pub(crate) fn unban_words(ban: &Ban, how: Ended) -> String {
+    format!("jail {}: {} is no longer banned: {}", ban.jail, ban.prefix.short(), how_ended(how))
+}
+
 /// When a ban ends, by the wall clock.
 fn end_of(ban: &Ban) -> String {
     let end = ban.until.timestamp();

@@ -23,6 +23,7 @@ use super::{Backend, Enabled, MAX_MAXRETRY, OnStop, Restriction};
 use values::{bantime, decimal, list, share};
 
 pub use jail::JAIL_KEYS;
+pub use outgoing::is_address as is_mail_address;
 pub(super) use values::{MAX_MAXLINES, boolean, positive_span, text};
 pub use values::{is_host_name, texts};
 pub use wall::line;

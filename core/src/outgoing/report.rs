@@ -217,7 +217,7 @@ mod tests {
             let report = Report::new(addr(), &jail("sshd"), &attempts, is_common).unwrap();
             let told = format!("{}\n{}", report.lines.join("\n"), report.sentence());
             prop_assert!(!told.contains(&marked));
-            prop_assert_eq!(&report.names, &["root"]);
+            prop_assert!(report.names.iter().all(|name| is_common(name)), "{:?}", report.names);
             // Nor does it matter what else a name holds: each line is a line.
             let plain = |c: char| c.is_ascii_graphic() || c == ' ';
             prop_assert!(report.lines.iter().all(|line| line.chars().all(plain)));

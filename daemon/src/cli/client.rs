@@ -112,3 +112,28 @@ pub(super) fn caller() -> Option<IpAddr> {
 pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse::<jiff::Timestamp>().ok().map(|stamp| Timestamp::from_millis(stamp.as_millisecond()))
 }
+
+/// How wide a terminal is at least.
+pub(super) const COLUMNS: usize = 80;
+
+/// A sentence in lines that fit a terminal, `indent` columns to the right; a word that is longer has a line of its own.
+pub(super) fn wrapped(sentence: &str, indent: usize) -> String {
+    let mut text = " ".repeat(indent);
+    let mut column = indent;
+    for word in sentence.split(' ') {
+        let width = word.chars().count();
+        if column > indent && column + 1 + width > COLUMNS {
+            text.push('\n');
+            text.push_str(&" ".repeat(indent));
+            column = indent;
+        }
+        if column > indent {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += width;
+    }
+    text.push('\n');
+    text
+}

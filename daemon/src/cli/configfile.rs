@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use pillory_core::config::outgoing::Notify;
 use pillory_core::config::raw::{self, RawConfig, Value};
 use pillory_core::config::{Config, Problem, Restriction, resolve};
 
-use crate::{actions, ports};
+use crate::{actions, outgoing, ports};
 
 use super::{Failure, exit, fail2ban};
 
@@ -132,6 +133,7 @@ pub(super) fn understand(raw: &RawConfig, mut problems: Vec<Problem>) -> Result<
     problems.extend(unknown_action(raw));
     let config = resolve::resolve(raw).map_err(|found| problems.extend(found));
     problems.extend(config.iter().flat_map(|config| restricted_nowhere(raw, config)));
+    problems.extend(config.iter().flat_map(|config| unfit_forms(raw, config)));
     problems.sort_by_key(|problem| problem.line);
     config.ok().filter(|_| problems.is_empty()).ok_or(problems)
 }
@@ -152,6 +154,21 @@ fn restricted_nowhere(raw: &RawConfig, config: &Config) -> Vec<Problem> {
     ports.map(problem).collect()
 }
 
+/// What is JSON, the core does not know.
+fn unfit_forms(raw: &RawConfig, config: &Config) -> Vec<Problem> {
+    let line = raw.entries.iter().find(|entry| entry.jail.is_none() && entry.key == "notify");
+    let wrong =
+        config.outgoing.notify.iter().filter_map(|notify| Some((notify, outgoing::form(&notify.way)?)));
+    let problem = |(notify, what): (&Notify, String)| Problem {
+        file: raw.file.clone(),
+        line: line.map_or(0, |entry| entry.line),
+        jail: None,
+        what: format!("notify {}: {what}", notify.name),
+        cure: "write for example template = '{\"text\": \"{subject}: {text}\"}'".to_owned(),
+    };
+    wrong.map(problem).collect()
+}
+
 /// Which actions there are, the core does not know.
 fn unknown_action(raw: &RawConfig) -> Option<Problem> {
     let entry = raw.entries.iter().find(|entry| entry.jail.is_none() && entry.key == "banaction")?;
@@ -169,7 +186,7 @@ fn unknown_action(raw: &RawConfig) -> Option<Problem> {
 /// The bytes of a regular file: a pipe might never end, and opening it would wait for its writer.
 /// # Errors
 /// The system's; also for what is no regular file, or is longer than `most` bytes.
-pub(super) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let kind = std::fs::metadata(path)?.file_type();
     if kind.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());

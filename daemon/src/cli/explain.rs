@@ -12,28 +12,35 @@ use crate::control::Request;
 use crate::control::past::is_of_source;
 use crate::outputs::wall::world;
 
-use super::client::{parse_time, word};
+use super::client::{parse_time, word, wrapped};
 use super::rows::local;
 use super::scan::report::round;
-use super::{Client, Outcome, count, widening};
+use super::{Client, Outcome, count, whois, widening};
 
 /// So many attempts of a jail, rows of history and names are shown to people.
 const ROWS: usize = 10;
 const NAMES: usize = 8;
-const COLUMNS: usize = 80;
 
 /// `pillory explain`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explain {
     /// An address or network.
     prefix: Prefix,
+    /// Ask a registry whose network it is in; see [rdap].
+    #[arg(long)]
+    whois: bool,
+    #[command(flatten)]
+    registry: whois::Registry,
     #[command(flatten)]
     client: Client,
 }
 
 impl Explain {
     pub(crate) fn run(&self) -> Outcome {
-        let reply = self.client.ask(&Request::Explain(self.prefix))?;
+        let mut reply = self.client.ask(&Request::Explain(self.prefix))?;
+        if self.whois {
+            reply.value["whois"] = whois::value(&self.registry.network(self.prefix.addr())?);
+        }
         self.client.show(&reply, |value| story(self.prefix, value))
     }
 }
@@ -56,6 +63,7 @@ fn story(prefix: Prefix, value: &Value) -> String {
     bans(&mut text, prefix, value);
     points(&mut text, prefix, value);
     text.push_str(&widening::text(value));
+    text.push_str(&whois::text(&value["whois"]));
     history(&mut text, value);
     text
 }
@@ -375,28 +383,6 @@ fn history(text: &mut String, value: &Value) {
             let _ = writeln!(text, "      {said}");
         }
     }
-}
-
-/// A sentence in lines that fit a terminal, `indent` columns to the right; a word that is longer has a line of its own.
-fn wrapped(sentence: &str, indent: usize) -> String {
-    let mut text = " ".repeat(indent);
-    let mut column = indent;
-    for word in sentence.split(' ') {
-        let width = word.chars().count();
-        if column > indent && column + 1 + width > COLUMNS {
-            text.push('\n');
-            text.push_str(&" ".repeat(indent));
-            column = indent;
-        }
-        if column > indent {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += width;
-    }
-    text.push('\n');
-    text
 }
 
 #[cfg(test)]

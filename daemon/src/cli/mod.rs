@@ -12,11 +12,13 @@ mod explain;
 pub(crate) mod fail2ban;
 pub(crate) mod import;
 mod metrics;
+mod notify;
 mod offline;
 mod order;
 mod past;
 mod pieces;
 mod rehearse;
+mod reports;
 mod rescue;
 mod restrict;
 mod rows;
@@ -26,6 +28,7 @@ mod test_filter;
 mod threads;
 mod unlist;
 mod wall;
+mod whois;
 mod widening;
 
 use std::io::Write;
@@ -136,6 +139,12 @@ enum Command {
     /// For the daemon itself: run the commands of a fail2ban directory, as ordered at standard input.
     #[command(hide = true)]
     RunCommands(run::RunCommands),
+    /// For the daemon itself: send what waits in the outbox.
+    #[command(hide = true)]
+    Deliver(run::Deliver),
+    /// For the daemon itself: run the commands of [notify.NAME].
+    #[command(hide = true)]
+    TellCommands(run::TellCommands),
     /// How the daemon is doing.
     Status(ask::Status),
     /// The bans in force.
@@ -188,6 +197,10 @@ enum Command {
     Unlist(unlist::Unlist),
     /// How the daemon is doing, for Prometheus.
     Metrics(metrics::Metrics),
+    /// Who is told what happens here, and a message to try it.
+    Notify(notify::Notify),
+    /// Reports of attackers to others: what waits and what was sent, and their review.
+    Reports(reports::Reports),
 }
 
 /// Runs the program.
@@ -209,6 +222,8 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::RunCommands(command) => command.run(),
+        Command::Deliver(command) => command.run(),
+        Command::TellCommands(command) => command.run(),
         Command::Status(command) => command.run(),
         Command::List(command) => command.run(),
         Command::Ban(command) => command.run(),
@@ -233,6 +248,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Wall(command) => command.run(),
         Command::Unlist(command) => command.run(),
         Command::Metrics(command) => command.run(),
+        Command::Notify(command) => command.run(),
+        Command::Reports(command) => command.run(),
         Command::TestFilter(command) => command.run(),
         Command::Doctor(command) => command.run(),
     };

@@ -13,7 +13,7 @@ use crate::control::{BanOptions, BanOrder, Request};
 use crate::escape::escape;
 
 use super::client::{JailArgument, caller, parse_bantime, say, word};
-use super::{Client, Failure, Outcome, exit, offline, pieces, red};
+use super::{Client, Failure, Outcome, exit, offline, pieces, red, whois};
 
 /// `pillory ban`
 #[derive(Debug, clap::Args)]
@@ -33,13 +33,24 @@ pub(crate) struct Ban {
     /// Ban even who is never banned and what would lock the owner out.
     #[arg(long)]
     force: bool,
+    /// Ban the whole network in which the address is registered; it is shown first. See [rdap].
+    #[arg(long)]
+    net: bool,
+    /// Do not ask whether that network is to be banned.
+    #[arg(long, requires = "net")]
+    yes: bool,
+    #[command(flatten)]
+    registry: whois::Registry,
     #[command(flatten)]
     client: Client,
 }
 
 impl Ban {
     pub(crate) fn run(&self) -> Outcome {
-        let prefixes = read_prefixes(&self.prefixes)?;
+        let mut prefixes = read_prefixes(&self.prefixes)?;
+        if self.net {
+            prefixes = whois::networks(&self.registry, &self.client, &prefixes, self.yes)?;
+        }
         let orders = prefixes
             .into_iter()
             .map(|prefix| BanOrder { prefix, reason: self.reason.clone(), listed: None, kept: None })

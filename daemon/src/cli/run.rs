@@ -9,6 +9,7 @@ use pillory_core::config::{Config, OnStop};
 use crate::actions::{self, Action, ActionError, dryrun};
 use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::commands::outside::{self, Outside};
+use crate::commands::told;
 use crate::control::server::Server;
 use crate::discover::{self, Places};
 use crate::engine::jails;
@@ -16,12 +17,14 @@ use crate::engine::restrict;
 use crate::engine::trial::{Found, META_TRIAL};
 use crate::guard::{self, Claim, Held};
 use crate::learn::{self, Learner};
+use crate::outgoing::Delivery;
+use crate::outgoing::deliver::{self, Job};
 use crate::privilege::{Needs, shed};
 use crate::store::keeper;
 use crate::{clock, facts, fault, logging};
 
 use super::begin::{self, Taken, WTMP};
-use super::configfile::{DEFAULT_CONFIG, Place, Policy};
+use super::configfile::{self, DEFAULT_CONFIG, Place, Policy};
 use super::threads::Threads;
 use super::{CONTROL, Failure, Outcome, STATE_DIR, exit, fail2ban, offline};
 
@@ -86,6 +89,51 @@ impl RunCommands {
     }
 }
 
+/// Arguments of `pillory deliver`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Deliver {
+    /// The configuration.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// A fail2ban directory that brings the jails.
+    #[arg(long)]
+    fail2ban: Option<PathBuf>,
+    /// Where state is kept.
+    #[arg(long)]
+    state_dir: PathBuf,
+    /// How log lines look.
+    #[arg(long, default_value = "text")]
+    log_format: logging::Format,
+}
+
+impl Deliver {
+    pub(crate) fn run(self) -> Outcome {
+        logging::start(self.log_format);
+        fault::end_with();
+        let place = Place { file: self.config, fail2ban: self.fail2ban };
+        deliver::serve(&Job { state_dir: self.state_dir, place })
+            .map(|()| 0)
+            .map_err(|error| Failure::new(exit::NO, format!("what is to be sent waits: {error}")))
+    }
+}
+
+/// Arguments of `pillory tell-commands`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TellCommands {
+    /// The configuration.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+impl TellCommands {
+    pub(crate) fn run(&self) -> Outcome {
+        let read = || configfile::load_config(self.config.as_deref()).ok().map(|config| config.outgoing);
+        told::serve(read)
+            .map(|()| 0)
+            .map_err(|error| Failure::new(exit::USAGE, format!("this is for the daemon itself: {error}")))
+    }
+}
+
 fn parse_on_stop(text: &str) -> Result<OnStop, String> {
     match text {
         "keep" => Ok(OnStop::Keep),
@@ -111,6 +159,8 @@ pub(crate) struct Setup {
     pub(crate) off: String,
     /// What runs commands, if some are configured.
     pub(crate) outside: Outside,
+    /// What sends, if there is anything to be sent.
+    pub(crate) delivery: Delivery,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -141,6 +191,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         })?,
         None => Outside::default(),
     };
+    let delivery = start_delivery(arguments, &config, &place, &state_dir)?;
     let on_stop = arguments.on_stop.unwrap_or(config.on_stop);
     let mut action = open_action(banaction)?;
     action.exempt(config.rescue);
@@ -177,8 +228,31 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         known: (allowed, first_facts, restricted),
         learner,
     };
-    let setup = Setup { config, policy, place, on_stop, zone: clock::zone(), off: arguments.off(), outside };
+    let setup = Setup {
+        config,
+        policy,
+        place,
+        on_stop,
+        zone: clock::zone(),
+        off: arguments.off(),
+        outside,
+        delivery,
+    };
     threads.run(machine, readers, setup, (restored, lost, is_unseen, trial))
+}
+
+/// A dry run bans nobody, so it tells nobody.
+fn start_delivery(
+    arguments: &Arguments,
+    config: &Config,
+    place: &Place,
+    state_dir: &Path,
+) -> Result<Delivery, Failure> {
+    if arguments.dry_run || config.banaction == dryrun::NAME {
+        return Ok(Delivery::default());
+    }
+    Delivery::start(&config.outgoing, place, (state_dir, arguments.log_format), config.sandbox)
+        .map_err(|error| Failure::new(exit::NO, format!("cannot start the process that sends: {error}")))
 }
 
 /// Starts the thread that writes the log, or one in the place of the one that does.

@@ -24,9 +24,11 @@ use crate::engine::rescue::META_RESCUE;
 use crate::engine::trial::Found;
 use crate::engine::{Engine, Input, Outlets, Read};
 use crate::guard::Held;
-use crate::kernel::{self, Hand};
+use crate::kernel::{self, Hand, Job};
 use crate::learn::Learner;
 use crate::netlink::{KernelWatch, Seen};
+use crate::outgoing::poster::{self, MOST_WAITING};
+use crate::outgoing::{Delivery, Post};
 use crate::outputs::publisher::{self, Edition};
 use crate::outputs::wall;
 use crate::privilege::{Needs, Sandbox, shed};
@@ -86,6 +88,7 @@ impl Threads {
         let told = (action.watch().map_err(|error| refused(&error))?, SetNotice::new());
         let (errands, desks) = errands::desk();
         let (editions, ordered) = unbounded();
+        let (posts, put_out) = posting(&setup.delivery, &self.state_dir);
         let asked = jobs_in.clone();
         let outlets = Outlets {
             kernel: jobs_in,
@@ -94,6 +97,7 @@ impl Threads {
             sources: sources_in,
             errands,
             editions,
+            posts,
         };
         let needs = needs_of(&setup, &readers, name, [Some(&self.state_dir), control.parent()]);
         let (wanted, on_trial) = (setup.config.sandbox, matches!(trial, Found::GoesOn(_)));
@@ -113,14 +117,7 @@ impl Threads {
         start_log_thread()?;
         std::thread::scope(|scope| {
             // It alone keeps the right to change the network, and is the first to start.
-            let engine_in = inputs_in.clone();
-            scope.spawn(move || {
-                let answer = |said| engine_in.send(Input::Kernel(said)).is_ok();
-                let action = kernel::run(Hand::cutting(action, frame), &jobs, answer);
-                if lift {
-                    remove_all(action);
-                }
-            });
+            scope.spawn(acting(&inputs_in, Hand::cutting(action, frame), jobs, lift));
             shed();
             engine.start_hooks();
             answer_outside(self.guard, &inputs_in)?;
@@ -137,6 +134,7 @@ impl Threads {
             }
             scope.spawn(shedding(|| hear_kernel(told, &inputs_in, &wake)));
             scope.spawn(shedding(move || supervisor::run(&source_orders, &reads_in)));
+            put_out.into_iter().for_each(|work| drop(scope.spawn(shedding(work))));
             scope.spawn(shedding(publishing(&inputs_in, self.state_dir, ordered, Arc::clone(&stop))));
             let (names, asks) = desks.split(&inputs_in, outside);
             scope.spawn(shedding(names));
@@ -163,6 +161,27 @@ fn needs_of(setup: &Setup, readers: &Readers, name: &str, writes: [Option<&Path>
         wall::make_room(directory);
     }
     Needs::of(&setup.config, &setup.place, &readers.feeds).writing(writes)
+}
+
+/// Changes the kernel as the engine says. `lift`: nothing stays of it at the end.
+fn acting(inputs: &Sender<Input>, hand: Hand, jobs: Receiver<Job>, lift: bool) -> impl FnOnce() + use<> {
+    let inputs = inputs.clone();
+    move || {
+        let action = kernel::run(hand, &jobs, |said| inputs.send(Input::Kernel(said)).is_ok());
+        if lift {
+            remove_all(action);
+        }
+    }
+}
+
+/// A channel for what is to be sent, and the work of putting it into the outbox; nothing if nothing is sent.
+fn posting(delivery: &Delivery, state_dir: &Path) -> (Option<Sender<Post>>, Option<impl FnOnce() + use<>>) {
+    if !delivery.is_there() {
+        return (None, None);
+    }
+    let (posts, posted) = bounded(MOST_WAITING);
+    let (nudge, state_dir) = (delivery.nudge(), state_dir.to_owned());
+    (Some(posts), Some(move || poster::run(&state_dir, &posted, &nudge)))
 }
 
 /// Makes the editions that the engine orders.

@@ -7,6 +7,7 @@ mod facts;
 mod lane;
 pub(crate) mod outside;
 mod process;
+pub(crate) mod told;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

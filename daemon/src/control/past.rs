@@ -16,6 +16,7 @@ use pillory_core::time::Span;
 
 use crate::clock;
 use crate::kernel::Job;
+use crate::outgoing::outbox::Outbox;
 use crate::store;
 use crate::store::query::{self, Wanted};
 
@@ -55,7 +56,10 @@ impl About {
         match self {
             About::Nothing => {}
             About::Status => {
-                value["effect"] = effect(db, (value["banaction"] == "nftables").then_some(kernel))
+                value["effect"] = effect(db, (value["banaction"] == "nftables").then_some(kernel));
+                if let Some(warnings) = value["warnings"].as_array_mut() {
+                    warnings.extend(unsent(state_dir).into_iter().map(Value::from));
+                }
             }
             About::Explain(prefix) => {
                 value["evidence"] = db.and_then(|db| evidence(db, value, prefix).ok()).into();
@@ -63,6 +67,16 @@ impl About {
                 value["history"] = db.and_then(|db| history(db, prefix).ok()).into();
             }
         }
+    }
+}
+
+/// What cannot be sent at present, in words.
+fn unsent(state_dir: &Path) -> Vec<String> {
+    let outbox = Outbox::open_if_there(state_dir);
+    let troubles = outbox.and_then(|outbox| outbox.map_or(Ok(Vec::new()), |outbox| outbox.troubles()));
+    match troubles {
+        Ok(troubles) => troubles.into_iter().map(|(_, trouble)| format!("cannot send: {trouble}")).collect(),
+        Err(error) => vec![error.to_string()],
     }
 }
 

@@ -24,6 +24,7 @@ use crate::unlisted::META_UNLISTED;
 use crate::{clock, logging};
 
 use super::commands::LISTS;
+use super::posting;
 use super::rescue::META_RESCUE;
 use super::trial::META_TRIAL;
 use super::{Engine, META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
@@ -108,10 +109,15 @@ impl Engine {
             let Some(((_, how), ban, bans)) = crowd else {
                 self.say(notice);
                 self.hook(notice);
+                self.post_notice(notice);
                 continue;
             };
             // The line of all stands where the first one is.
-            logging::crowd(&std::mem::take(bans), how, self.action);
+            let bans = std::mem::take(bans);
+            logging::crowd(&bans, how, self.action);
+            self.post_crowd(&bans, how);
+            let ended = how.is_some_and(posting::is_mistake);
+            bans.iter().filter(|_| ended).for_each(|ban| self.withdraw(ban.prefix));
             logging::one_of_a_crowd(ban, how);
             if how.is_some() {
                 self.hook(notice);

@@ -15,6 +15,7 @@ mod hooks;
 pub(crate) mod jails;
 mod latency;
 pub(crate) mod learning;
+mod posting;
 mod reload;
 pub(crate) mod report;
 pub(crate) mod rescue;
@@ -47,6 +48,7 @@ use crate::errands::{Answered, Errands};
 use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::learn::Learnt;
+use crate::outgoing::Post;
 use crate::outputs::publisher::Edition;
 use crate::privilege::Sandbox;
 use crate::rescue::Call;
@@ -121,6 +123,8 @@ pub(crate) struct Outlets {
     pub(crate) errands: Errands,
     /// What the wall's pages are to be made of.
     pub(crate) editions: Sender<Edition>,
+    /// What is to be sent, if anything is.
+    pub(crate) posts: Option<Sender<Post>>,
 }
 
 /// See the module.
@@ -167,6 +171,8 @@ pub(crate) struct Engine {
     learning: learning::Learning,
     /// When the wall's pages were made.
     editions: editions::Editions,
+    /// What the owner was told, and is told.
+    posting: posting::Posting,
     /// The kernel refused something: after so many of the next changes that it takes, look whether all is there.
     read_backs: u8,
     /// The job that heals what was found to lack: what is read before it is done lacks the same.
@@ -264,6 +270,7 @@ impl Engine {
             rejected: None,
             learning: learning::Learning::default(),
             editions: editions::Editions::default(),
+            posting: posting::Posting::default(),
             read_backs: 0,
             healing: 0,
             unseen: None,
@@ -298,6 +305,7 @@ impl Engine {
         self.take_facts(facts);
         self.known_positions = positions;
         self.meta.extend(self.secret_kept());
+        self.begin_posts();
         let _ = self.outlets.sources.send(start);
     }
 
@@ -349,6 +357,7 @@ impl Engine {
             .into_iter()
             .chain(self.off_until)
             .chain(self.trial_end())
+            .chain(self.next_look())
             .chain(self.allowed.next_end());
         let end = ends.min();
         let until_end = end.map_or(SWEEP_EVERY, |end| end.since(now));
@@ -478,6 +487,7 @@ impl Engine {
         self.end_allowed(now);
         self.tick(now);
         self.publish(now);
+        self.post_warnings(now);
         if now.since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;
             self.machine.sweep(now, &mut self.effects);
@@ -528,6 +538,7 @@ impl Engine {
             }
         }
         report::ready(self);
+        self.post_start();
         self.learn();
     }
 
@@ -545,6 +556,7 @@ impl Engine {
             }
         }
         self.stop_hooks();
+        self.post_stop();
         report::stopping(self);
     }
 }

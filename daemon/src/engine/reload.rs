@@ -125,7 +125,8 @@ impl Engine {
         }
         let commands = Needs::commands(&config, &self.setup.place);
         let no_commands = commands.and_then(|directory| self.setup.outside.lacks(&directory));
-        if let Some(lack) = no_commands.or_else(|| self.sandbox.lacks(config.sandbox, &needs)) {
+        let no_sender = (!self.is_dry()).then(|| self.setup.delivery.lacks(&config.outgoing)).flatten();
+        if let Some(lack) = no_commands.or(no_sender).or_else(|| self.sandbox.lacks(config.sandbox, &needs)) {
             return Err(lack);
         }
         Ok(Built { policy, config, machine, readers })
@@ -179,6 +180,7 @@ impl Engine {
                 self.in_force(kept, span)
             }
             Purpose::Reload => {
+                self.configure_posts();
                 self.forget_rejected();
                 self.forget_refused();
                 Reply::say(0, format!("reloaded: {jails} jails run"))

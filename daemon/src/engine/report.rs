@@ -10,7 +10,7 @@ use pillory_core::jail::{Soon, stealth};
 use pillory_core::ledger::Ban;
 use pillory_core::machine::{IdentityBan, Level, Machine};
 use pillory_core::net::Prefix;
-use pillory_core::time::End;
+use pillory_core::time::{End, Timestamp};
 
 use crate::actions::{self, dryrun};
 use crate::clock;
@@ -159,18 +159,15 @@ impl Engine {
         let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
         warnings.extend(self.readers.warnings.iter().cloned());
         warnings.extend(self.hooks.troubles());
+        warnings.extend(self.no_delivery());
         warnings.extend(self.facts.troubles.iter().cloned());
         warnings.extend(self.stream_troubles());
         warnings.extend(self.stamps_off());
-        warnings.extend(self.withheld());
+        warnings.extend(self.withheld(Soon::clone));
         warnings.extend(self.stealth_warnings());
         warnings.extend(self.trial_warning());
         warnings.extend(logging::troubles());
-        let short = self.machine.short_of_budget(clock::now());
-        let short = short.iter().map(|(jail, ipv4, last, budget)| {
-            format!("{}; last at {last}", logging::no_room_words(jail, *ipv4, *budget))
-        });
-        warnings.extend(short);
+        warnings.extend(self.short_of_budget());
         warnings.extend(self.campaigns());
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
@@ -193,6 +190,42 @@ impl Engine {
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
         })
+    }
+
+    /// The warnings that the owner is sent: those of `status`, but for what is told when it happens (what no single source
+    /// shows), for what cannot be told because nothing is sent, and for names that may be mistyped passwords.
+    pub(super) fn warnings_to_send(&self) -> Vec<String> {
+        let is_alarm = |key: &str| ["outage ", "got in "].iter().any(|begin| key.starts_with(begin));
+        let own = self.warnings.iter().filter(|(key, _)| !is_alarm(key)).map(|(_, text)| text.clone());
+        let mut warnings: Vec<String> = own.collect();
+        warnings.extend(self.readers.warnings.iter().cloned());
+        // What a command printed may be anything.
+        let commands = "commands of a jail do not work; `pillory status` says which".to_owned();
+        warnings.extend((!self.hooks.troubles().is_empty()).then_some(commands));
+        warnings.extend(self.facts.troubles.iter().cloned());
+        warnings.extend(self.stream_troubles());
+        warnings.extend(self.stamps_off());
+        warnings.extend(self.withheld(|soon| self.without_name(soon)));
+        warnings.extend(self.trial_warning());
+        warnings.extend(logging::troubles());
+        warnings.extend(self.short_of_budget());
+        if !self.machine.is_enforcing() {
+            warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
+        }
+        warnings
+    }
+
+    /// That nothing is sent, though something should be.
+    fn no_delivery(&self) -> Option<String> {
+        self.setup.delivery.trouble().map(str::to_owned)
+    }
+
+    fn short_of_budget(&self) -> Vec<String> {
+        let short = self.machine.short_of_budget(clock::now());
+        let words = |(jail, ipv4, last, budget): &(&JailName, bool, Timestamp, u64)| {
+            format!("{}; last at {last}", logging::no_room_words(jail, *ipv4, *budget))
+        };
+        short.iter().map(words).collect()
     }
 
     /// The jails whose logs have another clock or zone.
@@ -264,7 +297,7 @@ impl Engine {
     }
 
     /// What was not banned and why, who is soon banned, and what the fuse does.
-    fn withheld(&self) -> Vec<String> {
+    fn withheld(&self, named: impl Fn(&Soon) -> Soon) -> Vec<String> {
         let alerts = self.machine.alerts(clock::now()).map(|alert| {
             let times = if alert.times > 1 { format!(" {} times", alert.times) } else { String::new() };
             format!(
@@ -277,7 +310,7 @@ impl Engine {
             )
         });
         let soon = self.machine.soon_banned(clock::now());
-        let soon = soon.map(|soon| format!("jail {}: {}", soon.jail, self.soon_words(soon)));
+        let soon = soon.map(|soon| format!("jail {}: {}", soon.jail, self.soon_words(&named(soon))));
         let ledger = &self.machine.ledger;
         let full = (ledger.len() >= ledger.most()).then(|| logging::full_words(ledger.most()));
         let fuse = self.machine.fuse();

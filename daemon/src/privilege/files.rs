@@ -56,7 +56,10 @@ fn enter(needs: &Needs) -> Result<RestrictionStatus, RulesetError> {
     for directory in needs.appends.iter().filter_map(|file| file.parent()) {
         rules = beneath(rules, directory, append)?;
     }
-    rules.add_rule(NetPort::new(DNS, AccessNet::ConnectTcp))?.restrict_self()
+    for port in needs.ports.iter().chain([&DNS]) {
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+    }
+    rules.restrict_self()
 }
 
 /// No signals to others. No abstract sockets of others either, unless the service manager's is one.

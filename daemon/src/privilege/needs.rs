@@ -14,6 +14,10 @@ use super::nearest;
 const READ: [&str; 8] =
     ["/etc", "/proc", "/sys", "/usr/share/zoneinfo", "/var/log", "/run/log", "/run/systemd", "/run/utmp"];
 
+/// Where files below /etc/ssl lead to.
+const CERTIFICATES: [&str; 3] =
+    ["/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/var/lib/ca-certificates"];
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Needs {
@@ -23,6 +27,8 @@ pub(crate) struct Needs {
     pub(super) writes: Vec<PathBuf>,
     /// Files that are appended to, in directories where nothing else is to be written.
     pub(super) appends: Vec<PathBuf>,
+    /// TCP ports to connect to, besides those of name servers.
+    pub(super) ports: Vec<u16>,
 }
 
 impl Needs {
@@ -35,7 +41,16 @@ impl Needs {
         reads.extend(config.geo.files().filter_map(nearest));
         reads.extend(feeds.iter().flat_map(|feed| directories(&feed.what)));
         let writes = config.wall.out.iter().cloned().collect();
-        Needs { reads, writes, appends: config.ban_log.iter().cloned().collect() }
+        Needs { reads, writes, appends: config.ban_log.iter().cloned().collect(), ports: Vec::new() }
+    }
+
+    /// What the process needs that sends: it reads what every daemon reads, certificates and these directories, writes in
+    /// the state directory, and connects to these ports.
+    pub(crate) fn of_sender(directories: Vec<PathBuf>, state_dir: &Path, ports: &[u16]) -> Needs {
+        let usual = READ.iter().filter(|path| !path.starts_with("/var/log") && !path.starts_with("/run/log"));
+        let mut reads: Vec<PathBuf> = usual.chain(&CERTIFICATES).map(PathBuf::from).collect();
+        reads.extend(directories);
+        Needs { reads, writes: vec![state_dir.to_owned()], appends: Vec::new(), ports: ports.to_vec() }
     }
 
     /// The fail2ban directory whose commands are to be run, if some are.

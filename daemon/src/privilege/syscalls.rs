@@ -190,8 +190,8 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
         rules.insert(call, values.into_iter().map(condition).collect::<Result<Vec<_>, _>>()?);
     }
     let sockets = rules.entry(libc::SYS_socket).or_default();
-    for (family, kind) in INET.into_iter().flat_map(|family| KINDS.map(|kind| (family, kind))) {
-        let asked = [(0, Eq, family), (1, MaskedEq(KIND_BITS), kind), (2, Eq, 0)];
+    for (family, (kind, protocol)) in INET.into_iter().flat_map(|family| KINDS.map(|kind| (family, kind))) {
+        let asked = [(0, Eq, family), (1, MaskedEq(KIND_BITS), kind), (2, Eq, protocol)];
         let asked =
             asked.map(|(argument, how, value)| SeccompCondition::new(argument, Dword, how, value as u64));
         sockets.push(SeccompRule::new(asked.into_iter().collect::<Result<Vec<_>, _>>()?)?);
@@ -205,10 +205,12 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
     Ok(rules)
 }
 
-/// To ask name servers: TCP and UDP of the Internet (protocol 0), and nothing else of it. Whether a name is listed is not
+/// To ask name servers, and to send: TCP and UDP of the Internet, and nothing else of it. Whether a name is listed is not
 /// asked: the first one would need a restart, and what keeps the daemon off the network in its unit is the unit.
 const INET: [libc::c_int; 2] = [libc::AF_INET, libc::AF_INET6];
-const KINDS: [libc::c_int; 2] = [libc::SOCK_STREAM, libc::SOCK_DGRAM];
+/// Kinds with their protocols: what a kind brings by itself, or TCP by its name, which is the same.
+const KINDS: [(libc::c_int, libc::c_int); 3] =
+    [(libc::SOCK_STREAM, 0), (libc::SOCK_DGRAM, 0), (libc::SOCK_STREAM, libc::IPPROTO_TCP)];
 /// `SOCK_TYPE_MASK` of linux/net.h; flags stand above.
 const KIND_BITS: u64 = 0xf;
 

@@ -23,6 +23,7 @@ use crate::engine::{Engine, Input, Outlets, Read};
 use crate::errands::{self, Desks};
 use crate::facts::Asker;
 use crate::kernel::{Hand, Job};
+use crate::outgoing::Delivery;
 use crate::store::keeper;
 use crate::store::writer::{Write, Writer, Written};
 use crate::supervisor::SourceOrder;
@@ -136,6 +137,7 @@ impl Daemon {
             sources: sources_in,
             errands,
             editions,
+            posts: None,
         };
         let setup = Setup {
             config,
@@ -145,6 +147,7 @@ impl Daemon {
             zone: TimeZone::UTC,
             off: String::new(),
             outside: Outside::default(),
+            delivery: Delivery::default(),
         };
         let start = SourceOrder::Start(readers.feeds.clone(), restored.positions.clone());
         let frame = (readers.ports.clone(), restricted.clone());

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::client::COLUMNS;
 use serde_json::json;
 
 fn ban(prefix: &str, jail: &str, until: Value) -> Value {

@@ -55,7 +55,7 @@ fn address(value: &Value) -> Result<String, Misfit> {
 }
 
 /// True for `user@host` in plain letters.
-fn is_address(text: &str) -> bool {
+pub fn is_address(text: &str) -> bool {
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&byte);
     let Some((user, host)) = text.rsplit_once('@') else { return false };
     text.len() <= 254

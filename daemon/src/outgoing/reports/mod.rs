@@ -1,0 +1,180 @@
+//! Reports of attackers: one round for one destination.
+
+mod gather;
+mod queue;
+
+use std::path::Path;
+
+use pillory_core::config::Config;
+use pillory_core::config::outgoing::{Destination, Receiver};
+use pillory_core::outgoing::{Progress, Report};
+use pillory_core::time::{Span, Timestamp};
+use tracing::{info, warn};
+
+use crate::fault;
+
+use super::outbox::{Outbox, OutboxError, report_name};
+use super::receivers::{abuseipdb, blocklist_de, xarf};
+use super::{Failed, notify};
+
+pub(crate) use gather::{Sources, host_name};
+pub(crate) use queue::{REVIEWED, Row, State};
+
+/// So many are looked at in a round.
+const ROUND: u32 = 500;
+
+/// How often it is looked whether somebody has reviewed some.
+pub(super) const LOOK: Span = Span::from_secs(5);
+
+/// Gathers what is due and sends what may be sent. Returns when to look again.
+/// # Errors
+/// [`OutboxError`]
+pub(super) fn round(
+    outbox: &Outbox,
+    (to, config): (&Destination, &Config),
+    state_dir: &Path,
+    now: Timestamp,
+) -> Result<Timestamp, OutboxError> {
+    let fresh = outbox.reports(to.name(), State::New, ROUND)?;
+    let ripe: Vec<&Row> = fresh.iter().filter(|row| row.made.min(now) + to.pace.gather <= now).collect();
+    let mut progress = outbox.progress(&report_name(to.name()))?;
+    // What is sent one after the other is due when its turn comes.
+    let no_gathering = pillory_core::outgoing::Pace { gather: Span::default(), ..to.pace };
+    let queued = outbox.reports(to.name(), State::Queued, ROUND)?;
+    let may_send = !queued.is_empty() && progress.due(&no_gathering, now, now) <= now;
+    if ripe.is_empty() && !may_send {
+        return Ok(now + LOOK);
+    }
+    let sources = match Sources::open(state_dir, config) {
+        Ok(sources) => sources,
+        Err(why) => {
+            outbox.note(&report_name(to.name()), &progress, Some(&format!("report.{}: {why}", to.name())))?;
+            return Ok(now + LOOK);
+        }
+    };
+    for row in ripe {
+        gather_one(outbox, to.name(), row, &sources, now)?;
+    }
+    if may_send {
+        let left = to.pace.daily.map_or(u32::MAX, |daily| daily.saturating_sub(progress.sent_today(now)));
+        send_some(outbox, (to, config), (queued, left), &sources, (&mut progress, now))?;
+        return Ok(now);
+    }
+    Ok(now + LOOK)
+}
+
+fn gather_one(
+    outbox: &Outbox,
+    to: &str,
+    row: &Row,
+    sources: &Sources,
+    now: Timestamp,
+) -> Result<(), OutboxError> {
+    match sources.report(row) {
+        Ok(Ok(report)) => {
+            let state = if outbox.approved(to)? < REVIEWED { State::Held } else { State::Queued };
+            outbox.gathered(row.id, &report, state)
+        }
+        Ok(Err(nothing)) => outbox.settle(row.id, State::Empty, nothing.words(), now),
+        Err(why) => {
+            warn!(destination = to, reason = %why, "a report cannot be made yet");
+            Ok(())
+        }
+    }
+}
+
+/// Sends one report, or many as one file where the receiver takes that.
+fn send_some(
+    outbox: &Outbox,
+    (to, config): (&Destination, &Config),
+    (queued, left): (Vec<Row>, u32),
+    sources: &Sources,
+    (progress, now): (&mut Progress, Timestamp),
+) -> Result<(), OutboxError> {
+    let mut rows: Vec<(i64, Report)> = Vec::new();
+    for row in queued {
+        match row.report {
+            // It may have been allowed since.
+            Some(report) if !sources.spares(report.addr) => rows.push((row.id, report)),
+            _ => outbox.settle(row.id, State::Withdrawn, gather::Nothing::NeverBanned.words(), now)?,
+        }
+    }
+    rows.truncate(left as usize);
+    let many = match &to.to {
+        Receiver::AbuseIpDb { bulk: Some(bulk), .. } => rows.len() >= *bulk as usize,
+        _ => false,
+    };
+    if !many {
+        rows.truncate(1);
+    }
+    let Some((first, _)) = rows.first() else { return Ok(()) };
+    let name = report_name(to.name());
+    let number = rows.len() as u32;
+    let sent = fault::outlive(|| deliver(outbox, (to, config), &rows, now));
+    match sent.unwrap_or_else(|fault| Err(notify::fault_of(&fault))) {
+        Ok(()) => {
+            for (id, _) in &rows {
+                outbox.settle(*id, State::Sent, "", now)?;
+            }
+            progress.sent(&to.pace, number, now);
+            info!(destination = to.name(), reports = number, "reported");
+            outbox.note(&name, progress, None)
+        }
+        // Of a file it is not known which one is meant.
+        Err(error) if error.is_about_content && number == 1 => {
+            outbox.settle(*first, State::Refused, &error.why, now)?;
+            warn!(destination = to.name(), reason = %error.why, "a report was refused");
+            // It was a request all the same, and counts.
+            progress.sent(&to.pace, 1, now);
+            outbox.note(&name, progress, None)
+        }
+        Err(error) => {
+            if progress.failures == 0 {
+                warn!(destination = to.name(), reason = %error.why, "a report was not taken; it is tried again");
+            }
+            let dice = notify::dice(&format!("{name} {first}"), progress.failures);
+            progress.failed(&to.pace, error.setback, dice, now);
+            outbox.note(&name, progress, Some(&format!("report.{}: {}", to.name(), error.why)))
+        }
+    }
+}
+
+fn deliver(
+    outbox: &Outbox,
+    (to, config): (&Destination, &Config),
+    rows: &[(i64, Report)],
+    now: Timestamp,
+) -> Result<(), Failed> {
+    match (&to.to, rows) {
+        (Receiver::AbuseIpDb { url, key_file, .. }, [(_, report)]) => abuseipdb::one(url, key_file, report),
+        (Receiver::AbuseIpDb { url, key_file, .. }, _) => {
+            let reports: Vec<&Report> = rows.iter().map(|(_, report)| report).collect();
+            abuseipdb::many(url, key_file, &reports)
+        }
+        (Receiver::BlocklistDe { url, key_file, server }, [(_, report), ..]) => {
+            blocklist_de::send(url, (key_file, server), report)
+        }
+        (Receiver::Xarf { mail, organisation }, [(id, report), ..]) => {
+            let network = crate::rdap::network(&config.outgoing.rdap, report.addr, Some(outbox), now);
+            let network = network.map_err(|error| Failed::passing(error.to_string()))?;
+            xarf::send((mail, organisation), &network, (*id, report))
+        }
+        (_, []) => Ok(()),
+    }
+}
+
+/// What would be sent, as it would be.
+pub(crate) fn preview(to: &Destination, id: i64, report: &Report) -> Result<String, String> {
+    match &to.to {
+        Receiver::AbuseIpDb { url, .. } => {
+            Ok(format!("POST {}\n{}\n", url.join("report"), abuseipdb::body(report)))
+        }
+        Receiver::BlocklistDe { url, server, .. } => {
+            let body = blocklist_de::body(server, "(the key)", report);
+            Ok(format!("POST {}\n{body}\n", url.as_str()))
+        }
+        Receiver::Xarf { mail, organisation } => {
+            xarf::preview((mail, organisation), (id, report)).map_err(|error| error.why)
+        }
+    }
+}

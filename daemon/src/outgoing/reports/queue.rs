@@ -1,0 +1,236 @@
+//! Reports in the outbox, from the ban to what became of them.
+//!
+//! A ban leaves an intent (`new`). When it is old enough it becomes a report of what the store knows, which waits for its
+//! review (`held`) or for its turn (`queued`); it ends as `sent`, `refused` by the receiver, `dropped` by the operator,
+//! `withdrawn` because the ban was a mistake, or `empty` because there is nothing that may be told.
+
+use rusqlite::params;
+
+use pillory_core::config::outgoing::Destination;
+use pillory_core::event::JailName;
+use pillory_core::net::Prefix;
+use pillory_core::outgoing::Report;
+use pillory_core::time::{Span, Timestamp};
+
+use super::super::outbox::{Outbox, OutboxError, report_name};
+
+/// So many reports of a destination are reviewed before others leave unseen.
+pub(crate) const REVIEWED: u32 = 50;
+
+/// So many wait for a destination at most; the oldest go.
+const MOST_WAITING: u32 = 5_000;
+
+/// So long it is remembered what became of one.
+const REMEMBERED: Span = Span::from_secs(30 * 86_400);
+
+/// Where a report stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    New,
+    Held,
+    Queued,
+    Sent,
+    Refused,
+    Dropped,
+    Withdrawn,
+    Empty,
+}
+
+impl State {
+    /// Those that wait, and then those that do not.
+    pub(crate) const ALL: [(State, &'static str); 8] = [
+        (State::New, "new"),
+        (State::Held, "held"),
+        (State::Queued, "queued"),
+        (State::Sent, "sent"),
+        (State::Refused, "refused"),
+        (State::Dropped, "dropped"),
+        (State::Withdrawn, "withdrawn"),
+        (State::Empty, "empty"),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        State::ALL.iter().find(|(state, _)| *state == self).map_or("new", |(_, name)| name)
+    }
+}
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) id: i64,
+    /// Whom the jail banned.
+    pub(crate) prefix: Prefix,
+    pub(crate) jail: JailName,
+    /// When.
+    pub(crate) made: Timestamp,
+    /// What is told, once that is known.
+    pub(crate) report: Option<Report>,
+    /// Why it ended as it did.
+    pub(crate) note: String,
+}
+
+impl Outbox {
+    /// Notes that a banned attacker is to be reported, unless that was done lately.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(in super::super) fn intend(
+        &self,
+        (to, prefix): (&Destination, Prefix),
+        jail: &JailName,
+        now: Timestamp,
+    ) -> Result<(), OutboxError> {
+        let (name, prefix) = (report_name(to.name()), prefix.to_string());
+        let work = || {
+            let lately: i64 = self.db.query_row(
+                "SELECT count(*) FROM reports WHERE destination = ?1 AND prefix = ?2
+                    AND state NOT IN ('withdrawn', 'empty') AND (made > ?3 OR state IN ('new', 'held', 'queued'))",
+                params![name, prefix, (now - to.cool_down).millis()],
+                |row| row.get(0),
+            )?;
+            if lately > 0 {
+                return Ok(());
+            }
+            let sql = "INSERT INTO reports(destination, addr, prefix, jail, made, state)
+                VALUES (?1, '', ?2, ?3, ?4, 'new')";
+            self.db.execute(sql, params![name, prefix, jail.as_str(), now.millis()]).map(drop)
+        };
+        work().map_err(self.failed("write"))
+    }
+
+    /// Forgets what was settled long ago, and the oldest of those that are too many.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(in super::super) fn tidy(&self, to: &Destination, now: Timestamp) -> Result<(), OutboxError> {
+        let name = report_name(to.name());
+        let work = || {
+            self.db.execute(
+                "UPDATE reports SET state = 'dropped', note = 'too many waited', settled = ?3 WHERE destination = ?1
+                    AND state IN ('new', 'held', 'queued') AND id NOT IN (SELECT id FROM reports WHERE destination = ?1
+                        AND state IN ('new', 'held', 'queued') ORDER BY id DESC LIMIT ?2)",
+                params![name, MOST_WAITING, now.millis()],
+            )?;
+            let forgotten = (now - REMEMBERED.max(to.cool_down)).millis();
+            let sql = "DELETE FROM reports WHERE destination = ?1 AND settled < ?2";
+            self.db.execute(sql, params![name, forgotten]).map(drop)
+        };
+        work().map_err(self.failed("write"))
+    }
+
+    /// Nobody is to be told of this ban any more.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(in super::super) fn withdraw(&self, prefix: Prefix, now: Timestamp) -> Result<(), OutboxError> {
+        let sql = "UPDATE reports SET state = 'withdrawn', note = 'the ban was lifted', settled = ?2
+            WHERE prefix = ?1 AND state IN ('new', 'held', 'queued')";
+        let done = self.db.execute(sql, params![prefix.to_string(), now.millis()]);
+        done.map(drop).map_err(self.failed("write"))
+    }
+
+    /// Those of a destination that stand there, the oldest first, at most so many.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(crate) fn reports(&self, to: &str, state: State, most: u32) -> Result<Vec<Row>, OutboxError> {
+        let work = || {
+            let sql = "SELECT id, prefix, jail, made, report, note FROM reports WHERE destination = ?1 AND state = ?2
+                ORDER BY id LIMIT ?3";
+            let mut statement = self.db.prepare_cached(sql)?;
+            let mut rows = statement.query(params![report_name(to), state.name(), most])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let prefix = row.get::<_, String>(1)?.parse::<Prefix>();
+                let (Ok(prefix), Ok(jail)) = (prefix, JailName::new(&row.get::<_, String>(2)?)) else {
+                    continue;
+                };
+                found.push(Row {
+                    id: row.get(0)?,
+                    prefix,
+                    jail,
+                    made: Timestamp::from_millis(row.get(3)?),
+                    report: row
+                        .get::<_, Option<String>>(4)?
+                        .and_then(|text| serde_json::from_str(&text).ok()),
+                    note: row.get(5)?,
+                });
+            }
+            Ok(found)
+        };
+        work().map_err(self.failed("read"))
+    }
+
+    /// How many of a destination stand where.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(crate) fn counts(&self, to: &str) -> Result<Vec<(String, u64)>, OutboxError> {
+        let work = || {
+            let sql = "SELECT state, count(*) FROM reports WHERE destination = ?1 GROUP BY state";
+            let mut statement = self.db.prepare(sql)?;
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
+            statement.query_map([report_name(to)], row)?.collect::<Result<_, _>>()
+        };
+        work().map_err(self.failed("read"))
+    }
+
+    /// How many reports of a destination were reviewed and approved.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(crate) fn approved(&self, to: &str) -> Result<u32, OutboxError> {
+        let sql = "SELECT coalesce(max(approved), 0) FROM destinations WHERE name = ?1";
+        self.db.query_row(sql, [report_name(to)], |row| row.get(0)).map_err(self.failed("read"))
+    }
+
+    /// What is to be told is known: it waits for its review, or for its turn.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(super) fn gathered(&self, id: i64, report: &Report, state: State) -> Result<(), OutboxError> {
+        let text = serde_json::to_string(report).unwrap_or_default();
+        let sql = "UPDATE reports SET report = ?2, addr = ?3, state = ?4 WHERE id = ?1 AND state = 'new'";
+        let done = self.db.execute(sql, params![id, text, report.addr.to_string(), state.name()]);
+        done.map(drop).map_err(self.failed("write"))
+    }
+
+    /// It came to an end.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(super) fn settle(
+        &self,
+        id: i64,
+        state: State,
+        note: &str,
+        now: Timestamp,
+    ) -> Result<(), OutboxError> {
+        let sql = "UPDATE reports SET state = ?2, note = ?3, settled = ?4 WHERE id = ?1";
+        let done = self.db.execute(sql, params![id, state.name(), note, now.millis()]);
+        done.map(drop).map_err(self.failed("write"))
+    }
+
+    /// The operator has looked at one that was held. False if it no longer is.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(crate) fn review(&mut self, id: i64, approves: bool, now: Timestamp) -> Result<bool, OutboxError> {
+        let failed = self.failed("write");
+        let tx = self.db.savepoint().map_err(&failed)?;
+        let work = || {
+            let changed = match approves {
+                true => {
+                    tx.execute("UPDATE reports SET state = 'queued' WHERE id = ?1 AND state = 'held'", [id])?
+                }
+                false => tx.execute(
+                    "UPDATE reports SET state = 'dropped', note = 'by the operator', settled = ?2
+                        WHERE id = ?1 AND state = 'held'",
+                    params![id, now.millis()],
+                )?,
+            };
+            if approves && changed > 0 {
+                tx.execute(
+                    "UPDATE destinations SET approved = approved + 1
+                        WHERE name = (SELECT destination FROM reports WHERE id = ?1)",
+                    [id],
+                )?;
+            }
+            Ok(changed > 0)
+        };
+        let changed = work().map_err(&failed)?;
+        tx.commit().map_err(&failed)?;
+        Ok(changed)
+    }
+}

@@ -1,0 +1,223 @@
+//! Mail, by lettre with rustls. All that is said is plain text; what an attacker wrote is escaped before it comes here, and
+//! neither a header nor a part can be begun by it.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use lettre::address::Envelope;
+use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::{Address, SmtpTransport, Transport as _};
+
+use pillory_core::config::outgoing::{Mail, MailTls};
+use pillory_core::outgoing::Message;
+use pillory_core::time::Timestamp;
+
+use crate::escape::escape;
+use crate::{clock, privilege};
+
+use super::super::http::{addresses, certificates};
+use super::super::{Failed, secret};
+
+/// So long each step of a conversation may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// So many addresses of a server are tried.
+const MOST_ADDRESSES: usize = 3;
+
+/// A program wrote it, so no program shall answer. Source: RFC 3834, section 5.
+#[derive(Debug, Clone)]
+struct AutoSubmitted;
+
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<AutoSubmitted, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(AutoSubmitted)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
+}
+
+/// What is sent.
+#[derive(Debug)]
+pub(in super::super) struct Letter<'a> {
+    /// Its name, without what stands behind the @.
+    pub(in super::super) id: &'a str,
+    pub(in super::super) to: &'a [String],
+    pub(in super::super) subject: &'a str,
+    pub(in super::super) text: &'a str,
+    /// JSON that goes with it.
+    pub(in super::super) json: Option<(&'a str, String)>,
+}
+
+/// Tells the owner.
+pub(in super::super) fn tell(mail: &Mail, message: &Message) -> Result<(), Failed> {
+    let text = format!(
+        "{}\n\nThis host is {}; `pillory status` there says how it is.\n",
+        message.text(),
+        message.host
+    );
+    send(mail, &Letter { id: &message.id, to: &mail.to, subject: &message.subject, text: &text, json: None })
+}
+
+/// The letter as it goes over the line.
+/// # Errors
+/// [`Failed`] if an address is none.
+pub(in super::super) fn write(mail: &Mail, letter: &Letter<'_>) -> Result<lettre::Message, Failed> {
+    let unfit =
+        |error: &dyn std::fmt::Display| Failed::lasting(format!("the mail cannot be written: {error}"));
+    let mailbox = |text: &str| -> Result<Mailbox, Failed> {
+        text.parse::<Address>().map(|address| Mailbox::new(None, address)).map_err(|error| unfit(&error))
+    };
+    let from = mailbox(&mail.from)?;
+    let id = format!("<{}@{}>", letter.id, from.email.domain());
+    let mut builder = lettre::Message::builder()
+        .from(from)
+        .subject(letter.subject)
+        .message_id(Some(id))
+        .date(system_time(clock::read().wall))
+        .header(AutoSubmitted);
+    for to in letter.to {
+        builder = builder.to(mailbox(to)?);
+    }
+    let text = letter.text.to_owned();
+    let written = match &letter.json {
+        None => builder.header(ContentType::TEXT_PLAIN).body(text),
+        Some((name, json)) => {
+            let kind = ContentType::parse("application/json").map_err(|error| unfit(&error))?;
+            let attached = lettre::message::Attachment::new((*name).to_owned()).body(json.clone(), kind);
+            builder.multipart(MultiPart::mixed().singlepart(SinglePart::plain(text)).singlepart(attached))
+        }
+    };
+    written.map_err(|error| unfit(&error))
+}
+
+fn system_time(at: Timestamp) -> std::time::SystemTime {
+    UNIX_EPOCH + Duration::from_millis(at.millis().unsigned_abs())
+}
+
+/// Hands a letter over.
+/// # Errors
+/// [`Failed`]
+pub(in super::super) fn send(mail: &Mail, letter: &Letter<'_>) -> Result<(), Failed> {
+    let written = write(mail, letter)?;
+    let envelope: &Envelope = written.envelope();
+    let found = addresses(&mail.host);
+    if found.is_empty() {
+        return Err(Failed::passing(format!("the mail server {} has no address", mail.host)));
+    }
+    let mut last = None;
+    for addr in found.into_iter().take(MOST_ADDRESSES) {
+        match transport(mail, &addr.to_string())?.send_raw(envelope, &written.formatted()) {
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                let is_final = error.status().is_some() || error.is_tls() || error.is_client();
+                last = Some(failed(mail, &error));
+                if is_final {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| Failed::passing("the mail server has no address")))
+}
+
+/// A connection to this address; names are resolved by us, certificates are asked for the name.
+fn transport(mail: &Mail, addr: &str) -> Result<SmtpTransport, Failed> {
+    let tls = match mail.tls {
+        MailTls::None => Tls::None,
+        MailTls::Wrapped => Tls::Wrapper(parameters(mail)?),
+        MailTls::StartTls => Tls::Required(parameters(mail)?),
+    };
+    let domain = mail.from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    let mut builder = SmtpTransport::builder_dangerous(addr)
+        .port(mail.port)
+        .tls(tls)
+        .hello_name(ClientId::Domain(domain.to_owned()))
+        .timeout(Some(LIMIT));
+    if let Some((user, file)) = &mail.login {
+        let password = secret(file).map_err(Failed::lasting)?;
+        builder = builder.credentials(Credentials::new(user.clone(), password));
+    }
+    Ok(builder.build())
+}
+
+fn parameters(mail: &Mail) -> Result<TlsParameters, Failed> {
+    let unfit =
+        |error: lettre::transport::smtp::Error| Failed::lasting(format!("TLS cannot be used: {error}"));
+    let mut builder = TlsParameters::builder(mail.host.clone()).certificate_store(CertificateStore::None);
+    for trusted in certificates(mail.ca_file.as_deref())? {
+        builder =
+            builder.add_root_certificate(Certificate::from_der(trusted.as_ref().to_vec()).map_err(unfit)?);
+    }
+    builder.build_rustls().map_err(unfit)
+}
+
+fn failed(mail: &Mail, error: &lettre::transport::smtp::Error) -> Failed {
+    let mut why = format!("mail by {}:{}: {error}", mail.host, mail.port);
+    let mut source = std::error::Error::source(error);
+    let mut cure = None;
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !why.contains(&words) {
+            why = format!("{why}: {words}");
+        }
+        cure = cure.or_else(|| cause.downcast_ref().and_then(privilege::network_cure));
+        source = cause.source();
+    }
+    let mut why = escape(&why);
+    if why.contains("UnknownIssuer") {
+        why.push_str("; name the certificate that signed the server's with ca_file");
+    }
+    why.push_str(cure.unwrap_or_default());
+    // 5xx: of who writes or to whom (55x), or of what was said (554); the server will not think otherwise at once.
+    match error.is_permanent() || error.is_tls() || error.is_client() {
+        true => Failed::lasting(why),
+        false => Failed::passing(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mail() -> Mail {
+        Mail {
+            host: "mail.example.net".into(),
+            port: 465,
+            tls: MailTls::Wrapped,
+            from: "pillory@example.net".into(),
+            to: vec!["root@example.net".into()],
+            login: None,
+            ca_file: None,
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_said_begins_a_header_or_a_part() {
+        let hostile =
+            "x\r\nBcc: victim@example.org\r\n\r\n--boundary\r\n.\r\nMAIL FROM:<a@b>\u{202e}\u{1b}[2J";
+        let escaped = escape(hostile);
+        let to = ["root@example.net".to_owned()];
+        let letter = Letter { id: "7", to: &to, subject: &escaped, text: &escaped, json: None };
+        let written = String::from_utf8(write(&mail(), &letter).unwrap().formatted()).unwrap();
+        let (head, body) = written.split_once("\r\n\r\n").unwrap();
+        assert!(!head.to_lowercase().contains("\r\nbcc:"), "{head}");
+        assert!(
+            head.contains("Message-ID: <7@example.net>") && head.contains("Auto-Submitted: auto-generated")
+        );
+        assert!(!body.contains("\r\n.\r\n") && !body.contains('\u{1b}') && !written.contains('\u{202e}'));
+        // Even if somebody forgot to escape it.
+        let raw = Letter { subject: hostile, ..letter };
+        let written = String::from_utf8(write(&mail(), &raw).unwrap().formatted()).unwrap();
+        let (head, _) = written.split_once("\r\n\r\n").unwrap();
+        assert!(!head.to_lowercase().contains("\r\nbcc:"), "{head}");
+    }
+}

@@ -32,6 +32,8 @@ iptables-nft                     iptables                iptables-nft
 prlimit                          util-linux              util-linux
 pyinotify.py                     python3-pyinotify       python3-inotify
 html5lib/__init__.py             python3-html5lib        python3-html5lib
+aiosmtpd/__init__.py             python3-aiosmtpd        python3-aiosmtpd
+openssl                          openssl                 openssl
 ufw                              ufw                     ufw
 firewalld,firewall-cmd           firewalld               firewalld
 dbus-daemon                      dbus-daemon             dbus-daemon

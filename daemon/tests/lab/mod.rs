@@ -18,6 +18,7 @@ mod daemon;
 mod host;
 mod kernel;
 mod logging;
+mod mail_server;
 mod network;
 mod notices;
 mod peer;
@@ -28,6 +29,7 @@ mod subject;
 mod systemd;
 mod tools;
 mod wait;
+mod web_server;
 mod world;
 
 pub use browser::{BROWSER, Browser};
@@ -36,6 +38,7 @@ pub use daemon::{Answer, CONFIG, CONTROL, Daemon, DaemonOptions, STATE_DIR, bina
 pub use host::{Host, Running};
 pub use kernel::{Element, Kernel, Monitor, Packets};
 pub use logging::{Logging, PERSISTENT_JOURNAL, Syslog, VOLATILE_JOURNAL};
+pub use mail_server::{MAIL_CA, MAIL_HOST, MailServer, decoded};
 pub use network::{Knocking, Knocks};
 pub use notices::Notices;
 pub use peer::Fail2ban;
@@ -49,4 +52,5 @@ pub use tools::{
     unpacked_environment,
 };
 pub use wait::{wait_for, wait_until};
+pub use web_server::{Answering, Asked, WebServer};
 pub use world::{PASSWORD, SERVER4, SERVER6, World};

@@ -26,6 +26,11 @@ pub(crate) fn escape(text: &str) -> String {
     escape_but(text, |_| false)
 }
 
+/// A JSON text for people: unquoted, hostile characters escaped.
+pub(crate) fn word(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), escape)
+}
+
 /// A message that may have several lines: its newlines and tabs stay.
 pub(crate) fn lines(text: &str) -> String {
     escape_but(text, |c| matches!(c, '\n' | '\t'))

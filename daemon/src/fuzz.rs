@@ -31,13 +31,13 @@ use crate::sources::FeedId;
 use crate::sources::follow::gzip::Gunzip;
 use crate::sources::journal::offline::Entries;
 use crate::sources::journal::unpack::unpack;
-use crate::{names, rdap, store, xz};
+use crate::{names, rdap, store, web, xz};
 
 /// What one target does with bytes.
 pub type Body = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Body); 13] = [
+pub const TARGETS: [(&str, Body); 14] = [
     ("journal", journal),
     ("packed", packed),
     ("netlink", netlink),
@@ -51,6 +51,7 @@ pub const TARGETS: [(&str, Body); 13] = [
     ("rdap", rdap),
     ("kept", kept),
     ("order", order),
+    ("request", request),
 ];
 
 /// What is unpacked of anything.
@@ -113,6 +114,11 @@ pub fn netlink(data: &[u8]) {
 /// An answer of a name server.
 pub fn dns(data: &[u8]) {
     names::dns::whatever(data);
+}
+
+/// What a caller sends to the dashboard.
+pub fn request(data: &[u8]) {
+    web::request(data);
 }
 
 /// A line at the control socket, as a request and as an answer: what was understood can be said again.

@@ -41,6 +41,7 @@ mod store;
 mod supervisor;
 mod unlisted;
 mod wake;
+mod web;
 mod xz;
 
 fn main() -> std::process::ExitCode {

@@ -34,7 +34,7 @@ fn is_hostile(c: char) -> bool {
 }
 
 #[track_caller]
-fn assert_harmless(what: &str, text: &str) {
+pub fn assert_harmless(what: &str, text: &str) {
     let found: BTreeSet<String> =
         text.chars().filter(|c| is_hostile(*c)).map(|c| c.escape_unicode().to_string()).collect();
     let line = text.lines().find(|line| line.chars().any(is_hostile)).unwrap_or_default();
@@ -59,7 +59,7 @@ fn corpus() -> Vec<u8> {
 }
 
 /// Failures and logins of each name, from addresses of their own.
-fn attacks() -> Vec<u8> {
+pub fn attacks() -> Vec<u8> {
     let mut log = corpus();
     for (pid, name) in (5000..).step_by(10).zip(NAMES) {
         let addr = format!("198.51.100.{}", pid / 10 - 400);

@@ -8,6 +8,7 @@ mod restrict;
 mod section;
 mod values;
 mod wall;
+mod web;
 
 use crate::event::{Class, Points};
 use crate::jail::policy::{Ladder, PointTable};
@@ -73,6 +74,7 @@ pub struct TopDraft {
     pub(super) sandbox: Option<bool>,
     pub(super) wall: super::Wall,
     pub(super) outgoing: super::Outgoing,
+    pub(super) web: Option<super::Web>,
 }
 
 /// Why a value does not fit its key, and the cure.
@@ -394,6 +396,14 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         doc: "[rdap] with url: who is asked whose network an address is in",
         set: |draft, value| {
             draft.outgoing.rdap = outgoing::rdap(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "web",
+        doc: "[web] with listen, token_file, host: where the daemon serves its dashboard; unset: nowhere",
+        set: |draft, value| {
+            draft.web = Some(web::read(value)?);
             Ok(())
         },
     },

@@ -61,6 +61,8 @@ pub struct Config {
     pub wall: Wall,
     /// What is sent to the owner and to others.
     pub outgoing: Outgoing,
+    /// Where the dashboard is served; nothing for nowhere.
+    pub web: Option<Web>,
     /// Ports that only some may connect to.
     pub restrict: Vec<Restriction>,
     /// Jails that ban networks of neighbours, each with the innocent addresses that all of these may hit at once.
@@ -115,6 +117,42 @@ pub struct Wall {
     pub rules: Rules,
     /// Who asked to be left out.
     pub unlisted: Vec<Prefix>,
+}
+
+/// The dashboard (`[web]`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Web {
+    /// Where it is served.
+    pub listen: Listen,
+    /// A file with the token that actions need; without it there are none.
+    pub token_file: Option<std::path::PathBuf>,
+    /// Names by which it is reached beside those of loopback, in small letters.
+    pub hosts: Vec<String>,
+}
+
+/// Where the dashboard is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// At a TCP port of one address, or of all.
+    Tcp(std::net::SocketAddr),
+    /// At a socket file, for who may open it.
+    Unix(std::path::PathBuf),
+}
+
+impl Web {
+    /// True if even reading needs the token: others than this host's own users can reach it.
+    pub fn needs_token(&self) -> bool {
+        !self.hosts.is_empty() || matches!(self.listen, Listen::Tcp(addr) if !addr.ip().is_loopback())
+    }
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Listen::Tcp(addr) => addr.fmt(f),
+            Listen::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// What happens to the bans in the kernel when the daemon stops.

@@ -104,6 +104,7 @@ fn config(top: TopDraft, jails: Vec<JailConfig>, widen: BTreeMap<JailName, u64>)
         sandbox: top.sandbox.unwrap_or(true),
         wall: top.wall,
         outgoing: top.outgoing,
+        web: top.web,
         fail2ban: top.fail2ban,
         ban_log: None,
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),

@@ -9,8 +9,9 @@ use pillory_core::time::{BanTime, Timestamp};
 
 use crate::control::client::{ClientError, ask_once};
 use crate::control::{Reply, Request};
-use crate::escape::escape;
 use crate::seat;
+
+pub(super) use crate::escape::word;
 
 use super::{Client, Failure, Outcome, exit, offline, print, print_json};
 
@@ -72,11 +73,6 @@ pub(super) fn say(client: &Client, reply: Reply) -> Outcome {
     client.show(&Reply { value, ..reply }, |value| format!("{}\n", word(&value["message"])))
 }
 
-/// A JSON text for people: unquoted, hostile characters escaped.
-pub(super) fn word(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), escape)
-}
-
 /// Parses a jail's name.
 #[derive(Debug, Clone)]
 pub(crate) struct JailArgument(pub(crate) JailName);
@@ -88,7 +84,10 @@ impl std::str::FromStr for JailArgument {
     }
 }
 
-pub(super) fn parse_bantime(text: &str) -> Result<BanTime, String> {
+/// How long a ban is to last.
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn parse_bantime(text: &str) -> Result<BanTime, String> {
     match BanTime::parse(text).map_err(|error| error.to_string())? {
         BanTime::For(span) if span.millis() == 0 => Err(NO_TIME.to_owned()),
         bantime => Ok(bantime),
@@ -109,7 +108,7 @@ pub(super) fn caller() -> Option<IpAddr> {
 }
 
 /// RFC 3339 as JSON carries it.
-pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse::<jiff::Timestamp>().ok().map(|stamp| Timestamp::from_millis(stamp.as_millisecond()))
 }
 

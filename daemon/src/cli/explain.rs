@@ -8,8 +8,7 @@ use pillory_core::net::Prefix;
 use pillory_core::time::Span;
 
 use crate::clock;
-use crate::control::Request;
-use crate::control::past::is_of_source;
+use crate::control::{Request, past::is_of_source};
 use crate::outputs::wall::world;
 
 use super::client::{parse_time, word, wrapped};
@@ -45,7 +44,8 @@ impl Explain {
     }
 }
 
-fn story(prefix: Prefix, value: &Value) -> String {
+/// The story of what [`Request::Explain`] told.
+pub(crate) fn story(prefix: Prefix, value: &Value) -> String {
     let mut text = String::new();
     let sentences = [
         state(prefix, value),

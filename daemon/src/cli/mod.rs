@@ -8,7 +8,7 @@ mod check;
 mod client;
 pub(crate) mod configfile;
 mod doctor;
-mod explain;
+pub(crate) mod explain;
 pub(crate) mod fail2ban;
 pub(crate) mod import;
 mod metrics;
@@ -36,6 +36,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+pub(crate) use client::{parse_bantime, parse_time};
+pub(crate) use order::{ban_text, unban_text};
 
 use crate::escape::{json, lines, printed};
 use crate::logging;

@@ -65,48 +65,48 @@ impl Ban {
         };
         let nobody = |_: Vec<BanOrder>, gone: &offline::Gone| Err(Failure::new(exit::UNREACHABLE, &gone.why));
         let reply = pieces::ban(&self.client, orders, &options, nobody)?;
-        self.client.show(&reply, |value| {
-            let mut text = String::new();
-            let kept = value["kept"].as_array().map_or(&[][..], Vec::as_slice);
-            for prefix in value["banned"].as_array().into_iter().flatten() {
-                let _ = match kept.iter().find(|kept| kept["prefix"] == *prefix) {
-                    None if self.bantime == BanTime::Forever => {
-                        writeln!(text, "banned {} forever", word(prefix))
-                    }
-                    None => writeln!(text, "banned {} for {}", word(prefix), self.bantime),
-                    Some(kept) => {
-                        let until =
-                            kept["until"].as_str().map_or("forever".to_owned(), |at| format!("until {at}"));
-                        let cure = "`pillory unban` it first to shorten that";
-                        writeln!(text, "{} is banned {until} already; {cure}", word(prefix))
-                    }
-                };
-            }
-            if value["enforcing"] == false && value["changed"] != 0 {
-                let _ = writeln!(text, "{} nothing is enforced now (see `pillory status`)", red("warning:"));
-            }
-            for kept in value["never_banned"].as_array().into_iter().flatten() {
-                let prefix = kept["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok());
-                let short = prefix.map_or_else(|| word(&kept["prefix"]), Prefix::short);
-                let _ = writeln!(
-                    text,
-                    "{} {short}: {}; forced all the same: {}; `pillory unban {short}` lifts it",
-                    red("warning:"),
-                    word(&kept["why"]),
-                    word(&kept["does"])
-                );
-            }
-            for refused in value["refused"].as_array().into_iter().flatten() {
-                let _ = writeln!(
-                    text,
-                    "refused {}: {}; --force bans it all the same",
-                    word(&refused["prefix"]),
-                    word(&refused["why"])
-                );
-            }
-            text
-        })
+        self.client.show(&reply, |value| ban_text(value, self.bantime))
     }
+}
+
+/// What became of bans that were ordered for so long.
+pub(crate) fn ban_text(value: &Value, bantime: BanTime) -> String {
+    let mut text = String::new();
+    let kept = value["kept"].as_array().map_or(&[][..], Vec::as_slice);
+    for prefix in value["banned"].as_array().into_iter().flatten() {
+        let _ = match kept.iter().find(|kept| kept["prefix"] == *prefix) {
+            None if bantime == BanTime::Forever => writeln!(text, "banned {} forever", word(prefix)),
+            None => writeln!(text, "banned {} for {bantime}", word(prefix)),
+            Some(kept) => {
+                let until = kept["until"].as_str().map_or("forever".to_owned(), |at| format!("until {at}"));
+                let cure = "`pillory unban` it first to shorten that";
+                writeln!(text, "{} is banned {until} already; {cure}", word(prefix))
+            }
+        };
+    }
+    if value["enforcing"] == false && value["changed"] != 0 {
+        let _ = writeln!(text, "{} nothing is enforced now (see `pillory status`)", red("warning:"));
+    }
+    for kept in value["never_banned"].as_array().into_iter().flatten() {
+        let prefix = kept["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok());
+        let short = prefix.map_or_else(|| word(&kept["prefix"]), Prefix::short);
+        let _ = writeln!(
+            text,
+            "{} {short}: {}; forced all the same: {}; `pillory unban {short}` lifts it",
+            red("warning:"),
+            word(&kept["why"]),
+            word(&kept["does"])
+        );
+    }
+    for refused in value["refused"].as_array().into_iter().flatten() {
+        let _ = writeln!(
+            text,
+            "refused {}: {}; --force bans it all the same",
+            word(&refused["prefix"]),
+            word(&refused["why"])
+        );
+    }
+    text
 }
 
 /// `pillory unban`
@@ -136,26 +136,29 @@ impl Unban {
             Request::Unban { prefixes, jail } => self.state.unban(prefixes.as_deref(), jail.as_ref(), gone),
             _ => Err(Failure::new(exit::UNREACHABLE, &gone.why)),
         })?;
-        self.client.show(&reply, |value| {
-            let lifted = value["unbanned"].as_array().map_or(&[][..], Vec::as_slice);
-            let mut text = String::new();
-            for ban in lifted {
-                let _ = writeln!(text, "unbanned {} ({})", word(&ban["prefix"]), word(&ban["jail"]));
-            }
-            let identities = value["identities"].as_array().map_or(&[][..], Vec::as_slice);
-            for ban in identities {
-                let _ = writeln!(text, "unbanned {} ({})", word(&ban["id"]), word(&ban["jail"]));
-            }
-            if lifted.is_empty() && identities.is_empty() {
-                text.push_str("nothing of this was banned\n");
-            }
-            for ban in value["still_banned_by"].as_array().into_iter().flatten() {
-                let _ = writeln!(text, "still banned by {} ({})", word(&ban["prefix"]), word(&ban["jail"]));
-            }
-            text.push_str(&inside_text(value));
-            text
-        })
+        self.client.show(&reply, unban_text)
     }
+}
+
+/// What became of bans that were to be lifted.
+pub(crate) fn unban_text(value: &Value) -> String {
+    let lifted = value["unbanned"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut text = String::new();
+    for ban in lifted {
+        let _ = writeln!(text, "unbanned {} ({})", word(&ban["prefix"]), word(&ban["jail"]));
+    }
+    let identities = value["identities"].as_array().map_or(&[][..], Vec::as_slice);
+    for ban in identities {
+        let _ = writeln!(text, "unbanned {} ({})", word(&ban["id"]), word(&ban["jail"]));
+    }
+    if lifted.is_empty() && identities.is_empty() {
+        text.push_str("nothing of this was banned\n");
+    }
+    for ban in value["still_banned_by"].as_array().into_iter().flatten() {
+        let _ = writeln!(text, "still banned by {} ({})", word(&ban["prefix"]), word(&ban["jail"]));
+    }
+    text.push_str(&inside_text(value));
+    text
 }
 
 /// So many bans inside a network are named.

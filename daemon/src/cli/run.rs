@@ -209,8 +209,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     restrict::say(&config, &arguments.off());
     say_what_runs(&active.0, action.name(), &state_dir);
 
-    let server = Server::bind(&arguments.control, &state_dir)
-        .map_err(|error| cannot_listen(&arguments.control, &error))?;
+    let server =
+        Server::bind(&arguments.control).map_err(|error| cannot_listen(&arguments.control, &error))?;
     let learner = (!restored.learning.is_done).then_some(Learner {
         jails: active.0,
         wtmp,

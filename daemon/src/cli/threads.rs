@@ -3,10 +3,12 @@
 //! A thread takes over the capabilities of the one that starts it. Only the kernel's needs one, so it is started first, and
 //! every other gives them up.
 
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Scope;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tracing::{info, warn};
@@ -18,7 +20,7 @@ use crate::actions::dryrun;
 use crate::actions::{Action, Restriction};
 use crate::allowed::Allowed;
 use crate::clock::SetNotice;
-use crate::control::server::{Order, Server};
+use crate::control::server::{Desk, Order, Server};
 use crate::engine::jails::{Facts, Readers};
 use crate::engine::rescue::META_RESCUE;
 use crate::engine::trial::Found;
@@ -36,6 +38,7 @@ use crate::store::keeper::Started;
 use crate::store::writer;
 use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
+use crate::web::Door;
 use crate::{errands, facts, rescue};
 
 use super::begin::{self, Restored};
@@ -107,7 +110,7 @@ impl Threads {
         engine.resume(restored.off, restored.positions, start, known);
         engine.begin_dry(begin::left_in_kernel(name));
         engine.begin_trial(trial);
-        let rescue_listener = engine.begin_rescue(store.meta(META_RESCUE).as_deref());
+        let callers = (engine.begin_rescue(store.meta(META_RESCUE).as_deref()), engine.begin_web());
         let go = engine.begin_learning(restored.learning);
         engine.begin_store(&store, restored.anew, lost);
         engine.begin_unseen(is_unseen);
@@ -126,12 +129,11 @@ impl Threads {
             scope.spawn(shedding(move || writer::run(writer, &writes, stored)));
             let (orders_in, forward_orders) = forwarding(&inputs_in);
             scope.spawn(shedding(forward_orders));
+            let desk = Desk { orders: orders_in, kernel: asked, state_dir: self.state_dir.clone() };
+            hear_callers(scope, callers, (&inputs_in, &desk), &wake);
             let stop_serving = Arc::clone(&stop);
-            scope.spawn(shedding(move || server.run(&orders_in, &asked, &stop_serving)));
+            scope.spawn(shedding(move || server.run(&desk, &stop_serving)));
             scope.spawn(shedding(|| facts_reader.watch(&inputs_in, &wake)));
-            if let Some(listener) = &rescue_listener {
-                scope.spawn(shedding(|| rescue::run(listener, &inputs_in, &wake)));
-            }
             scope.spawn(shedding(|| hear_kernel(told, &inputs_in, &wake)));
             scope.spawn(shedding(move || supervisor::run(&source_orders, &reads_in)));
             put_out.into_iter().for_each(|work| drop(scope.spawn(shedding(work))));
@@ -193,6 +195,23 @@ fn publishing(
 ) -> impl FnOnce() + use<> {
     let inputs = inputs.clone();
     move || publisher::run(&state_dir, &ordered, &stop, |made| inputs.send(Input::Published(made)).is_ok())
+}
+
+/// Hears who calls at the rescue port and at the dashboard, where there are such.
+fn hear_callers<'s>(
+    scope: &'s Scope<'s, '_>,
+    (port, door): (Option<TcpListener>, Option<Door>),
+    (inputs, desk): (&Sender<Input>, &Desk),
+    wake: &'s Wake,
+) {
+    if let Some(listener) = port {
+        let inputs = inputs.clone();
+        scope.spawn(shedding(move || rescue::run(&listener, &inputs, wake)));
+    }
+    if let Some(door) = door {
+        let desk = desk.clone();
+        scope.spawn(shedding(move || door.run(&desk, wake)));
+    }
 }
 
 /// The work of a thread that needs no capability.

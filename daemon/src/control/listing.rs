@@ -10,20 +10,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 use rusqlite::Connection;
 use serde_json::Value;
-
-use pillory_core::net::Prefix;
 
 use crate::store;
 use crate::store::query::{self, Wanted};
 
-use super::server::{Order, answer, attempt_value, history_value};
+use super::server::{Desk, answer, attempt_value, history_value};
 use super::{Reply, Request};
-
-/// Where the engine tells who is banned, in order.
-pub(crate) type Banned = Sender<Vec<Prefix>>;
 
 /// So many bans or rows are a piece, some 60 KiB.
 const PIECE: usize = 256;
@@ -57,22 +52,16 @@ impl<'s> Array<'s> {
 }
 
 /// The bans in force, by prefix.
-pub(super) fn bans(stream: &UnixStream, orders: &Sender<Order>) -> Result<()> {
-    let ask = |request| {
-        let (reply, replies) = bounded(1);
-        orders.send((request, reply)).ok()?;
-        replies.recv().ok()
-    };
-    let gone = || Reply::say(69, "the daemon is stopping");
+pub(super) fn bans(stream: &UnixStream, desk: &Desk) -> Result<()> {
     let (prefixes, banned) = bounded(1);
-    let Some(begin) = ask(Request::Banned(prefixes)) else { return answer(stream, &gone()) };
-    let Ok(banned) = banned.recv() else { return answer(stream, &gone()) };
+    let begin = desk.ask(Request::Banned(prefixes));
+    let Ok(banned) = banned.recv() else { return answer(stream, &begin) };
     let mut array = Array::begin(stream, &begin.message)?;
     for piece in banned.chunks(PIECE) {
         // Half an answer is none: the client sees that it broke off.
-        let reply =
-            ask(Request::BansOf(piece.to_vec())).ok_or_else(|| Error::other("the daemon is stopping"))?;
-        array.add(reply.value.as_array().map_or(&[], Vec::as_slice))?;
+        let reply = desk.ask(Request::BansOf(piece.to_vec()));
+        let bans = reply.value.as_array().ok_or_else(|| Error::other(reply.message.clone()))?;
+        array.add(bans)?;
     }
     array.end()
 }

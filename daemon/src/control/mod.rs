@@ -4,11 +4,13 @@
 //! the end of the stream.
 
 pub(crate) mod client;
+pub(crate) mod glance;
 mod listing;
 pub(crate) mod past;
-mod room;
+pub(crate) mod room;
 pub(crate) mod server;
 
+use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,6 +21,8 @@ use pillory_core::time::{BanTime, End, Span, Timestamp};
 use crate::allowed::Who;
 use crate::cli::configfile::Policy;
 use crate::clock;
+use crate::escape::escape;
+use crate::outputs::publisher::Edition;
 use crate::seat::Seat;
 use crate::store::query::Wanted;
 
@@ -28,14 +32,19 @@ use crate::store::query::Wanted;
 pub(crate) enum Request {
     /// How the daemon is doing.
     Status,
+    /// The same with the last hour at a glance, in the place of the effect so far.
+    Glance,
     /// The bans in force.
     List,
     /// Who is banned, by prefix, as the first part of an answer to [`Request::List`]; no client asks this.
     #[serde(skip)]
-    Banned(listing::Banned),
+    Banned(Sender<Vec<Prefix>>),
     /// The bans of these prefixes, which is the other part.
     #[serde(skip)]
     BansOf(Vec<Prefix>),
+    /// What the wall's pages are made of now; no client asks this.
+    #[serde(skip)]
+    Edition(Sender<Edition>),
     /// Ban by hand or from a list.
     Ban(Vec<BanOrder>, BanOptions),
     /// Lift bans: of these prefixes, or all.
@@ -161,4 +170,10 @@ impl Reply {
 /// When something shows in the JSON of `list`, by the wall clock: seconds are enough.
 pub(crate) fn stamp(at: Timestamp) -> Value {
     Value::String(clock::read().on_the_wall(at).to_string())
+}
+
+/// A prefix out of an answer as people write it: a single address without its length.
+pub(crate) fn short(prefix: &Value) -> String {
+    let text = prefix.as_str().unwrap_or_default();
+    text.parse::<Prefix>().map_or_else(|_| escape(text), Prefix::short)
 }

@@ -21,7 +21,7 @@ use crate::store;
 use crate::store::query::{self, Wanted};
 
 use super::server::{attempt_value, history_value};
-use super::{Request, stamp};
+use super::{Request, glance, stamp};
 
 /// At most so many attempts are shown as the evidence of one ban, and so many rows of history.
 const SHOWN: usize = 50;
@@ -33,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy)]
 pub(super) enum About {
     Status,
+    Glance,
     Explain(Prefix),
     Nothing,
 }
@@ -41,6 +42,7 @@ impl About {
     pub(super) fn of(request: &Request) -> About {
         match request {
             Request::Status => About::Status,
+            Request::Glance => About::Glance,
             Request::Explain(prefix) => About::Explain(*prefix),
             _ => About::Nothing,
         }
@@ -61,6 +63,7 @@ impl About {
                     warnings.extend(unsent(state_dir).into_iter().map(Value::from));
                 }
             }
+            About::Glance => value["glance"] = db.and_then(|db| glance::value(db).ok()).into(),
             About::Explain(prefix) => {
                 value["evidence"] = db.and_then(|db| evidence(db, value, prefix).ok()).into();
                 value["seen"] = db.map_or(Value::Null, |db| seen(db, value, prefix));

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     seats: usize,
     inside: Mutex<Inside>,
     /// Somebody has gone.
@@ -28,12 +28,12 @@ struct Inside {
 }
 
 impl Room {
-    pub(super) fn new(seats: usize) -> Room {
+    pub(crate) fn new(seats: usize) -> Room {
         Room { seats, inside: Mutex::default(), gone: Condvar::new(), large: Mutex::default() }
     }
 
     /// Lets somebody in; false if everybody inside is being served.
-    pub(super) fn enter(&self, stream: &Arc<UnixStream>) -> bool {
+    pub(crate) fn enter(&self, stream: &Arc<UnixStream>) -> bool {
         let mut inside = self.inside();
         if inside.silent.len() + inside.served.len() >= self.seats {
             let Some(oldest) = inside.silent.pop_front() else { return false };
@@ -48,7 +48,7 @@ impl Room {
     }
 
     /// A request has come; false if the client had to go meanwhile.
-    pub(super) fn begin(&self, stream: &Arc<UnixStream>) -> bool {
+    pub(crate) fn begin(&self, stream: &Arc<UnixStream>) -> bool {
         let mut inside = self.inside();
         let at = inside.silent.iter().position(|silent| Arc::ptr_eq(silent, stream));
         let found = at.and_then(|at| inside.silent.remove(at));
@@ -58,7 +58,7 @@ impl Room {
     }
 
     /// The right to send much, which one client has at a time; nothing if another has it.
-    pub(super) fn for_a_large_one(&self) -> Option<MutexGuard<'_, ()>> {
+    pub(crate) fn for_a_large_one(&self) -> Option<MutexGuard<'_, ()>> {
         match self.large.try_lock() {
             Ok(right) => Some(right),
             Err(TryLockError::Poisoned(left)) => Some(left.into_inner()),
@@ -67,7 +67,7 @@ impl Room {
     }
 
     /// Somebody who had come in has gone.
-    pub(super) fn leave(&self, stream: &Arc<UnixStream>) {
+    pub(crate) fn leave(&self, stream: &Arc<UnixStream>) {
         let mut inside = self.inside();
         let before = inside.silent.len() + inside.served.len();
         inside.silent.retain(|silent| !Arc::ptr_eq(silent, stream));
@@ -79,7 +79,7 @@ impl Room {
     }
 
     /// Hangs up on everybody who has said nothing.
-    pub(super) fn close_silent(&self) {
+    pub(crate) fn close_silent(&self) {
         self.inside().silent.iter().for_each(|silent| hang_up(silent));
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -38,51 +38,58 @@ const LARGE_BYTES: u64 = 1024 * 1024;
 /// How long nobody is accepted after it failed.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
+/// Where clients' requests are brought, whichever way they came.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk {
+    /// To the engine.
+    pub(crate) orders: Sender<Order>,
+    /// To the thread that may ask the kernel for counters.
+    pub(crate) kernel: Sender<Job>,
+    /// Where the store is.
+    pub(crate) state_dir: PathBuf,
+}
+
+impl Desk {
+    /// The engine's answer, with what the store adds to it.
+    pub(crate) fn ask(&self, request: Request) -> Reply {
+        self.ask_within(request, None)
+    }
+
+    /// The same; that there is none if it takes longer than `patience`, as while a disk hangs.
+    pub(crate) fn ask_within(&self, request: Request, patience: Option<Duration>) -> Reply {
+        let (about, (reply, replies)) = (past::About::of(&request), bounded(1));
+        let gone = || Reply::say(69, "the daemon is stopping");
+        let late = || Reply::say(69, "the daemon is busy, or its disk takes nothing; try again");
+        let mut reply = match (self.orders.send((request, reply)), patience) {
+            (Err(_), _) => gone(),
+            (Ok(()), None) => replies.recv().unwrap_or_else(|_| gone()),
+            (Ok(()), Some(patience)) => replies.recv_timeout(patience).unwrap_or_else(|why| match why {
+                RecvTimeoutError::Timeout => late(),
+                RecvTimeoutError::Disconnected => gone(),
+            }),
+        };
+        about.tell(&mut reply.value, &self.state_dir, &self.kernel);
+        reply
+    }
+}
+
 /// The control socket, listening.
 #[derive(Debug)]
 pub(crate) struct Server {
     listener: UnixListener,
     path: PathBuf,
-    state_dir: PathBuf,
 }
 
 impl Server {
-    /// Listens at `path`; a socket file that nobody answers at is replaced, anything else stays as it is.
+    /// Listens at `path`, see [`listen`].
     /// # Errors
-    /// The system's, from making the socket or its directory (whose own directory must be there); `AddrInUse` if a
-    /// daemon answers there, `AlreadyExists` if something is there that is no socket.
-    pub(crate) fn bind(path: &Path, state_dir: &Path) -> std::io::Result<Server> {
-        // /run is empty after a boot; but a mistyped path must not become a tree of directories.
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
-        if let Some(parent) = parent {
-            std::fs::create_dir(parent)?;
-            info!(path = %parent.display(), "made the directory of the control socket");
-        }
-        match std::fs::symlink_metadata(path) {
-            // A mistyped --control must not cost anybody a file.
-            Ok(status) if !status.file_type().is_socket() => {
-                return Err(std::io::Error::new(
-                    std::io::ErrorKind::AlreadyExists,
-                    "something that is no socket is there",
-                ));
-            }
-            Ok(_) if UnixStream::connect(path).is_ok() => {
-                return Err(std::io::Error::new(
-                    std::io::ErrorKind::AddrInUse,
-                    "another pillory answers there",
-                ));
-            }
-            Ok(_) => std::fs::remove_file(path)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let listener = UnixListener::bind(path)?;
-        let_group_in(path)?;
-        Ok(Server { listener, path: path.to_owned(), state_dir: state_dir.to_owned() })
+    /// The system's; those of [`listen`].
+    pub(crate) fn bind(path: &Path) -> std::io::Result<Server> {
+        Ok(Server { listener: listen(path)?, path: path.to_owned() })
     }
 
     /// Serves until `stop` is raised and one more client (the daemon itself) knocks.
-    pub(crate) fn run(self, orders: &Sender<Order>, kernel: &Sender<Job>, stop: &Arc<AtomicBool>) {
+    pub(crate) fn run(self, desk: &Desk, stop: &Arc<AtomicBool>) {
         let room = Room::new(MAX_CLIENTS);
         std::thread::scope(|scope| {
             for stream in self.listener.incoming() {
@@ -103,10 +110,10 @@ impl Server {
                     drop(stream.set_nonblocking(true).and_then(|()| answer(&stream, &refusal)));
                     continue;
                 }
-                let (room, state_dir) = (&room, &self.state_dir);
+                let room = &room;
                 scope.spawn(move || {
                     // A client that went away needs no answer.
-                    drop(serve(&stream, (orders, kernel), state_dir, (stop, room)));
+                    drop(serve(&stream, desk, (stop, room)));
                     room.leave(&stream);
                 });
             }
@@ -114,6 +121,36 @@ impl Server {
         });
         drop(std::fs::remove_file(&self.path));
     }
+}
+
+/// Listens at `path`, for the daemon's user and its group; a socket file that nobody answers at is replaced, anything else
+/// stays as it is.
+/// # Errors
+/// The system's, from making the socket or its directory (whose own directory must be there); `AddrInUse` if a
+/// daemon answers there, `AlreadyExists` if something is there that is no socket.
+pub(crate) fn listen(path: &Path) -> std::io::Result<UnixListener> {
+    // /run is empty after a boot; but a mistyped path must not become a tree of directories.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
+    if let Some(parent) = parent {
+        std::fs::create_dir(parent)?;
+        info!(path = %parent.display(), "made the directory of a socket");
+    }
+    match std::fs::symlink_metadata(path) {
+        // A mistyped --control must not cost anybody a file.
+        Ok(status) if !status.file_type().is_socket() => {
+            let what = "something that is no socket is there";
+            return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, what));
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, "another pillory answers there"));
+        }
+        Ok(_) => std::fs::remove_file(path)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(path)?;
+    let_group_in(path)?;
+    Ok(listener)
 }
 
 /// Lets the group connect, too. Not by the name alone: where others can write, it may lead elsewhere by now.
@@ -135,12 +172,7 @@ fn refusal(stream: &Arc<UnixStream>, room: &Room) -> Option<Reply> {
     (!room.enter(stream)).then(busy)
 }
 
-fn serve(
-    stream: &Arc<UnixStream>,
-    (orders, kernel): (&Sender<Order>, &Sender<Job>),
-    state_dir: &Path,
-    (stop, room): (&AtomicBool, &Room),
-) -> std::io::Result<()> {
+fn serve(stream: &Arc<UnixStream>, desk: &Desk, (stop, room): (&AtomicBool, &Room)) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
     let (line, _large) = match read(stream, room)? {
@@ -152,12 +184,12 @@ fn serve(
     }
     match serde_json::from_slice::<Request>(&line) {
         Err(error) => answer(stream, &Reply::say(2, format!("the request is not understood: {error}"))),
-        Ok(Request::List) => listing::bans(stream, orders),
+        Ok(Request::List) => listing::bans(stream, desk),
         Ok(Request::Attempts(wanted, follow)) => {
-            listing::rows((stream, state_dir), Table::Attempts, wanted, follow, stop)
+            listing::rows((stream, &desk.state_dir), Table::Attempts, wanted, follow, stop)
         }
         Ok(Request::History(wanted, follow)) => {
-            listing::rows((stream, state_dir), Table::History, wanted, follow, stop)
+            listing::rows((stream, &desk.state_dir), Table::History, wanted, follow, stop)
         }
         Ok(Request::Apply(..)) if !is_master(stream).unwrap_or(false) => {
             let why = "only root and the daemon's own user may apply a policy, for it may run commands";
@@ -167,14 +199,7 @@ fn serve(
             if let Request::Confirm { peer, .. } = &mut request {
                 *peer = peer_process(stream);
             }
-            let (about, (reply, replies)) = (past::About::of(&request), bounded(1));
-            let gone = || Reply::say(69, "the daemon is stopping");
-            let mut reply = match orders.send((request, reply)) {
-                Ok(()) => replies.recv().unwrap_or_else(|_| gone()),
-                Err(_) => gone(),
-            };
-            about.tell(&mut reply.value, state_dir, kernel);
-            answer(stream, &reply)
+            answer(stream, &desk.ask(request))
         }
     }
 }
@@ -246,7 +271,8 @@ pub(crate) fn attempt_value(attempt: &pillory_core::event::Attempt) -> Value {
     })
 }
 
-pub(super) fn history_value(row: &query::HistoryRow) -> Value {
+/// A row of the history as JSON, the same everywhere.
+pub(crate) fn history_value(row: &query::HistoryRow) -> Value {
     json!({
         "time": super::stamp(row.time),
         "what": row.what,

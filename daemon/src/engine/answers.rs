@@ -4,13 +4,14 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
 use pillory_core::ledger::Change;
 use pillory_core::time::{Span, Timestamp};
 
 use crate::clock::{self, Stopwatch};
-use crate::control::Reply;
+use crate::control::{Reply, stamp};
 use crate::crash::{self, Point};
 use crate::kernel::{Answer, Job};
 use crate::store::StoreError;
@@ -86,9 +87,20 @@ pub(super) struct Healed {
     since: Timestamp,
     said: u32,
     unsaid: u32,
+    /// How often since the start; when last, with how many elements that lacked or were too many then.
+    times: u64,
+    last: Option<(Timestamp, usize, usize)>,
 }
 
 impl Healed {
+    /// As `status --json` shows it, without what is yet to be done.
+    pub(super) fn value(&self) -> Value {
+        let last = self.last.map(
+            |(time, missing, surplus)| json!({"time": stamp(time), "missing": missing, "surplus": surplus}),
+        );
+        json!({"healed": self.times, "last": last})
+    }
+
     /// Another time. If it is to be said, how often it was not since the last time.
     fn count(&mut self, now: Timestamp) -> Option<u32> {
         if self.is_over(now) {
@@ -205,9 +217,11 @@ impl Engine {
         if !self.ready || !self.machine.is_enforcing() || (is_known && !mended) {
             return;
         }
-        let Some(unsaid) = self.healed.count(clock::now()) else { return };
         let missing = changes.iter().filter(|change| matches!(change, Change::Set(..))).count();
-        let surplus = changes.len() - missing;
+        let (surplus, now) = (changes.len() - missing, clock::now());
+        self.healed.times += 1;
+        self.healed.last = Some((now, missing, surplus));
+        let Some(unsaid) = self.healed.count(now) else { return };
         warn!(
             missing,
             surplus,

@@ -36,11 +36,17 @@ impl Engine {
         };
         let is_change = !matches!(
             request,
-            Request::Status | Request::Banned(..) | Request::BansOf(..) | Request::Explain(..)
+            Request::Status
+                | Request::Glance
+                | Request::Banned(..)
+                | Request::BansOf(..)
+                | Request::Edition(..)
+                | Request::Explain(..)
         );
         let first_job = self.jobs + 1;
         let answer = match request {
-            Request::Status => Reply::data(self.status()),
+            Request::Status | Request::Glance => Reply::data(self.status()),
+            Request::Edition(to) => self.hand_over_edition(&to),
             Request::Banned(to) => {
                 // A client that went away needs no answer.
                 drop(to.send(report::banned(&self.machine)));

@@ -1,8 +1,10 @@
 //! When the wall's pages are made anew: at the start, at a reload, and every ten minutes, one edition at a time.
 
+use crossbeam_channel::Sender;
 use pillory_core::time::{Span, Timestamp};
 use tracing::{info, warn};
 
+use crate::control::Reply;
 use crate::outputs::publisher::{self, Edition};
 use crate::unlisted::Unlisted;
 
@@ -37,19 +39,36 @@ impl Engine {
         if !is_due || self.editions.is_at_work || wall.out.is_none() || self.is_dry() {
             return;
         }
-        // Before everything is watched, and good logins are learnt, not all are known who are not to be shown.
+        let Some(edition) = self.edition() else { return };
+        // Without that thread the process ends anyway.
+        let sent = self.outlets.editions.send(edition).is_ok();
+        (self.editions.last, self.editions.is_at_work) = (Some(now), sent);
+    }
+
+    /// What pages are to be made of now. Before everything is watched, and good logins are learnt, not all are known who
+    /// are not to be shown.
+    fn edition(&self) -> Option<Edition> {
         if !self.ready || !self.learning.is_done {
-            return;
+            return None;
         }
         let judge = &self.machine.judge;
         let ignored = judge.jails().iter().filter_map(|jail| jail.lines.as_ref()).map(|lines| &lines.ignore);
         let never = publisher::never_shown(&judge.never, ignored, &judge.proxies.kept());
-        let mut wall = wall.clone();
+        let mut wall = self.setup.config.wall.clone();
         wall.unlisted.extend(self.editions.unlisted.prefixes());
-        let edition = Edition { wall, never, networks: judge.networks.clone() };
-        // Without that thread the process ends anyway.
-        let sent = self.outlets.editions.send(edition).is_ok();
-        (self.editions.last, self.editions.is_at_work) = (Some(now), sent);
+        Some(Edition { wall, never, networks: judge.networks.clone() })
+    }
+
+    /// The same for who shows pages that are not kept.
+    pub(super) fn hand_over_edition(&self, to: &Sender<Edition>) -> Reply {
+        match self.edition() {
+            Some(edition) => {
+                // A client that went away needs no answer.
+                drop(to.send(edition));
+                Reply::say(0, "")
+            }
+            None => Reply::say(1, "not all is known yet that must not be shown; try again soon"),
+        }
     }
 
     /// Who is left out, as the store kept it.

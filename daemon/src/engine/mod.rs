@@ -25,6 +25,7 @@ mod streams;
 pub(crate) mod trial;
 mod unlist;
 mod unseen;
+mod web;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -53,7 +54,7 @@ use crate::outputs::publisher::Edition;
 use crate::privilege::Sandbox;
 use crate::rescue::Call;
 use crate::service::{self, Watchdog};
-use crate::sources::{self, Batch, Position, StreamStatus};
+use crate::sources::{self, Batch, FeedId, Position, StreamStatus};
 use crate::store::writer::{FORGET_EVERY, Write, Written};
 use crate::supervisor::SourceOrder;
 
@@ -149,6 +150,8 @@ pub(crate) struct Engine {
     latency: Latency,
     pending: Vec<Pending>,
     streams: HashMap<&'static str, Vec<StreamStatus>>,
+    /// When something was read for each feed last.
+    last_lines: HashMap<FeedId, Timestamp>,
     watching: Vec<&'static str>,
     warnings: HashMap<String, String>,
     /// The commands of jails that were read from a fail2ban directory.
@@ -257,6 +260,7 @@ impl Engine {
             latency: Latency::default(),
             pending: Vec::new(),
             streams: HashMap::new(),
+            last_lines: HashMap::new(),
             watching: Vec::new(),
             warnings: HashMap::new(),
             hooks: hooks::Hooks::default(),
@@ -426,6 +430,7 @@ impl Engine {
             }
         }
         self.latency.judged(batch, self.effects.get(before..).unwrap_or_default());
+        self.note_lines(batch, read.now);
         self.positions.insert(Arc::clone(&batch.stream), batch.position.clone());
         self.known_positions.insert(batch.stream.to_string(), batch.position.clone());
     }

@@ -111,6 +111,9 @@ impl Engine {
         if config.rescue != self.setup.config.rescue {
             return Err("the rescue port cannot change while running; restart the daemon for it".to_owned());
         }
+        if config.web != self.setup.config.web {
+            return Err("[web] cannot change while running; restart the daemon for it".to_owned());
+        }
         if !config.restrict.is_empty() && !actions::kind(self.action).is_some_and(|kind| kind.restricts) {
             return Err(ActionError::NoPorts { action: self.action }.to_string());
         }
@@ -170,6 +173,7 @@ impl Engine {
         if restart_sources {
             self.watching.clear();
             self.streams.clear();
+            self.last_lines.clear();
             let start = SourceOrder::Start(self.readers.feeds.clone(), self.known_positions.clone());
             let _ = self.outlets.sources.send(start);
         }

@@ -186,6 +186,7 @@ impl Engine {
             "allowed": self.allowed.listed(&self.facts.named),
             "restricted": self.restrictions(),
             "latency": (!self.is_dry()).then(|| self.latency.value()),
+            "drift": (!self.is_dry()).then(|| self.drift()),
             "sandbox": self.sandbox.value(),
             "warnings": warnings,
             "jails": jails.collect::<Vec<_>>(),
@@ -226,6 +227,14 @@ impl Engine {
             format!("{}; last at {last}", logging::no_room_words(jail, *ipv4, *budget))
         };
         short.iter().map(words).collect()
+    }
+
+    /// Whether the kernel has what the ledger says: when it was looked at, what is on its way, what somebody else changed.
+    fn drift(&self) -> Value {
+        let mut value = self.healed.value();
+        value["checked"] = stamp(self.last_verify);
+        value["under_way"] = json!(self.jobs - self.jobs_done);
+        value
     }
 
     /// The jails whose logs have another clock or zone.
@@ -349,6 +358,10 @@ impl Engine {
             .filter(|feed| self.readers.of(feed.id).iter().any(|(index, _)| usize::from(*index) == jail));
         let ids: Vec<_> = feeds.map(|feed| feed.id).collect();
         let streams = self.streams.values().flatten().filter(|stream| ids.contains(&stream.feed));
-        streams.map(|StreamStatus { kind, path, problem, .. }| json!({"kind": kind, "path": path, "problem": problem})).collect()
+        let value = |StreamStatus { kind, path, problem, feed }: &StreamStatus| {
+            let last = self.last_lines.get(feed).copied().map(stamp);
+            json!({"kind": kind, "path": path, "problem": problem, "last_line": last})
+        };
+        streams.map(value).collect()
     }
 }

@@ -6,12 +6,23 @@
 use std::path::Path;
 
 use pillory_core::jail::JailIndex;
+use pillory_core::time::Timestamp;
 
-use crate::sources::StreamStatus;
+use crate::sources::{Batch, StreamStatus};
 
 use super::Engine;
 
 impl Engine {
+    /// Notes for which feeds there was something now.
+    pub(super) fn note_lines(&mut self, batch: &Batch, now: Timestamp) {
+        let mut noted = None;
+        for feed in batch.records.iter().map(|record| record.feed) {
+            if noted.replace(feed) != Some(feed) {
+                self.last_lines.insert(feed, now);
+            }
+        }
+    }
+
     /// Every trouble of the streams in words, with the cure.
     pub(super) fn stream_troubles(&self) -> Vec<String> {
         let usual: Vec<JailIndex> =

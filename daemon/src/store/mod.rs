@@ -6,6 +6,7 @@
 
 mod copy;
 mod damaged;
+pub(crate) mod glance;
 pub(crate) mod keeper;
 mod met;
 mod past;
@@ -13,6 +14,7 @@ pub(crate) mod query;
 mod rescue;
 mod rows;
 mod salvage;
+pub(crate) mod shared;
 pub(crate) mod shown;
 mod spill;
 pub(crate) mod standing;

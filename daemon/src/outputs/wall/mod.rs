@@ -8,6 +8,7 @@ mod charts;
 mod crew;
 mod files;
 mod pages;
+mod single;
 #[cfg(test)]
 mod tests;
 pub(crate) mod world;
@@ -24,6 +25,7 @@ use crate::outputs::feed;
 use files::Folder;
 pub(crate) use files::{FolderError, Written, make_room};
 use pages::{Atom, Feeds, Index, OffenderPage, Row, Stamp, Unlist};
+pub(crate) use single::file;
 
 /// Rows of a page: with them it is some 100 kB long, 10 compressed.
 const ROWS: usize = 500;

@@ -249,3 +249,24 @@ fn numbers_are_grouped_and_times_are_words() {
     let grouped = [0, 12, 999, 1_000, 65_536, 1_234_567].map(pages::filters::grouped);
     assert_eq!(grouped, ["0", "12", "999", "1,000", "65,536", "1,234,567"]);
 }
+
+#[test]
+fn a_file_that_is_made_when_asked_for_is_the_one_in_the_folder() {
+    let scratch = Scratch::new("single");
+    let addresses = (0..600u32).map(|n| offender(&format!("10.0.{}.{}", n / 200, n % 200), n % 2 == 0));
+    let (site, wall) = (site(), wall(addresses.collect()));
+    make(&site, &wall, &scratch).unwrap();
+    let mut compared = 0;
+    for directory in ["", "o/", "feeds/"] {
+        for entry in std::fs::read_dir(scratch.0.join(directory)).unwrap().map(Result::unwrap) {
+            let name = format!("{directory}{}", entry.file_name().display());
+            if entry.file_type().unwrap().is_file() && !name.starts_with('.') {
+                let made = file(&site, &wall, &name).unwrap();
+                assert!(made.is_some_and(|made| made == std::fs::read(entry.path()).unwrap()), "{name}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 300, "{compared}");
+    assert!(file(&site, &wall, "o/nobody.html").unwrap().is_none());
+}

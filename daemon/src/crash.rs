@@ -17,6 +17,8 @@ pub(crate) enum Point {
     LedgerWritten,
     /// Both done; who asked was not told.
     BothDone,
+    /// No part of a ban: `top` has drawn, and the terminal is its own.
+    Drawn,
 }
 
 /// Dies if a test wants it here and `has_ban` says that a ban is concerned.
@@ -53,6 +55,7 @@ mod armed {
             "kernel_told" => Some(Point::KernelTold),
             "ledger_written" => Some(Point::LedgerWritten),
             "both_done" => Some(Point::BothDone),
+            "drawn" => Some(Point::Drawn),
             _ => None,
         })
     }

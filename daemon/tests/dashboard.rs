@@ -264,4 +264,10 @@ fn names_that_attackers_chose_are_inert_and_those_that_may_be_passwords_hidden()
     }
     assert!(get(&server, "/address?ip=10.66.9.9").contains("(hidden)"));
     assert!(get(&server, "/").contains("&#60;img"), "it is shown as text");
+    let top = daemon.ask(&["top", "--once"]).out;
+    hostile_text::assert_harmless("top", &top);
+    assert!(!top.contains("s3cret") && top.contains("hidden)"), "{top}");
+    let json = daemon.ask(&["top", "--json"]);
+    assert!(json.code == Some(0) && !json.out.contains("s3cret"), "{json:?}");
+    hostile_text::assert_harmless("top --json", &json.out);
 }

@@ -65,6 +65,7 @@ mod sockets;
 mod stealth;
 mod test_filter;
 mod told;
+mod top;
 mod unban;
 mod unit;
 mod wall;

@@ -26,6 +26,7 @@ pub(crate) mod run;
 mod scan;
 mod test_filter;
 mod threads;
+mod top;
 mod unlist;
 mod wall;
 mod whois;
@@ -204,6 +205,8 @@ enum Command {
     Notify(notify::Notify),
     /// Reports of attackers to others: what waits and what was sent, and their review.
     Reports(reports::Reports),
+    /// What happens now, live in the terminal.
+    Top(top::Top),
 }
 
 /// Runs the program.
@@ -253,6 +256,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Metrics(command) => command.run(),
         Command::Notify(command) => command.run(),
         Command::Reports(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::TestFilter(command) => command.run(),
         Command::Doctor(command) => command.run(),
     };

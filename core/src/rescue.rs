@@ -110,14 +110,6 @@ pub struct Tries {
 }
 
 impl Tries {
-    /// True if so many were counted, from there or in all, that no other one is to be looked at now.
-    pub fn are_used_up(&self, source: Prefix, now: Timestamp) -> bool {
-        let is_over =
-            |(began, count): (Timestamp, u32), most: u32| count >= most && now.since(began) < WINDOW;
-        self.by_source.get(&source).is_some_and(|tries| is_over(*tries, TRIES.0))
-            || is_over(self.all, TRIES.1)
-    }
-
     /// Counts a try; false if there were too many, from there or in all, and it must not even be looked at.
     pub fn allows(&mut self, source: Prefix, now: Timestamp) -> bool {
         let count = |(began, count): &mut (Timestamp, u32), most: u32| {
@@ -174,10 +166,8 @@ mod tests {
         let at = |secs: i64| Timestamp::from_secs(1_000_000 + secs);
         let source = |number: u32| Prefix::host(std::net::IpAddr::V4(std::net::Ipv4Addr::from_bits(number)));
         let mut tries = Tries::default();
-        assert!(!tries.are_used_up(source(1), at(0)));
         assert_eq!((0..20).filter(|_| tries.allows(source(1), at(0))).count(), 5);
-        assert!(tries.are_used_up(source(1), at(599)) && !tries.are_used_up(source(1), at(600)));
-        assert!(!tries.are_used_up(source(2), at(0)));
+        assert!(!tries.allows(source(1), at(599)));
         assert!(tries.allows(source(1), at(600)));
         let passed = (0..5_000).filter(|number| tries.allows(source(100 + number), at(601))).count();
         assert_eq!(passed, 599);

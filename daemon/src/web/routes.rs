@@ -168,7 +168,7 @@ impl Site {
                 self.login("this is not the token", visitor).with_status(Status::FORBIDDEN)
             }
             Err(Refused::TooMany) => {
-                self.login("too many were wrong; wait ten minutes", visitor).with_status(Status::MANY)
+                self.login("this is not the token, and too many before it were none", visitor).with_status(Status::MANY)
             }
         }
     }

@@ -151,11 +151,11 @@ impl Guard {
         Err(Refused::Wrong)
     }
 
-    /// Lets somebody in who has the token; returns the cookie.
+    /// Lets somebody in whose form has the token; returns the cookie.
     /// # Errors
     /// [`Refused`]
-    pub(super) fn log_in(&self, token: &str, line: Line) -> Result<String, Refused> {
-        self.check(token, line)?;
+    pub(super) fn log_in(&self, request: &Request, line: Line) -> Result<String, Refused> {
+        self.check(request.form.get("token"), line)?;
         let (Some(id), Some(csrf)) = (random(), random()) else { return Err(Refused::TooMany) };
         let mut inside = self.inside();
         if inside.sessions.len() >= MOST_SESSIONS {
@@ -163,7 +163,10 @@ impl Guard {
         }
         inside.sessions.push(Session { id: Digest::of(&id), csrf, since: Stopwatch::start() });
         let seconds = SESSION.as_secs();
-        Ok(format!("{COOKIE}={id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict"))
+        // Before a proxy with TLS: the cookie is for that way only. On loopback without it a browser would not keep it.
+        let is_tls = request.origin.as_deref().is_some_and(|origin| origin.starts_with("https://"));
+        let secure = if is_tls { "; Secure" } else { "" };
+        Ok(format!("{COOKIE}={id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"))
     }
 
     /// Ends a session; returns the cookie that forgets it.
@@ -310,7 +313,11 @@ mod tests {
     fn a_form_acts_only_with_a_session_its_word_and_our_own_page() {
         let guard = guard(&[], false);
         let line = line("127.0.0.1", "127.0.0.1");
-        let cookie = guard.log_in(TOKEN, line).unwrap();
+        let form = format!("token={TOKEN}");
+        let log_in = |head: &str| guard.log_in(&request(head, &form), line).unwrap();
+        assert!(log_in("Host: a\r\nOrigin: https://a\r\n").ends_with("; SameSite=Strict; Secure"));
+        let cookie = log_in("Host: a\r\nOrigin: http://a\r\n");
+        assert!(!cookie.contains("Secure"), "{cookie}");
         let id = cookie.split(';').next().unwrap().to_owned();
         let own = format!("Host: localhost:8087\r\nOrigin: http://localhost:8087\r\nCookie: a=b; {id}\r\n");
         let Visitor::Session(csrf) = guard.visitor(&request(&own, ""), line).unwrap() else {
@@ -342,7 +349,7 @@ mod tests {
         }
         assert_eq!(guard.visitor(&bearer("wrong"), here), Err(Refused::TooMany));
         assert_eq!(guard.visitor(&bearer(TOKEN), here), Ok(Visitor::Script));
-        assert!(guard.log_in(TOKEN, here).is_ok());
+        assert!(guard.log_in(&request("Host: a\r\n", &format!("token={TOKEN}")), here).is_ok());
         let basic = request("Host: a\r\nAuthorization: Basic d3Jvbmc6d3Jvbmc=\r\n", "");
         assert_eq!(guard.visitor(&basic, here), Ok(Visitor::Stranger), "a proxy's password is no token");
         assert_eq!(guard.visitor(&request("Host: a\r\n", ""), here), Ok(Visitor::Stranger));

@@ -162,14 +162,14 @@ impl Site {
         if !is_own_page(request) {
             return Response::refusal(Status::FORBIDDEN);
         }
-        match self.guard.log_in(request.form.get("token"), line) {
+        match self.guard.log_in(request, line) {
             Ok(cookie) => Response::see_other("/".to_owned()).with("Set-Cookie", cookie),
             Err(Refused::Wrong) => {
                 self.login("this is not the token", visitor).with_status(Status::FORBIDDEN)
             }
-            Err(Refused::TooMany) => {
-                self.login("this is not the token, and too many before it were none", visitor).with_status(Status::MANY)
-            }
+            Err(Refused::TooMany) => self
+                .login("this is not the token, and too many before it were none", visitor)
+                .with_status(Status::MANY),
         }
     }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use nix::pty::{Winsize, openpty};
 use rustix::process::Signal;
 
-use crate::lab::{CONTROL, Daemon, Host, LOG, SOON, binary, failed_lines, quiet_server, wait_for};
+use crate::lab::{CONTROL, Daemon, Host, LOG, SOON, binary, failed_lines, quiet_server, sshd_line, wait_for};
+use crate::web::{WEB, get};
 
 /// A terminal with a program in it.
 struct Terminal {
@@ -221,6 +222,35 @@ fn it_sends_little_and_gives_the_terminal_back_after_a_signal() {
     daemon.stop();
     let gone = crate::lab::pillory(&server, &["top", "--control", CONTROL]);
     assert_eq!((gone.code, gone.out.as_str()), (Some(69), ""), "{gone:?}");
+}
+
+#[test]
+fn who_belongs_here_is_not_named_where_others_look_on() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, &format!("goodusers = [\"user57\"]\n{WEB}"));
+    let warnings = || daemon.status()["warnings"].to_string();
+    server.append(LOG, failed_lines(5000, 9, "user57", "203.0.113.9"));
+    let accepted = |pid: u32, addr: &str| {
+        sshd_line(pid, &format!("Accepted password for alice from {addr} port 9 ssh2"))
+    };
+    server.append(LOG, accepted(6000, "192.0.2.7"));
+    for number in 1..=7u32 {
+        server.append(LOG, failed_lines(6000 + 10 * number, 1, "alice", &format!("198.51.100.{number}")));
+    }
+    daemon.wait_for(SOON, "the attack", || warnings().contains("are guessed at").then_some(()));
+    server.append(LOG, accepted(6200, "203.0.113.5"));
+    daemon.wait_for(SOON, "who got in", || warnings().contains("alice logged in from").then_some(()));
+    assert!(warnings().contains("user57 from 203.0.113.9 is one failure from a ban"), "{}", warnings());
+    let seen = ["--once", "--json"].map(|how| daemon.ask(&["top", how]).out);
+    let pages = ["/", "/metrics"].map(|path| get(&server, path));
+    for told in seen.iter().chain(&pages) {
+        assert!(!told.contains("user57") && !told.contains("alice"), "{told}");
+    }
+    for told in [&seen[1], &pages[0]] {
+        for words in ["somebody from 203.0.113.9 is one", "for it: (hidden)", "tells who"] {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use pillory_core::time::{End, Timestamp};
 use crate::clock;
 use crate::control::{BanOptions, BanOrder, Reply, Request, stamp};
 
+use super::audience::Audience;
 use super::{Engine, report};
 
 /// Whose bans those from a list are, unless somebody names a jail.
@@ -45,7 +46,8 @@ impl Engine {
         );
         let first_job = self.jobs + 1;
         let answer = match request {
-            Request::Status | Request::Glance => Reply::data(self.status()),
+            Request::Status => Reply::data(self.status(Audience::Owner)),
+            Request::Glance => Reply::data(self.status(Audience::Onlookers)),
             Request::Edition(to) => self.hand_over_edition(&to),
             Request::Banned(to) => {
                 // A client that went away needs no answer.

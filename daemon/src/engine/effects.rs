@@ -23,6 +23,7 @@ use crate::store::{META_ANEW, META_TIME};
 use crate::unlisted::META_UNLISTED;
 use crate::{clock, logging};
 
+use super::audience::GOT_IN;
 use super::commands::LISTS;
 use super::posting;
 use super::rescue::META_RESCUE;
@@ -260,7 +261,7 @@ impl Engine {
             Alarm::Outage(outage::Change::Began(jail, ..)) => (format!("outage {jail}"), true),
             Alarm::Outage(outage::Change::Ended(jail)) => (format!("outage {jail}"), false),
             Alarm::Stealth(stealth::Change::GotIn { jail, user, .. }) => {
-                (format!("got in {jail} {user}"), true)
+                (format!("{GOT_IN}{jail} {user}"), true)
             }
             // What is on is read off the judge when `status` asks.
             Alarm::Stealth(_) | Alarm::Campaign(_) => return,

@@ -6,6 +6,7 @@
 
 mod allow;
 mod answers;
+mod audience;
 mod backlog;
 pub(crate) mod commands;
 mod editions;

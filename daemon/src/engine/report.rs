@@ -21,6 +21,7 @@ use crate::sources::StreamStatus;
 use crate::stamps;
 
 use super::Engine;
+use super::audience::Audience;
 
 /// The line that scripts wait for.
 pub(super) fn ready(engine: &Engine) {
@@ -132,7 +133,7 @@ impl Engine {
         actions::kind(self.action).is_none_or(|kind| kind.ends_bans)
     }
 
-    pub(super) fn status(&self) -> Value {
+    pub(super) fn status(&self, to: Audience) -> Value {
         let jails = self.machine.judge.jails().iter().enumerate().map(|(at, jail)| {
             let index = at as u16;
             let counters = self.machine.counters(index);
@@ -147,28 +148,29 @@ impl Engine {
                 "banned": banned,
                 "bans_total": counters.bans,
                 "stamps_off_s": self.machine.stamps_off(index),
-                "identities": self.identities_of(&jail.name),
+                "identities": self.identities_of(&jail.name, to),
                 "widened": self.machine.widened(&jail.name),
-                "campaign": self.campaign_of(&jail.name),
+                "campaign": self.campaign_of(&jail.name, to),
                 "stealth": self.machine.judge.alarms.stealth.on(&jail.name).map(|attack| {
-                    let users: Vec<String> = attack.users.iter().map(|user| crate::escape::escape(user)).collect();
+                    let users = self.names_for(to, &attack.users);
+                    let users: Vec<String> = users.iter().map(|user| crate::escape::escape(user)).collect();
                     json!({"since": stamp(attack.since), "places": attack.places, "users": users})
                 }),
             })
         });
-        let mut warnings: Vec<String> = self.warnings.values().cloned().collect();
+        let mut warnings = self.standing_warnings(to);
         warnings.extend(self.readers.warnings.iter().cloned());
         warnings.extend(self.hooks.troubles());
         warnings.extend(self.no_delivery());
         warnings.extend(self.facts.troubles.iter().cloned());
         warnings.extend(self.stream_troubles());
         warnings.extend(self.stamps_off());
-        warnings.extend(self.withheld(Soon::clone));
-        warnings.extend(self.stealth_warnings());
+        warnings.extend(self.withheld(|soon| self.soon_for(to, soon)));
+        warnings.extend(self.stealth_warnings(to));
         warnings.extend(self.trial_warning());
         warnings.extend(logging::troubles());
         warnings.extend(self.short_of_budget());
-        warnings.extend(self.campaigns());
+        warnings.extend(self.campaigns(to));
         if !self.machine.is_enforcing() {
             warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
         }
@@ -246,17 +248,19 @@ impl Engine {
     }
 
     /// The attacks on accounts in use, also those that were on before a restart.
-    fn stealth_warnings(&self) -> impl Iterator<Item = String> {
+    fn stealth_warnings(&self, to: Audience) -> impl Iterator<Item = String> {
         let stealth = &self.machine.judge.alarms.stealth;
         let jails = self.machine.judge.jails().iter().map(|jail| &jail.name);
-        jails.filter_map(|jail| {
-            let change = stealth::Change::Began(jail.clone(), stealth.on(jail)?);
+        jails.filter_map(move |jail| {
+            let mut attack = stealth.on(jail)?;
+            attack.users = self.names_for(to, &attack.users);
+            let change = stealth::Change::Began(jail.clone(), attack);
             Some(logging::alarm_words(&Alarm::Stealth(change)))
         })
     }
 
     /// Who works together against a jail, as `status --json` shows it; nothing if nobody does.
-    fn campaign_of(&self, jail: &JailName) -> Option<Value> {
+    fn campaign_of(&self, jail: &JailName, to: Audience) -> Option<Value> {
         let campaigns = &self.machine.judge.alarms.campaigns;
         let now = clock::now();
         let (campaign, systems) = (campaigns.on(jail, now), campaigns.systems(jail));
@@ -272,15 +276,15 @@ impl Engine {
             |system| json!({"asn": system.number, "since": stamp(system.since), "networks": system.networks}),
         );
         let lists = lists.map(|group| {
-            let names: Vec<&str> = group.names.iter().map(|name| name.as_str()).collect();
+            let names = self.names_for(to, &group.names);
             json!({"since": stamp(group.since), "places": group.places, "names": names})
         });
         let spray = spray.map(|spray| json!({"since": stamp(spray.since), "places": spray.places}));
-        let names = campaign.iter().flat_map(|campaign| &campaign.names).map(|name| name.as_str());
+        let names = campaign.map(|campaign| self.names_for(to, &campaign.names));
         Some(json!({
             "since": stamp(first),
             "members": campaigns.members(jail),
-            "names": names.collect::<Vec<_>>(),
+            "names": names.unwrap_or_default(),
             "systems": networks.collect::<Vec<_>>(),
             "lists": lists,
             "spray": spray,
@@ -288,15 +292,21 @@ impl Engine {
     }
 
     /// The same as warnings, with what is known now.
-    fn campaigns(&self) -> Vec<String> {
+    fn campaigns(&self, to: Audience) -> Vec<String> {
         let judge = &self.machine.judge;
         let (campaigns, now) = (&judge.alarms.campaigns, clock::now());
         let mut said = Vec::new();
         for jail in judge.jails() {
             let on = campaigns.on(&jail.name, now);
-            said.extend(on.map(|campaign| logging::campaign_words(&jail.name, &campaign)));
+            said.extend(on.map(|mut campaign| {
+                campaign.names = self.names_for(to, &campaign.names);
+                logging::campaign_words(&jail.name, &campaign)
+            }));
             let lists = campaigns.lists(&jail.name, now);
-            said.extend(lists.map(|group| logging::group_words(&jail.name, &group)));
+            said.extend(lists.map(|mut group| {
+                group.names = self.names_for(to, &group.names);
+                logging::group_words(&jail.name, &group)
+            }));
             let spray = campaigns.spray(&jail.name, now);
             said.extend(spray.map(|spray| logging::spray_words(&jail.name, &spray)));
             let systems = campaigns.systems(&jail.name);
@@ -344,10 +354,11 @@ impl Engine {
     }
 
     /// Whom the jail's commands have banned who is no address.
-    fn identities_of(&self, jail: &JailName) -> Vec<Value> {
+    fn identities_of(&self, jail: &JailName, to: Audience) -> Vec<Value> {
         let of_jail = self.machine.identities.iter().filter(|ban| ban.jail == *jail);
         let until = |ban: &IdentityBan| ban.until.timestamp().map(stamp);
-        of_jail.map(|ban| json!({"id": crate::escape::escape(&ban.id), "until": until(ban)})).collect()
+        let id = |ban: &IdentityBan| self.names_for(to, &[ban.id.as_str().into()]).concat();
+        of_jail.map(|ban| json!({"id": crate::escape::escape(&id(ban)), "until": until(ban)})).collect()
     }
 
     fn sources_of(&self, jail: usize) -> Vec<Value> {

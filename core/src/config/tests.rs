@@ -203,6 +203,8 @@ fn a_database_of_networks_has_an_absolute_path_and_no_other_key() {
     assert_eq!((found.geo.asn, found.geo.country), (path("/var/lib/asn.mmdb"), None));
     let found = config("[geo]\nasn = \"/a.mmdb\"\ncountry = \"/c.mmdb\"\n").unwrap();
     assert_eq!((found.geo.asn, found.geo.country), (path("/a.mmdb"), path("/c.mmdb")));
+    let said = config("[geo]\nasn = \"asn.mmdb\"\ncountry = 1\ncity = \"/x\"\n").unwrap_err().join("\n");
+    assert!(["asn \"asn.mmdb\"", "country ", "\"city\""].iter().all(|word| said.contains(word)), "{said}");
     for wrong in ["[geo]\nasn = \"asn.mmdb\"\n", "[geo]\ncity = \"/x\"\n", "geo = true\n"] {
         assert_eq!(config(wrong).unwrap_err().len(), 1, "{wrong}");
     }

@@ -3,26 +3,13 @@
 use crate::config::Geo;
 use crate::config::raw::Value;
 
-use super::values::text;
-use super::{Misfit, Misfits};
+use super::Misfits;
+use super::section::Section;
+use super::values::path;
 
-/// The section.
+/// The section; every problem of it is told.
 pub(super) fn read(value: &Value) -> Result<Geo, Misfits> {
-    let Value::Table(rows) = value else {
-        return Err(Misfit("is no table".into(), "write [geo] and asn = \"/path/asn.mmdb\" below it").into());
-    };
-    let mut geo = Geo::default();
-    for (name, value) in rows {
-        let place = match name.as_str() {
-            "asn" => &mut geo.asn,
-            "country" => &mut geo.country,
-            _ => return Err(Misfit(format!("there is no key {name:?}"), "use asn or country").into()),
-        };
-        let path = text(value)?;
-        if !path.starts_with('/') {
-            return Err(Misfit(format!("{name} {path:?} is no absolute path"), "begin it with /").into());
-        }
-        *place = Some(path.into());
-    }
-    Ok(geo)
+    let mut section = Section::new(value, "write [geo] and asn = \"/path/asn.mmdb\" below it")?;
+    let (asn, country) = (section.take("asn", path), section.take("country", path));
+    section.finish(Some(Geo { asn, country }))
 }

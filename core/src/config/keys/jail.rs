@@ -2,7 +2,7 @@
 
 use crate::config::{Backend, Enabled};
 
-use super::values::{MAX_MAXLINES, PORTS, boolean, is_port, journalmatch, regexes, text, texts};
+use super::values::{MAX_MAXLINES, PORTS, absolute, boolean, is_port, journalmatch, regexes, text, texts};
 use super::{Draft, Key, Misfit, Misfits};
 
 /// Keys that only a jail has.
@@ -38,9 +38,7 @@ pub const JAIL_KEYS: &[Key<Draft>] = &[
         doc: "log files, globs allowed; with backend btmp the btmp file",
         set: |draft, value| {
             let paths = texts(value)?;
-            let relative = paths.iter().filter(|path| !path.starts_with('/'));
-            let misfit = |path| Misfit(format!("{path:?} is no absolute path"), "begin it with /");
-            let misfits = relative.map(misfit).collect();
+            let misfits = paths.iter().filter_map(|path| absolute(path).err()).collect();
             draft.logpath = Some(paths);
             Misfits::none(misfits)
         },

@@ -1,5 +1,7 @@
 //! What a value says: readers that several keys share, each with the misfit and its cure.
 
+use std::path::PathBuf;
+
 use super::Misfit;
 use crate::config::raw::Value;
 use crate::event::Points;
@@ -12,6 +14,19 @@ pub(in crate::config) fn text(value: &Value) -> Result<&str, Misfit> {
         Value::Text(text) => Ok(text),
         _ => Err(Misfit("is no text".into(), "put it in quotes")),
     }
+}
+
+/// The path of a file or directory, the same wherever the daemon is started.
+pub(super) fn path(value: &Value) -> Result<PathBuf, Misfit> {
+    absolute(text(value)?)
+}
+
+/// The same of a text that a list holds.
+pub(super) fn absolute(text: &str) -> Result<PathBuf, Misfit> {
+    let is_absolute = text.starts_with('/');
+    is_absolute
+        .then(|| text.into())
+        .ok_or_else(|| Misfit(format!("{text:?} is no absolute path"), "begin it with /"))
 }
 
 pub(in crate::config) fn boolean(value: &Value) -> Result<bool, Misfit> {

@@ -5,7 +5,7 @@ use crate::config::raw::Value;
 use crate::net::Prefix;
 use crate::time::Span;
 
-use super::values::{boolean, positive_span, text, texts};
+use super::values::{boolean, path, positive_span, text, texts};
 use super::{Misfit, Misfits};
 
 const KEYS: &str = "use out, contact, title, mask, delay, keep, min_attempts or unlisted";
@@ -35,13 +35,7 @@ pub(super) fn read(value: &Value) -> Result<Wall, Misfits> {
 
 fn set(wall: &mut Wall, name: &str, value: &Value) -> Result<(), Misfits> {
     match name {
-        "out" => {
-            let path = text(value)?;
-            if !path.starts_with('/') {
-                return Err(Misfit(format!("{path:?} is no absolute path"), "begin it with /").into());
-            }
-            wall.out = Some(path.into());
-        }
+        "out" => wall.out = Some(path(value)?),
         "contact" => wall.contact = Some(short(value)?),
         "title" => wall.title = Some(short(value)?),
         "mask" => wall.rules.mask = boolean(value)?,

@@ -5,40 +5,20 @@ use std::net::SocketAddr;
 use crate::config::raw::Value;
 use crate::config::{Listen, Web};
 
-use super::values::{is_host_name, text, texts};
+use super::section::Section;
+use super::values::{is_host_name, path, text, texts};
 use super::{Misfit, Misfits};
-
-const KEYS: &str = "use listen, token_file or host";
 
 const TOKEN_CURE: &str =
     "add token_file = \"/etc/pillory/web-token\", made by `head -c 32 /dev/urandom | base64`";
 
 /// The section; every problem of it is told.
 pub(super) fn read(value: &Value) -> Result<Web, Misfits> {
-    let Value::Table(rows) = value else {
-        let cure = "write [web] and listen = \"127.0.0.1:8087\" below it";
-        return Err(Misfit("is no table".into(), cure).into());
-    };
-    let (mut listening, mut token_file, mut hosts, mut misfits) = (None, None, Vec::new(), Vec::new());
-    for (name, value) in rows {
-        let set = match name.as_str() {
-            "listen" => listen(value).map(|listen| listening = Some(listen)).map_err(Misfits::from),
-            "token_file" => path(value).map(|path| token_file = Some(path)).map_err(Misfits::from),
-            "host" => host(value).map(|named| hosts = named),
-            _ => Err(Misfit("there is no such key".into(), KEYS).into()),
-        };
-        if let Err(Misfits(found)) = set {
-            misfits
-                .extend(found.into_iter().map(|Misfit(what, cure)| Misfit(format!("{name}: {what}"), cure)));
-        }
-    }
-    let Some(listen) = listening.filter(|_| misfits.is_empty()) else {
-        if misfits.is_empty() {
-            misfits.push(Misfit("lacks listen".into(), "add listen = \"127.0.0.1:8087\""));
-        }
-        return Err(Misfits(misfits));
-    };
-    let web = Web { listen, token_file, hosts };
+    let mut section = Section::new(value, "write [web] and listen = \"127.0.0.1:8087\" below it")?;
+    let listen = section.need("listen", "add listen = \"127.0.0.1:8087\"", listen);
+    let token_file = section.take("token_file", path);
+    let hosts = section.take("host", host).unwrap_or_default();
+    let web = section.finish(listen.map(|listen| Web { listen, token_file, hosts }))?;
     if web.needs_token() && web.token_file.is_none() {
         let what = match &web.listen {
             Listen::Tcp(addr) if !addr.ip().is_loopback() => {
@@ -63,20 +43,14 @@ fn listen(value: &Value) -> Result<Listen, Misfit> {
     })
 }
 
-fn path(value: &Value) -> Result<std::path::PathBuf, Misfit> {
-    match text(value)? {
-        path if path.starts_with('/') => Ok(path.into()),
-        path => Err(Misfit(format!("{path:?} is no absolute path"), "begin it with /")),
-    }
-}
-
-fn host(value: &Value) -> Result<Vec<String>, Misfits> {
+fn host(value: &Value) -> Result<Vec<String>, Misfit> {
     let names = texts(value)?;
-    let wrong = names.iter().filter(|name| !is_host_name(name));
-    let misfit = |name: &String| {
-        Misfit(format!("{name:?} is no name of a host"), "write for example \"pillory.example.net\"")
-    };
-    Misfits::none(wrong.map(misfit).collect())?;
+    let wrong: Vec<String> =
+        names.iter().filter(|name| !is_host_name(name)).map(|name| format!("{name:?}")).collect();
+    if !wrong.is_empty() {
+        let what = format!("{} is no name of a host", wrong.join(", "));
+        return Err(Misfit(what, "write for example \"pillory.example.net\""));
+    }
     Ok(names.into_iter().map(|name| name.to_ascii_lowercase()).collect())
 }
 
@@ -119,13 +93,13 @@ mod tests {
     #[test]
     fn every_slip_is_told_with_a_cure() {
         for (lines, word) in [
-            ("", "lacks listen"),
+            ("", "listen is missing"),
             ("listen = \"localhost:8087\"", "neither an address"),
             ("listen = \"127.0.0.1\"", "neither an address"),
             ("listen = \"127.0.0.1:0\"", "neither an address"),
             ("listen = \"127.0.0.1:1\"\ntoken_file = \"token\"", "no absolute path"),
             ("listen = \"127.0.0.1:1\"\nhost = [\"a/b\"]", "no name of a host"),
-            ("listen = \"127.0.0.1:1\"\nport = 1", "use listen, token_file or host"),
+            ("listen = \"127.0.0.1:1\"\nport = 1", "there is no key \"port\""),
         ] {
             let refused = web(lines).unwrap_err();
             assert!(refused.contains(word), "{lines}: {refused}");

@@ -4,15 +4,13 @@ mod mail;
 mod notify;
 mod report;
 
-use std::path::PathBuf;
-
 use crate::config::outgoing::Rdap;
 use crate::config::raw::Value;
 use crate::outgoing::Url;
 use crate::time::Span;
 
 use super::section::Section;
-use super::values::text;
+use super::values::{path, text};
 use super::wall::line;
 use super::{Misfit, Misfits};
 
@@ -31,14 +29,6 @@ pub(super) fn rdap(value: &Value) -> Result<Rdap, Misfits> {
 fn url(value: &Value) -> Result<Url, Misfit> {
     Url::parse(text(value)?)
         .map_err(|why| Misfit(why.into(), "write for example \"https://example.net/path\""))
-}
-
-fn path(value: &Value) -> Result<PathBuf, Misfit> {
-    let path = text(value)?;
-    match path.starts_with('/') {
-        true => Ok(path.into()),
-        false => Err(Misfit(format!("{path:?} is no absolute path"), "begin it with /")),
-    }
 }
 
 /// A line for people.

@@ -228,7 +228,8 @@ fn names_that_attackers_chose_are_inert_and_those_that_may_be_passwords_hidden()
         return;
     }
     let Some((_world, server)) = quiet_server() else { return };
-    let daemon = Daemon::start(&server, &format!("decoys = 0\nwiden = false\n{WEB}"));
+    let daemon =
+        Daemon::start(&server, &format!("decoys = 0\nwiden = false\ngoodusers = [\"user57\"]\n{WEB}"));
     let browser = Browser::start(&server);
     opened(&browser, "/");
     browser.wait_until("a connection", "return document.getElementById('connection').hidden");
@@ -242,6 +243,8 @@ fn names_that_attackers_chose_are_inert_and_those_that_may_be_passwords_hidden()
     };
     server.append(LOG, everywhere((60_000, 7), markup));
     server.append(LOG, everywhere((60_100, 8), "\"onmouseover=alert(1)//"));
+    // Somebody who belongs here, near a ban.
+    server.append(LOG, failed_lines(60_150, 9, "user57", "10.66.10.9"));
     server.append(LOG, failed_lines(60_200, 2, "invalid user s3cret-Passw0rd", "10.66.9.9"));
     daemon.wait_for(SOON, "the last name", || (daemon.attempts_of("10.66.9.9") >= 2).then_some(()));
     browser.wait_until(
@@ -254,7 +257,10 @@ fn names_that_attackers_chose_are_inert_and_those_that_may_be_passwords_hidden()
     );
     assert_eq!(browser.run("return document.querySelectorAll('img, main script, [onmouseover]').length"), 0);
     assert_eq!(browser.run("return document.title"), "Overview · Pillory");
-    assert_eq!(browser.run("return document.body.textContent.includes('s3cret')"), false);
+    opened(&browser, "/");
+    browser
+        .wait_until("the warning", "return document.body.textContent.includes('somebody from 10.66.10.9')");
+    assert_eq!(browser.run("return /s3cret|user57/.test(document.body.textContent)"), false);
     assert_eq!(browser.console(), [""; 0]);
     for path in ["/", "/bans", "/address?ip=10.66.9.9", "/address?ip=198.51.100.102", "/address?ip=10.66.1.7"]
     {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Result};
 use serde_json::{Map, Value, json};
 
 use pillory_core::event::Attempt;
@@ -16,7 +16,7 @@ use pillory_core::time::Span;
 
 use crate::clock;
 use crate::kernel::Job;
-use crate::outgoing::outbox::Outbox;
+use crate::outgoing::outbox;
 use crate::store;
 use crate::store::query::{self, Wanted};
 
@@ -55,13 +55,13 @@ impl About {
         }
         let db = store::open_read_only(state_dir).ok();
         let db = db.as_ref();
+        if let (About::Status | About::Glance, Some(warnings)) = (self, value["warnings"].as_array_mut()) {
+            warnings.extend(unsent(state_dir).into_iter().map(Value::from));
+        }
         match self {
             About::Nothing => {}
             About::Status => {
                 value["effect"] = effect(db, (value["banaction"] == "nftables").then_some(kernel));
-                if let Some(warnings) = value["warnings"].as_array_mut() {
-                    warnings.extend(unsent(state_dir).into_iter().map(Value::from));
-                }
             }
             About::Glance => value["glance"] = db.and_then(|db| glance::value(db).ok()).into(),
             About::Explain(prefix) => {
@@ -73,14 +73,26 @@ impl About {
     }
 }
 
-/// What cannot be sent at present, in words.
+/// What cannot be sent at present, in words. Asked every second, so it only reads, and waits for nobody who writes.
 fn unsent(state_dir: &Path) -> Vec<String> {
-    let outbox = Outbox::open_if_there(state_dir);
-    let troubles = outbox.and_then(|outbox| outbox.map_or(Ok(Vec::new()), |outbox| outbox.troubles()));
-    match troubles {
-        Ok(troubles) => troubles.into_iter().map(|(_, trouble)| format!("cannot send: {trouble}")).collect(),
-        Err(error) => vec![error.to_string()],
+    let path = state_dir.join(outbox::FILE);
+    // Where it cannot be seen whether it is there, opening says why.
+    if path.try_exists().is_ok_and(|is_there| !is_there) {
+        return Vec::new();
     }
+    let read = || -> Result<Vec<String>> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&path, flags)?;
+        db.busy_timeout(Duration::ZERO)?;
+        let sql = "SELECT trouble FROM destinations WHERE trouble IS NOT NULL ORDER BY name";
+        let mut statement = db.prepare(sql)?;
+        statement.query_map([], |row| Ok(format!("cannot send: {}", row.get::<_, String>(0)?)))?.collect()
+    };
+    read().unwrap_or_else(|cause| match cause.sqlite_error_code() {
+        // It is being made, or mended after a crash, at this moment.
+        Some(ErrorCode::DatabaseBusy | ErrorCode::Unknown) => Vec::new(),
+        _ => vec![format!("cannot read {}: {cause}; check the disk and the file's rights", path.display())],
+    })
 }
 
 /// `kernel`: whom to ask for counters, if there are some.
@@ -193,4 +205,42 @@ fn history(db: &Connection, prefix: Prefix) -> Result<Vec<Value>> {
     // What an old list told is written when it is imported.
     rows.sort_by_key(|row| row.time);
     Ok(rows.iter().map(history_value).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outgoing::outbox::Outbox;
+
+    #[test]
+    fn what_cannot_be_sent_is_told_to_onlookers_too_and_no_writer_is_waited_for() {
+        let dir = std::env::temp_dir().join(format!("pillory-unsent-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (kernel, _jobs) = bounded(1);
+        let told = |about: About| {
+            let mut value = json!({"warnings": []});
+            about.tell(&mut value, &dir, &kernel);
+            value["warnings"].clone()
+        };
+        assert_eq!(told(About::Glance), json!([]), "without an outbox there is nothing to tell");
+        let outbox = Outbox::open(&dir).unwrap();
+        outbox
+            .connection()
+            .execute_batch(
+                "INSERT INTO destinations(name, wants, cursor, trouble) VALUES ('notify.a', '', 0, 'no way');
+                 BEGIN EXCLUSIVE",
+            )
+            .unwrap();
+        let since = clock::Stopwatch::start();
+        assert_eq!(
+            [told(About::Glance), told(About::Status)],
+            [json!(["cannot send: no way"]), json!(["cannot send: no way"])]
+        );
+        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+        drop(outbox);
+        std::fs::write(dir.join(outbox::FILE), "garbage, and no database at all".repeat(99)).unwrap();
+        let said = told(About::Glance).to_string();
+        assert!(said.contains("cannot read") && said.contains("outbox.db"), "{said}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -19,8 +19,16 @@ pub(crate) struct Unlisted(BTreeSet<Prefix>);
 
 impl Unlisted {
     /// From what [`META_UNLISTED`] keeps.
-    pub(crate) fn restored(kept: Option<&str>) -> Unlisted {
-        kept.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    /// # Errors
+    /// In words, if it cannot be read: then nobody who asked is known.
+    pub(crate) fn restored(kept: Option<&str>) -> Result<Unlisted, String> {
+        let read = kept.map_or(Ok(Unlisted::default()), serde_json::from_str);
+        read.map_err(|error| {
+            format!(
+                "who asked to be left out of the wall of shame cannot be read from the store ({error}); the wall shows them \
+                 again until they are named anew with `pillory unlist`"
+            )
+        })
     }
 
     /// What [`META_UNLISTED`] keeps.
@@ -53,15 +61,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_asked_is_remembered_until_taken_out_and_garbage_is_nobody() {
+    fn who_asked_is_remembered_until_taken_out_and_garbage_is_told() {
         let [one, other] = ["192.0.2.7", "2001:db8::/48"].map(|text| text.parse::<Prefix>().unwrap());
         let mut unlisted = Unlisted::default();
         assert!(unlisted.add(one) && unlisted.add(one) && unlisted.add(other));
-        let mut again = Unlisted::restored(Some(&unlisted.kept()));
+        let mut again = Unlisted::restored(Some(&unlisted.kept())).unwrap();
         assert_eq!(again, unlisted);
         assert!(again.remove(one) && !again.remove(one));
         assert_eq!(again.prefixes().collect::<Vec<_>>(), [other]);
-        assert_eq!(Unlisted::restored(Some("[1")), Unlisted::default());
+        assert_eq!(Unlisted::restored(None), Ok(Unlisted::default()));
+        let said = Unlisted::restored(Some("[1")).unwrap_err();
+        assert!(said.contains("cannot be read") && said.contains("pillory unlist"), "{said}");
         let prefix = |number: usize| Prefix::host(std::net::Ipv4Addr::from_bits(number as u32).into());
         let taken = (0..MOST + 5).filter(|number| again.add(prefix(*number))).count();
         assert_eq!(taken, MOST - 1);

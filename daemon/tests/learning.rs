@@ -66,7 +66,7 @@ fn logins(daemon: &Daemon) -> Vec<Value> {
 }
 
 /// Changes the store of a daemon that does not run; `SQLite` cannot open it in another root, so a copy is changed.
-fn edit_store(server: &Host, edit: impl FnOnce(&Connection) -> rusqlite::Result<()>) {
+pub fn edit_store(server: &Host, edit: impl FnOnce(&Connection) -> rusqlite::Result<()>) {
     let place = Place::new("learnt");
     let inside = server.path(STATE_DIR);
     let (file, log) = (place.0.join("pillory.db"), place.0.join("pillory.db-wal"));

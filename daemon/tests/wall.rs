@@ -1,7 +1,9 @@
 //! The wall of shame as somebody makes it who runs the daemon: real lines, the real store, the real command.
 
 use crate::lab::{CONFIG, Daemon, LOG, SOON, STATE_DIR, World, failed_lines, pillory, quiet_server};
+use crate::learning::edit_store;
 use crate::mmdb::{self, Width};
+use crate::web::{WEB, get};
 
 const OUT: &str = "/srv/wall";
 
@@ -116,8 +118,10 @@ fn the_daemon_keeps_the_pages_fresh_and_a_reload_shows_them_at_once() {
 
 #[test]
 fn who_asks_is_left_out_at_once_and_after_a_restart() {
-    let open = "[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n";
-    let Some((world, daemon)) = with_an_attacker(open) else { return };
+    let open = "[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n"
+        .to_owned()
+        + WEB;
+    let Some((world, daemon)) = with_an_attacker(&open) else { return };
     let shows = |wanted: bool| {
         let read =
             |file| std::fs::read_to_string(world.server.path(format!("{OUT}/{file}"))).unwrap_or_default();
@@ -125,16 +129,19 @@ fn who_asks_is_left_out_at_once_and_after_a_restart() {
         let is_there = page.contains("198.51.100.7") || feed.contains("198.51.100.7");
         (page.contains("</html>") && is_there == wanted).then_some(())
     };
+    let shows_live = || get(&world.server, "/wall/").contains("198.51.100.7");
     // An edition is made when there is something to tell, such as this.
     let unlist = |arguments: &[&str]| daemon.ask(&[&["unlist"], arguments].concat());
     assert!(unlist(&[]).out.contains("nobody is left out"), "{:?}", unlist(&[]));
     assert_eq!(unlist(&["203.0.113.9"]).code, Some(0));
     daemon.wait_for(SOON, "the offender on the wall", || shows(true));
+    assert!(shows_live());
     let answer = unlist(&["198.51.100.7"]);
     assert!(answer.out.starts_with("198.51.100.7 is left out of the wall from now on"), "{answer:?}");
+    assert!(!shows_live(), "at once where it is made when somebody looks");
     daemon.wait_for(SOON, "a wall without it", || shows(false));
     daemon.kill();
-    let daemon = Daemon::start(&world.server, open);
+    let daemon = Daemon::start(&world.server, &open);
     assert_eq!(daemon.ask(&["unlist"]).out, "198.51.100.7\n203.0.113.9\n");
     let by_hand = pillory(&world.server, &["wall", "--text", "--state-dir", STATE_DIR, "--config", CONFIG]);
     assert!(!by_hand.out.contains("198.51.100.7"), "{by_hand:?}");
@@ -142,6 +149,16 @@ fn who_asks_is_left_out_at_once_and_after_a_restart() {
     daemon.wait_for(SOON, "the offender once more", || shows(true));
     let unknown = daemon.ask(&["unlist", "--remove", "198.51.100.7"]);
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    // What nobody can read is not passed over.
+    daemon.kill();
+    edit_store(&world.server, |db| {
+        db.execute("UPDATE meta SET value = '[1' WHERE key = 'unlisted'", []).map(drop)
+    });
+    let by_hand = pillory(&world.server, &["wall", "--text", "--state-dir", STATE_DIR, "--config", CONFIG]);
+    let said = Daemon::start(&world.server, &open).stop().1;
+    for told in [by_hand.err, said] {
+        assert!(told.contains("asked to be left out") && told.contains("cannot be read"), "{told}");
+    }
 }
 
 #[test]

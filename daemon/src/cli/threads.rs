@@ -129,7 +129,12 @@ impl Threads {
             scope.spawn(shedding(move || writer::run(writer, &writes, stored)));
             let (orders_in, forward_orders) = forwarding(&inputs_in);
             scope.spawn(shedding(forward_orders));
-            let desk = Desk { orders: orders_in, kernel: asked, state_dir: self.state_dir.clone() };
+            let desk = Desk {
+                orders: orders_in,
+                kernel: asked,
+                state_dir: self.state_dir.clone(),
+                reviews: Arc::default(),
+            };
             hear_callers(scope, callers, (&inputs_in, &desk), &wake);
             let stop_serving = Arc::clone(&stop);
             scope.spawn(shedding(move || server.run(&desk, &stop_serving)));

@@ -94,7 +94,11 @@ impl Wall {
         let never = allowed::never(config, &allowed, &facts);
         let ignored = config.jails.iter().filter_map(|jail| Some(&jail.lines.as_ref()?.rules.ignore));
         let never = publisher::never_shown(&never, ignored, &meta(META_PROXIES)?.unwrap_or_default());
-        Ok((never, Unlisted::restored(meta(META_UNLISTED)?.as_deref())))
+        let unlisted = Unlisted::restored(meta(META_UNLISTED)?.as_deref()).unwrap_or_else(|problem| {
+            complain(&problem);
+            Unlisted::default()
+        });
+        Ok((never, unlisted))
     }
 }
 

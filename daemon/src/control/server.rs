@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub(crate) struct Desk {
     pub(crate) kernel: Sender<Job>,
     /// Where the store is.
     pub(crate) state_dir: PathBuf,
+    /// So many orders were answered that may have changed who is shown in public.
+    pub(crate) reviews: Arc<AtomicU64>,
 }
 
 impl Desk {
@@ -58,6 +60,7 @@ impl Desk {
     /// The same; that there is none if it takes longer than `patience`, as while a disk hangs.
     pub(crate) fn ask_within(&self, request: Request, patience: Option<Duration>) -> Reply {
         let (about, (reply, replies)) = (past::About::of(&request), bounded(1));
+        let is_review = matches!(request, Request::Unlist { .. } | Request::Allow { .. } | Request::Reload);
         let gone = || Reply::say(69, "the daemon is stopping");
         let late = || Reply::say(69, "the daemon is busy, or its disk takes nothing; try again");
         let mut reply = match (self.orders.send((request, reply)), patience) {
@@ -68,6 +71,9 @@ impl Desk {
                 RecvTimeoutError::Disconnected => gone(),
             }),
         };
+        if is_review {
+            self.reviews.fetch_add(1, Ordering::SeqCst);
+        }
         about.tell(&mut reply.value, &self.state_dir, &self.kernel);
         reply
     }

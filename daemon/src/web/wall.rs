@@ -1,5 +1,6 @@
 //! The wall of shame as it would be published now.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::outputs::wall::{self, Site};
 use super::response::{Response, Status};
 use super::routes::PATIENCE;
 
-/// So long a wall is shown: making one reads the whole store.
+/// So long a wall is shown, unless somebody is left out meanwhile: making one reads the whole store.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// Who is to be asked while nobody is named.
@@ -26,8 +27,8 @@ const NO_CONTACT: &str = "not set yet: contact under [wall] in the configuration
 #[derive(Debug, Default)]
 pub(super) struct Kept(Mutex<Option<Made>>);
 
-/// Since when there is this one.
-type Made = (Stopwatch, Arc<(Site, Wall)>);
+/// Since when there is this one, and after how many reviews of who is shown it was begun.
+type Made = (Stopwatch, u64, Arc<(Site, Wall)>);
 
 impl Kept {
     /// A file of the wall.
@@ -50,7 +51,9 @@ impl Kept {
     /// Made once for all who ask meanwhile.
     fn made(&self, desk: &Desk) -> Result<Arc<(Site, Wall)>, String> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, made)) = kept.as_ref().filter(|(since, _)| since.elapsed() < FRESH) {
+        let reviews = desk.reviews.load(Ordering::SeqCst);
+        let is_fresh = |(since, then, _): &&Made| since.elapsed() < FRESH && *then == reviews;
+        if let Some((.., made)) = kept.as_ref().filter(is_fresh) {
             return Ok(Arc::clone(made));
         }
         let (to, handed) = bounded(1);
@@ -61,7 +64,7 @@ impl Kept {
         let contact = configured.contact.as_deref().unwrap_or(NO_CONTACT);
         let site = Site::new(configured.title.as_deref(), contact, configured.rules.clone());
         let made = Arc::new((site, shown));
-        *kept = Some((Stopwatch::start(), Arc::clone(&made)));
+        *kept = Some((Stopwatch::start(), reviews, Arc::clone(&made)));
         Ok(made)
     }
 }

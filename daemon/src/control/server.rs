@@ -62,7 +62,11 @@ impl Desk {
         let (about, (reply, replies)) = (past::About::of(&request), bounded(1));
         let is_review = matches!(request, Request::Unlist { .. } | Request::Allow { .. } | Request::Reload);
         let gone = || Reply::say(69, "the daemon is stopping");
-        let late = || Reply::say(69, "the daemon is busy, or its disk takes nothing; try again");
+        let late = || {
+            let what = "the daemon is busy, or its disk takes nothing, and has not answered yet; what was ordered may \
+                        still be done: look before you order it again";
+            Reply::say(69, what)
+        };
         let mut reply = match (self.orders.send((request, reply)), patience) {
             (Err(_), _) => gone(),
             (Ok(()), None) => replies.recv().unwrap_or_else(|_| gone()),
@@ -289,4 +293,17 @@ pub(crate) fn history_value(row: &query::HistoryRow) -> Value {
         "reason": row.reason,
         "origin": row.origin,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_answered_in_time_hears_that_it_may_still_be_done() {
+        let ((orders, _engine), (kernel, _jobs)) = (bounded(1), bounded(1));
+        let desk = Desk { orders, kernel, state_dir: PathBuf::new(), reviews: Arc::default() };
+        let reply = desk.ask_within(Request::On, Some(Duration::from_millis(1)));
+        assert!(reply.exit == 69 && reply.message.contains("may still be done"), "{reply:?}");
+    }
 }

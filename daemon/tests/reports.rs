@@ -259,6 +259,51 @@ fn many_go_as_one_file() {
     assert_eq!(rows.len() + web.asked().len() - 1, 5);
 }
 
+#[test]
+fn a_file_that_is_refused_goes_one_by_one() {
+    let config = format!("widen = false\n{ABUSEIPDB}bulk = 3\n");
+    let Some((_world, server, web, daemon)) = reporting(&config) else { return };
+    for n in 1..=5 {
+        server.append(LOG, failed_lines(9000 + 100 * n, 6, "root", &format!("198.51.100.{n}")));
+    }
+    wait_for_count(&daemon, &server, "held", 5);
+    let refusal = || Answering::With(422, "", "{\"errors\":[{\"detail\":\"one is wrong\"}]}".into());
+    // The first wait is so long that all are approved after it.
+    web.next([Answering::With(429, "retry-after: 5\r\n", String::new()), refusal(), refusal()]);
+    assert_eq!(reports(&server, &["review", "--approve", "all"]).code, Some(0));
+    wait_for_count(&daemon, &server, "sent", 4);
+    wait_for_count(&daemon, &server, "refused", 1);
+    let paths: Vec<String> = web.asked().into_iter().skip(1).map(|asked| asked.path).collect();
+    assert_eq!((paths.len(), paths[0].as_str()), (6, "/api/v2/bulk-report"));
+    assert!(paths[1..].iter().all(|path| path == "/api/v2/report"), "{paths:?}");
+}
+
+#[test]
+fn one_address_that_cannot_be_reported_holds_up_no_other() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let Some(mail) = MailServer::start(&server) else { return };
+    let rdap = WebServer::start(&server, 8081);
+    rdap.says(&registry());
+    rdap.next([Answering::With(404, "", String::new()), Answering::Nothing]);
+    let config = format!(
+        "widen = false\n{RDAP}[report.xarf]\norganisation = \"Example Ltd.\"\ndelay = \"1s\"\nretry = \"1s\"\n{}",
+        MailServer::keys("smtps")
+    );
+    let daemon = Daemon::start(&server, &config);
+    for n in 7..=9 {
+        server.append(LOG, failed_lines(9000 + 100 * n, 6, "root", &format!("198.51.100.{n}")));
+    }
+    wait_for_count(&daemon, &server, "held", 3);
+    assert_eq!(reports(&server, &["review", "--approve", "all"]).code, Some(0));
+    // The registry knows no network of the first, and hangs up at the second.
+    wait_for_count(&daemon, &server, "sent", 1);
+    assert_eq!(mail.mails().len(), 1);
+    let counts = counts(&server, 0);
+    assert_eq!((&counts["refused"], &counts["queued"]), (&1.into(), &1.into()), "{counts}");
+    assert_eq!(reports(&server, &["review", "--drop", "all"]).out, "0 reports approved, 1 dropped\n");
+    wait_for_count(&daemon, &server, "dropped", 1);
+}
+
 /// What a registry answers about 198.51.100.0/25.
 fn registry() -> String {
     let card =

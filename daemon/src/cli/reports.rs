@@ -56,7 +56,7 @@ struct Review {
     /// Send these, by their numbers, or `all`.
     #[arg(long, value_name = "N|all", num_args = 1.., value_delimiter = ',')]
     approve: Vec<String>,
-    /// Send these never, by their numbers, or `all`.
+    /// Send these never, by their numbers, or `all`; also those that are approved and have not left.
     #[arg(long, value_name = "N|all", num_args = 1.., value_delimiter = ',')]
     drop: Vec<String>,
     /// Where state is kept.
@@ -170,12 +170,15 @@ impl Reports {
     }
 
     fn review(&self, outbox: &mut Outbox, to: &[Destination], review: &Review) -> Outcome {
-        let mut held: Vec<(&Destination, Row)> = Vec::new();
+        let (mut held, mut waiting) = (Vec::new(), Vec::new());
         for to in to {
             let rows = outbox.reports(to.name(), Stands::Held, MOST).map_err(failed)?;
+            let queued = outbox.reports(to.name(), Stands::Queued, MOST).map_err(failed)?;
+            waiting.extend(rows.iter().chain(&queued).map(|row| row.id));
             held.extend(rows.into_iter().map(|row| (to, row)));
         }
-        let (approved, dropped) = (chosen(&review.approve, &held)?, chosen(&review.drop, &held)?);
+        let may_leave: Vec<i64> = held.iter().map(|(_, row)| row.id).collect();
+        let (approved, dropped) = (chosen(&review.approve, &may_leave)?, chosen(&review.drop, &waiting)?);
         if let Some(both) = approved.iter().find(|id| dropped.contains(id)) {
             return Err(Failure::new(exit::USAGE, format!("number {both} cannot be approved and dropped")));
         }
@@ -225,13 +228,13 @@ impl Reports {
     }
 }
 
-/// Numbers of reports that are held.
-fn chosen(words: &[String], held: &[(&Destination, Row)]) -> Result<Vec<i64>, Failure> {
+/// Numbers of reports that wait.
+fn chosen(words: &[String], waiting: &[i64]) -> Result<Vec<i64>, Failure> {
     if words.iter().any(|word| word == "all") {
-        return Ok(held.iter().map(|(_, row)| row.id).collect());
+        return Ok(waiting.to_vec());
     }
     let number = |word: &String| {
-        let id = word.parse().ok().filter(|id| held.iter().any(|(_, row)| row.id == *id));
+        let id = word.parse().ok().filter(|id| waiting.contains(id));
         let word = crate::escape::escape(word);
         id.ok_or_else(|| Failure::new(exit::USAGE, format!("no report of number {word} waits for a review")))
     };

@@ -109,7 +109,7 @@ impl Answer {
         match self.status {
             200..=299 => Ok(()),
             300..=399 => Err(Failed::lasting(format!("{why}; it leads elsewhere: name that address"))),
-            400 | 413 | 415 | 422 => Err(Failed { is_about_content: true, ..Failed::passing(why) }),
+            400 | 413 | 415 | 422 => Err(Failed::content(why)),
             408 | 425 | 429 | 500..=599 => {
                 let setback = Setback { retry_after: self.retry_after, is_lasting: false };
                 Err(Failed { setback, ..Failed::passing(why) })

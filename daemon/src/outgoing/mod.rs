@@ -45,12 +45,19 @@ pub(crate) struct Failed {
     pub(crate) setback: Setback,
     /// It is this message or report that is refused, and no other would be.
     pub(crate) is_about_content: bool,
+    /// It is this report that cannot be sent now, and others may be.
+    pub(crate) others_may: bool,
 }
 
 impl Failed {
     /// Something that may pass.
     pub(crate) fn passing(why: impl Into<String>) -> Failed {
-        Failed { why: why.into(), setback: Setback::default(), is_about_content: false }
+        Failed { why: why.into(), setback: Setback::default(), is_about_content: false, others_may: false }
+    }
+
+    /// A message or report that is refused for what it is.
+    pub(crate) fn content(why: impl Into<String>) -> Failed {
+        Failed { is_about_content: true, ..Failed::passing(why) }
     }
 
     /// Something that somebody must mend.

@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS events(id INTEGER PRIMARY KEY AUTOINCREMENT, time INT
     event TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS reports(id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, addr TEXT NOT NULL,
     prefix TEXT NOT NULL, jail TEXT NOT NULL, made INTEGER NOT NULL, state TEXT NOT NULL, report TEXT,
-    note TEXT NOT NULL DEFAULT '', settled INTEGER);
+    note TEXT NOT NULL DEFAULT '', settled INTEGER, not_before INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS reports_state ON reports(destination, state);
 CREATE INDEX IF NOT EXISTS reports_prefix ON reports(destination, prefix);
 CREATE TABLE IF NOT EXISTS networks(first BLOB NOT NULL, last BLOB NOT NULL, asked INTEGER NOT NULL,

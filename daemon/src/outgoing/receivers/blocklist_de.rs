@@ -67,7 +67,7 @@ fn refused(body: &[u8]) -> Result<(), Failed> {
     // Of the key or the server it would say the same of every report.
     match why.contains("apikey") || why.contains("server\"") {
         true => Err(Failed::lasting(why)),
-        false => Err(Failed { is_about_content: true, ..Failed::passing(why) }),
+        false => Err(Failed::content(why)),
     }
 }
 

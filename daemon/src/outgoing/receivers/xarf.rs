@@ -22,8 +22,7 @@ pub(in super::super) fn send(
     (id, report): (i64, &Report),
 ) -> Result<(), Failed> {
     let Some(contact) = &network.abuse else {
-        let why = "the registry names no abuse contact of that network".to_owned();
-        return Err(Failed { is_about_content: true, ..Failed::passing(why) });
+        return Err(Failed::content("the registry names no abuse contact of that network"));
     };
     let written = Written::new((mail, organisation), (id, report));
     mail::send(mail, &written.letter(std::slice::from_ref(contact)))

@@ -12,6 +12,7 @@ use pillory_core::time::{Span, Timestamp};
 use tracing::{info, warn};
 
 use crate::fault;
+use crate::rdap::RdapError;
 
 use super::outbox::{Outbox, OutboxError, report_name};
 use super::receivers::{abuseipdb, blocklist_de, xarf};
@@ -22,6 +23,9 @@ pub(crate) use queue::{REVIEWED, Row, State};
 
 /// So many are looked at in a round.
 const ROUND: u32 = 500;
+
+/// After this time a report is tried again that failed where others may not.
+const AGAIN: Span = Span::from_secs(3_600);
 
 /// How often it is looked whether somebody has reviewed some.
 pub(super) const LOOK: Span = Span::from_secs(5);
@@ -40,7 +44,7 @@ pub(super) fn round(
     let mut progress = outbox.progress(&report_name(to.name()))?;
     // What is sent one after the other is due when its turn comes.
     let no_gathering = pillory_core::outgoing::Pace { gather: Span::default(), ..to.pace };
-    let queued = outbox.reports(to.name(), State::Queued, ROUND)?;
+    let queued = outbox.ready(to.name(), ROUND, now)?;
     let may_send = !queued.is_empty() && progress.due(&no_gathering, now, now) <= now;
     if ripe.is_empty() && !may_send {
         return Ok(now + LOOK);
@@ -107,36 +111,65 @@ fn send_some(
     if !many {
         rows.truncate(1);
     }
-    let Some((first, _)) = rows.first() else { return Ok(()) };
+    if try_to_send(outbox, (to, config), &rows, (progress, now))? {
+        return Ok(());
+    }
+    // Of a file it is not known which one is meant, so each goes by itself.
+    for row in &rows {
+        try_to_send(outbox, (to, config), std::slice::from_ref(row), (progress, now))?;
+        if progress.failures > 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Sends one report, or many as one file. False if the file was refused for what is in it.
+fn try_to_send(
+    outbox: &Outbox,
+    (to, config): (&Destination, &Config),
+    rows: &[(i64, Report)],
+    (progress, now): (&mut Progress, Timestamp),
+) -> Result<bool, OutboxError> {
+    let Some((first, _)) = rows.first() else { return Ok(true) };
     let name = report_name(to.name());
     let number = rows.len() as u32;
-    let sent = fault::outlive(|| deliver(outbox, (to, config), &rows, now));
+    let sent = fault::outlive(|| deliver(outbox, (to, config), rows, now));
     match sent.unwrap_or_else(|fault| Err(notify::fault_of(&fault))) {
         Ok(()) => {
-            for (id, _) in &rows {
+            for (id, _) in rows {
                 outbox.settle(*id, State::Sent, "", now)?;
             }
             progress.sent(&to.pace, number, now);
             info!(destination = to.name(), reports = number, "reported");
-            outbox.note(&name, progress, None)
+            outbox.note(&name, progress, None)?;
         }
-        // Of a file it is not known which one is meant.
-        Err(error) if error.is_about_content && number == 1 => {
+        Err(error) if error.is_about_content && number > 1 => {
+            warn!(destination = to.name(), reason = %error.why, "a file of reports was refused; they go one by one");
+            return Ok(false);
+        }
+        Err(error) if error.is_about_content => {
             outbox.settle(*first, State::Refused, &error.why, now)?;
             warn!(destination = to.name(), reason = %error.why, "a report was refused");
             // It was a request all the same, and counts.
             progress.sent(&to.pace, 1, now);
-            outbox.note(&name, progress, None)
+            outbox.note(&name, progress, None)?;
         }
         Err(error) => {
+            if error.others_may {
+                outbox.postpone(*first, now + AGAIN)?;
+                // The wait does not grow: it is no trouble of the others.
+                progress.forgive();
+            }
             if progress.failures == 0 {
                 warn!(destination = to.name(), reason = %error.why, "a report was not taken; it is tried again");
             }
             let dice = notify::dice(&format!("{name} {first}"), progress.failures);
             progress.failed(&to.pace, error.setback, dice, now);
-            outbox.note(&name, progress, Some(&format!("report.{}: {}", to.name(), error.why)))
+            outbox.note(&name, progress, Some(&format!("report.{}: {}", to.name(), error.why)))?;
         }
     }
+    Ok(true)
 }
 
 fn deliver(
@@ -156,10 +189,18 @@ fn deliver(
         }
         (Receiver::Xarf { mail, organisation }, [(id, report), ..]) => {
             let network = crate::rdap::network(&config.outgoing.rdap, report.addr, Some(outbox), now);
-            let network = network.map_err(|error| Failed::passing(error.to_string()))?;
+            let network = network.map_err(|error| not_known(&error))?;
             xarf::send((mail, organisation), &network, (*id, report))
         }
         (_, []) => Ok(()),
+    }
+}
+
+/// Whose network it is decides over one report; which registry is asked, its attacker decides.
+fn not_known(error: &RdapError) -> Failed {
+    match error {
+        RdapError::NoAnswer { .. } => Failed::content(error.to_string()),
+        RdapError::NotAsked { .. } => Failed { others_may: true, ..Failed::passing(error.to_string()) },
     }
 }
 

@@ -130,11 +130,22 @@ impl Outbox {
     /// # Errors
     /// [`OutboxError`]
     pub(crate) fn reports(&self, to: &str, state: State, most: u32) -> Result<Vec<Row>, OutboxError> {
+        self.rows((to, state, most), i64::MAX)
+    }
+
+    /// Those whose turn it is: what was tried in vain comes after what was not.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(super) fn ready(&self, to: &str, most: u32, now: Timestamp) -> Result<Vec<Row>, OutboxError> {
+        self.rows((to, State::Queued, most), now.millis())
+    }
+
+    fn rows(&self, (to, state, most): (&str, State, u32), now: i64) -> Result<Vec<Row>, OutboxError> {
         let work = || {
             let sql = "SELECT id, prefix, jail, made, report, note FROM reports WHERE destination = ?1 AND state = ?2
-                ORDER BY id LIMIT ?3";
+                AND not_before <= ?4 ORDER BY not_before, id LIMIT ?3";
             let mut statement = self.db.prepare_cached(sql)?;
-            let mut rows = statement.query(params![report_name(to), state.name(), most])?;
+            let mut rows = statement.query(params![report_name(to), state.name(), most, now])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 let prefix = row.get::<_, String>(1)?.parse::<Prefix>();
@@ -188,6 +199,15 @@ impl Outbox {
         done.map(drop).map_err(self.failed("write"))
     }
 
+    /// It is not tried again before this.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(super) fn postpone(&self, id: i64, until: Timestamp) -> Result<(), OutboxError> {
+        let done =
+            self.db.execute("UPDATE reports SET not_before = ?2 WHERE id = ?1", params![id, until.millis()]);
+        done.map(drop).map_err(self.failed("write"))
+    }
+
     /// It came to an end.
     /// # Errors
     /// [`OutboxError`]
@@ -203,7 +223,7 @@ impl Outbox {
         done.map(drop).map_err(self.failed("write"))
     }
 
-    /// The operator has looked at one that was held. False if it no longer is.
+    /// The operator has looked at one: what is held may be approved, what has not left yet dropped. False if it is too late.
     /// # Errors
     /// [`OutboxError`]
     pub(crate) fn review(&mut self, id: i64, approves: bool, now: Timestamp) -> Result<bool, OutboxError> {
@@ -216,7 +236,7 @@ impl Outbox {
                 }
                 false => tx.execute(
                     "UPDATE reports SET state = 'dropped', note = 'by the operator', settled = ?2
-                        WHERE id = ?1 AND state = 'held'",
+                        WHERE id = ?1 AND state IN ('held', 'queued')",
                     params![id, now.millis()],
                 )?,
             };

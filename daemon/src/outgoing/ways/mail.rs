@@ -85,7 +85,9 @@ pub(in super::super) fn write(mail: &Mail, letter: &Letter<'_>) -> Result<lettre
         .date(system_time(clock::read().wall))
         .header(AutoSubmitted);
     for to in letter.to {
-        builder = builder.to(mailbox(to)?);
+        // Of a report it is the registry's, and no trouble of other reports.
+        let mailbox = mailbox(to);
+        builder = builder.to(mailbox.map_err(|error| Failed { is_about_content: is_report(mail), ..error })?);
     }
     let text = letter.text.to_owned();
     let written = match &letter.json {
@@ -97,6 +99,11 @@ pub(in super::super) fn write(mail: &Mail, letter: &Letter<'_>) -> Result<lettre
         }
     };
     written.map_err(|error| unfit(&error))
+}
+
+/// Reports go to whom they concern, who is another each time.
+fn is_report(mail: &Mail) -> bool {
+    mail.to.is_empty()
 }
 
 fn system_time(at: Timestamp) -> std::time::SystemTime {
@@ -177,10 +184,24 @@ fn failed(mail: &Mail, error: &lettre::transport::smtp::Error) -> Failed {
         why.push_str("; name the certificate that signed the server's with ca_file");
     }
     why.push_str(cure.unwrap_or_default());
-    // 5xx: of who writes or to whom (55x), or of what was said (554); the server will not think otherwise at once.
+    if let Some(status) = error.status().map(u16::from).filter(|_| is_report(mail)) {
+        return of_one(status, why);
+    }
+    // The server will not think otherwise at once.
     match error.is_permanent() || error.is_tls() || error.is_client() {
         true => Failed::lasting(why),
         false => Failed::passing(why),
+    }
+}
+
+/// What a status means for a mail to somebody whom other mails do not go to. Those of the mailbox, of what was said, and
+/// of a host that takes no mail are about this one. Source: RFC 5321, section 4.2.3; RFC 7504.
+fn of_one(status: u16, why: String) -> Failed {
+    match status {
+        521 | 550..=556 => Failed::content(why),
+        450..=452 => Failed { others_may: true, ..Failed::passing(why) },
+        400..=499 => Failed::passing(why),
+        _ => Failed::lasting(why),
     }
 }
 
@@ -197,6 +218,23 @@ mod tests {
             to: vec!["root@example.net".into()],
             login: None,
             ca_file: None,
+        }
+    }
+
+    #[test]
+    fn what_is_about_one_mailbox_holds_up_no_other_report() {
+        let of = |status| {
+            let failed = of_one(status, String::new());
+            (failed.is_about_content, failed.others_may, failed.setback.is_lasting)
+        };
+        assert_eq!([550, 551, 552, 553, 554, 556, 521].map(of), [(true, false, false); 7]);
+        assert_eq!(of(450), (false, true, false));
+        assert_eq!((of(421), of(535)), ((false, false, false), (false, false, true)));
+        // Nor a contact that looks like one and is none; the owner's own is to be mended.
+        for (own, is_about_content) in [(vec![], true), (mail().to, false)] {
+            let (mail, to) = (Mail { to: own, ..mail() }, ["a..b@-.".to_owned()]);
+            let letter = Letter { id: "7", to: &to, subject: "", text: "", json: None };
+            assert_eq!(write(&mail, &letter).unwrap_err().is_about_content, is_about_content);
         }
     }
 

@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use pillory_core::config::Config;
 use pillory_core::event::Attempt;
-use pillory_core::jail::names::{hash, is_common};
+use pillory_core::jail::names::is_common;
 use pillory_core::net::PrefixSet;
 use pillory_core::outgoing::Report;
 use pillory_core::time::Span;
@@ -18,6 +18,7 @@ use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::engine::META_PROXIES;
 use crate::outputs::publisher::never_shown;
 use crate::store::query::{self, Wanted};
+use crate::store::shared::SharedNames;
 use crate::store::{self, StoreError};
 use crate::{clock, facts};
 
@@ -113,18 +114,11 @@ impl Sources {
     /// two banned sources tried, and none that has to do with this host.
     fn shows(&self, user: &str) -> bool {
         is_common(user)
-            || (!self.accounts.contains(user) && !self.is_host(user) && self.is_tried_by_several(user))
+            || (!self.accounts.contains(user) && !self.is_host(user) && SharedNames(&self.db).shows(user))
     }
 
     fn is_host(&self, user: &str) -> bool {
         self.host.split('.').chain([self.host.as_str()]).any(|part| part.eq_ignore_ascii_case(user))
-    }
-
-    fn is_tried_by_several(&self, user: &str) -> bool {
-        let sql = "SELECT source_before FROM tried WHERE user = ?1";
-        let before =
-            self.db.query_row(sql, [hash(user).cast_signed()], |row| row.get::<_, i64>(0)).optional();
-        matches!(before, Ok(Some(source)) if source != 0)
     }
 }
 

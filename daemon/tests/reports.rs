@@ -152,6 +152,27 @@ fn counts_of_all(host: &Host) -> u64 {
 }
 
 #[test]
+fn who_logged_in_before_the_report_left_is_not_reported() {
+    let config = format!("widen = false\n{ABUSEIPDB}");
+    let Some((_world, server, web, daemon)) = reporting(&config) else { return };
+    for n in 1..=2 {
+        server.append(LOG, failed_lines(9000 + 100 * n, 6, "root", &format!("198.51.100.{n}")));
+    }
+    wait_for_count(&daemon, &server, "held", 2);
+    let login =
+        failed_lines(9500, 1, "alice", "198.51.100.1").replace("Failed password", "Accepted password");
+    server.append(LOG, login);
+    daemon.wait_for(SOON, "the login", || {
+        daemon.ask(&["attempts", "--json"]).out.contains("alice").then_some(())
+    });
+    assert_eq!(reports(&server, &["review", "--approve", "all"]).code, Some(0));
+    wait_for_count(&daemon, &server, "sent", 1);
+    wait_for_count(&daemon, &server, "withdrawn", 1);
+    let told: Vec<String> = web.asked().iter().map(|asked| field(&asked.body, "ip")).collect();
+    assert_eq!(told, ["198.51.100.2"]);
+}
+
+#[test]
 fn a_budget_and_a_cool_down_hold() {
     let config = format!("widen = false\nbantime = \"1h\"\n{ABUSEIPDB}budget = 2\n");
     let Some((_world, server, web, daemon)) = reporting(&config) else { return };

@@ -266,13 +266,11 @@ fn about(outbox: &Outbox, to: &Destination) -> Result<Value, OutboxError> {
 fn would_send(to: &Destination, row: &Row, state: Stands, sources: &Sources) -> Result<Value, Failure> {
     let mut value = json!({"destination": to.name(), "number": row.id, "state": state.name(),
         "banned": row.prefix.to_string()});
-    let report: Result<Report, &str> = match &row.report {
-        Some(report) if sources.spares(report.addr) => Err("it is never banned"),
-        Some(report) => Ok(report.clone()),
-        None => {
-            let made = sources.report(row).map_err(|why| Failure::new(exit::NO, why))?;
-            made.map_err(|nothing| nothing.words())
-        }
+    let failed = |why| Failure::new(exit::NO, why);
+    let report: Result<Report, &str> = match (&row.report, sources.forbids(row).map_err(failed)?) {
+        (_, Some(nothing)) => Err(nothing.words()),
+        (Some(report), None) => Ok(report.clone()),
+        (None, None) => sources.report(row).map_err(failed)?.map_err(|nothing| nothing.words()),
     };
     match report.map_err(str::to_owned).and_then(|report| preview(to, row.id, &report)) {
         Ok(sends) => value["sends"] = sends.into(),

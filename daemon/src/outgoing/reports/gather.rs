@@ -43,6 +43,8 @@ pub(crate) struct Sources {
 pub(crate) enum Nothing {
     /// It is never banned.
     NeverBanned,
+    /// Somebody belongs there.
+    LoggedIn,
     /// There is no proof that may be told.
     NoProof,
 }
@@ -51,9 +53,8 @@ impl Nothing {
     pub(crate) fn words(&self) -> &'static str {
         match self {
             Nothing::NeverBanned => "it is never banned",
-            Nothing::NoProof => {
-                "no login that failed, or request, over a connection that was answered; or somebody logged in from there"
-            }
+            Nothing::LoggedIn => "somebody logged in from there",
+            Nothing::NoProof => "no login that failed, or request, over a connection that was answered",
         }
     }
 }
@@ -77,17 +78,24 @@ impl Sources {
         Ok(Sources { db, never, accounts, host: host_name() })
     }
 
-    /// True if somebody there is never banned.
-    pub(crate) fn spares(&self, addr: IpAddr) -> bool {
-        self.never.contains_addr(addr)
+    /// Why nobody is told of a ban, whatever was gathered; asked again when the report leaves.
+    /// # Errors
+    /// What cannot be read, in words.
+    pub(crate) fn forbids(&self, row: &Row) -> Result<Option<Nothing>, String> {
+        if self.never.overlaps(row.prefix) {
+            return Ok(Some(Nothing::NeverBanned));
+        }
+        let login = Wanted { last: 1, prefix: Some(row.prefix), logins_only: true, ..Wanted::default() };
+        let logins = query::attempts(&self.db, &login).map_err(|error| unread("good logins", &error))?;
+        Ok((!logins.is_empty()).then_some(Nothing::LoggedIn))
     }
 
     /// What may be told of a ban; nothing, and why, if that is nothing.
     /// # Errors
     /// What cannot be read, in words.
     pub(crate) fn report(&self, row: &Row) -> Result<Result<Report, Nothing>, String> {
-        if self.never.overlaps(row.prefix) {
-            return Ok(Err(Nothing::NeverBanned));
+        if let Some(nothing) = self.forbids(row)? {
+            return Ok(Err(nothing));
         }
         let wanted = Wanted {
             last: MOST_ATTEMPTS,
@@ -95,8 +103,7 @@ impl Sources {
             prefix: Some(row.prefix),
             ..Wanted::default()
         };
-        let found =
-            query::attempts(&self.db, &wanted).map_err(|error| format!("cannot read attempts: {error}"))?;
+        let found = query::attempts(&self.db, &wanted).map_err(|error| unread("attempts", &error))?;
         let attempts: Vec<Attempt> = found.into_iter().map(|(_, attempt)| attempt).collect();
         // Of an IPv6 network whoever tried most.
         let mut tries: HashMap<IpAddr, u64> = HashMap::new();
@@ -120,6 +127,10 @@ impl Sources {
     fn is_host(&self, user: &str) -> bool {
         self.host.split('.').chain([self.host.as_str()]).any(|part| part.eq_ignore_ascii_case(user))
     }
+}
+
+fn unread(what: &str, error: &rusqlite::Error) -> String {
+    format!("cannot read {what}: {error}")
 }
 
 /// This host's name.

@@ -18,6 +18,7 @@ use super::outbox::{Outbox, OutboxError, report_name};
 use super::receivers::{abuseipdb, blocklist_de, xarf};
 use super::{Failed, notify};
 
+use gather::Nothing;
 pub(crate) use gather::{Sources, host_name};
 pub(crate) use queue::{REVIEWED, Row, State};
 
@@ -39,6 +40,7 @@ pub(super) fn round(
     state_dir: &Path,
     now: Timestamp,
 ) -> Result<Timestamp, OutboxError> {
+    outbox.expire(to, now)?;
     let fresh = outbox.reports(to.name(), State::New, ROUND)?;
     let ripe: Vec<&Row> = fresh.iter().filter(|row| row.made.min(now) + to.pace.gather <= now).collect();
     let mut progress = outbox.progress(&report_name(to.name()))?;
@@ -49,73 +51,101 @@ pub(super) fn round(
     if ripe.is_empty() && !may_send {
         return Ok(now + LOOK);
     }
-    let sources = match Sources::open(state_dir, config) {
-        Ok(sources) => sources,
-        Err(why) => {
+    let left = to.pace.daily.map_or(u32::MAX, |daily| daily.saturating_sub(progress.sent_today(now)));
+    let due = if may_send { next_of(to, queued, left) } else { Vec::new() };
+    let looked_up = Sources::open(state_dir, config)
+        .map_err(Stuck::Store)
+        .and_then(|sources| look_up(outbox, to.name(), (ripe, due), &sources, now));
+    let rows = match looked_up {
+        Ok(rows) => rows,
+        Err(Stuck::Outbox(error)) => return Err(error),
+        Err(Stuck::Store(why)) => {
             outbox.note(&report_name(to.name()), &progress, Some(&format!("report.{}: {why}", to.name())))?;
             return Ok(now + LOOK);
         }
     };
-    for row in ripe {
-        gather_one(outbox, to.name(), row, &sources, now)?;
-    }
     if may_send {
-        let left = to.pace.daily.map_or(u32::MAX, |daily| daily.saturating_sub(progress.sent_today(now)));
-        send_some(outbox, (to, config), (queued, left), &sources, (&mut progress, now))?;
+        send_some(outbox, (to, config), &rows, (&mut progress, now))?;
         return Ok(now);
     }
     Ok(now + LOOK)
 }
 
-fn gather_one(
-    outbox: &Outbox,
-    to: &str,
-    row: &Row,
-    sources: &Sources,
-    now: Timestamp,
-) -> Result<(), OutboxError> {
-    match sources.report(row) {
-        Ok(Ok(report)) => {
-            let state = if outbox.approved(to)? < REVIEWED { State::Held } else { State::Queued };
-            outbox.gathered(row.id, &report, state)
-        }
-        Ok(Err(nothing)) => outbox.settle(row.id, State::Empty, nothing.words(), now),
-        Err(why) => {
-            warn!(destination = to, reason = %why, "a report cannot be made yet");
-            Ok(())
-        }
+/// What is in the way of looking up.
+enum Stuck {
+    Outbox(OutboxError),
+    /// What this host knows cannot be read; in words.
+    Store(String),
+}
+
+impl From<OutboxError> for Stuck {
+    fn from(error: OutboxError) -> Stuck {
+        Stuck::Outbox(error)
     }
 }
 
-/// Sends one report, or many as one file where the receiver takes that.
-fn send_some(
+/// Makes reports of what is ripe. Returns those of the queue that may leave; it may be forbidden since.
+fn look_up(
     outbox: &Outbox,
-    (to, config): (&Destination, &Config),
-    (queued, left): (Vec<Row>, u32),
+    to: &str,
+    (ripe, queued): (Vec<&Row>, Vec<Row>),
     sources: &Sources,
-    (progress, now): (&mut Progress, Timestamp),
-) -> Result<(), OutboxError> {
-    let mut rows: Vec<(i64, Report)> = Vec::new();
+    now: Timestamp,
+) -> Result<Vec<(i64, Report)>, Stuck> {
+    for row in ripe {
+        gather_one(outbox, to, row, sources, now)?;
+    }
+    let mut rows = Vec::new();
     for row in queued {
-        match row.report {
-            // It may have been allowed since.
-            Some(report) if !sources.spares(report.addr) => rows.push((row.id, report)),
-            _ => outbox.settle(row.id, State::Withdrawn, gather::Nothing::NeverBanned.words(), now)?,
+        match (sources.forbids(&row).map_err(Stuck::Store)?, row.report) {
+            (None, Some(report)) => rows.push((row.id, report)),
+            (why, _) => {
+                let why = why.unwrap_or(Nothing::NoProof);
+                outbox.settle(row.id, State::Withdrawn, why.words(), now)?;
+            }
         }
     }
-    rows.truncate(left as usize);
+    Ok(rows)
+}
+
+fn gather_one(outbox: &Outbox, to: &str, row: &Row, sources: &Sources, now: Timestamp) -> Result<(), Stuck> {
+    match sources.report(row).map_err(Stuck::Store)? {
+        Ok(report) => {
+            let state = if outbox.approved(to)? < REVIEWED { State::Held } else { State::Queued };
+            outbox.gathered(row.id, &report, state)?;
+        }
+        Err(nothing) => {
+            let state = if nothing == Nothing::NoProof { State::Empty } else { State::Withdrawn };
+            outbox.settle(row.id, state, nothing.words(), now)?;
+        }
+    }
+    Ok(())
+}
+
+/// What goes next: one report, or many as one file where the receiver takes that.
+fn next_of(to: &Destination, mut queued: Vec<Row>, left: u32) -> Vec<Row> {
+    queued.truncate(left as usize);
     let many = match &to.to {
-        Receiver::AbuseIpDb { bulk: Some(bulk), .. } => rows.len() >= *bulk as usize,
+        Receiver::AbuseIpDb { bulk: Some(bulk), .. } => queued.len() >= *bulk as usize,
         _ => false,
     };
     if !many {
-        rows.truncate(1);
+        queued.truncate(1);
     }
-    if try_to_send(outbox, (to, config), &rows, (progress, now))? {
+    queued
+}
+
+fn send_some(
+    outbox: &Outbox,
+    (to, config): (&Destination, &Config),
+    rows: &[(i64, Report)],
+    (progress, now): (&mut Progress, Timestamp),
+) -> Result<(), OutboxError> {
+    if try_to_send(outbox, (to, config), rows, (progress, now))? {
         return Ok(());
     }
     // Of a file it is not known which one is meant, so each goes by itself.
-    for row in &rows {
+    for row in rows {
         try_to_send(outbox, (to, config), std::slice::from_ref(row), (progress, now))?;
         if progress.failures > 0 {
             break;

@@ -20,6 +20,9 @@ pub(crate) const REVIEWED: u32 = 50;
 /// So many wait for a destination at most; the oldest go.
 const MOST_WAITING: u32 = 5_000;
 
+/// Those of older bans are told to nobody.
+const OLDEST: Span = Span::from_secs(7 * 86_400);
+
 /// So long it is remembered what became of one.
 const REMEMBERED: Span = Span::from_secs(30 * 86_400);
 
@@ -114,6 +117,16 @@ impl Outbox {
             self.db.execute(sql, params![name, forgotten]).map(drop)
         };
         work().map_err(self.failed("write"))
+    }
+
+    /// What waited too long for its review, or for its turn, is no news any more.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(super) fn expire(&self, to: &Destination, now: Timestamp) -> Result<(), OutboxError> {
+        let sql = "UPDATE reports SET state = 'dropped', note = 'it waited for a week', settled = ?2
+            WHERE destination = ?1 AND state IN ('held', 'queued') AND made < ?3";
+        let values = params![report_name(to.name()), now.millis(), (now - OLDEST).millis()];
+        self.db.execute(sql, values).map(drop).map_err(self.failed("write"))
     }
 
     /// Nobody is to be told of this ban any more.

@@ -264,6 +264,15 @@ impl Outbox {
         self.db.execute(sql, params![name, kept, trouble]).map(drop).map_err(self.failed("write"))
     }
 
+    /// What does not work now with a destination.
+    /// # Errors
+    /// [`OutboxError`]
+    pub(super) fn trouble(&self, name: &str) -> Result<Option<String>, OutboxError> {
+        let sql = "SELECT trouble FROM destinations WHERE name = ?1";
+        let kept = self.db.query_row(sql, [name], |row| row.get(0)).optional();
+        kept.map(Option::flatten).map_err(self.failed("read"))
+    }
+
     /// What does not work now, by destination.
     /// # Errors
     /// [`OutboxError`]

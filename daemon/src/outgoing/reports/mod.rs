@@ -43,7 +43,8 @@ pub(super) fn round(
     outbox.expire(to, now)?;
     let fresh = outbox.reports(to.name(), State::New, ROUND)?;
     let ripe: Vec<&Row> = fresh.iter().filter(|row| row.made.min(now) + to.pace.gather <= now).collect();
-    let mut progress = outbox.progress(&report_name(to.name()))?;
+    let name = report_name(to.name());
+    let mut progress = outbox.progress(&name)?;
     // What is sent one after the other is due when its turn comes.
     let no_gathering = pillory_core::outgoing::Pace { gather: Span::default(), ..to.pace };
     let queued = outbox.ready(to.name(), ROUND, now)?;
@@ -60,10 +61,17 @@ pub(super) fn round(
         Ok(rows) => rows,
         Err(Stuck::Outbox(error)) => return Err(error),
         Err(Stuck::Store(why)) => {
-            outbox.note(&report_name(to.name()), &progress, Some(&format!("report.{}: {why}", to.name())))?;
+            let trouble = format!("report.{}: {why}", to.name());
+            if outbox.trouble(&name)?.as_ref() != Some(&trouble) {
+                warn!(destination = to.name(), reason = %why, "reports wait until this is mended");
+            }
+            outbox.note(&name, &progress, Some(&trouble))?;
             return Ok(now + LOOK);
         }
     };
+    if progress.failures == 0 && outbox.trouble(&name)?.is_some() {
+        outbox.note(&name, &progress, None)?;
+    }
     if may_send {
         send_some(outbox, (to, config), &rows, (&mut progress, now))?;
         return Ok(now);

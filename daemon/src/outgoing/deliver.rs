@@ -116,7 +116,12 @@ pub(crate) fn serve(job: &Job) -> Result<(), DeliverError> {
     let host = host_name();
     loop {
         match work(job, &config, &host, teller.as_ref())? {
-            Some(fresh) => config = *fresh,
+            Some(fresh) => {
+                config = *fresh;
+                // Who still worked by the one before may have noted what did not. If it cannot be written, they say so.
+                let outbox = Outbox::open(&job.state_dir);
+                drop(outbox.and_then(|mut outbox| outbox.configure(&config.outgoing)));
+            }
             None => return Ok(()),
         }
     }

@@ -154,12 +154,13 @@ impl Outbox {
             }
             let listed = names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
             let known: Vec<String> = {
-                let mut all = tx.prepare("SELECT name FROM destinations WHERE name LIKE 'notify.%'")?;
+                let mut all = tx.prepare("SELECT name FROM destinations")?;
                 all.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
             };
-            // Reports stay known: who was reported, and what was reviewed, is not forgotten by a reload.
+            // Reports stay known, though not what did not work: who was reported, and what was reviewed, is not forgotten by a reload.
             for gone in known.iter().filter(|known| !listed.contains(&known.as_str())) {
-                tx.execute("DELETE FROM destinations WHERE name = ?1", [gone])?;
+                tx.execute("DELETE FROM destinations WHERE name = ?1 AND name LIKE 'notify.%'", [gone])?;
+                tx.execute("UPDATE destinations SET trouble = NULL WHERE name = ?1", [gone])?;
             }
             Ok(())
         };
@@ -395,6 +396,15 @@ mod tests {
         lab.0.put(&[event(Kind::Ban, "3")], NOW).unwrap();
         let left: i64 = lab.0.db.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap();
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn what_did_not_work_with_a_destination_that_went_is_over() {
+        let mut lab = Lab::new("went", "[report.abuseipdb]\nkey_file = \"/srv/key\"\n");
+        lab.0.note("report.abuseipdb", &Progress::default(), Some("no answer")).unwrap();
+        assert_eq!(lab.0.troubles().unwrap().len(), 1);
+        lab.0.configure(&outgoing(TWO)).unwrap();
+        assert_eq!(lab.0.troubles().unwrap(), []);
     }
 
     #[test]

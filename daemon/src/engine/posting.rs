@@ -1,7 +1,8 @@
 //! What the owner is told and others are told of: handed to the thread that puts it into the outbox. Nobody waits for
-//! that: what finds its queue full is dropped and counted.
+//! that: what finds its queue full is dropped and counted, but for what is sent from now on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 
 use crossbeam_channel::TrySendError;
 
@@ -40,6 +41,20 @@ pub(super) struct Posting {
     is_stale: bool,
     /// So much was dropped and not said yet.
     lost: u64,
+    /// What found the queue full and must not be lost: the newest of each kind.
+    owed: Vec<Post>,
+}
+
+impl Posting {
+    /// It found the queue full.
+    fn drop(&mut self, post: Post) {
+        if !matches!(post, Post::Configure(_) | Post::Reload) {
+            self.lost += 1;
+            return;
+        }
+        self.owed.retain(|known| discriminant(known) != discriminant(&post));
+        self.owed.push(post);
+    }
 }
 
 /// True if a ban that ended so should not have been, or is not to be told of any more.
@@ -49,12 +64,23 @@ pub(super) fn is_mistake(how: Ended) -> bool {
 
 impl Engine {
     fn post(&mut self, post: Post) {
+        self.post_owed();
         let Some(posts) = &self.outlets.posts else { return };
+        if let Err(TrySendError::Full(post)) = posts.try_send(post) {
+            self.posting.drop(post);
+        }
+    }
+
+    /// What found the queue full, if there is room now.
+    fn post_owed(&mut self) {
+        let Some(posts) = &self.outlets.posts else { return };
+        for post in std::mem::take(&mut self.posting.owed) {
+            if let Err(TrySendError::Full(post)) = posts.try_send(post) {
+                self.posting.drop(post);
+            }
+        }
         if self.posting.lost > 0 && posts.try_send(Post::Lost(self.posting.lost)).is_ok() {
             self.posting.lost = 0;
-        }
-        if let Err(TrySendError::Full(_)) = posts.try_send(post) {
-            self.posting.lost += 1;
         }
     }
 
@@ -147,7 +173,7 @@ impl Engine {
         let is_spared = ban.forced || self.machine.judge.never.overlaps(ban.prefix);
         if self.posting.reports && is_by_jail && is_point(ban.prefix) && !is_spared && is_answered(&ban.jail)
         {
-            self.post(Post::Banned(ban.prefix, ban.jail.clone()));
+            self.post(Post::Banned(ban.prefix, ban.jail.clone(), clock::now()));
         }
     }
 
@@ -165,6 +191,7 @@ impl Engine {
 
     /// Tells of warnings that are new, or over.
     pub(super) fn post_warnings(&mut self, now: Timestamp) {
+        self.post_owed();
         let is_asked = self.outlets.posts.is_some() && self.posting.wanted.contains(&Kind::Warning);
         if !is_asked || !self.ready {
             return;
@@ -213,4 +240,21 @@ fn without_numbers(text: &str) -> String {
         }
     }
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_from_now_on_is_not_lost_and_the_newest_counts() {
+        let mut posting = Posting::default();
+        for _ in 0..2 {
+            posting.drop(Post::Configure(Box::default()));
+            posting.drop(Post::Reload);
+            posting.drop(Post::Lost(1));
+        }
+        assert!(matches!(posting.owed[..], [Post::Configure(_), Post::Reload]), "{:?}", posting.owed);
+        assert_eq!(posting.lost, 2);
+    }
 }

@@ -32,8 +32,8 @@ pub(crate) enum Post {
     Reload,
     /// Something happened.
     Event(Event),
-    /// A jail banned an attacker that others may be told of.
-    Banned(Prefix, JailName),
+    /// A jail banned an attacker that others may be told of, then.
+    Banned(Prefix, JailName, Timestamp),
     /// That ban was a mistake: nobody is to be told of it any more.
     Withdraw(Prefix),
     /// So many were dropped, for the queue was full.
@@ -104,10 +104,10 @@ fn put_all(
         match post {
             Post::Configure(new) => outbox.configure(&new)?,
             Post::Event(event) => events.push(event),
-            Post::Banned(prefix, jail) => {
+            Post::Banned(prefix, jail, made) => {
                 is_banned = true;
                 for to in config.iter().flat_map(|config| &config.reports) {
-                    outbox.intend((to, prefix), &jail, now)?;
+                    outbox.intend((to, prefix), &jail, made)?;
                 }
             }
             Post::Withdraw(prefix) => outbox.withdraw(prefix, now)?,

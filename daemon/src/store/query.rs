@@ -389,6 +389,20 @@ pub(crate) fn began(
     Ok(Some((Timestamp::from_millis(since), before.map(Timestamp::from_millis))))
 }
 
+/// True if a ban of that time ended by hand or as a mistake.
+/// # Errors
+/// SQLite's.
+pub(crate) fn was_lifted(
+    db: &Connection,
+    (prefix, jail): (Prefix, &JailName),
+    made: Timestamp,
+) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS(SELECT 1 FROM history WHERE time >= ?1 AND prefix = ?2 AND jail = ?3
+        AND what IN ('unban', 'mistake'))";
+    let values = params![made.millis(), prefix.to_string(), jail.as_str()];
+    db.query_row(sql, values, |row| row.get(0))
+}
+
 /// The number of the row of a table that was written last; 0 if there is none.
 /// # Errors
 /// SQLite's.

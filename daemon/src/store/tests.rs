@@ -91,6 +91,28 @@ fn what_was_written_is_restored() {
 }
 
 #[test]
+fn a_ban_was_lifted_if_somebody_did_after_it_began_or_it_was_a_mistake() {
+    let directory = directory("was-lifted");
+    std::fs::create_dir_all(&directory).unwrap();
+    let (mut db, _) = open(&directory).unwrap();
+    let ended = |addr, how| Record::Ended(ban(addr, Some(99)), how, Timestamp::from_secs(50));
+    let records = vec![
+        ended("192.0.2.7", Ended::Lifted),
+        ended("192.0.2.8", Ended::Mistaken),
+        ended("192.0.2.9", Ended::Expired),
+    ];
+    commit(&mut db, &[Write { records, ..Write::default() }]).unwrap();
+    let lifted = |addr, made| {
+        let of = ban(addr, None);
+        query::was_lifted(&db, (of.prefix, &of.jail), Timestamp::from_secs(made)).unwrap()
+    };
+    let all = ["192.0.2.7", "192.0.2.8", "192.0.2.9"].map(|addr| lifted(addr, 40));
+    assert_eq!(all, [true, true, false]);
+    assert!(!lifted("192.0.2.7", 60), "that was a ban before");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn past_bans_are_those_made_and_missed_without_mistakes() {
     let directory = directory("past-bans");
     std::fs::create_dir_all(&directory).unwrap();

@@ -45,6 +45,8 @@ pub(crate) enum Nothing {
     NeverBanned,
     /// Somebody belongs there.
     LoggedIn,
+    /// The ban ended by hand, or was a mistake.
+    Lifted,
     /// There is no proof that may be told.
     NoProof,
 }
@@ -54,6 +56,7 @@ impl Nothing {
         match self {
             Nothing::NeverBanned => "it is never banned",
             Nothing::LoggedIn => "somebody logged in from there",
+            Nothing::Lifted => "the ban was lifted",
             Nothing::NoProof => "no login that failed, or request, over a connection that was answered",
         }
     }
@@ -87,7 +90,12 @@ impl Sources {
         }
         let login = Wanted { last: 1, prefix: Some(row.prefix), logins_only: true, ..Wanted::default() };
         let logins = query::attempts(&self.db, &login).map_err(|error| unread("good logins", &error))?;
-        Ok((!logins.is_empty()).then_some(Nothing::LoggedIn))
+        if !logins.is_empty() {
+            return Ok(Some(Nothing::LoggedIn));
+        }
+        // The engine says so, too, but nobody waits for an outbox that is full.
+        let lifted = query::was_lifted(&self.db, (row.prefix, &row.jail), row.made);
+        Ok(lifted.map_err(|error| unread("history", &error))?.then_some(Nothing::Lifted))
     }
 
     /// What may be told of a ban; nothing, and why, if that is nothing.

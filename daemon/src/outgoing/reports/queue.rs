@@ -80,14 +80,14 @@ impl Outbox {
         &self,
         (to, prefix): (&Destination, Prefix),
         jail: &JailName,
-        now: Timestamp,
+        made: Timestamp,
     ) -> Result<(), OutboxError> {
         let (name, prefix) = (report_name(to.name()), prefix.to_string());
         let work = || {
             let lately: i64 = self.db.query_row(
                 "SELECT count(*) FROM reports WHERE destination = ?1 AND prefix = ?2
                     AND state NOT IN ('withdrawn', 'empty') AND (made > ?3 OR state IN ('new', 'held', 'queued'))",
-                params![name, prefix, (now - to.cool_down).millis()],
+                params![name, prefix, (made - to.cool_down).millis()],
                 |row| row.get(0),
             )?;
             if lately > 0 {
@@ -95,7 +95,7 @@ impl Outbox {
             }
             let sql = "INSERT INTO reports(destination, addr, prefix, jail, made, state)
                 VALUES (?1, '', ?2, ?3, ?4, 'new')";
-            self.db.execute(sql, params![name, prefix, jail.as_str(), now.millis()]).map(drop)
+            self.db.execute(sql, params![name, prefix, jail.as_str(), made.millis()]).map(drop)
         };
         work().map_err(self.failed("write"))
     }

@@ -21,6 +21,7 @@ mod reload;
 pub(crate) mod report;
 pub(crate) mod rescue;
 pub(crate) mod restrict;
+mod sent;
 mod setback;
 mod streams;
 pub(crate) mod trial;

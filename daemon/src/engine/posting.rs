@@ -7,7 +7,6 @@ use std::mem::discriminant;
 use crossbeam_channel::TrySendError;
 
 use pillory_core::event::{JailName, Origin};
-use pillory_core::jail::Soon;
 use pillory_core::ledger::projection::is_point;
 use pillory_core::ledger::{Ban, Ended};
 use pillory_core::machine::Notice;
@@ -19,7 +18,7 @@ use pillory_core::time::{Span, Timestamp};
 use crate::outgoing::Post;
 use crate::{clock, logging};
 
-use super::Engine;
+use super::{Engine, sent};
 
 /// How often it is looked whether there are new warnings.
 const LOOK: Span = Span::from_secs(5);
@@ -128,7 +127,8 @@ impl Engine {
                 self.post_attacker(ban);
             }
             Notice::Ended(ban, how) => {
-                self.tell_owner(Kind::Unban, Some(ban.prefix), || logging::unban_words(ban, *how));
+                let prefix = Some(ban.prefix).filter(|_| !sent::names_friend(*how));
+                self.tell_owner(Kind::Unban, prefix, || sent::unban_words(ban, *how));
                 if is_mistake(*how) {
                     self.withdraw(ban.prefix);
                 }
@@ -143,7 +143,7 @@ impl Engine {
                     format!("jail {jail}: {who} is no longer banned by its commands")
                 });
             }
-            Notice::Alarm(alarm) => self.tell_owner(Kind::Alarm, None, || logging::alarm_words(alarm)),
+            Notice::Alarm(alarm) => self.tell_owner(Kind::Alarm, None, || sent::alarm_words(alarm)),
             // What is a warning is found among the warnings.
             _ => {}
         }
@@ -215,12 +215,6 @@ impl Engine {
             self.tell_owner(Kind::Warning, None, || format!("over: {}", crate::escape::escape(text)));
         }
         self.posting.told = in_force;
-    }
-
-    /// The same without the name, unless that may leave the host.
-    pub(super) fn without_name(&self, soon: &Soon) -> Soon {
-        let user = soon.user.clone().filter(|user| self.machine.judge.names.may_leave(user));
-        Soon { user, ..soon.clone() }
     }
 }
 

@@ -27,7 +27,7 @@ use super::jails::{self, Readers};
 use super::trial::Kept;
 
 /// Key of the warning of a reload that was refused; it stays until one is accepted.
-const REFUSED: &str = "reload refused";
+pub(super) const REFUSED: &str = "reload refused";
 
 /// A policy that was read, checked and compiled.
 #[derive(Debug)]

@@ -195,35 +195,12 @@ impl Engine {
         })
     }
 
-    /// The warnings that the owner is sent: those of `status`, but for what is told when it happens (what no single source
-    /// shows), for what cannot be told because nothing is sent, and for names that may be mistyped passwords.
-    pub(super) fn warnings_to_send(&self) -> Vec<String> {
-        let is_alarm = |key: &str| ["outage ", "got in "].iter().any(|begin| key.starts_with(begin));
-        let own = self.warnings.iter().filter(|(key, _)| !is_alarm(key)).map(|(_, text)| text.clone());
-        let mut warnings: Vec<String> = own.collect();
-        warnings.extend(self.readers.warnings.iter().cloned());
-        // What a command printed may be anything.
-        let commands = "commands of a jail do not work; `pillory status` says which".to_owned();
-        warnings.extend((!self.hooks.troubles().is_empty()).then_some(commands));
-        warnings.extend(self.facts.troubles.iter().cloned());
-        warnings.extend(self.stream_troubles());
-        warnings.extend(self.stamps_off());
-        warnings.extend(self.withheld(|soon| self.without_name(soon)));
-        warnings.extend(self.trial_warning());
-        warnings.extend(logging::troubles());
-        warnings.extend(self.short_of_budget());
-        if !self.machine.is_enforcing() {
-            warnings.push("switched off: nothing is enforced; `pillory on` switches on".to_owned());
-        }
-        warnings
-    }
-
     /// That nothing is sent, though something should be.
     fn no_delivery(&self) -> Option<String> {
         self.setup.delivery.trouble().map(str::to_owned)
     }
 
-    fn short_of_budget(&self) -> Vec<String> {
+    pub(super) fn short_of_budget(&self) -> Vec<String> {
         let short = self.machine.short_of_budget(clock::now());
         let words = |(jail, ipv4, last, budget): &(&JailName, bool, Timestamp, u64)| {
             format!("{}; last at {last}", logging::no_room_words(jail, *ipv4, *budget))
@@ -240,7 +217,7 @@ impl Engine {
     }
 
     /// The jails whose logs have another clock or zone.
-    fn stamps_off(&self) -> impl Iterator<Item = String> {
+    pub(super) fn stamps_off(&self) -> impl Iterator<Item = String> {
         (0..).zip(self.machine.judge.jails()).filter_map(|(index, jail)| {
             let off_s = self.machine.stamps_off(index)?;
             Some(format!("jail {}: {}", jail.name, stamps::words(off_s)))
@@ -330,27 +307,36 @@ impl Engine {
         });
         let soon = self.machine.soon_banned(clock::now());
         let soon = soon.map(|soon| format!("jail {}: {}", soon.jail, self.soon_words(&named(soon))));
+        alerts.chain(soon).chain(self.limits()).collect()
+    }
+
+    /// That there are too many bans, or come too fast.
+    pub(super) fn limits(&self) -> Vec<String> {
         let ledger = &self.machine.ledger;
         let full = (ledger.len() >= ledger.most()).then(|| logging::full_words(ledger.most()));
         let fuse = self.machine.fuse();
         let blown = (fuse.level() > Level::Closed)
             .then(|| format!("{}; {} withheld so far", logging::fuse_words(fuse.level()), fuse.withheld()));
-        alerts.chain(soon).chain(blown).chain(full).collect()
+        blown.into_iter().chain(full).collect()
     }
 
     /// Who is near a ban, or has earned one that the outage holds back.
     fn soon_words(&self, soon: &Soon) -> String {
-        let judge = &self.machine.judge;
-        let jail = judge.jails().iter().find(|jail| jail.name == soon.jail);
-        let reached = jail.is_some_and(|jail| {
-            let threshold = judge.threshold(jail, soon.prefix);
-            let counted = judge.counted(soon.prefix, clock::now());
-            counted.iter().any(|(name, points, _)| *name == soon.jail && *points >= threshold)
-        });
-        match reached {
+        match self.has_earned(soon) {
             true => logging::held_back_words(soon),
             false => logging::soon_words(soon),
         }
+    }
+
+    /// True if the outage holds it back.
+    pub(super) fn has_earned(&self, soon: &Soon) -> bool {
+        let judge = &self.machine.judge;
+        let jail = judge.jails().iter().find(|jail| jail.name == soon.jail);
+        jail.is_some_and(|jail| {
+            let threshold = judge.threshold(jail, soon.prefix);
+            let counted = judge.counted(soon.prefix, clock::now());
+            counted.iter().any(|(name, points, _)| *name == soon.jail && *points >= threshold)
+        })
     }
 
     /// Whom the jail's commands have banned who is no address.

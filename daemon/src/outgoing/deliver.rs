@@ -25,7 +25,7 @@ use crate::{clock, logging};
 use super::notify::{self, Desk};
 use super::outbox::{Outbox, OutboxError};
 use super::reports::{self, host_name};
-use super::{NEWS, RELOAD, Wants};
+use super::{NEWS, RELOAD, Wants, opened_for};
 
 /// So long the last messages may take once the daemon is gone.
 const LAST_MESSAGES: Duration = Duration::from_secs(10);
@@ -145,8 +145,7 @@ fn start_teller(wants: &Wants, place: &Place) -> Result<Option<Teller>, DeliverE
 }
 
 fn needs(wants: &Wants, job: &Job) -> Needs {
-    let config = job.place.path().parent();
-    let files = wants.files.iter().filter_map(|file| file.parent()).chain(config);
+    let files = wants.files.iter().map(PathBuf::as_path).chain([job.place.path()]).map(opened_for);
     let fail2ban = job.place.fail2ban.as_deref();
     Needs::of_sender(files.chain(fail2ban).map(Path::to_owned).collect(), &job.state_dir, &wants.ports)
 }

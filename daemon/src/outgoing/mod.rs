@@ -137,9 +137,15 @@ impl Wants {
     }
 
     fn reads(&self, file: &Path) -> bool {
-        let directories = self.files.iter().filter_map(|known| known.parent());
-        file.starts_with("/etc") || directories.into_iter().any(|directory| file.starts_with(directory))
+        file.starts_with("/etc") || self.files.iter().any(|known| file.starts_with(opened_for(known)))
     }
+}
+
+/// What is opened to the process that sends, so that it can read this file: the directory, for a file may be replaced by
+/// another. Of a file directly below `/` itself alone: that directory is all of the host.
+fn opened_for(file: &Path) -> &Path {
+    let is_all = |directory: &Path| std::fs::canonicalize(directory).is_ok_and(|real| real == Path::new("/"));
+    file.parent().filter(|directory| !is_all(directory)).unwrap_or(file)
 }
 
 /// The daemon's end of the process that delivers, which ends with the last clone. By default there is none.
@@ -290,6 +296,16 @@ mod tests {
         let none = Delivery::default();
         assert!(none.lacks(&outgoing(HOOK)).is_some_and(|lack| lack.contains("restart needed")));
         assert!(none.lacks(&outgoing("")).is_none());
+    }
+
+    #[test]
+    fn a_secret_below_the_root_opens_itself_alone() {
+        assert_eq!(opened_for(Path::new("/srv/secret/token")), Path::new("/srv/secret"));
+        for file in ["/token", "//token", "/tmp/../token"] {
+            assert_eq!(opened_for(Path::new(file)), Path::new(file));
+            let given = Wants { files: vec![file.into()], ..Wants::default() };
+            assert!(!given.reads(Path::new("/root/other")) && given.reads(Path::new(file)));
+        }
     }
 
     #[test]

@@ -35,7 +35,10 @@ impl Engine {
     pub(super) fn soon_for(&self, to: Audience, soon: &Soon) -> Soon {
         match to {
             Audience::Owner => soon.clone(),
-            Audience::Onlookers => self.without_name(soon),
+            Audience::Onlookers => {
+                let user = soon.user.clone().filter(|user| self.machine.judge.names.may_leave(user));
+                Soon { user, ..soon.clone() }
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What leaves the host for its owner or for others: which events, when, and in which words. No I/O; the daemon sends.
 //!
-//! [`event`] is what can be told, [`digest`] one message of several events, [`pace`] when the next may leave, [`report`]
+//! [`event`] is what can be told, [`mod@digest`] one message of several events, [`pace`] when the next may leave, [`report`]
 //! what others are told of an attacker, [`url`] where to.
 
 pub mod digest;

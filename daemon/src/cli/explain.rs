@@ -25,7 +25,7 @@ const NAMES: usize = 8;
 pub(crate) struct Explain {
     /// An address or network.
     prefix: Prefix,
-    /// Ask a registry whose network it is in; see [rdap].
+    /// Ask a registry whose network it is in; see `[rdap]` of the configuration.
     #[arg(long)]
     whois: bool,
     #[command(flatten)]

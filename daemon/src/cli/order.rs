@@ -33,7 +33,7 @@ pub(crate) struct Ban {
     /// Ban even who is never banned and what would lock the owner out.
     #[arg(long)]
     force: bool,
-    /// Ban the whole network in which the address is registered; it is shown first. See [rdap].
+    /// Ban the whole network in which the address is registered; it is shown first. See `[rdap]` of the configuration.
     #[arg(long)]
     net: bool,
     /// Do not ask whether that network is to be banned.

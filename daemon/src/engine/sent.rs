@@ -11,6 +11,7 @@ use crate::clock;
 use crate::logging;
 
 use super::Engine;
+use super::audience::GOT_IN;
 use super::reload::REFUSED;
 
 /// Where all of it is said.
@@ -28,7 +29,7 @@ impl Engine {
     /// The warnings that the owner is sent: those of `status`, but for what is told when it happens (what no single source
     /// shows) and for what cannot be told because nothing is sent.
     pub(super) fn warnings_to_send(&self) -> Vec<String> {
-        let is_alarm = |key: &str| ["outage ", "got in "].iter().any(|begin| key.starts_with(begin));
+        let is_alarm = |key: &str| ["outage ", GOT_IN].iter().any(|begin| key.starts_with(begin));
         let own = self.warnings.iter().filter(|(key, _)| !is_alarm(key));
         let mut warnings: Vec<String> = own.map(|(key, text)| own_words(key, text)).collect();
         warnings.extend(self.readers.warnings.iter().cloned());

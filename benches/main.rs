@@ -17,6 +17,7 @@ mod access;
 mod bulk;
 mod crowd;
 mod elements;
+mod filled;
 mod generate;
 mod grid;
 mod idle;
@@ -33,6 +34,7 @@ mod size;
 mod start;
 mod stock;
 mod table;
+mod wall;
 
 use std::process::ExitCode;
 
@@ -41,7 +43,7 @@ use table::Table;
 /// What can be measured, and by what.
 type Measurement = (&'static str, fn(&mut Table));
 
-const MEASUREMENTS: [Measurement; 10] = [
+const MEASUREMENTS: [Measurement; 11] = [
     ("scan", scan::measure),
     ("stock", stock::measure),
     ("rehearse", rehearse::measure),
@@ -51,6 +53,7 @@ const MEASUREMENTS: [Measurement; 10] = [
     ("crowd", crowd::measure),
     ("packets", packets::measure),
     ("idle", idle::measure),
+    ("wall", wall::measure),
     ("size", size::measure),
 ];
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -74,8 +74,7 @@ impl Measured {
     /// A figure of `/proc/PID/status` in KiB: `VmRSS`, `RssAnon`, `VmHWM`.
     pub fn memory_kib(&self, what: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.running.pid())).expect("it runs");
-        let line = text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("the kernel says it")
+        kib_in(&text, what).expect("the kernel says it")
     }
 
     /// What it has said.
@@ -89,6 +88,23 @@ impl Measured {
         let code = self.running.wait(Duration::from_secs(30));
         assert_eq!(code, Some(0), "the daemon ends well; it said:\n{}", self.running.errors());
     }
+}
+
+/// Waits for the end of a program; the most memory it had (`VmHWM`), as asked every few milliseconds.
+pub fn peak_kib(child: &mut Child) -> u64 {
+    let mut peak = 0;
+    while child.try_wait().expect("it is our child").is_none() {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        peak = kib_in(&text, "VmHWM").unwrap_or(peak);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    peak
+}
+
+/// A figure of `/proc/PID/status`.
+fn kib_in(status: &str, what: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// The scheduler's own count for each thread, in nanoseconds; `stat` counts in hundredths of a second.

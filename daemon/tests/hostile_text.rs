@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::lab::{Daemon, DaemonOptions, Place, SOON, failed_line, quiet_server};
-
-const LOG: &str = "/var/log/auth.log";
+use crate::lab::{
+    Daemon, DaemonOptions, LOG, Place, SOON, failed_line, failed_lines, find, need, quiet_server,
+};
 
 /// Names of users, reasons and files: controls of 7 and 8 bits, what turns the text around it, what shows as nothing.
 const NAMES: [&str; 12] = [
@@ -167,4 +168,56 @@ fn names_of_files_and_what_they_hold_are_harmless_where_a_command_shows_them() {
     let first = place.0.join(format!("{}.log", NAMES[..4].concat())).display().to_string();
     let said = place.run(&["test-filter", "sshd", &first]);
     assert!(said.out.contains("u{9b}31mred"), "the names were read: {}", said.out);
+}
+
+/// Prints a table's fields as a list of lists.
+const READ_TABLE: &str =
+    "import csv, json, sys; print(json.dumps(list(csv.reader(open(sys.argv[1], newline='')))))";
+
+#[test]
+fn a_table_for_spreadsheets_keeps_its_columns_and_computes_nothing() {
+    let Some((_world, server)) = quiet_server() else { return };
+    if !need(&["python3"]) {
+        return;
+    }
+    let config = "decoys = 0\nwiden = false\n[wall]\nout = \"/srv/wall\"\ncontact = \"=1+1\"\ndelay = \"0s\"\n\
+        min_attempts = 1\nmask = false\n";
+    let daemon = Daemon::start(&server, config);
+    let formulas =
+        ["=HYPERLINK(\"http://192.0.2.9\")", "+1+1", "-1+1", "@SUM(1)", " =1", "\", \"=1", "\u{ff1d}1"];
+    for (at, name) in (0..).zip(formulas) {
+        daemon.ask(&["ban", &format!("203.0.113.{at}"), "--reason", name]);
+        server.append(LOG, failed_lines(7000 + 20 * at, 6, name, &format!("198.51.101.{at}")));
+    }
+    server.append(LOG, attacks());
+    let last = "198.51.101.99";
+    server.append(LOG, failed_lines(4000, 6, "root", last));
+    daemon.wait_for(SOON, "the last attack", || daemon.lists(&format!("{last}/32")).then_some(()));
+    let exported = daemon.ask(&["export", "--format", "csv"]).out;
+    assert_eq!(daemon.ask(&["reload"]).code, Some(0));
+    let feed = daemon.wait_for(SOON, "the last attack on the wall", || {
+        let feed = server.read("/srv/wall/feeds/offenders.csv");
+        feed.contains(last).then_some(feed)
+    });
+    let place = Place::new("tables");
+    for (name, text, rows) in [("exported", exported, 2 * formulas.len()), ("feed", feed, formulas.len())] {
+        let file = place.write(name, &text);
+        let mut python = find("python3").expect("it was asked for").command();
+        let read = python.args(["-c", READ_TABLE, &file]).output().expect("it starts");
+        let table: Vec<Vec<String>> = serde_json::from_slice(&read.stdout).expect("it reads the table");
+        assert!(table.len() > rows, "{name}: {text}");
+        for row in &table {
+            assert_eq!(row.len(), table[0].len(), "{name}: {row:?}");
+            for cell in row {
+                assert!(
+                    !cell.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}']),
+                    "{name} computes {cell:?}"
+                );
+                assert_harmless(name, cell);
+            }
+        }
+        let is_prefix =
+            |cell: &str| cell.split_once('/').is_some_and(|(addr, _)| addr.parse::<IpAddr>().is_ok());
+        assert!(table[1..].iter().all(|row| is_prefix(&row[0])), "{name}: {text}");
+    }
 }

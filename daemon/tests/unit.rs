@@ -1,12 +1,17 @@
 //! The shipped unit: what it says, and how it does under a real systemd: its user, what it is left, readiness, reload, restart, and what comes after a
 //! kill or a hang.
 
+use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::ignoreip_names::serve_dns;
-use crate::lab::{CONFIG, SOON, SYSTEMD, Systemd, World, failed_lines, find, say_skipped, wait_until};
+use crate::lab::{
+    CONFIG, SOON, SYSTEMD, Systemd, WebServer, World, failed_lines, find, say_skipped, wait_until,
+};
+use crate::web::get;
 
 const PILLORY: &str = "pillory.service";
 const DROP_INS: &str = "/etc/systemd/system/pillory.service.d";
@@ -238,6 +243,49 @@ fn under_systemd_with_their_drop_in_commands_are_run_as_root_and_the_daemon_stay
         "{}",
         host.journal()
     );
+}
+
+#[test]
+fn under_systemd_with_its_drop_in_a_dashboard_is_served_and_a_ban_is_told() {
+    let drop_in = std::fs::read_to_string(packaging().join("drop-ins/network.conf")).expect("it is there");
+    let config = plain(
+        "[web]\nlisten = \"127.0.0.1:8087\"\n[notify.hook]\nkind = \"webhook\"\n\
+        url = \"http://127.0.0.1:8080/hook\"\non = [\"ban\"]\ndigest = \"0s\"\n",
+    );
+    let files = [(CONFIG, config), (&*format!("{DROP_INS}/network.conf"), drop_in)]
+        .map(|(path, text)| (path.to_owned(), text));
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (&**path, &**text)).collect();
+    let Some((world, host)) = booted(&files) else { return };
+    let receiver = WebServer::start(&world.server, 8080);
+    let attacker = world.attacker("198.51.100.7");
+    for _ in 0..5 {
+        attacker.try_password("root", "wrong");
+    }
+    let told = host.wait("the ban to be told", || receiver.asked().first().cloned());
+    assert!(told.body.contains("198.51.100.7"), "{told:?}");
+    assert!(get(&world.server, "/").contains("198.51.100.7"));
+    let warnings = host.must(&["pillory", "status", "--json"]);
+    assert!(warnings.contains("\"warnings\":[]"), "{warnings}");
+}
+
+#[test]
+fn under_systemd_without_a_drop_in_a_dashboard_is_served_at_a_socket_file_and_refused_at_a_port() {
+    let web = plain("[web]\nlisten = \"/run/pillory/web.sock\"\n");
+    let Some((world, host)) = booted(&[(CONFIG, &web)]) else { return };
+    let served = UnixStream::connect(host.path("/run/pillory/web.sock"));
+    let mut stream = served.expect("it listens");
+    stream.write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("it takes a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    std::fs::write(host.path(CONFIG), plain("[web]\nlisten = \"127.0.0.1:8087\"\n")).expect("it is written");
+    host.must(&["systemctl", "restart", PILLORY]);
+    let status = host.wait("a warning", || {
+        let status = host.run(&["pillory", "status"]).out;
+        status.contains("AF_INET").then_some(status)
+    });
+    assert!(status.contains("protected by nftables"), "{status}");
+    assert!(!world.server.listens(8087));
 }
 
 fn packaging() -> std::path::PathBuf {

@@ -29,8 +29,12 @@ pub(super) fn csv(feed: &Feed<'_>) -> String {
 }
 
 /// Text as a field of a table, on one line. Source: RFC 4180, 2, rules 5 to 7.
+/// An apostrophe stands before what a spreadsheet would compute. Source: OWASP, "CSV Injection".
 pub(crate) fn quoted(text: &str) -> String {
-    format!("\"{}\"", line(text).replace('"', "\"\""))
+    let text = line(text).replace('"', "\"\"");
+    let is_formula =
+        text.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
+    format!("\"{}{text}\"", if is_formula { "'" } else { "" })
 }
 
 pub(super) fn json(feed: &Feed<'_>) -> String {

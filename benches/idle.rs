@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::floor;
 use crate::process::{Measured, scratch, world};
 use crate::table::Table;
 
@@ -31,14 +32,17 @@ pub fn measure(table: &mut Table) {
         Measured::start(&world.server, &config, &scratch("idle")).unwrap_or_else(|said| panic!("{said}"));
     let ready = daemon.ready_after;
     std::thread::sleep(SETTLE);
-    let before = daemon.cpu();
+    let before = (daemon.cpu(), daemon.wake_ups());
     std::thread::sleep(IDLE);
-    let cpu = daemon.cpu() - before;
+    let (cpu, woken) = (daemon.cpu() - before.0, daemon.wake_ups() - before.1);
     let mib = |what| daemon.memory_kib(what) as f64 / 1024.0;
     table.promise(format!("idle, {JAILS} jails: VmRSS"), mib("VmRSS"), 8.0, "MiB");
     table.note("  of that anonymous", format!("{:.1} MiB", mib("RssAnon")));
     table.note("  of that pages of the binary", format!("{:.1} MiB", mib("RssFile")));
     table.promise(format!("idle, {JAILS} jails: CPU in 60 s"), cpu.as_secs_f64() * 1e3, 5.0, "ms");
+    let each = floor::wake_ups(30, IDLE / 30).cpu.as_secs_f64() * 1e3;
+    table.note("  its wake-ups", woken.to_string());
+    table.note("  CPU of any thread on this machine to wake up, once in 2 s", format!("{each:.2} ms"));
     table.note(
         format!("start with {JAILS} jails and no bans, until ready"),
         format!("{:.0} ms", ready.as_secs_f64() * 1e3),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::elements::Elements;
+use crate::floor;
 use crate::generate::{self, NOTORIOUS, Random};
 use crate::lab::{Logging, Sshd, SshdOptions, Try, World, sshd_writes_btmp};
 use crate::process::{Measured, scratch, world};
@@ -34,6 +35,9 @@ pub fn measure(table: &mut Table) {
         let time = (i32::try_from(now.as_second()).expect("before 2038"), now.subsec_microsecond());
         generate::btmp_record(addr, NOTORIOUS, 4_242, time).to_vec()
     });
+    let woken = floor::wake_ups(100, PAUSE).after;
+    let (p50, p99) = (woken.percentile_ms(50), woken.percentile_ms(99));
+    table.note("  to wake any thread on this machine, p50 and p99 of 100", format!("{p50:.2}, {p99:.2} ms"));
     connected(table, "file", FILE, Logging::Rsyslog, 300.0);
     if sshd_writes_btmp() {
         connected(table, "btmp", BTMP, Logging::BtmpOnly, 300.0);

@@ -18,6 +18,7 @@ mod bulk;
 mod crowd;
 mod elements;
 mod filled;
+mod floor;
 mod generate;
 mod grid;
 mod idle;

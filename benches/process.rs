@@ -71,6 +71,20 @@ impl Measured {
         cpu(self.running.pid())
     }
 
+    /// How often its threads have slept so far.
+    pub fn wake_ups(&self) -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.running.pid())).expect("it runs");
+        let slept = threads.flatten().filter_map(|thread| {
+            let text = std::fs::read_to_string(thread.path().join("status")).ok()?;
+            text.lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        });
+        slept.sum()
+    }
+
     /// A figure of `/proc/PID/status` in KiB: `VmRSS`, `RssAnon`, `VmHWM`.
     pub fn memory_kib(&self, what: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.running.pid())).expect("it runs");

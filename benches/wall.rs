@@ -31,9 +31,10 @@ pub fn measure(table: &mut Table) {
         .expect("the store takes rows");
     let in_memory = Path::new(IN_MEMORY).join(format!("pillory-bench-{}", std::process::id()));
     std::fs::create_dir(&in_memory).expect("/dev/shm takes a directory");
-    let anew = make(&state_dir, &in_memory.join("wall"));
-    let again = make(&state_dir, &in_memory.join("wall"));
-    let disk = make(&state_dir, &on_disk.join("wall"));
+    let config = on_disk.join("pillory.toml");
+    std::fs::write(&config, "[wall]\ncontact = \"abuse@example.net\"\n").expect("it is written");
+    let made = |out: &Path| make(&state_dir, &config, &out.join("wall"));
+    let (anew, again, disk) = (made(&in_memory), made(&in_memory), made(&on_disk));
     let index = std::fs::read(in_memory.join("wall/index.html")).expect("there is an index page");
     for dir in [&in_memory, &state_dir, &on_disk] {
         std::fs::remove_dir_all(dir).expect("it is given back");
@@ -53,10 +54,10 @@ struct Made {
     offenders: u64,
 }
 
-fn make(state_dir: &Path, out: &Path) -> Made {
+fn make(state_dir: &Path, config: &Path, out: &Path) -> Made {
     let mut command = Command::new(binary());
-    command.args(["wall", "--json", "--contact", "abuse@example.net", "--config", "/dev/null", "--out"]);
-    command.arg(out).arg("--state-dir").arg(state_dir).stdout(Stdio::piped());
+    command.args(["wall", "--json", "--config"]).arg(config).arg("--out").arg(out);
+    command.arg("--state-dir").arg(state_dir).stdout(Stdio::piped());
     let started = Instant::now();
     let mut child = command.spawn().expect("the binary starts");
     let peak_kib = peak_kib(&mut child);

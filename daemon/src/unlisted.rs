@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use pillory_core::net::Prefix;
 
 /// Name of the setting that keeps them.
@@ -12,47 +10,63 @@ pub(crate) const META_UNLISTED: &str = "unlisted";
 /// At most so many are kept.
 const MOST: usize = 10_000;
 
+/// Name of the setting that keeps what could not be read of them, once somebody is named anew.
+pub(crate) const META_UNREADABLE: &str = "unlisted_unreadable";
+
 /// Everybody who asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Unlisted(BTreeSet<Prefix>);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Unlisted {
+    prefixes: BTreeSet<Prefix>,
+    /// What is kept, if it cannot be read.
+    unreadable: Option<String>,
+}
 
 impl Unlisted {
     /// From what [`META_UNLISTED`] keeps.
-    /// # Errors
-    /// In words, if it cannot be read: then nobody who asked is known.
-    pub(crate) fn restored(kept: Option<&str>) -> Result<Unlisted, String> {
-        let read = kept.map_or(Ok(Unlisted::default()), serde_json::from_str);
-        read.map_err(|error| {
-            format!(
-                "who asked to be left out of the wall of shame cannot be read from the store ({error}); the wall shows them \
-                 again until they are named anew with `pillory unlist`"
-            )
+    pub(crate) fn restored(kept: Option<&str>) -> Unlisted {
+        let read = |kept: &str| serde_json::from_str(kept).map_err(|_| kept.to_owned());
+        match kept.map_or(Ok(BTreeSet::new()), read) {
+            Ok(prefixes) => Unlisted { prefixes, unreadable: None },
+            Err(kept) => Unlisted { prefixes: BTreeSet::new(), unreadable: Some(kept) },
+        }
+    }
+
+    /// Why nothing may be shown, with the cure, if it is not known who asked.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        self.unreadable.as_ref().map(|_| {
+            "who asked to be left out of the wall of shame cannot be read from the store, so no pages are made; name them \
+             all anew, or one of them, with `pillory unlist PREFIX`, and what could not be read is put aside"
         })
     }
 
     /// What [`META_UNLISTED`] keeps.
     pub(crate) fn kept(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        // Invariant: prefixes always become JSON.
+        self.unreadable.clone().unwrap_or_else(|| serde_json::to_string(&self.prefixes).unwrap_or_default())
+    }
+
+    /// Begins anew; returns what could not be read.
+    pub(crate) fn begin_anew(&mut self) -> Option<String> {
+        self.unreadable.take()
     }
 
     /// Leaves a prefix out from now on; false if there is no room.
     pub(crate) fn add(&mut self, prefix: Prefix) -> bool {
-        let has_room = self.0.len() < MOST || self.0.contains(&prefix);
+        let has_room = self.prefixes.len() < MOST || self.prefixes.contains(&prefix);
         if has_room {
-            self.0.insert(prefix);
+            self.prefixes.insert(prefix);
         }
         has_room
     }
 
     /// Leaves it out no longer; false if it was not left out.
     pub(crate) fn remove(&mut self, prefix: Prefix) -> bool {
-        self.0.remove(&prefix)
+        self.prefixes.remove(&prefix)
     }
 
     /// All of them, in order.
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = Prefix> {
-        self.0.iter().copied()
+        self.prefixes.iter().copied()
     }
 }
 
@@ -65,13 +79,15 @@ mod tests {
         let [one, other] = ["192.0.2.7", "2001:db8::/48"].map(|text| text.parse::<Prefix>().unwrap());
         let mut unlisted = Unlisted::default();
         assert!(unlisted.add(one) && unlisted.add(one) && unlisted.add(other));
-        let mut again = Unlisted::restored(Some(&unlisted.kept())).unwrap();
+        let mut again = Unlisted::restored(Some(&unlisted.kept()));
         assert_eq!(again, unlisted);
         assert!(again.remove(one) && !again.remove(one));
         assert_eq!(again.prefixes().collect::<Vec<_>>(), [other]);
-        assert_eq!(Unlisted::restored(None), Ok(Unlisted::default()));
-        let said = Unlisted::restored(Some("[1")).unwrap_err();
-        assert!(said.contains("cannot be read") && said.contains("pillory unlist"), "{said}");
+        assert_eq!(Unlisted::restored(None), Unlisted::default());
+        let mut unreadable = Unlisted::restored(Some("[1"));
+        assert_eq!((unreadable.kept().as_str(), unreadable.problem().is_some()), ("[1", true));
+        assert_eq!(unreadable.begin_anew().as_deref(), Some("[1"));
+        assert_eq!((unreadable.kept().as_str(), unreadable.problem()), ("[]", None));
         let prefix = |number: usize| Prefix::host(std::net::Ipv4Addr::from_bits(number as u32).into());
         let taken = (0..MOST + 5).filter(|number| again.add(prefix(*number))).count();
         assert_eq!(taken, MOST - 1);

@@ -155,10 +155,37 @@ fn who_asks_is_left_out_at_once_and_after_a_restart() {
         db.execute("UPDATE meta SET value = '[1' WHERE key = 'unlisted'", []).map(drop)
     });
     let by_hand = pillory(&world.server, &["wall", "--text", "--state-dir", STATE_DIR, "--config", CONFIG]);
-    let said = Daemon::start(&world.server, &open).stop().1;
-    for told in [by_hand.err, said] {
-        assert!(told.contains("asked to be left out") && told.contains("cannot be read"), "{told}");
-    }
+    assert_eq!(by_hand.code, Some(1), "{by_hand:?}");
+    let daemon = Daemon::start(&world.server, &open);
+    let warned = || {
+        let warnings = daemon.status()["warnings"].to_string();
+        (warnings.contains("asked to be left out") && warnings.contains("cannot be read")).then_some(())
+    };
+    daemon.wait_for(SOON, "a warning", warned);
+    assert!(by_hand.err.contains("asked to be left out"), "{by_hand:?}");
+    assert_eq!(unlist_with(&daemon, &["203.0.113.9"]), Some(0));
+    assert_eq!(warned(), None);
+    daemon.wait_for(SOON, "pages again", || shows(true));
+    daemon.kill();
+    edit_store(&world.server, |db| {
+        let sql = "SELECT value FROM meta WHERE key = 'unlisted_unreadable'";
+        db.query_row(sql, [], |row| row.get::<_, String>(0)).map(|kept| assert_eq!(kept, "[1"))
+    });
+}
+
+fn unlist_with(daemon: &Daemon, arguments: &[&str]) -> Option<i32> {
+    daemon.ask(&[&["unlist"], arguments].concat()).code
+}
+
+#[test]
+fn whom_somebody_unbanned_by_hand_is_not_on_the_wall() {
+    let open = "[wall]\nmask = false\ndelay = \"0s\"\n";
+    let Some((world, daemon)) = with_an_attacker(open) else { return };
+    let text =
+        || pillory(&world.server, &["wall", "--text", "--state-dir", STATE_DIR, "--config", CONFIG]).out;
+    assert!(text().contains("198.51.100.7"), "{}", text());
+    assert_eq!(daemon.ask(&["unban", "198.51.100.7"]).code, Some(0));
+    daemon.wait_for(SOON, "a wall without it", || (!text().contains("198.51.100.7")).then_some(()));
 }
 
 #[test]

@@ -233,6 +233,59 @@ fn nobody_bans_without_the_token_nor_from_a_page_of_somebody_else() {
 }
 
 #[test]
+fn pages_of_others_and_who_comes_through_a_proxy_read_nothing_without_a_token() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let _daemon = Daemon::start(&server, WEB);
+    let read = |lines: &str| code(&request(&server, "GET /address?ip=198.51.100.7", lines, ""));
+    assert_eq!(read("Sec-Fetch-Site: none\r\nSec-Fetch-Dest: document\r\n"), 200);
+    assert_eq!(read("Sec-Fetch-Site: same-origin\r\nSec-Fetch-Dest: empty\r\n"), 200);
+    // Somebody follows a link.
+    assert_eq!(read("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: document\r\n"), 200);
+    assert_eq!(read("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: image\r\n"), 403);
+    assert_eq!(read("Sec-Fetch-Site: same-site\r\nSec-Fetch-Dest: iframe\r\n"), 403);
+    for line in [
+        "X-Forwarded-For: 203.0.113.5",
+        "Forwarded: for=203.0.113.5",
+        "Via: 1.1 proxy",
+        "x-real-ip: 203.0.113.5",
+    ] {
+        assert_eq!(read(&format!("{line}\r\n")), 401, "{line}");
+    }
+}
+
+#[test]
+fn readers_who_ask_for_everything_are_told_a_little_and_delay_no_ban() {
+    let Some((world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, WEB);
+    let many: String =
+        (0..200).flat_map(|net| (1..=250).map(move |host| format!("11.7.{net}.{host}\n"))).collect();
+    server.write("/root/list", many);
+    assert_eq!(daemon.ask(&["import", "/root/list"]).code, Some(0));
+    let told = daemon.ask(&["explain", "11.0.0.0/8", "--json"]).json();
+    assert_eq!((told["bans"].as_array().map(Vec::len), &told["bans_more"]), (Some(50), &49_950.into()));
+    let ends = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (ends, server) = (&ends, &server);
+        for _ in 0..24 {
+            scope.spawn(move || {
+                let began = Instant::now();
+                while !ends.load(std::sync::atomic::Ordering::Relaxed) && began.elapsed() < 10 * SOON {
+                    // Who finds no room asks again.
+                    request(server, "GET /address?ip=0.0.0.0%2F0", "", "");
+                }
+            });
+        }
+        for number in 0..10 {
+            let addr = format!("198.51.100.{number}");
+            world.server.append(LOG, failed_lines(9000 + 10 * number, 6, "root", &addr));
+            let is_banned = || world.kernel().is_banned(addr.parse().expect("an address")).then_some(());
+            daemon.wait_for(SOON, "the ban", is_banned);
+        }
+        ends.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn from_other_hosts_even_reading_needs_the_token() {
     let Some(world) = World::new() else { return };
     world.server.write(LOG, "");

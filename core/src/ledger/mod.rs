@@ -315,7 +315,28 @@ impl Ledger {
         if prefix.is_host() {
             return self.covering(prefix);
         }
-        self.iter().filter(|ban| ban.prefix.overlaps(prefix)).collect()
+        self.kept_within(prefix).map(|ban| self.texts.unpack(ban)).collect()
+    }
+
+    /// The first `most` of them, the widest first, and how many there are.
+    pub fn outline(&self, prefix: Prefix, most: usize) -> (Vec<Ban>, usize) {
+        if prefix.is_host() {
+            let all = self.covering(prefix);
+            let count = all.len();
+            return (all.into_iter().take(most).collect(), count);
+        }
+        let mut found: Vec<&Kept> = self.kept_within(prefix).collect();
+        let (count, order) = (found.len(), |ban: &&Kept| (ban.prefix.prefix_len(), ban.prefix, ban.jail));
+        if count > most {
+            found.select_nth_unstable_by_key(most, order);
+            found.truncate(most);
+        }
+        found.sort_unstable_by_key(order);
+        (found.into_iter().map(|ban| self.texts.unpack(ban)).collect(), count)
+    }
+
+    fn kept_within(&self, prefix: Prefix) -> impl Iterator<Item = &Kept> {
+        self.bans.iter().filter(move |ban| ban.jail != NONE && ban.prefix.overlaps(prefix))
     }
 
     /// True if a ban of this jail holds `prefix` that is not over at `now`: of a crowd that ends together some are taken out

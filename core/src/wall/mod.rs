@@ -47,6 +47,8 @@ pub struct Spared {
     pub never: PrefixSet,
     /// Who asked to be left out.
     pub unlisted: PrefixSet,
+    /// Names that nobody else is to read, however common: users of this host that the administrator named.
+    pub users: Vec<String>,
 }
 
 /// What is shown.

@@ -30,6 +30,8 @@ pub struct Past {
     near: FastSet<Prefix>,
     /// Addresses near offenders that logged in; true: by a name.
     pub(super) good: FastMap<IpAddr, bool>,
+    /// How many of them by a name.
+    named: usize,
     pub(super) days: [Total; DAYS],
     pub(super) week: [[u64; 24]; 7],
     pub(super) services: [u64; Service::ALL.len()],
@@ -59,6 +61,7 @@ impl Past {
             mistaken: FastSet::default(),
             near: FastSet::default(),
             good: FastMap::default(),
+            named: 0,
             days: [Total::default(); DAYS],
             week: [[0; 24]; 7],
             services: [0; Service::ALL.len()],
@@ -138,14 +141,19 @@ impl Past {
     /// names nobody can be forged by a request, so it hides nobody else.
     pub fn logged_in(&mut self, addr: IpAddr, is_named: bool) {
         let is_near = self.near.contains(&shown_by(Prefix::host(addr))) || self.source_of(addr).is_some();
-        if is_near && self.good.len() <= MOST {
-            *self.good.entry(addr).or_default() |= is_named;
+        let is_known = self.good.contains_key(&addr);
+        // What anybody can forge must not use up the room for the others.
+        let has_room = if is_named { self.knows_all() } else { self.good.len() - self.named < MOST };
+        if is_near && (is_known || has_room) {
+            let was_named = self.good.entry(addr).or_default();
+            self.named += usize::from(is_named && !*was_named);
+            *was_named |= is_named;
         }
     }
 
     /// False if somebody who logged in may have been forgotten.
     pub(super) fn knows_all(&self) -> bool {
-        self.good.len() <= MOST
+        self.named <= MOST
     }
 
     /// The smallest prefix around an address that was banned.

@@ -49,7 +49,7 @@ impl Past {
             days: self.days.to_vec(),
             week: self.week,
             services,
-            users: self.users(),
+            users: self.users(&spared.users),
             networks: groups::networks(&offenders, |network| hidden.holds(network)),
             operators: Vec::new(),
             countries: Vec::new(),
@@ -57,9 +57,10 @@ impl Past {
         }
     }
 
-    fn users(&self) -> Vec<(String, u64)> {
+    fn users(&self, spared: &[String]) -> Vec<(String, u64)> {
         let mut users: Vec<(String, u64)> =
             self.users.iter().map(|(user, tries)| (user.clone(), *tries)).collect();
+        users.retain(|(user, _)| !spared.contains(user));
         users.sort_by(|(one, ones), (other, others)| (others, one).cmp(&(ones, other)));
         users.truncate(TOP);
         users

@@ -125,6 +125,19 @@ fn a_login_that_names_nobody_hides_itself_and_nobody_else() {
 }
 
 #[test]
+fn names_of_this_hosts_own_users_are_not_told_however_common() {
+    let mut past = past(&["203.0.113.7/32"], &[("203.0.113.7", 14, 30)]);
+    for user in ["git", "root"] {
+        past.attempt(ago(40), addr("203.0.113.7"), (Service::Ssh, Some(user)), 3);
+    }
+    let told = |users: &[&str]| {
+        let users = users.iter().map(|user| (*user).to_owned()).collect();
+        past.wall(&Rules::default(), &Spared { users, ..Spared::default() }).users.len()
+    };
+    assert_eq!((told(&[]), told(&["git"])), (2, 1));
+}
+
+#[test]
 fn what_members_tried_who_are_not_shown_counts_for_their_network() {
     let members: Vec<String> = (1..=8).map(|n| format!("203.0.113.{n}")).collect();
     let mut banned: Vec<String> = members.iter().map(|member| format!("{member}/32")).collect();

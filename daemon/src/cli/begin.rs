@@ -135,11 +135,7 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
     let positions = restored.positions.into_iter().map(|(stream, at)| (stream, Position(at))).collect();
     let anew = restored.meta.get(META_ANEW).is_some_and(|mark| !mark.is_empty());
     let learning = Learning::restored(learnt, anew || store.broken.is_some(), now);
-    let unlisted =
-        Unlisted::restored(restored.meta.get(META_UNLISTED).map(String::as_str)).unwrap_or_else(|problem| {
-            warn!("{problem}");
-            Unlisted::default()
-        });
+    let unlisted = Unlisted::restored(restored.meta.get(META_UNLISTED).map(String::as_str));
     Ok(Restored { positions, off, anew, learning, unlisted })
 }
 

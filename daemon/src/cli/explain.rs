@@ -89,7 +89,7 @@ fn state(prefix: Prefix, value: &Value) -> String {
             "{who} is not shut out: it is never banned. The ban {by}, has no effect for as long as that is so."
         );
     }
-    let inside = match bans.len() {
+    let inside = match bans.len() as u64 + more_bans(value) {
         0 => String::new(),
         1 => ", but one ban holds inside it".to_owned(),
         number => format!(", but {number} bans hold inside it"),
@@ -110,6 +110,11 @@ fn by(ban: &Value) -> String {
         _ => format!("by jail {}", word(&ban["jail"])),
     };
     format!("{by}, {until}")
+}
+
+/// How many bans there are that the answer leaves out.
+fn more_bans(value: &Value) -> u64 {
+    value["bans_more"].as_u64().unwrap_or(0)
 }
 
 fn ban_prefix(ban: &Value) -> Option<Prefix> {
@@ -246,6 +251,9 @@ fn bans(text: &mut String, asked: Prefix, value: &Value) {
             word(&ban["reason"]),
             local(&ban["since"])
         );
+    }
+    if more_bans(value) > 0 {
+        let _ = writeln!(text, "  and {} more: `pillory list` has them", more_bans(value));
     }
 }
 

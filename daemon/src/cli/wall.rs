@@ -52,8 +52,10 @@ impl Wall {
         wall.contact = self.contact.clone().or(wall.contact);
         let (never, unlisted) = self.spared(&config)?;
         wall.unlisted.extend(unlisted.prefixes());
+        let users = config.goodusers.clone();
         if self.text {
-            let shown = publisher::look(&Edition { wall, never, networks: None }, &self.state.state_dir);
+            let shown =
+                publisher::look(&Edition { wall, never, users, networks: None }, &self.state.state_dir);
             print(&text(&shown.map_err(|error| failed(&error))?))?;
             return Ok(0);
         }
@@ -61,7 +63,7 @@ impl Wall {
         let (networks, unusable) = geo::open(&config.geo);
         unusable.iter().for_each(|reason| complain(reason));
         let made = publisher::make(
-            &Edition { wall, never, networks },
+            &Edition { wall, never, users, networks },
             &self.state.state_dir,
             &AtomicBool::new(false),
         );
@@ -94,10 +96,10 @@ impl Wall {
         let never = allowed::never(config, &allowed, &facts);
         let ignored = config.jails.iter().filter_map(|jail| Some(&jail.lines.as_ref()?.rules.ignore));
         let never = publisher::never_shown(&never, ignored, &meta(META_PROXIES)?.unwrap_or_default());
-        let unlisted = Unlisted::restored(meta(META_UNLISTED)?.as_deref()).unwrap_or_else(|problem| {
-            complain(&problem);
-            Unlisted::default()
-        });
+        let unlisted = Unlisted::restored(meta(META_UNLISTED)?.as_deref());
+        if let Some(problem) = unlisted.problem() {
+            return Err(Failure::new(exit::NO, problem));
+        }
         Ok((never, unlisted))
     }
 }

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use crate::control::Reply;
 use crate::outputs::publisher::{self, Edition};
-use crate::unlisted::Unlisted;
+use crate::unlisted::{META_UNLISTED, Unlisted};
 
 use super::Engine;
 
@@ -39,7 +39,7 @@ impl Engine {
         if !is_due || self.editions.is_at_work || wall.out.is_none() || self.is_dry() {
             return;
         }
-        let Some(edition) = self.edition() else { return };
+        let Ok(edition) = self.edition() else { return };
         // Without that thread the process ends anyway.
         let sent = self.outlets.editions.send(edition).is_ok();
         (self.editions.last, self.editions.is_at_work) = (Some(now), sent);
@@ -47,32 +47,44 @@ impl Engine {
 
     /// What pages are to be made of now. Before everything is watched, and good logins are learnt, not all are known who
     /// are not to be shown.
-    fn edition(&self) -> Option<Edition> {
+    fn edition(&self) -> Result<Edition, &'static str> {
         if !self.ready || !self.learning.is_done {
-            return None;
+            return Err("not all is known yet that must not be shown; try again soon");
+        }
+        if let Some(problem) = self.editions.unlisted.problem() {
+            return Err(problem);
         }
         let judge = &self.machine.judge;
         let ignored = judge.jails().iter().filter_map(|jail| jail.lines.as_ref()).map(|lines| &lines.ignore);
         let never = publisher::never_shown(&judge.never, ignored, &judge.proxies.kept());
         let mut wall = self.setup.config.wall.clone();
         wall.unlisted.extend(self.editions.unlisted.prefixes());
-        Some(Edition { wall, never, networks: judge.networks.clone() })
+        Ok(Edition {
+            wall,
+            never,
+            users: self.setup.config.goodusers.clone(),
+            networks: judge.networks.clone(),
+        })
     }
 
     /// The same for who shows pages that are not kept.
     pub(super) fn hand_over_edition(&self, to: &Sender<Edition>) -> Reply {
         match self.edition() {
-            Some(edition) => {
+            Ok(edition) => {
                 // A client that went away needs no answer.
                 drop(to.send(edition));
                 Reply::say(0, "")
             }
-            None => Reply::say(1, "not all is known yet that must not be shown; try again soon"),
+            Err(why) => Reply::say(1, why),
         }
     }
 
     /// Who is left out, as the store kept it.
     pub(crate) fn leave_out(&mut self, unlisted: Unlisted) {
+        if let Some(problem) = unlisted.problem() {
+            warn!("{problem}");
+            self.warnings.insert(META_UNLISTED.to_owned(), problem.to_owned());
+        }
         self.editions.unlisted = unlisted;
     }
 

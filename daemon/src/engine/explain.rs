@@ -17,12 +17,15 @@ use crate::control::{Reply, stamp};
 use super::Engine;
 use super::report::told_of;
 
+/// Of the bans inside a network so many are told; `pillory list` has all.
+const MOST_TOLD: usize = 50;
+
 impl Engine {
     pub(super) fn explain(&self, prefix: Prefix) -> Reply {
         let now = clock::now();
         let judge = &self.machine.judge;
         let subject = if prefix.is_host() { judge.subject(prefix.addr()) } else { prefix };
-        let overlapping = self.machine.ledger.overlapping(prefix);
+        let (overlapping, all) = self.machine.ledger.outline(prefix, MOST_TOLD);
         let bans: Vec<Value> = overlapping.iter().map(|ban| told_of(ban, prefix, &judge.never)).collect();
         let mut never = judge.never.reasons(prefix);
         if judge.presumes_proxy(prefix.addr(), now) {
@@ -50,6 +53,7 @@ impl Engine {
             "counted_as": subject.to_string(),
             "banned": bans.iter().any(|ban| ban["spared"] != true),
             "enforcing": self.enforces(),
+            "bans_more": all - overlapping.len(),
             "bans": bans,
             "points": self.counting(subject, now),
             "never_banned": never,

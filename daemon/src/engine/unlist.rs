@@ -6,7 +6,7 @@ use tracing::info;
 use pillory_core::net::Prefix;
 
 use crate::control::Reply;
-use crate::unlisted::META_UNLISTED;
+use crate::unlisted::{META_UNLISTED, META_UNREADABLE};
 
 use super::Engine;
 
@@ -14,6 +14,10 @@ impl Engine {
     pub(super) fn unlist(&mut self, prefixes: &[Prefix], remove: bool) -> Reply {
         let (mut done, mut not) = (Vec::new(), Vec::new());
         let unlisted = &mut self.editions.unlisted;
+        if let Some(unreadable) = unlisted.begin_anew().filter(|_| !prefixes.is_empty()) {
+            self.meta.push((META_UNREADABLE.into(), unreadable));
+            self.warnings.remove(META_UNLISTED);
+        }
         for prefix in prefixes {
             let is_done = if remove { unlisted.remove(*prefix) } else { unlisted.add(*prefix) };
             if is_done {

@@ -26,6 +26,8 @@ pub(crate) struct Edition {
     pub(crate) wall: Wall,
     /// Who is never banned: see [`never_shown`].
     pub(crate) never: PrefixSet,
+    /// Users of this host that the administrator named.
+    pub(crate) users: Vec<String>,
     /// Whose networks there are, if somebody knows.
     pub(crate) networks: Option<Arc<dyn Networks>>,
 }
@@ -92,7 +94,8 @@ pub(crate) fn look(edition: &Edition, state_dir: &Path) -> Result<Shown, StoreEr
     let Wall { rules, unlisted, .. } = &edition.wall;
     let past = shown::past(state_dir, clock::now(), rules.delay)?;
     let unlisted = PrefixSet::new(unlisted.iter().copied());
-    let mut shown = past.wall(rules, &Spared { never: edition.never.clone(), unlisted });
+    let mut shown =
+        past.wall(rules, &Spared { never: edition.never.clone(), unlisted, users: edition.users.clone() });
     if let Some(networks) = &edition.networks {
         shown.place(networks.as_ref());
     }

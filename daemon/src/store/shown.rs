@@ -51,7 +51,7 @@ fn at(row: &rusqlite::Row<'_>) -> rusqlite::Result<Timestamp> {
 
 fn history(db: &Connection, past: &mut Past) -> rusqlite::Result<()> {
     let bans = "SELECT time, prefix, what = 'ban' FROM history
-        WHERE what IN ('ban', 'mistake') AND origin = 'local' ORDER BY id DESC";
+        WHERE what IN ('ban', 'mistake', 'unban') AND origin = 'local' ORDER BY id DESC";
     each(db, bans, |row| {
         let Ok(prefix) = row.get_ref(1)?.as_str().unwrap_or("").parse::<Prefix>() else { return Ok(()) };
         match row.get(2)? {

@@ -266,6 +266,23 @@ fn a_good_login_of_before_is_kept_once_and_listed_at_its_time() {
 }
 
 #[test]
+fn of_who_logged_in_by_a_name_the_last_time_outlives_the_retention() {
+    let directory = directory("logins");
+    std::fs::create_dir_all(&directory).unwrap();
+    let (mut db, _) = open(&directory).unwrap();
+    let login = |secs, addr| Attempt { class: None, connection: None, ..attempt(secs, addr) };
+    let nameless = Attempt { user: None, ..login(6, "192.0.2.8") };
+    let all = [login(5, "192.0.2.7"), login(7, "192.0.2.7"), nameless, attempt(8, "192.0.2.9")];
+    let records = all.iter().cloned().map(Record::Attempt).collect();
+    commit(&mut db, &[Write { records, ..Write::default() }]).unwrap();
+    let forget_before = Some(Timestamp::from_secs(100));
+    commit(&mut db, &[Write { forget_before, ..Write::default() }]).unwrap();
+    let rows = query::attempts(&db, &Wanted::default()).unwrap();
+    assert_eq!(rows.into_iter().map(|(_, attempt)| attempt).collect::<Vec<_>>(), [login(7, "192.0.2.7")]);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn names_that_banned_sources_tried_are_kept_as_they_were_known_last_until_the_retention_is_over() {
     let directory = directory("tried");
     std::fs::create_dir_all(&directory).unwrap();

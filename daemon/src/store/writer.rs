@@ -228,7 +228,11 @@ pub(crate) fn commit<'a>(
         }
         if let Some(before) = write.forget_before {
             rows::keep_all(&transaction, &std::mem::take(&mut records))?;
-            transaction.execute("DELETE FROM attempts WHERE time < ?1", [before.millis()])?;
+            // Who ever logged in is never shown in public: of each address the last login by a name stays.
+            let sql = "DELETE FROM attempts WHERE time < ?1 AND id NOT IN
+                (SELECT max(id) FROM attempts WHERE time < ?1 AND class IS NULL AND user IS NOT NULL GROUP BY addr
+                 ORDER BY max(id) DESC LIMIT ?2)";
+            transaction.execute(sql, [before.millis(), MOST_KEPT_LOGINS])?;
             met::forget(&transaction)?;
             standing::merge(&transaction)?;
             // What an old list told stays: its time is old by nature.
@@ -244,6 +248,9 @@ pub(crate) fn commit<'a>(
     rows::keep_all(&transaction, &records)?;
     transaction.commit()
 }
+
+/// Of so many addresses the last login outlives `retention`.
+const MOST_KEPT_LOGINS: i64 = 50_000;
 
 /// How often old rows are deleted.
 pub(crate) const FORGET_EVERY: Span = Span::from_secs(3_600);

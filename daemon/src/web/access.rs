@@ -130,7 +130,8 @@ impl Guard {
         if let Some(csrf) = request.cookie.as_deref().and_then(session_of).and_then(|id| self.session(id)) {
             return Ok(Visitor::Session(csrf));
         }
-        Ok(if self.needs_token { Visitor::Stranger } else { Visitor::Reader })
+        // A proxy on this host speaks for whomever it serves.
+        Ok(if self.needs_token || request.is_forwarded { Visitor::Stranger } else { Visitor::Reader })
     }
 
     /// Looks at a token. The right one is always let in: behind a proxy and on this host all have one address, and anybody's
@@ -217,6 +218,13 @@ pub(super) fn is_own_page(request: &Request) -> bool {
     };
     request.origin.as_ref().is_some_and(own)
         && request.fetch_site.as_deref().is_none_or(|site| site == "same-origin")
+}
+
+/// True if a browser says that another site's page asks for this on its own, and no person who follows a link.
+pub(super) fn is_planted(request: &Request) -> bool {
+    let is_foreign =
+        request.fetch_site.as_deref().is_some_and(|site| matches!(site, "cross-site" | "same-site"));
+    is_foreign && request.fetch_dest.as_deref() != Some("document")
 }
 
 fn session_of(cookie: &str) -> Option<&str> {

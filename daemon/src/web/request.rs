@@ -19,6 +19,9 @@ const MOST_HEADERS: usize = 64;
 const MOST_FORM_BYTES: usize = 4 * 1024;
 
 /// How something is asked.
+/// What proxies add to what they pass on.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
     Get,
@@ -57,6 +60,10 @@ pub(super) struct Request {
     pub(super) accept: Option<String>,
     /// From where a browser says that a request comes.
     pub(super) fetch_site: Option<String>,
+    /// What a browser says that it wants it for.
+    pub(super) fetch_dest: Option<String>,
+    /// A proxy says that it passes this on.
+    pub(super) is_forwarded: bool,
 }
 
 impl Request {
@@ -155,6 +162,11 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<(Request, usize), Stat
         authorization: one(head, "authorization")?,
         accept: one(head, "accept")?,
         fetch_site: one(head, "sec-fetch-site")?,
+        fetch_dest: one(head, "sec-fetch-dest")?,
+        is_forwarded: head
+            .headers
+            .iter()
+            .any(|header| FORWARDED.iter().any(|name| header.name.eq_ignore_ascii_case(name))),
     };
     Ok((request, body_bytes))
 }

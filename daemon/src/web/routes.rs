@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use askama::Template;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::Value;
 
 use crate::control::server::Desk;
@@ -11,7 +12,7 @@ use crate::control::{Reply, Request as Order};
 use crate::escape::escape;
 use crate::outputs::metrics;
 
-use super::access::{Guard, Refused, Visitor, is_own_page};
+use super::access::{Guard, Refused, Visitor, is_own_page, is_planted};
 use super::request::{Method, Request};
 use super::response::{Response, Status};
 use super::{Line, bans, events, forms, overview, wall};
@@ -30,6 +31,8 @@ pub(super) struct Site {
     guard: Guard,
     wall: wall::Kept,
     followers: std::sync::Arc<AtomicUsize>,
+    /// Holds something while a question is on its way: a crowd of readers keeps the engine from no ban.
+    asking: (Sender<()>, Receiver<()>),
 }
 
 /// How a request goes on.
@@ -70,7 +73,7 @@ struct Login<'a> {
 
 impl Site {
     pub(super) fn new(desk: Desk, guard: Guard) -> Site {
-        Site { desk, guard, wall: wall::Kept::default(), followers: Default::default() }
+        Site { desk, guard, wall: wall::Kept::default(), followers: Default::default(), asking: bounded(1) }
     }
 
     /// What a request gets.
@@ -84,6 +87,9 @@ impl Site {
         };
         if request.method == Method::Post {
             return Answer::Page(self.act(request, &visitor, line));
+        }
+        if is_planted(request) {
+            return Answer::Page(Response::refusal(Status::FORBIDDEN));
         }
         if !visitor.may_read() {
             return Answer::Page(self.login("", &visitor).with_status(Status::UNAUTHORIZED));
@@ -189,7 +195,12 @@ impl Site {
 
     /// The data of an answer.
     pub(super) fn ask(&self, order: Order) -> Result<Value, Reply> {
+        if self.asking.0.send_timeout((), PATIENCE).is_err() {
+            return Err(Reply::say(69, "too many ask at once; try again soon"));
+        }
         let reply = self.desk.ask_within(order, Some(PATIENCE));
+        // Only who put something there takes it out.
+        let _ = self.asking.1.try_recv();
         if reply.value.is_null() { Err(reply) } else { Ok(reply.value) }
     }
 }

@@ -117,7 +117,9 @@ impl<'s> Folder<'s> {
         let is_new = known.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
         let is_unchanged = known.is_ok_and(|known| known == content) && has_mode(&path);
         if !is_unchanged {
-            replace(&path, content, is_new).map_err(|cause| system("write", &path, cause))?;
+            // Nothing leads to an offender's page yet, for the pages that do come last.
+            let is_unseen = is_new && name.starts_with("o/");
+            replace(&path, content, is_unseen).map_err(|cause| system("write", &path, cause))?;
         }
         // What a thread has left that ended by a fault is whole.
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,18 +138,29 @@ impl<'s> Folder<'s> {
             return made.map(|()| Written::default());
         }
         let Done { files, mut written } = self.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut outcome = made;
         let inside = INSIDE.map(|name| self.path.join(name));
         for directory in std::iter::once(self.path.clone()).chain(inside) {
-            let entries = fs::read_dir(&directory).map_err(|cause| system("list", &directory, cause))?;
+            let entries = match fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                Err(cause) => {
+                    outcome = outcome.and(Err(system("list", &directory, cause)));
+                    continue;
+                }
+            };
             for entry in entries.flatten() {
                 let path = entry.path();
-                if !files.contains(&path) && !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    fs::remove_file(&path).map_err(|cause| system("remove", &path, cause))?;
-                    written.removed += 1;
+                if files.contains(&path) || entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    continue;
+                }
+                match fs::remove_file(&path) {
+                    Ok(()) => written.removed += 1,
+                    // What can be removed is removed, whatever cannot.
+                    Err(cause) => outcome = outcome.and(Err(system("remove", &path, cause))),
                 }
             }
         }
-        made.map(|()| written)
+        outcome.map(|()| written)
     }
 }
 
@@ -179,12 +192,12 @@ fn has_mode(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|status| status.is_file() && status.mode() & 0o777 == FILE_MODE)
 }
 
-/// In one step, so that a web server never reads half a page; a page lost to a power failure is made again. A new page is
-/// written as it is: nothing leads to it yet, for those that lead to others come last.
-fn replace(path: &Path, content: &[u8], is_new: bool) -> io::Result<()> {
-    let fresh = if is_new { path.to_owned() } else { outfile::beside(path, ".new") };
+/// In one step, so that a web server never reads half a page; a page lost to a power failure is made again. What nobody
+/// sees yet is written as it is.
+fn replace(path: &Path, content: &[u8], is_unseen: bool) -> io::Result<()> {
+    let fresh = if is_unseen { path.to_owned() } else { outfile::beside(path, ".new") };
     outfile::create(&fresh, FILE_MODE)?.write_all(content)?;
-    if is_new { Ok(()) } else { fs::rename(&fresh, path) }
+    if is_unseen { Ok(()) } else { fs::rename(&fresh, path) }
 }
 
 fn system(tried: &'static str, path: &Path, cause: io::Error) -> FolderError {

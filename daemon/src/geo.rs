@@ -19,10 +19,12 @@ use serde::de::IgnoredAny;
 use pillory_core::config::Geo;
 use pillory_core::jail::networks::{Country, Networks};
 
+use crate::escape::escape;
+
 /// Larger files are refused: the largest that is handed out has some 12 MB.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Names of operators are cut there.
+/// Names of operators are cut there. They are escaped where they are read, for they go into pages, too.
 const MAX_NAME: usize = 100;
 
 /// What a database is for.
@@ -154,7 +156,7 @@ impl Networks for Databases {
 
     fn operator(&self, addr: IpAddr) -> Option<String> {
         let name = self.system(addr)?.autonomous_system_organization?;
-        Some(name.chars().take(MAX_NAME).collect())
+        Some(escape(&name.chars().take(MAX_NAME).collect::<String>()))
     }
 
     fn country(&self, addr: IpAddr) -> Option<Country> {

@@ -70,4 +70,5 @@ mod unban;
 mod unit;
 mod wall;
 mod web;
+mod whois;
 mod widening;

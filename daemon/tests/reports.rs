@@ -1,14 +1,19 @@
 //! What others are told of attackers, as servers get it that check it: reviewed, within budget, nobody twice, nothing of
-//! this host. And whose network an address is in.
+//! this host.
 
+use std::fs::File;
+use std::io::Write;
+use std::process::Stdio;
 use std::time::Duration;
 
+use nix::pty::openpty;
 use serde_json::{Value, json};
 
 use crate::lab::{
-    Answer, Answering, CONFIG, Daemon, Host, LOG, MailServer, SOON, STATE_DIR, WebServer, World, decoded,
-    failed_lines, pillory, quiet_server,
+    Answer, Answering, CONFIG, Daemon, Host, LOG, MailServer, SOON, STATE_DIR, WebServer, World, binary,
+    decoded, failed_lines, pillory, quiet_server,
 };
+use crate::whois::{RDAP, leads_to, registry};
 
 const ABUSEIPDB: &str = "[report.abuseipdb]\nurl = \"http://127.0.0.1:8080/api/v2\"\nkey_file = \"/srv/key\"\ndelay = \"1s\"\nretry = \"1s\"\n";
 
@@ -106,6 +111,62 @@ fn a_report_waits_for_its_review_and_tells_nothing_of_this_host() {
         assert!(!told && !review.out.contains(hidden) && !dry.out.contains(hidden), "{hidden}");
     }
     wait_for_count(&daemon, &server, "sent", 1);
+}
+
+#[test]
+fn no_name_that_somebody_has_here_is_told() {
+    let config = format!(
+        "widen = false\nmaxretry = 8\npoints = {{ bad_user = 1 }}\ngoodusers = [\"deploy\"]\n{ABUSEIPDB}"
+    );
+    let Some((_world, server, web, daemon)) = reporting(&config) else { return };
+    let tried = |words: &str| {
+        daemon.wait_for(SOON, "an attempt", || {
+            daemon.ask(&["attempts", "--json"]).out.contains(words).then_some(())
+        });
+    };
+    // Everybody guesses at it, but somebody logs in by this name meanwhile.
+    server.append(LOG, failed_lines(9000, 1, "invalid user git", "198.51.100.7"));
+    tried("git");
+    let login = failed_lines(9010, 1, "git", "203.0.113.9").replace("Failed password", "Accepted password");
+    server.append(LOG, login);
+    tried("203.0.113.9");
+    // A good user, an account of a directory, and a name that is not common but that two banned sources tried.
+    for (n, addr) in [(1, "198.51.100.7"), (2, "198.51.100.8")] {
+        let lines = failed_lines(9000 + 100 * n, 1, "invalid user deploy", addr)
+            + &failed_lines(9010 + 100 * n, 1, "oracle", addr)
+            + &failed_lines(9020 + 100 * n, 1, "invalid user mmeier", addr)
+            + &failed_lines(9030 + 100 * n, 6, "invalid user admin", addr);
+        server.append(LOG, lines);
+    }
+    wait_for_count(&daemon, &server, "held", 2);
+    assert_eq!(reports(&server, &["review", "--approve", "all"]).code, Some(0));
+    wait_for_count(&daemon, &server, "sent", 2);
+    for asked in web.asked() {
+        let comment = field(&asked.body, "comment");
+        assert!(comment.ends_with("; names tried: admin"), "{comment}");
+    }
+}
+
+#[test]
+fn a_review_keeps_what_is_not_answered() {
+    let config = format!("widen = false\n{ABUSEIPDB}");
+    let Some((_world, server, _web, daemon)) = reporting(&config) else { return };
+    for n in 1..=5 {
+        server.append(LOG, failed_lines(9000 + 100 * n, 6, "root", &format!("198.51.100.{n}")));
+    }
+    wait_for_count(&daemon, &server, "held", 5);
+    let terminal = openpty(None, None).expect("a terminal");
+    let mut keys = File::from(terminal.master);
+    // Enter, yes, no, neither, and the end of the input (Ctrl-D).
+    keys.write_all(b"\ny\nn\nwhat\n\x04").expect("it takes keys");
+    let mut command = server.command(&binary().display().to_string());
+    command.args(["reports", "review", "--config", CONFIG, "--state-dir", STATE_DIR]);
+    let output = command.stdin(terminal.slave).stdout(Stdio::piped()).output().expect("nsenter starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!((output.status.code(), said.matches("[y/n/Enter: later]").count()), (Some(0), 5), "{said}");
+    wait_for_count(&daemon, &server, "sent", 1);
+    let counts = counts(&server, 0);
+    assert_eq!((&counts["held"], &counts["dropped"]), (&3.into(), &1.into()), "{counts}");
 }
 
 #[test]
@@ -262,6 +323,26 @@ fn nothing_is_lost_to_a_refusal_a_hang_up_or_a_crash_and_nothing_sent_twice() {
 }
 
 #[test]
+fn an_address_that_a_receiver_does_not_take_holds_up_no_other() {
+    let config = format!("widen = false\n{ABUSEIPDB}");
+    let Some((_world, server, web, daemon)) = reporting(&config) else { return };
+    for n in 1..=3 {
+        server.append(LOG, failed_lines(9000 + 100 * n, 6, "root", &format!("198.51.100.{n}")));
+    }
+    wait_for_count(&daemon, &server, "held", 3);
+    let again = |status: u16| {
+        let detail = "You can only report the same IP address (`198.51.100.1`) once in 15 minutes.";
+        let said = json!({"errors": [{"detail": detail, "status": status, "source": {"parameter": "ip"}}]});
+        Answering::With(status, "retry-after: 900\r\n", said.to_string())
+    };
+    web.next([again(429), again(403)]);
+    assert_eq!(reports(&server, &["review", "--approve", "all"]).code, Some(0));
+    wait_for_count(&daemon, &server, "sent", 1);
+    wait_for_count(&daemon, &server, "refused", 2);
+    assert_eq!(reports(&server, &["--json"]).json()[0]["trouble"], Value::Null);
+}
+
+#[test]
 fn many_go_as_one_file() {
     let config = format!("widen = false\n{ABUSEIPDB}bulk = 3\n");
     let Some((_world, server, web, daemon)) = reporting(&config) else { return };
@@ -325,21 +406,34 @@ fn one_address_that_cannot_be_reported_holds_up_no_other() {
     wait_for_count(&daemon, &server, "dropped", 1);
 }
 
-/// What a registry answers about 198.51.100.0/25.
-fn registry() -> String {
-    let card =
-        |name: &str, mail: &str| json!(["vcard", [["fn", {}, "text", name], ["email", {}, "text", mail]]]);
-    json!({"objectClassName": "ip network", "startAddress": "198.51.100.0", "endAddress": "198.51.100.127",
-        "name": "EXAMPLE", "handle": "NET-1", "country": "DE", "entities": [
-            {"roles": ["registrant"], "vcardArray": card("Example \u{1b}[31mHosting", "noc@example.org"), "entities": [
-                {"roles": ["abuse"], "vcardArray": card("Abuse", "abuse@example.org")}]}]})
-    .to_string()
-}
-
-const RDAP: &str = "[rdap]\nurl = \"http://127.0.0.1:8081/rdap\"\n";
-
-fn leads_to(place: &'static str) -> Answering {
-    Answering::With(302, place, String::new())
+#[test]
+fn mails_that_are_refused_one_after_the_other_wait_for_who_may_be_meant() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let Some(mail) = MailServer::start(&server) else { return };
+    mail.refuse("550 5.7.1 this sender may not");
+    let rdap = WebServer::start(&server, 8081);
+    let of = |net: &str| {
+        let answer = registry().replace("198.51.100", net).replace("abuse@", &format!("abuse-{net}@"));
+        Answering::With(200, "", answer)
+    };
+    rdap.next(["198.51.100", "203.0.113", "198.51.7"].map(of));
+    let config = format!(
+        "widen = false\n{RDAP}[report.xarf]\norganisation = \"Example Ltd.\"\ndelay = \"1s\"\nretry = \"1s\"\n{}",
+        MailServer::keys("smtps")
+    );
+    let daemon = Daemon::start(&server, &config);
+    // The first two are of one contact, who may be gone.
+    for (n, addr) in [(1, "198.51.100.7"), (2, "198.51.100.8"), (3, "203.0.113.7"), (4, "198.51.7.7")] {
+        server.append(LOG, failed_lines(9000 + 100 * n, 6, "root", addr));
+    }
+    wait_for_count(&daemon, &server, "held", 4);
+    assert_eq!(reports(&server, &["review", "--approve", "all"]).code, Some(0));
+    daemon.wait_for(LATER, "a warning", || {
+        let warnings = daemon.status()["warnings"].to_string();
+        warnings.contains("one mailbox after the other is refused").then_some(())
+    });
+    let counts = counts(&server, 0);
+    assert_eq!((&counts["refused"], &counts["queued"]), (&3.into(), &1.into()), "{counts}");
 }
 
 #[test]
@@ -411,97 +505,4 @@ fn an_abuse_contact_gets_a_mail_for_people_and_for_programs() {
         "{}",
         told("logs")
     );
-}
-
-#[test]
-fn explain_and_ban_ask_whose_network_it_is_and_show_who_logs_in_there() {
-    let Some((_world, server)) = quiet_server() else { return };
-    let rdap = WebServer::start(&server, 8081);
-    rdap.says(&registry());
-    let daemon = Daemon::start(&server, RDAP);
-    assert!(rdap.asked().is_empty(), "nobody asked");
-    let registry = ["--config", CONFIG, "--state-dir", STATE_DIR];
-    let explained = daemon.ask(&[&["explain", "198.51.100.7", "--whois"], &registry[..]].concat());
-    for words in [
-        "registered",
-        "198.51.100.0 - 198.51.100.127 (198.51.100.0/25)",
-        "Example [31mHosting",
-        "abuse@example.org",
-    ] {
-        assert!(explained.out.contains(words), "{words}: {explained:?}");
-    }
-    assert!(!explained.out.contains('\u{1b}'));
-    assert_eq!(rdap.asked()[0].path, "/rdap/ip/198.51.100.7");
-    let value =
-        daemon.ask(&[&["explain", "198.51.100.7", "--whois", "--json"], &registry[..]].concat()).json();
-    assert_eq!(value["whois"]["prefixes"], json!(["198.51.100.0/25"]));
-    let ban = |more: &[&str]| daemon.ask(&[&["ban", "198.51.100.7", "--net"], more, &registry[..]].concat());
-    let asked = ban(&[]);
-    assert_eq!(asked.code, Some(2), "{asked:?}");
-    assert!(
-        asked.err.contains("198.51.100.7 is in 198.51.100.0/25 (128 addresses), held by Example"),
-        "{asked:?}"
-    );
-    assert!(
-        asked.err.contains("no good login from there is kept") && asked.err.contains("--yes bans it"),
-        "{asked:?}"
-    );
-    let login =
-        failed_lines(8000, 1, "alice", "198.51.100.99").replace("Failed password", "Accepted password");
-    server.append(LOG, login);
-    daemon.wait_for(SOON, "the login", || {
-        ban(&[]).err.contains("1 good login from there:\n  198.51.100.99").then_some(())
-    });
-    // Somebody logs in from there: that is refused as any such network is.
-    let refused = ban(&["--yes"]);
-    assert_eq!((refused.code, daemon.lists("198.51.100.0/25")), (Some(1), false), "{refused:?}");
-    assert_eq!(ban(&["--yes", "--force"]).code, Some(0));
-    assert!(daemon.lists("198.51.100.0/25"));
-    let wide = daemon.ask(&[&["ban", "198.51.100.0/24", "--net"], &registry[..]].concat());
-    assert_eq!(wide.code, Some(2), "{wide:?}");
-}
-
-#[test]
-fn a_registry_that_answers_nonsense_hits_nobody() {
-    let Some((_world, server)) = quiet_server() else { return };
-    let rdap = WebServer::start(&server, 8081);
-    let daemon = Daemon::start(&server, RDAP);
-    let loops = "location: http://127.0.0.1:8081/again\r\n";
-    let answers = [
-        (
-            Answering::With(
-                200,
-                "",
-                registry().replace("198.51.100.127", "255.255.255.255").replace("198.51.100.0", "0.0.0.0"),
-            ),
-            "too wide",
-        ),
-        (Answering::With(200, "", "<html>".into()), "no JSON"),
-        (
-            Answering::With(200, "", registry().replace("198.51.100", "203.0.113")),
-            "does not hold the address",
-        ),
-        (Answering::With(404, "", String::new()), "names no network"),
-        (Answering::Nothing, "could be asked"),
-        (Answering::With(200, "", "[".repeat(100_000)), "no JSON"),
-    ];
-    for (answering, words) in answers {
-        rdap.next([answering]);
-        let answer = daemon.ask(&[
-            "ban",
-            "198.51.100.7",
-            "--net",
-            "--yes",
-            "--config",
-            CONFIG,
-            "--state-dir",
-            STATE_DIR,
-        ]);
-        assert!(answer.code == Some(1) && answer.err.contains(words), "{words}: {answer:?}");
-    }
-    rdap.next((0..20).map(|_| leads_to(loops)));
-    let answer =
-        daemon.ask(&["explain", "198.51.100.7", "--whois", "--config", CONFIG, "--state-dir", STATE_DIR]);
-    assert!(answer.code == Some(1) && answer.err.contains("elsewhere too often"), "{answer:?}");
-    assert!(rdap.asked().len() < 16 && daemon.list().is_empty());
 }

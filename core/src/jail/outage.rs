@@ -49,7 +49,7 @@ pub const ROPE: u32 = 4;
 
 /// Logins without a user name (a web server's 302) can be forged, so they make a place regular only if they came so
 /// far apart: the rope then costs an attacker a day of waiting for each address.
-const APART: Span = Span::from_secs(20 * 3_600);
+pub const APART: Span = Span::from_secs(20 * 3_600);
 
 const MAX_PLACES: usize = 50_000;
 

@@ -7,6 +7,9 @@ use crate::time::{Span, Timestamp};
 const HOUR: Span = Span::from_secs(3_600);
 const DAY: Span = Span::from_secs(86_400);
 
+/// When so many mailboxes refuse in a row it is about who writes to them.
+const REFUSERS: usize = 3;
+
 /// What a destination is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -40,6 +43,9 @@ pub struct Progress {
     lately: Vec<Timestamp>,
     /// A day of UTC, and how many left in it.
     today: (i64, u32),
+    /// Different mailboxes that refused since one took something, at most [`REFUSERS`].
+    #[serde(default)]
+    refusers: Vec<String>,
 }
 
 impl Progress {
@@ -105,6 +111,20 @@ impl Progress {
         self.not_before = now + Span::from_millis(wait + wait / 4 * (dice % 1_000) / 1_000);
     }
 
+    /// A mailbox refused what it was sent. True if so many different ones did, and none took anything meanwhile, that it is
+    /// hardly about them.
+    pub fn refused_by(&mut self, mailbox: &str) -> bool {
+        if self.refusers.len() < REFUSERS && !self.refusers.iter().any(|known| known == mailbox) {
+            self.refusers.push(mailbox.to_owned());
+        }
+        self.refusers.len() >= REFUSERS
+    }
+
+    /// Something was taken, so who refused before spoke of itself.
+    pub fn taken(&mut self) {
+        self.refusers.clear();
+    }
+
     /// Somebody mended something: the next try may be made at once.
     pub fn forgive(&mut self) {
         self.failures = 0;
@@ -157,6 +177,16 @@ mod tests {
         // The clock was years ahead when this was written.
         progress.failed(&pace, Setback::default(), 0, NOW + Span::from_secs(100_000_000));
         assert_eq!(progress.due(&pace, NOW, NOW), NOW + pace.gather);
+    }
+
+    #[test]
+    fn three_mailboxes_that_refuse_in_a_row_are_one_too_many() {
+        let mut progress = Progress::default();
+        assert_eq!(["a@x", "b@x", "a@x", "b@x"].map(|who| progress.refused_by(who)), [false; 4]);
+        progress.sent(&pace(None, None), 1, NOW);
+        assert!(progress.refused_by("c@x") && progress.refused_by("a@x"));
+        progress.taken();
+        assert!(!progress.refused_by("a@x"));
     }
 
     proptest! {

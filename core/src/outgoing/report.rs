@@ -2,14 +2,15 @@
 //!
 //! A log's line is not sent, however it were scrubbed: what an attacker or an owner typed may stand anywhere in it. The
 //! lines of a report are made of what a filter read from the log: when, which service, from where, and the name that was
-//! tried if that is one of those that everybody guesses at or that several sources tried. So own names, users and
-//! addresses cannot be in it.
+//! tried if everybody guesses at it and no account here has it. So own names, users and addresses cannot be in it.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::JailConfig;
 use crate::event::{Attempt, Class, JailName};
+use crate::filter::catalog;
 use crate::time::Timestamp;
 use crate::wall::Service;
 
@@ -42,9 +43,13 @@ pub struct Report {
 }
 
 /// True if attempts at what this jail guards are made over connections that were answered. Of a service that is not known
-/// to speak TCP only, a sender may be forged.
-pub fn is_answered(jail: &JailName) -> bool {
-    Service::of_jail(jail.as_str()) != Service::Other
+/// to speak TCP only, a sender may be forged; and what lines other filters than the built-in ones read (a firewall's, of a
+/// packet) nobody knows, however the jail is called.
+pub fn is_answered(jail: &JailConfig) -> bool {
+    let is_built_in = !jail.filter.own && jail.lines.is_none();
+    is_built_in
+        && catalog::names().any(|name| name == jail.filter.name)
+        && Service::of_jail(jail.name.as_str()) != Service::Other
 }
 
 /// True if this attempt proves that somebody at its address tried to get in. A scan or a refused connection does not, and
@@ -59,16 +64,16 @@ fn proves(attempt: &Attempt) -> bool {
 }
 
 impl Report {
-    /// What may be told of an address that a jail banned; nothing if that is nothing. `attempts`: those from there, in the
-    /// order of time. `shows`: whether a name may leave the host.
+    /// What may be told of an address that a jail banned, one whose attempts are [answered](is_answered); nothing if that is
+    /// nothing. `attempts`: those from there, in the order of time. `shows`: whether a name may leave the host.
     pub fn new(
         addr: IpAddr,
         jail: &JailName,
         attempts: &[Attempt],
         shows: impl Fn(&str) -> bool,
     ) -> Option<Report> {
-        // Who ever logged in from there belongs here.
-        if !is_answered(jail) || attempts.iter().any(|attempt| attempt.class.is_none()) {
+        // Who ever logged in from there belongs here; a login that names nobody can be forged.
+        if attempts.iter().any(|attempt| attempt.class.is_none() && attempt.user.is_some()) {
             return None;
         }
         let proofs: Vec<&Attempt> = attempts
@@ -114,11 +119,13 @@ impl Report {
     }
 }
 
-/// The name, if it may be told.
+/// The name, if it may be told: not one that the service knows, or that was judged like an account.
 fn shown<'a>(attempt: &'a Attempt, shows: &impl Fn(&str) -> bool) -> Option<&'a str> {
+    let is_nobodys = matches!(attempt.class, Some(Class::BadUser | Class::UnknownUser));
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     attempt.user.as_deref().filter(|user| {
-        !user.is_empty() && user.len() <= MOST_NAME_BYTES && user.bytes().all(is_plain) && shows(user)
+        let is_name = !user.is_empty() && user.len() <= MOST_NAME_BYTES && user.bytes().all(is_plain);
+        is_nobodys && is_name && shows(user)
     })
 }
 
@@ -144,6 +151,7 @@ fn line(attempt: &Attempt, service: Service, shows: &impl Fn(&str) -> bool) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{raw, resolve};
     use crate::event::Points;
     use crate::jail::names::is_common;
     use proptest::prelude::*;
@@ -175,6 +183,8 @@ mod tests {
             attempt(0, Some("oracle"), Some(Class::BadUser)),
             attempt(60, Some("Tr0ub4dor&3"), Some(Class::UnknownUser)),
             attempt(90, None, Some(Class::Scan)),
+            // An account of the service, or of this host.
+            attempt(120, Some("git"), Some(Class::KnownUser)),
         ];
         let report = Report::new(addr(), &jail("sshd"), &attempts, is_common).unwrap();
         assert_eq!(
@@ -182,10 +192,11 @@ mod tests {
             [
                 "2027-01-15T08:00:00Z ssh: login as oracle failed, from 192.0.2.7",
                 "2027-01-15T08:01:00Z ssh: login as somebody (name not shown) failed, from 192.0.2.7",
+                "2027-01-15T08:02:00Z ssh: login as somebody (name not shown) failed, from 192.0.2.7",
             ]
         );
         let sentence =
-            "2 ssh attempts from 2027-01-15T08:00:00Z to 2027-01-15T08:01:00Z; names tried: oracle";
+            "3 ssh attempts from 2027-01-15T08:00:00Z to 2027-01-15T08:02:00Z; names tried: oracle";
         assert_eq!(report.sentence(), sentence);
     }
 
@@ -200,10 +211,21 @@ mod tests {
         assert_eq!(of("sshd", &[]), None);
         // Somebody logged in from there.
         assert_eq!(of("sshd", &[failed.clone(), attempt(9, Some("alice"), None)]), None);
-        // A service of which it is not known that it answers before it logs.
-        let mut other = failed;
-        other.jail = jail("game");
-        assert_eq!(of("game", &[other]), None);
+        // Or so a web server's answer claims.
+        assert!(of("sshd", &[failed, attempt(9, None, None)]).is_some());
+    }
+
+    #[test]
+    fn what_a_filter_of_ones_own_reads_proves_no_connection() {
+        let text = "[jail.game]\nlogpath = \"/l\"\nfailregex = '^denied <HOST>$'\n\
+            [jail.ssh-syn]\nlogpath = \"/l\"\nfailregex = '^SYN <HOST>$'\n[jail.ssh-alt]\nfilter = \"sshd\"\n\
+            [jail.other]\nfilter = \"sshd\"\n[jail.sshd]\n[jail.postfix-sasl]\n";
+        let config = resolve::resolve(&raw::parse("p", text).unwrap()).unwrap();
+        let answered = |name: &str| {
+            is_answered(config.jails.iter().find(|jail| jail.name.as_str() == name).expect("it is there"))
+        };
+        let names = ["sshd", "ssh-alt", "postfix-sasl", "game", "ssh-syn", "other"];
+        assert_eq!(names.map(answered), [true, true, true, false, false, false]);
     }
 
     proptest! {
@@ -213,7 +235,7 @@ mod tests {
         ) {
             let all = users.iter().map(String::as_str).chain([marked.as_str(), "root"]);
             let attempts: Vec<Attempt> =
-                (0..).zip(all).map(|(at, user)| attempt(at, Some(user), Some(Class::KnownUser))).collect();
+                (0..).zip(all).map(|(at, user)| attempt(at, Some(user), Some(Class::UnknownUser))).collect();
             let report = Report::new(addr(), &jail("sshd"), &attempts, is_common).unwrap();
             let told = format!("{}\n{}", report.lines.join("\n"), report.sentence());
             prop_assert!(!told.contains(&marked));

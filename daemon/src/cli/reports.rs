@@ -17,7 +17,7 @@ use crate::outgoing::reports::{REVIEWED, Row, Sources, State as Stands, preview}
 use super::client::word;
 use super::configfile::Place;
 use super::offline::State;
-use super::whois::answered;
+use super::whois::{Said, answered};
 use super::{Failure, Outcome, count, exit, print, print_json};
 
 /// More are not shown at once.
@@ -197,8 +197,13 @@ impl Reports {
         for (to, row) in &held {
             print(&held_text(to, row))?;
             if asks {
-                print("send it? [y/N] ")?;
-                let approves = answered()?;
+                print("send it? [y/n/Enter: later] ")?;
+                let approves = match answered()? {
+                    Said::Yes => true,
+                    Said::No => false,
+                    Said::Neither => continue,
+                    Said::Over => break,
+                };
                 outbox.review(row.id, approves, clock::now()).map_err(failed)?;
             }
         }

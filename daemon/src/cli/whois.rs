@@ -160,13 +160,30 @@ fn is_confirmed() -> Result<bool, Failure> {
     }
     print("ban all of it? [y/N] ")?;
     let _ = std::io::stdout().flush();
-    answered()
+    Ok(answered()? == Said::Yes)
 }
 
-/// True for a yes at standard input.
-pub(super) fn answered() -> Result<bool, Failure> {
+/// What somebody says to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    Yes,
+    No,
+    /// Enter, or what is neither.
+    Neither,
+    /// The input has ended.
+    Over,
+}
+
+/// What is said at standard input.
+pub(super) fn answered() -> Result<Said, Failure> {
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
-    read.map_err(|error| Failure::new(exit::NO, format!("cannot read standard input: {error}")))?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+    let read =
+        read.map_err(|error| Failure::new(exit::NO, format!("cannot read standard input: {error}")))?;
+    Ok(match line.trim().to_ascii_lowercase().as_str() {
+        _ if read == 0 => Said::Over,
+        "y" | "yes" => Said::Yes,
+        "n" | "no" => Said::No,
+        _ => Said::Neither,
+    })
 }

@@ -42,6 +42,17 @@ impl Engine {
         }
     }
 
+    /// Commands that do not work. What they printed may be anything.
+    pub(super) fn command_troubles(&self, to: Audience) -> Vec<String> {
+        let troubles = self.hooks.troubles();
+        match to {
+            Audience::Onlookers if !troubles.is_empty() => {
+                vec!["commands of a jail do not work; `pillory status` says which".to_owned()]
+            }
+            _ => troubles,
+        }
+    }
+
     /// The warnings that stand until something ends them.
     pub(super) fn standing_warnings(&self, to: Audience) -> Vec<String> {
         let told = |(key, text): (&String, &String)| {

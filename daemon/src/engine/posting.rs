@@ -171,8 +171,9 @@ impl Engine {
     fn post_attacker(&mut self, ban: &Ban) {
         let is_by_jail = ban.origin == Origin::Local && !JailName::OF_NO_JAIL.contains(&ban.jail.as_str());
         let is_spared = ban.forced || self.machine.judge.never.overlaps(ban.prefix);
-        if self.posting.reports && is_by_jail && is_point(ban.prefix) && !is_spared && is_answered(&ban.jail)
-        {
+        let answered =
+            || self.setup.config.jails.iter().any(|jail| jail.name == ban.jail && is_answered(jail));
+        if self.posting.reports && is_by_jail && is_point(ban.prefix) && !is_spared && answered() {
             self.post(Post::Banned(ban.prefix, ban.jail.clone(), clock::now()));
         }
     }

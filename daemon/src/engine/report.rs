@@ -160,7 +160,7 @@ impl Engine {
         });
         let mut warnings = self.standing_warnings(to);
         warnings.extend(self.readers.warnings.iter().cloned());
-        warnings.extend(self.hooks.troubles());
+        warnings.extend(self.command_troubles(to));
         warnings.extend(self.no_delivery());
         warnings.extend(self.facts.troubles.iter().cloned());
         warnings.extend(self.stream_troubles());

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::logging;
 
 use super::Engine;
-use super::audience::GOT_IN;
+use super::audience::{Audience, GOT_IN};
 use super::reload::REFUSED;
 
 /// Where all of it is said.
@@ -33,9 +33,7 @@ impl Engine {
         let own = self.warnings.iter().filter(|(key, _)| !is_alarm(key));
         let mut warnings: Vec<String> = own.map(|(key, text)| own_words(key, text)).collect();
         warnings.extend(self.readers.warnings.iter().cloned());
-        // What a command printed may be anything.
-        let commands = "commands of a jail do not work; `pillory status` says which".to_owned();
-        warnings.extend((!self.hooks.troubles().is_empty()).then_some(commands));
+        warnings.extend(self.command_troubles(Audience::Onlookers));
         let unknown = "who is never banned is not all known; `pillory status` says why".to_owned();
         warnings.extend((!self.facts.troubles.is_empty()).then_some(unknown));
         warnings.extend(self.stream_troubles());

@@ -72,3 +72,11 @@ fn what_is_no_file_is_told_with_its_path_and_what_follows() {
         assert!(country.contains("countries are not told"), "{country}");
     }
 }
+
+#[test]
+fn the_name_of_an_operator_does_nothing_where_it_is_shown() {
+    let rows = [(("11.7.0.0", 16), 64_500, "Example \u{202e}\u{1b}[31mHosting")];
+    let database = Databases::of(&mmdb::written(Width::Bits24, "Made-Up-ASN", &rows));
+    let told = database.operator(addr("11.7.1.2"));
+    assert_eq!(told.as_deref(), Some("Example \\u{202e}\\u{1b}[31mHosting"));
+}

@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -13,6 +14,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, http};
 
+use pillory_core::net::{Prefix, canonical};
 use pillory_core::outgoing::Setback;
 use pillory_core::time::{Span, Timestamp};
 
@@ -25,7 +27,30 @@ use super::Failed;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// So long finding a host's address may take.
-const RESOLVE: Duration = Duration::from_secs(10);
+pub(super) const RESOLVE: Duration = Duration::from_secs(10);
+
+/// Addresses of this host, of networks that others cannot reach, and of nobody. Source: the registries of special-purpose
+/// addresses, RFC 6890; RFC 5771, RFC 4291.
+const NOT_PUBLIC: [&str; 18] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    "::/96",
+    "64:ff9b:1::/48",
+    "2002::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+];
 
 /// So much of an answer is read, and so much of one that refuses is shown.
 const MOST_BYTES: u64 = 1024 * 1024;
@@ -38,11 +63,11 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// For how long the server wants to be left alone.
     retry_after: Option<Span>,
-    /// The beginning of what it said.
-    pub(crate) body: Vec<u8>,
+    /// What it said; why not, if it did not get to an end or was too much.
+    pub(crate) body: Result<Vec<u8>, Failed>,
 }
 
-/// Sends requests.
+/// Sends a request.
 #[derive(Debug)]
 pub(crate) struct Web {
     agent: Agent,
@@ -54,6 +79,10 @@ impl Web {
     /// # Errors
     /// [`Failed`] if the certificates cannot be read.
     pub(crate) fn new(ca_file: Option<&Path>, redirects: u32, is_open: bool) -> Result<Web, Failed> {
+        Web::within(LIMIT, ca_file, redirects, is_open)
+    }
+
+    fn within(limit: Duration, ca_file: Option<&Path>, redirects: u32, is_open: bool) -> Result<Web, Failed> {
         // On a host without any, only requests without TLS can be made, and TLS says that it trusts nobody.
         let trusted = match certificates(ca_file) {
             Ok(trusted) => trusted,
@@ -73,18 +102,18 @@ impl Web {
             .max_redirects(redirects)
             .max_redirects_will_error(redirects > 0)
             .proxy(None)
-            .timeout_global(Some(LIMIT))
+            .timeout_global(Some(limit))
             .max_response_header_size(64 * 1024)
             .max_idle_connections(0)
             .user_agent(concat!("pillory/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Web { agent: Agent::with_parts(config, DefaultConnector::new(), Names) })
+        Ok(Web { agent: Agent::with_parts(config, DefaultConnector::new(), Names::default()) })
     }
 
     /// Sends a request and reads what answers it.
     /// # Errors
     /// [`Failed`] if nothing does; never with the address in it, which may be secret.
-    pub(crate) fn ask(&self, request: http::Request<Vec<u8>>) -> Result<Answer, Failed> {
+    pub(crate) fn ask(self, request: http::Request<Vec<u8>>) -> Result<Answer, Failed> {
         let answer = match request.method() {
             &http::Method::GET => self.agent.run(request.map(|_| ())),
             _ => self.agent.run(request),
@@ -93,7 +122,7 @@ impl Web {
         let (status, retry_after) = (answer.status().as_u16(), retry_after(&answer));
         let body = answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec();
         // What it says beside its status matters only to who asked something.
-        Ok(Answer { status, retry_after, body: body.unwrap_or_default() })
+        Ok(Answer { status, retry_after, body: body.map_err(|error| failed(&error)) })
     }
 }
 
@@ -102,7 +131,7 @@ impl Answer {
     /// # Errors
     /// [`Failed`] with the begin of what was said, and with what is to be done.
     pub(crate) fn taken(&self) -> Result<(), Failed> {
-        let text = String::from_utf8_lossy(&self.body);
+        let text = String::from_utf8_lossy(self.body.as_deref().unwrap_or_default());
         let begin: String = text.trim().chars().take(SHOWN_CHARS).collect();
         let said = if begin.is_empty() { String::new() } else { format!(": {}", escape(&begin)) };
         let why = format!("the server answered {}{said}", self.status);
@@ -126,6 +155,10 @@ fn failed(error: &ureq::Error) -> Failed {
         ureq::Error::HostNotFound => {
             Failed::passing("the host's name has no address, or no name server answers")
         }
+        ureq::Error::BodyExceedsLimit(_) => {
+            Failed::passing(format!("the answer is larger than {} MiB", MOST_BYTES >> 20))
+        }
+        ureq::Error::Other(error) => Failed::passing(escape(&error.to_string())),
         ureq::Error::TooManyRedirects => Failed::lasting("it leads elsewhere too often"),
         ureq::Error::RequireHttpsOnly(_) => {
             Failed::lasting("it leads to an address that is not protected by TLS")
@@ -187,33 +220,58 @@ pub(super) fn certificates(file: Option<&Path>) -> Result<Vec<CertificateDer<'st
     })
 }
 
-/// Addresses by our own resolver: the C library's does not work in a static binary.
-#[derive(Debug)]
-struct Names;
+/// Addresses by our own resolver, for one request: the C library's does not work in a static binary. It sees where
+/// redirects lead, and lets none of them lead into a network that the server could not reach by itself.
+#[derive(Debug, Default)]
+struct Names {
+    /// Where the request goes that was made, which may be anywhere.
+    home: OnceLock<(String, u16)>,
+    /// TLS protected it so far.
+    is_protected: AtomicBool,
+}
 
 impl Resolver for Names {
     fn resolve(
         &self,
         uri: &http::Uri,
         _: &ureq::config::Config,
-        _: NextTimeout,
+        left: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
-        let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(usual));
+        let is_open = uri.scheme_str() == Some("http");
+        if self.is_protected.fetch_or(!is_open, Ordering::Relaxed) && is_open {
+            return Err(ureq::Error::RequireHttpsOnly(String::new()));
+        }
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
+        let port = uri.port_u16().unwrap_or(if is_open { 80 } else { 443 });
+        let mut known = addresses(&host, RESOLVE.min(*left.after));
+        if known.is_empty() {
+            return Err(ureq::Error::HostNotFound);
+        }
+        let here = (host, port);
+        if *self.home.get_or_init(|| here.clone()) != here {
+            known.retain(|addr| is_public(*addr));
+        }
         let mut found = self.empty();
         // It holds sixteen.
-        for addr in addresses(host.trim_matches(['[', ']'])).into_iter().take(16) {
+        for addr in known.into_iter().take(16) {
             found.push(SocketAddr::new(addr, port));
         }
-        if found.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(found) }
+        let inside = "it leads to an address that is not public, where nobody may lead this host; name that place yourself if it is meant";
+        if found.is_empty() { Err(ureq::Error::Other(inside.into())) } else { Ok(found) }
     }
 }
 
-/// The addresses of a host.
-pub(super) fn addresses(host: &str) -> Vec<IpAddr> {
+fn is_public(addr: IpAddr) -> bool {
+    let addr = canonical(addr);
+    let mut ranges = NOT_PUBLIC.iter().filter_map(|range| range.parse::<Prefix>().ok());
+    !ranges.any(|range| range.contains_addr(addr))
+}
+
+/// The addresses of a host, found within this time.
+pub(super) fn addresses(host: &str, limit: Duration) -> Vec<IpAddr> {
     match host.parse() {
         Ok(addr) => vec![addr],
-        Err(_) => match names::resolve(host, RESOLVE) {
+        Err(_) => match names::resolve(host, limit) {
             found if found.is_empty() && host == "localhost" => vec![[127, 0, 0, 1].into()],
             found => found,
         },
@@ -221,36 +279,4 @@ pub(super) fn addresses(host: &str) -> Vec<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, retry_after: Option<u64>) -> Answer {
-        Answer { status, retry_after: retry_after.map(Span::from_secs), body: b" \x1b[31mno ".to_vec() }
-    }
-
-    #[test]
-    fn a_status_says_what_is_to_be_done() {
-        assert_eq!(answer(204, None).taken(), Ok(()));
-        let slow = answer(429, Some(7)).taken().unwrap_err();
-        assert_eq!(slow.setback, Setback { retry_after: Some(Span::from_secs(7)), is_lasting: false });
-        assert!(answer(401, None).taken().unwrap_err().setback.is_lasting);
-        assert!(answer(301, None).taken().unwrap_err().setback.is_lasting);
-        assert!(!answer(503, None).taken().unwrap_err().setback.is_lasting);
-        let content = answer(422, None).taken().unwrap_err();
-        assert!(content.is_about_content);
-        // What it said cannot do anything on a terminal.
-        assert_eq!(content.why, "the server answered 422: \\u{1b}[31mno");
-    }
-
-    #[test]
-    fn an_answer_may_be_asked_for_later_in_seconds_or_by_a_date() {
-        let of = |text: &str| {
-            let answer = http::Response::builder().header("retry-after", text);
-            retry_after(&answer.body(Body::builder().data("")).unwrap())
-        };
-        assert_eq!(of("120"), Some(Span::from_secs(120)));
-        assert!(of("Wed, 21 Oct 2099 07:28:00 GMT").is_some_and(|span| span > Span::from_secs(86_400)));
-        assert_eq!(of("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Span::default()));
-        assert_eq!(of("soon"), None);
-    }
-}
+mod tests;

@@ -47,12 +47,20 @@ pub(crate) struct Failed {
     pub(crate) is_about_content: bool,
     /// It is this report that cannot be sent now, and others may be.
     pub(crate) others_may: bool,
+    /// The mailbox that refused it, though it may be who wrote that was refused.
+    pub(crate) refuser: Option<String>,
 }
 
 impl Failed {
     /// Something that may pass.
     pub(crate) fn passing(why: impl Into<String>) -> Failed {
-        Failed { why: why.into(), setback: Setback::default(), is_about_content: false, others_may: false }
+        Failed {
+            why: why.into(),
+            setback: Setback::default(),
+            is_about_content: false,
+            others_may: false,
+            refuser: None,
+        }
     }
 
     /// A message or report that is refused for what it is.

@@ -37,6 +37,9 @@ pub(crate) enum RdapError {
     NoAnswer { addr: IpAddr, cause: AnswerError },
 }
 
+/// So far around an address an answer is believed, which says nothing of narrower networks further away.
+const AROUND: (u8, u8) = (24, 48);
+
 /// Asks whose network an address is in, or remembers.
 /// # Errors
 /// [`RdapError`]
@@ -51,7 +54,7 @@ pub(crate) fn network(
     }
     let network = ask(rdap, addr)?;
     if let Some(cache) = cache {
-        remember(cache, &network, now);
+        remember(cache, &network, addr, now);
     }
     Ok(network)
 }
@@ -70,7 +73,7 @@ fn ask(rdap: &Rdap, addr: IpAddr) -> Result<Network, RdapError> {
         return Err(RdapError::NoAnswer { addr, cause: AnswerError::NoNetwork });
     }
     answer.taken().map_err(failed)?;
-    answer::read(&answer.body, addr).map_err(|cause| RdapError::NoAnswer { addr, cause })
+    answer::read(&answer.body.map_err(failed)?, addr).map_err(|cause| RdapError::NoAnswer { addr, cause })
 }
 
 /// An address as bytes that sort by family and number.
@@ -92,10 +95,14 @@ fn remembered(cache: &Outbox, addr: IpAddr, now: Timestamp) -> Option<Network> {
     serde_json::from_str(&found.optional().ok()??).ok()
 }
 
-/// If it cannot be, it is asked again.
-fn remember(cache: &Outbox, network: &Network, now: Timestamp) {
+/// For the addresses around the one that was asked about, as far as they are in the network. If it cannot be, it is asked
+/// again.
+fn remember(cache: &Outbox, network: &Network, asked: IpAddr, now: Timestamp) {
     let Ok(text) = serde_json::to_string(network) else { return };
-    let values = params![key(network.first), key(network.last), now.millis(), text];
+    let around = Prefix::host(asked).widened(if asked.is_ipv4() { AROUND.0 } else { AROUND.1 });
+    let first = key(network.first).max(key(around.addr()));
+    let last = key(network.last).min(key(around.last_addr()));
+    let values = params![first, last, now.millis(), text];
     let db = cache.connection();
     let kept = db.execute("INSERT OR REPLACE INTO networks VALUES (?1, ?2, ?3, ?4)", values);
     let trim = "DELETE FROM networks WHERE asked < (SELECT asked FROM networks ORDER BY asked DESC LIMIT 1 OFFSET ?1)";

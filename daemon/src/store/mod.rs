@@ -42,7 +42,7 @@ pub(crate) const FILE: &str = "pillory.db";
 /// Version of the tables; `PRAGMA user_version`.
 const SCHEMA_VERSION: i64 = 4;
 
-const SCHEMA: &str = "
+pub(crate) const SCHEMA: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE positions(stream TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE bans(prefix TEXT NOT NULL, jail TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER,

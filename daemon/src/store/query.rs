@@ -270,6 +270,14 @@ pub(crate) fn attempts_as<T>(
     })
 }
 
+/// The names of everybody who logged in, as far back as is kept.
+/// # Errors
+/// SQLite's.
+pub(crate) fn logged_in(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT DISTINCT user FROM attempts WHERE class IS NULL AND user IS NOT NULL";
+    db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
 /// Bans and unbans, oldest first, each with its number.
 /// # Errors
 /// SQLite's.

@@ -4,12 +4,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use serde_json::Value;
 use ureq::http;
 
 use pillory_core::outgoing::{Report, Url};
 use pillory_core::wall::Service;
 
-use super::super::http::Web;
+use super::super::http::{Answer, Web};
 use super::super::{Failed, secret};
 use super::{form, unfit};
 
@@ -92,7 +93,16 @@ fn post(url: &Url, (key_file, endpoint): (&Path, &str), kind: &str, body: String
         .header("content-type", kind)
         .body(body.into_bytes())
         .map_err(unfit)?;
-    Web::new(None, 0, !url.as_str().starts_with("https:"))?.ask(request)?.taken()
+    let answer = Web::new(None, 0, !url.as_str().starts_with("https:"))?.ask(request)?;
+    answer.taken().map_err(|error| if is_about_address(&answer) { Failed::content(error.why) } else { error })
+}
+
+/// True if the address is what is refused, whatever the status: it was reported by us a moment ago, or may not be. Of the
+/// key, and of the limit of a day, it would say the same of every report.
+fn is_about_address(answer: &Answer) -> bool {
+    let body = answer.body.as_deref().unwrap_or_default();
+    let said: Value = serde_json::from_slice(body).unwrap_or_default();
+    said["errors"].as_array().into_iter().flatten().any(|error| error["source"]["parameter"] == "ip")
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(in super::super) fn send(
         .map_err(unfit)?;
     let answer = Web::new(None, 0, !url.as_str().starts_with("https:"))?.ask(request)?;
     answer.taken()?;
-    refused(&answer.body)
+    refused(answer.body.as_deref().unwrap_or_default())
 }
 
 /// It answers 200 to what it does not take, too, and says so in words.

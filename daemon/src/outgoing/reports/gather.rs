@@ -8,17 +8,18 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use pillory_core::config::Config;
-use pillory_core::event::Attempt;
+use pillory_core::event::{Attempt, JailName};
 use pillory_core::jail::names::is_common;
-use pillory_core::net::PrefixSet;
+use pillory_core::jail::outage::APART;
+use pillory_core::net::{Prefix, PrefixSet};
 use pillory_core::outgoing::Report;
-use pillory_core::time::Span;
+use pillory_core::outgoing::report::is_answered;
+use pillory_core::time::{Span, Timestamp};
 
 use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::engine::META_PROXIES;
 use crate::outputs::publisher::never_shown;
 use crate::store::query::{self, Wanted};
-use crate::store::shared::SharedNames;
 use crate::store::{self, StoreError};
 use crate::{clock, facts};
 
@@ -34,7 +35,10 @@ pub(crate) struct Sources {
     db: Connection,
     /// Who is never banned, so is never reported.
     never: PrefixSet,
-    accounts: HashSet<String>,
+    /// The jails whose attempts prove that somebody is there.
+    answered: HashSet<JailName>,
+    /// Names that somebody has here: accounts, good users, and whoever logged in as far back as the store knows.
+    owned: HashSet<String>,
     host: String,
 }
 
@@ -77,8 +81,13 @@ impl Sources {
         let never = allowed::never(config, &allowed, &facts);
         let ignored = config.jails.iter().filter_map(|jail| Some(&jail.lines.as_ref()?.rules.ignore));
         let never = never_shown(&never, ignored, &meta(META_PROXIES)?.unwrap_or_default());
-        let accounts = facts::accounts(Path::new("/etc/passwd"));
-        Ok(Sources { db, never, accounts, host: host_name() })
+        let answered =
+            config.jails.iter().filter(|jail| is_answered(jail)).map(|jail| jail.name.clone()).collect();
+        let mut owned = facts::accounts(Path::new("/etc/passwd"));
+        owned.extend(config.goodusers.iter().cloned());
+        owned.extend(query::logged_in(&db).map_err(unreadable)?);
+        let owned = owned.iter().map(|name| plain(name)).collect();
+        Ok(Sources { db, never, answered, owned, host: host_name() })
     }
 
     /// Why nobody is told of a ban, whatever was gathered; asked again when the report leaves.
@@ -88,14 +97,28 @@ impl Sources {
         if self.never.overlaps(row.prefix) {
             return Ok(Some(Nothing::NeverBanned));
         }
-        let login = Wanted { last: 1, prefix: Some(row.prefix), logins_only: true, ..Wanted::default() };
-        let logins = query::attempts(&self.db, &login).map_err(|error| unread("good logins", &error))?;
-        if !logins.is_empty() {
+        if self.belongs_here(row.prefix).map_err(|error| unread("good logins", &error))? {
             return Ok(Some(Nothing::LoggedIn));
         }
         // The engine says so, too, but nobody waits for an outbox that is full.
         let lifted = query::was_lifted(&self.db, (row.prefix, &row.jail), row.made);
         Ok(lifted.map_err(|error| unread("history", &error))?.then_some(Nothing::Lifted))
+    }
+
+    /// True if somebody logged in from there. Logins that name nobody can be forged, so they count as judging counts them:
+    /// only if they came to a jail on two days.
+    fn belongs_here(&self, from: Prefix) -> rusqlite::Result<bool> {
+        let wanted = Wanted { prefix: Some(from), logins_only: true, ..Wanted::default() };
+        let logins = query::attempts_as(&self.db, &wanted, |_, login| {
+            login.user.is_none().then_some((login.jail, login.time))
+        })?;
+        let mut nameless: HashMap<JailName, (Timestamp, Timestamp)> = HashMap::new();
+        for login in logins {
+            let Some((jail, time)) = login else { return Ok(true) };
+            let (first, last) = nameless.entry(jail).or_insert((time, time));
+            (*first, *last) = ((*first).min(time), (*last).max(time));
+        }
+        Ok(nameless.values().any(|(first, last)| last.since(*first) >= APART))
     }
 
     /// What may be told of a ban; nothing, and why, if that is nothing.
@@ -104,6 +127,9 @@ impl Sources {
     pub(crate) fn report(&self, row: &Row) -> Result<Result<Report, Nothing>, String> {
         if let Some(nothing) = self.forbids(row)? {
             return Ok(Err(nothing));
+        }
+        if !self.answered.contains(&row.jail) {
+            return Ok(Err(Nothing::NoProof));
         }
         let wanted = Wanted {
             last: MOST_ATTEMPTS,
@@ -125,16 +151,19 @@ impl Sources {
         Ok(report.ok_or(Nothing::NoProof))
     }
 
-    /// Whether a name may be told. What everybody guesses at tells nothing of this host; of other names only those that
-    /// two banned sources tried, and none that has to do with this host.
+    /// Whether a name may be told: everybody guesses at it, and it is nobody's here.
     fn shows(&self, user: &str) -> bool {
-        is_common(user)
-            || (!self.accounts.contains(user) && !self.is_host(user) && SharedNames(&self.db).shows(user))
+        is_common(user) && !self.owned.contains(&plain(user)) && !self.is_host(user)
     }
 
     fn is_host(&self, user: &str) -> bool {
         self.host.split('.').chain([self.host.as_str()]).any(|part| part.eq_ignore_ascii_case(user))
     }
+}
+
+/// A name as others may write it: in small letters, and without the domain of a mailbox.
+fn plain(name: &str) -> String {
+    name.split('@').next().unwrap_or_default().to_lowercase()
 }
 
 fn unread(what: &str, error: &rusqlite::Error) -> String {
@@ -144,4 +173,43 @@ fn unread(what: &str, error: &rusqlite::Error) -> String {
 /// This host's name.
 pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(logins: &[(&str, Option<&str>, i64)]) -> Sources {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(store::SCHEMA).unwrap();
+        for (jail, user, hours) in logins {
+            let sql = "INSERT INTO attempts(time, jail, addr, user, points, tries) VALUES (?1, ?2, '192.0.2.7', ?3, 0, 1)";
+            db.execute(sql, (hours * 3_600_000, jail, user)).unwrap();
+        }
+        let owned = ["git", &plain("Info@example.net")].map(str::to_owned).into();
+        Sources {
+            db,
+            never: PrefixSet::default(),
+            answered: HashSet::new(),
+            owned,
+            host: "test.example.net".to_owned(),
+        }
+    }
+
+    #[test]
+    fn one_login_that_names_nobody_takes_nobody_off_the_reports() {
+        let from = "192.0.2.7/32".parse().unwrap();
+        let belongs = |logins: &[_]| sources(logins).belongs_here(from).unwrap();
+        assert!(!belongs(&[]));
+        assert!(!belongs(&[("wordpress", None, 1), ("wordpress", None, 2), ("nginx", None, 40)]));
+        assert!(belongs(&[("wordpress", None, 1), ("wordpress", None, 2), ("wordpress", None, 22)]));
+        assert!(belongs(&[("sshd", Some("alice"), 1)]));
+    }
+
+    #[test]
+    fn a_name_is_told_only_if_all_guess_at_it_and_nobody_has_it_here() {
+        let sources = sources(&[]);
+        let told = ["oracle", "admin", "mmeier", "git", "info", "test"].map(|name| sources.shows(name));
+        assert_eq!(told, [true, true, false, false, false, false]);
+    }
 }

@@ -173,8 +173,10 @@ fn try_to_send(
     let name = report_name(to.name());
     let number = rows.len() as u32;
     let sent = fault::outlive(|| deliver(outbox, (to, config), rows, now));
-    match sent.unwrap_or_else(|fault| Err(notify::fault_of(&fault))) {
+    let sent = sent.unwrap_or_else(|fault| Err(notify::fault_of(&fault)));
+    match sent.map_err(|error| judged(progress, error)) {
         Ok(()) => {
+            progress.taken();
             for (id, _) in rows {
                 outbox.settle(*id, State::Sent, "", now)?;
             }
@@ -208,6 +210,19 @@ fn try_to_send(
         }
     }
     Ok(true)
+}
+
+/// What a refusal means after those before it: a server answers in the same way whether it will not have who is written
+/// to or who writes.
+fn judged(progress: &mut Progress, error: Failed) -> Failed {
+    if !error.refuser.as_deref().is_some_and(|who| progress.refused_by(who)) {
+        return error;
+    }
+    let why = format!(
+        "one mailbox after the other is refused, so it may be this host that is; look at from, user and server: {}",
+        error.why
+    );
+    Failed { others_may: true, ..Failed::lasting(why) }
 }
 
 fn deliver(

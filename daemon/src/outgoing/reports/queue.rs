@@ -86,7 +86,7 @@ impl Outbox {
         let work = || {
             let lately: i64 = self.db.query_row(
                 "SELECT count(*) FROM reports WHERE destination = ?1 AND prefix = ?2
-                    AND state NOT IN ('withdrawn', 'empty') AND (made > ?3 OR state IN ('new', 'held', 'queued'))",
+                    AND state NOT IN ('withdrawn', 'empty') AND (coalesce(settled, made) > ?3 OR state IN ('new', 'held', 'queued'))",
                 params![name, prefix, (made - to.cool_down).millis()],
                 |row| row.get(0),
             )?;
@@ -265,5 +265,73 @@ impl Outbox {
         let changed = work().map_err(&failed)?;
         tx.commit().map_err(&failed)?;
         Ok(changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pillory_core::config::{raw, resolve};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    /// What is done with an outbox in a directory that is gone with it.
+    fn with_outbox(name: &str, work: impl FnOnce(&Outbox, &Destination)) {
+        let directory = std::env::temp_dir().join(format!("pillory-queue-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let text = "[report.abuseipdb]\nkey_file = \"/srv/key\"\ncool_down = \"1d\"\n";
+        let config = resolve::resolve(&raw::parse("p", text).unwrap()).unwrap();
+        work(&Outbox::open(&directory).unwrap(), &config.outgoing.reports[0]);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    fn intend(outbox: &Outbox, to: &Destination, addr: &str, made: Timestamp) {
+        outbox.intend((to, addr.parse().unwrap()), &JailName::new("sshd").unwrap(), made).unwrap();
+    }
+
+    fn those(outbox: &Outbox, to: &Destination, state: State) -> Vec<Row> {
+        outbox.reports(to.name(), state, 10).unwrap()
+    }
+
+    #[test]
+    fn a_cool_down_begins_when_the_report_left() {
+        with_outbox("cool", |outbox, to| {
+            let hours = |hours: u64| NOW + Span::from_secs(hours * 3_600);
+            intend(outbox, to, "192.0.2.7/32", NOW);
+            let id = those(outbox, to, State::New)[0].id;
+            // It waited two days for its review.
+            outbox.settle(id, State::Sent, "", hours(48)).unwrap();
+            intend(outbox, to, "192.0.2.7/32", hours(71));
+            assert_eq!(those(outbox, to, State::New).len(), 0);
+            intend(outbox, to, "192.0.2.7/32", hours(73));
+            assert_eq!(those(outbox, to, State::New).len(), 1);
+        });
+    }
+
+    #[test]
+    fn what_waits_for_a_week_is_dropped() {
+        with_outbox("week", |outbox, to| {
+            let report = Report {
+                addr: [192, 0, 2, 7].into(),
+                jail: JailName::new("sshd").unwrap(),
+                first: NOW,
+                last: NOW,
+                tries: 1,
+                names: Vec::new(),
+                lines: Vec::new(),
+            };
+            for (addr, state) in [("192.0.2.7/32", State::Held), ("192.0.2.8/32", State::Queued)] {
+                intend(outbox, to, addr, NOW);
+                let id = those(outbox, to, State::New)[0].id;
+                outbox.gathered(id, &report, state).unwrap();
+            }
+            intend(outbox, to, "192.0.2.9/32", NOW + OLDEST);
+            outbox.expire(to, NOW + OLDEST).unwrap();
+            assert_eq!(those(outbox, to, State::Dropped).len(), 0);
+            outbox.expire(to, NOW + OLDEST + Span::from_secs(1)).unwrap();
+            let dropped = those(outbox, to, State::Dropped);
+            assert_eq!((dropped.len(), dropped[0].note.as_str()), (2, "it waited for a week"));
+            assert_eq!(those(outbox, to, State::New).len(), 1);
+        });
     }
 }

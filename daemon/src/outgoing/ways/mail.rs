@@ -18,7 +18,7 @@ use pillory_core::time::Timestamp;
 use crate::escape::escape;
 use crate::{clock, privilege};
 
-use super::super::http::{addresses, certificates};
+use super::super::http::{RESOLVE, addresses, certificates};
 use super::super::{Failed, secret};
 
 /// So long each step of a conversation may take.
@@ -116,7 +116,7 @@ fn system_time(at: Timestamp) -> std::time::SystemTime {
 pub(in super::super) fn send(mail: &Mail, letter: &Letter<'_>) -> Result<(), Failed> {
     let written = write(mail, letter)?;
     let envelope: &Envelope = written.envelope();
-    let found = addresses(&mail.host);
+    let found = addresses(&mail.host, RESOLVE);
     if found.is_empty() {
         return Err(Failed::passing(format!("the mail server {} has no address", mail.host)));
     }
@@ -126,7 +126,9 @@ pub(in super::super) fn send(mail: &Mail, letter: &Letter<'_>) -> Result<(), Fai
             Ok(_) => return Ok(()),
             Err(error) => {
                 let is_final = error.status().is_some() || error.is_tls() || error.is_client();
-                last = Some(failed(mail, &error));
+                let error = failed(mail, &error);
+                let refuser = error.is_about_content.then(|| letter.to.join(" "));
+                last = Some(Failed { refuser, ..error });
                 if is_final {
                     break;
                 }

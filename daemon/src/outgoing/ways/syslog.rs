@@ -11,7 +11,7 @@ use pillory_core::outgoing::{Kind, Message};
 use crate::clock;
 
 use super::super::Failed;
-use super::super::http::{addresses, connection_words};
+use super::super::http::{RESOLVE, addresses, connection_words};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -36,7 +36,7 @@ pub(in super::super) fn tell(place: &Syslog, message: &Message) -> Result<(), Fa
 }
 
 fn resolved(host: &str, port: u16) -> Result<SocketAddr, Failed> {
-    let first = addresses(host).into_iter().next();
+    let first = addresses(host, RESOLVE).into_iter().next();
     first
         .map(|addr| SocketAddr::new(addr, port))
         .ok_or_else(|| Failed::passing(format!("{host} has no address")))

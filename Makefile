@@ -1,9 +1,12 @@
 # The commands of this project. Each works from a fresh clone with git, Rust, and root or sudo.
 
-.PHONY: help run test demo bench simulate soak fuzz lint
+.PHONY: help run install uninstall packages test demo bench simulate soak fuzz lint
 
 help:
 	@echo "make run     build the release binary and protect this host until Ctrl-C; DRY=1 enforces nothing"
+	@echo "make install    install it on this host as a service, and start nothing; PREFIX=/usr, DESTDIR="
+	@echo "make uninstall  remove it, its user and every ban; PURGE=1 its state and configuration, too"
+	@echo "make packages   a Debian package, an RPM and a static tarball in target/packages"
 	@echo "make test    fetch what the tests need, then run every test, the lab included"
 	@echo "make demo    play one attack in network namespaces; this host is not touched"
 	@echo "make bench   measure, beside other programs, and write benches/RESULTS.md; ONLY=\"scan idle\"; QUICK=1 compares instructions with what was recorded"
@@ -14,6 +17,12 @@ help:
 
 run:
 	@DRY="$(DRY)" scripts/run.sh
+
+install uninstall:
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" PURGE="$(PURGE)" scripts/install.sh $@
+
+packages:
+	@scripts/packages.sh
 
 test:
 	@scripts/test.sh

@@ -16,17 +16,12 @@ if [ "${QUICK:-}" = debug ]; then
     export PILLORY_SPEED
     PILLORY_BIN=$(cd "$target" && pwd)/debug/pillory
 elif [ -z "${PILLORY_BIN:-}" ]; then
-    host=$(rustc -vV | sed -n 's/^host: //p')
-    flags=${RUSTFLAGS:-}
-    case $host in
-    *gnu*) flags="$flags -C target-feature=+crt-static" ;;
-    esac
     echo "make bench: building the release binary (the first time takes a few minutes)"
-    RUSTFLAGS="$flags" cargo build --quiet --release --locked --target "$host" --bin pillory
-    RUSTFLAGS="$flags" cargo build --quiet --release --locked --target "$host" -p pillory-core --example fail2ban_speed
-    PILLORY_SPEED=$(cd "$target" && pwd)/$host/release/examples/fail2ban_speed
+    scripts/release.sh --bin pillory >/dev/null
+    directory=$(scripts/release.sh -p pillory-core --example fail2ban_speed)
+    PILLORY_SPEED=$directory/examples/fail2ban_speed
     export PILLORY_SPEED
-    PILLORY_BIN=$(cd "$target" && pwd)/$host/release/pillory
+    PILLORY_BIN=$directory/pillory
 fi
 export PILLORY_BIN
 cargo build --quiet --locked -p pillory --example bench

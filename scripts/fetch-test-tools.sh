@@ -48,6 +48,7 @@ iprange                          iprange                 iprange
 promtool                         prometheus              golang-github-prometheus
 chromium                         chromium                chromium
 chromedriver                     chromium-driver         chromedriver
+rpm                              rpm                     rpm
 '
 if [ "${1:-}" = --bench ]; then
     shift

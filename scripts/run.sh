@@ -4,13 +4,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-host=$(rustc -vV | sed -n 's/^host: //p')
-case $host in
-*gnu*) export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" ;;
-esac
 echo "make run: building the release binary (the first time takes a few minutes)"
-cargo build --quiet --release --locked --target "$host" --bin pillory
-pillory=${CARGO_TARGET_DIR:-target}/$host/release/pillory
+directory=$(scripts/release.sh --bin pillory)
+pillory=${directory#"$PWD/"}/pillory
 
 set -- --state-dir target/state --control target/run/control.sock --on-stop lift "$@"
 cat <<TEXT

@@ -1,4 +1,4 @@
-//! A host of the lab with the machine's own systemd as its first process, and the shipped unit installed.
+//! A host of the lab with the machine's own systemd as its first process, and the shipped unit installed, or to be.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,15 @@ pub struct Systemd {
 impl Systemd {
     /// Boots it with files that are written before: path and text. `None` if it cannot be, and why was said.
     pub fn boot(server: &Host, files: &[(&str, &str)]) -> Option<Systemd> {
+        Systemd::boot_with(server, files, Some(&binary()))
+    }
+
+    /// The same without the daemon, for a test that installs it.
+    pub fn bare(server: &Host, files: &[(&str, &str)]) -> Option<Systemd> {
+        Systemd::boot_with(server, files, None)
+    }
+
+    fn boot_with(server: &Host, files: &[(&str, &str)], program: Option<&Path>) -> Option<Systemd> {
         write_config(server, &SshdOptions { use_pam: false, ..SshdOptions::default() });
         for (path, text) in files {
             server.write(path, text);
@@ -40,7 +49,7 @@ impl Systemd {
         let mut keeper = server
             .command("sh")
             .arg("/run/systemd.sh")
-            .env("BINARY", binary())
+            .env("BINARY", program.unwrap_or(Path::new("")))
             .env("PACKAGING", manifest.join("../packaging"))
             .env("TOOLS", tools::tools_dir())
             .stdin(Stdio::piped())

@@ -2,7 +2,8 @@
 # process 1 of a host of its own that shares the network and reads the same programs. Without arguments it keeps that
 # host until standard input ends; with `inside` it is the half that becomes process 1.
 #
-# BINARY, PACKAGING and TOOLS are paths. Prints `booting PID`, or `cannot` and what.
+# BINARY, PACKAGING and TOOLS are paths. Without BINARY the daemon is not installed, and programs can be. Prints
+# `booting PID`, or `cannot` and what.
 set -eu
 cannot() {
     echo "cannot $1"
@@ -32,19 +33,29 @@ keep() {
     done
 }
 
-# /usr as it is, what was unpacked for the tests below it, and our program on top.
+# Mounts layers at a place; where programs can be installed, what is written there stays in memory.
+layered() {
+    options=lowerdir=$1
+    if [ -z "$BINARY" ]; then
+        mkdir -p "upper/${2##*/}" "work/${2##*/}"
+        options=$options,upperdir=$PWD/upper/${2##*/},workdir=$PWD/work/${2##*/}
+    fi
+    mount -t overlay -o "$options" lab "$2" 2>/dev/null || cannot "mount an overlay"
+}
+
+# /usr as it is, what was unpacked for the tests below it, and our program on top; or room for what will be installed.
 programs() {
     mkdir -p top/bin top/sbin
-    : >top/bin/pillory
+    [ -z "$BINARY" ] || : >top/bin/pillory
     # Web servers were unpacked to read lists; on a host that has one more jails run. Source: overlayfs, "whiteouts".
     for name in nginx apache2; do
         mknod top/sbin/$name c 0 0
     done
     layers=$PWD/top:/usr
     [ ! -d "$TOOLS/usr" ] || layers=$layers:$TOOLS/usr
-    mount -t overlay -o "lowerdir=$layers" lab usr 2>/dev/null || cannot "mount an overlay"
-    [ ! -d "$TOOLS/lib" ] || mount -t overlay -o "lowerdir=$PWD/usr/lib:$TOOLS/lib" lab usr/lib
-    mount --bind "$BINARY" usr/bin/pillory
+    layered "$layers" usr
+    [ ! -d "$TOOLS/lib" ] || layered "$PWD/usr/lib:$TOOLS/lib" usr/lib
+    [ -z "$BINARY" ] || mount --bind "$BINARY" usr/bin/pillory
     for name in bin sbin lib lib64; do
         ln -s usr/$name $name
     done
@@ -64,18 +75,18 @@ units() {
         ln -s ../$name units/$wants.target.wants/
     done
     ln -s multi-user.target units/default.target
-    cp "$PACKAGING/pillory.service" units/
-    ln -s ../pillory.service units/multi-user.target.wants/
     printf '[Service]\nExecStart=/usr/sbin/sshd -D -f /etc/ssh/sshd_config_22\nRuntimeDirectory=sshd\n' \
         >units/ssh.service
     ln -s ../ssh.service units/multi-user.target.wants/
     # The journal belongs to the group that systemd's own packages give it.
     mkdir sysusers tmpfiles
     cp usr/lib/tmpfiles.d/systemd.conf tmpfiles/
-    for kind in sysusers tmpfiles; do
-        cp "$PACKAGING/$kind.d/pillory.conf" $kind/
-        mount --bind $kind usr/lib/$kind.d
-    done
+    if [ -n "$BINARY" ]; then
+        cp "$PACKAGING/pillory.service" units/
+        ln -s ../pillory.service units/multi-user.target.wants/
+        for kind in sysusers tmpfiles; do cp "$PACKAGING/$kind.d/pillory.conf" $kind/; done
+    fi
+    for kind in sysusers tmpfiles; do mount --bind $kind usr/lib/$kind.d; done
     mount --bind units usr/lib/systemd/system
 }
 

@@ -15,7 +15,7 @@ work=$root/.work.$$
 log=$root/.log
 
 # program, Debian package, Fedora package. More than one name for a program is joined by commas; a name that ends in .py
-# is a module of Python.
+# is a module of Python. A package behind = is unpacked without what it depends on.
 wanted='
 ip                               iproute2                iproute
 nft                              nftables                nftables
@@ -49,6 +49,8 @@ promtool                         prometheus              golang-github-prometheu
 chromium                         chromium                chromium
 chromedriver                     chromium-driver         chromedriver
 rpm                              rpm                     rpm
+logwatch                         =logwatch               =logwatch
+python.d.plugin                  =netdata-plugins-python =netdata
 '
 if [ "${1:-}" = --bench ]; then
     shift
@@ -72,7 +74,8 @@ has() {
     esac
     for dir in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin /lib/systemd /usr/lib/systemd \
         /usr/libexec/sshguard "$root/usr/sbin" "$root/usr/bin" "$root/sbin" "$root/bin" "$root/lib/systemd" \
-        "$root/usr/lib/systemd" "$root/usr/libexec/sshguard"; do
+        "$root/usr/lib/systemd" "$root/usr/libexec/sshguard" /usr/lib/netdata/plugins.d \
+        "$root/usr/lib/netdata/plugins.d"; do
         [ -x "$dir/$1" ] && return 0
     done
     return 1
@@ -108,8 +111,18 @@ private_apt() {
 
 # Names of the packages that would have to be installed for "$@", the ones asked for included.
 apt_closure() {
-    "$apt" install --print-uris -y --no-install-recommends "$@" 2>>"$log" |
-        sed -n "s/^'[^']*' \([^_ ]*\)_.*/\1/p" |
+    set -- $(echo "$*" | tr ' ' '\n' | grep -v '^=' || true) -- $(echo "$*" | tr ' ' '\n' | sed -n 's/^=//p')
+    whole=
+    while [ "$1" != -- ]; do
+        whole="$whole $1"
+        shift
+    done
+    shift
+    {
+        [ -z "$whole" ] || "$apt" install --print-uris -y --no-install-recommends $whole 2>>"$log" |
+            sed -n "s/^'[^']*' \([^_ ]*\)_.*/\1/p"
+        [ $# = 0 ] || printf '%s\n' "$@"
+    } |
         grep -vx -e libc6 -e libc-bin -e libpam-runtime -e systemd-sysv -e systemd-timesyncd -e libpam-systemd \
             -e libnss-systemd -e runit-helper | sort -u | tr '\n' ' '
 }
@@ -138,9 +151,12 @@ download_with_apt() {
 
 fetch_with_dnf() {
     mkdir -p "$work/rpms"
+    alone=$(echo "$*" | tr ' ' '\n' | sed -n 's/^=//p' | tr '\n' ' ')
+    set -- $(echo "$*" | tr ' ' '\n' | grep -v '^=' || true)
     say "downloading with dnf and unpacking under target/tools (nothing is installed): $*"
-    dnf -q download --resolve --destdir "$work/rpms" "$@" >>"$log" 2>&1 ||
+    [ $# = 0 ] || dnf -q download --resolve --destdir "$work/rpms" "$@" >>"$log" 2>&1 ||
         give_up "dnf download failed (is the download plugin there?), see $log; not fetched: $*"
+    [ -z "$alone" ] || dnf -q download --destdir "$work/rpms" $alone >>"$log" 2>&1 || say "not fetched: $alone"
     for rpm in "$work"/rpms/*.rpm; do
         rpm2cpio "$rpm" | (cd "$root" && cpio -idm --quiet) || give_up "cannot unpack $rpm"
     done

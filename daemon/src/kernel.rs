@@ -16,6 +16,7 @@ use pillory_core::time::{Span, Timestamp};
 use crate::actions::{Action, ActionError, Port, Restriction, dryrun, nftables};
 use crate::clock::{self, Reading};
 use crate::crash::{self, Point};
+use crate::findings::{Finding, rivals};
 use crate::netlink::sockdiag::{SockDiag, SockDiagError};
 
 /// Ports of each jail whose bans may be limited to them.
@@ -34,6 +35,8 @@ pub(crate) enum Job {
     Verify(usize),
     /// Say which of these points are there.
     Find(Vec<Element>),
+    /// Say what bans of other tools are there: nobody else may ask the kernel.
+    Rivals,
     /// Tell a client what the rules dropped: nobody else may ask the kernel.
     Dropped(Sender<Option<nftables::Dropped>>),
 }
@@ -49,6 +52,8 @@ pub(crate) enum Answer {
     Installed(Installed, bool),
     /// Which of these points are there, if that can be told.
     Found(Vec<Element>, Option<Installed>),
+    /// What bans of other tools are there.
+    Rivals(Vec<Finding>),
     /// Reading or preparing failed.
     Unreadable(ActionError),
 }
@@ -113,6 +118,10 @@ impl Hand {
                 Ok(found) => Answer::Found(points, found),
                 Err(error) => Answer::Unreadable(error),
             },
+            Job::Rivals => {
+                // What does not cut connections does not work on the kernel itself.
+                return self.sockets.iter().map(|_| Answer::Rivals(rivals::held())).collect();
+            }
             Job::Dropped(client) => {
                 // A client that went away needs no answer.
                 let _ = client.send(nftables::dropped());

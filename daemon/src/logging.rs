@@ -1,8 +1,10 @@
-//! The log: structured lines on stderr, and as text for each ban and unban one more in fail2ban's form, for tools that
-//! read that. As JSON every line is an object but the one that starts with `ready`, which scripts wait for.
+//! The log: structured lines on stderr, or entries of the journal if that is what stderr is, and as text for each ban and
+//! unban one more in fail2ban's form, for tools that read that. As JSON every line is an object but the one that starts with `ready`, which scripts wait for.
 //! Text that came from logs is escaped before it is logged. In the daemon a thread of its own writes ([`queue`]).
 
 mod banlog;
+mod form;
+mod journal;
 mod queue;
 
 use std::io::Write;
@@ -21,6 +23,7 @@ use crate::escape::escape;
 use crate::{clock, stamps};
 
 pub(crate) use banlog::set as ban_log;
+pub(crate) use form::{failure, restored, wants_failures};
 pub(crate) use queue::{finish, start as start_thread};
 
 use queue::Line;
@@ -43,7 +46,7 @@ struct Writer;
 impl Write for Writer {
     /// The logger writes a line at a time.
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        queue::push(Line::Log(line.to_vec()));
+        queue::push(if journal::is_on() { Line::Entry(line.to_vec()) } else { Line::Log(line.to_vec()) });
         Ok(line.len())
     }
 
@@ -52,7 +55,7 @@ impl Write for Writer {
     }
 }
 
-/// Starts logging to stderr.
+/// Starts logging to stderr; text that would end in the journal goes there as entries with fields.
 pub(crate) fn start(format: Format) {
     IS_JSON.store(format == Format::Json, Ordering::Relaxed);
     let level = tracing::Level::INFO;
@@ -65,6 +68,9 @@ pub(crate) fn start(format: Format) {
         .with_ansi(false);
     // A second call in one process (tests) keeps the first logger.
     let _ = match format {
+        Format::Text if journal::begin() => {
+            tracing::subscriber::set_global_default(builder.event_format(journal::Entries).finish())
+        }
         Format::Text => tracing::subscriber::set_global_default(builder.finish()),
         Format::Json => tracing::subscriber::set_global_default(builder.json().finish()),
     };
@@ -81,11 +87,19 @@ pub(crate) fn last(line: &str) {
 
 /// Writes a line as it is, for scripts and tools that wait for it. A log that cannot be written must not stop anything.
 pub(crate) fn plain(line: &str) {
+    self::line(tracing::Level::INFO, line, &[]);
+}
+
+/// The same with what an entry of the journal has beside it.
+fn line(level: tracing::Level, line: &str, fields: &[(&str, &str)]) {
     #[cfg(test)]
     if clock::simulated::is_on() {
         return;
     }
-    queue::push(Line::Log(line.as_bytes().to_vec()));
+    queue::push(match journal::is_on() {
+        true => Line::Entry(journal::entry(level, line.trim_end(), fields)),
+        false => Line::Log(line.as_bytes().to_vec()),
+    });
 }
 
 /// What is wrong with the log itself, for `status`.
@@ -115,7 +129,7 @@ pub(crate) fn crowd(bans: &[&Ban], ended: Option<Ended>, action: &str) {
 
 /// Each of them has a line in fail2ban's own log: there they are counted.
 pub(crate) fn one_of_a_crowd(ban: &Ban, ended: Option<Ended>) {
-    fail2ban_log(&ban.jail, &ban.prefix.short(), if ended.is_some() { "Unban" } else { "Ban" });
+    form::to_file(&ban.jail, &ban.prefix.short(), if ended.is_some() { "Unban" } else { "Ban" });
 }
 
 /// Logs a notice of the machine.
@@ -125,29 +139,28 @@ pub(crate) fn notice(notice: &Notice, action: &str) {
             let until = end_of(ban);
             let bantime_s = ban.until.remaining(ban.since).map_or(-1, |span| span.secs() as i64);
             info!(jail = %ban.jail, ip = %ban.prefix.short(), bantime_s, %until, failures = ban.failures, reason = %escape(&ban.reason.to_string()), action, "ban");
-            fail2ban_line(&ban.jail, &ban.prefix.short(), "Ban");
+            form::told(&ban.jail, &ban.prefix.short(), "Ban");
         }
         Notice::Ended(ban, how) => {
             info!(jail = %ban.jail, ip = %ban.prefix.short(), reason = how_ended(*how), action, "unban");
-            fail2ban_line(&ban.jail, &ban.prefix.short(), "Unban");
+            form::told(&ban.jail, &ban.prefix.short(), "Unban");
         }
         Notice::IdentityBanned(ban) => {
             let bantime_s = ban.until.remaining(ban.since).map_or(-1, |span| span.secs() as i64);
             let id = escape(&ban.id);
             info!(jail = %ban.jail, id, bantime_s, failures = ban.failures, "ban by commands only");
-            fail2ban_line(&ban.jail, &id, "Ban");
+            form::told(&ban.jail, &id, "Ban");
         }
         Notice::IdentityEnded(ban, how) => {
             let id = escape(&ban.id);
             info!(jail = %ban.jail, id, reason = how_ended(*how), "unban by commands only");
-            fail2ban_line(&ban.jail, &id, "Unban");
+            form::told(&ban.jail, &id, "Unban");
         }
         Notice::StampOff(jail, seconds) => {
             warn!(jail = %jail, off_s = seconds, "{}", stamps::words(*seconds));
         }
-        Notice::NoEffect(jail, prefix) => {
-            warn!(jail = %jail, ip = %prefix.short(), "ban has no effect (proxy?): lines still come from it; if it is a proxy, list it in trusted_proxies");
-        }
+        // Said as a warning of the engine, for all of a jail together.
+        Notice::NoEffect(..) => {}
         Notice::NoAddress(jail, text) => {
             warn!(jail = %jail, who = %escape(text), "a failure is of somebody who is no address, and nothing of this jail can shut that out; such failures are not counted");
         }
@@ -386,29 +399,4 @@ pub(crate) fn proxy_words(standing: Standing) -> &'static str {
             "presumed to be a proxy and not banned by this jail: most good requests come from it; if it is one, list it in trusted_proxies, so that those behind it are judged"
         }
     }
-}
-
-/// `2026-01-02 03:04:05,678 pillory.actions         [7]: NOTICE  [sshd] Ban 192.0.2.1`
-///
-/// Not as JSON: there the line before says the same, and every line is an object.
-fn fail2ban_line(jail: &JailName, who: &str, what: &str) {
-    if !IS_JSON.load(Ordering::Relaxed) {
-        plain(&in_its_form("pillory.actions", jail, who, what));
-    }
-    fail2ban_log(jail, who, what);
-}
-
-/// The same in fail2ban's own log, where its own name stands in the place of ours, because filters look for that.
-fn fail2ban_log(jail: &JailName, who: &str, what: &str) {
-    if let Some(file) = banlog::file() {
-        queue::push(Line::Bans(file, in_its_form("fail2ban.actions", jail, who, what)));
-    }
-}
-
-fn in_its_form(name: &str, jail: &JailName, who: &str, what: &str) -> String {
-    let now = clock::read().wall;
-    let stamp = jiff::Timestamp::from_millisecond(now.millis()).unwrap_or_default();
-    let stamp = stamp.to_zoned(clock::zone()).strftime("%Y-%m-%d %H:%M:%S");
-    let (millis, pid) = (now.millis().rem_euclid(1000), std::process::id());
-    format!("{stamp},{millis:03} {name:<24}[{pid}]: NOTICE  [{jail}] {what} {who}\n")
 }

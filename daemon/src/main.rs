@@ -14,6 +14,7 @@ mod errands;
 mod escape;
 mod facts;
 mod fault;
+mod findings;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod geo;
@@ -22,6 +23,7 @@ mod kernel;
 mod kernelfacts;
 mod learn;
 mod logging;
+mod lookout;
 mod names;
 mod netlink;
 mod outfile;

@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use serde_json::Value;
+
 use crate::ignoreip_names::serve_dns;
 use crate::lab::{
     CONFIG, SOON, SYSTEMD, Systemd, WebServer, World, failed_lines, find, say_skipped, wait_until,
@@ -114,6 +116,48 @@ fn under_systemd_reload_says_what_is_wrong_and_restart_kill_and_stop_keep_the_ba
     assert_eq!(host.property(PILLORY, "Result"), "success");
     assert_eq!(host.property(PILLORY, "ActiveState"), "inactive");
     assert_eq!(is_banned(&world, "198.51.100.7"), Some(()));
+}
+
+#[test]
+fn under_systemd_the_journal_has_fields_and_fail2bans_log_and_motd_are_written() {
+    let drop_in =
+        std::fs::read_to_string(packaging().join("drop-ins/fail2ban-log.conf")).expect("it is there");
+    let config = "fail2ban_log = \"/var/log/pillory/fail2ban.log\"\nmotd = \"/run/pillory/motd\"\n";
+    let own = format!("{DROP_INS}/own.conf");
+    let Some((world, host)) = booted(&[(CONFIG, &plain(config)), (&own, &drop_in)]) else { return };
+    for _ in 0..5 {
+        world.attacker("198.51.100.7").try_password("root", "wrong");
+    }
+    host.wait("the ban", || is_banned(&world, "198.51.100.7"));
+    let entries = |fields: &[&str]| -> Vec<Value> {
+        let words =
+            [&["journalctl", "--no-pager", "--quiet", "-o", "json", "-t", "pillory"], fields].concat();
+        host.run(&words).out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let bans = host.wait("its entry", || {
+        let found = entries(&["PILLORY_JAIL=sshd", "PILLORY_PREFIX=198.51.100.7"]);
+        (found.len() >= 2).then_some(found)
+    });
+    let said = |entry: &Value| entry["MESSAGE"].as_str().unwrap_or_default().to_owned();
+    let ban =
+        bans.iter().find(|entry| said(entry).starts_with("ban jail=sshd ip=198.51.100.7")).expect("a ban");
+    assert_eq!((&ban["PRIORITY"], &ban["PILLORY_ACTION"]), (&"6".into(), &"nftables".into()), "{ban}");
+    assert_eq!(ban["_TRANSPORT"], "journal", "{ban}");
+    assert!(bans.iter().any(|entry| said(entry).ends_with("NOTICE  [sshd] Ban 198.51.100.7")), "{bans:?}");
+    host.must(&["pillory", "off"]);
+    let motd = host.wait("the warning", || {
+        let text = std::fs::read_to_string(host.path("/run/pillory/motd")).ok();
+        host.must(&["pillory", "status"]);
+        text
+    });
+    assert!(motd.contains("pillory: switched off"), "{motd}");
+    let log = std::fs::read_to_string(host.path("/var/log/pillory/fail2ban.log")).expect("it is written");
+    assert!(
+        log.contains(" NOTICE  [sshd] Ban 198.51.100.7\n")
+            && log.contains(" INFO    [sshd] Found 198.51.100.7 - ")
+    );
+    let warnings = entries(&["PRIORITY=3"]);
+    assert_eq!(warnings, Vec::<Value>::new());
 }
 
 #[test]
@@ -341,7 +385,7 @@ fn the_unit_is_understood_by_systemd() {
     // The program and its manual are where the packages put them, not here.
     let unit = unit.replace("/usr/bin/pillory", "/bin/true").replace("Documentation=man:pillory(1)\n", "");
     std::fs::write(directory.join("pillory.service"), unit).unwrap();
-    for drop_in in [None, Some("network.conf"), Some("commands.conf")] {
+    for drop_in in [None, Some("network.conf"), Some("commands.conf"), Some("fail2ban-log.conf")] {
         if let Some(name) = drop_in {
             std::fs::copy(packaging().join("drop-ins").join(name), drop_ins.join("own.conf")).unwrap();
         }

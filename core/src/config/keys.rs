@@ -21,7 +21,7 @@ use crate::time::Span;
 use super::growth::GrowthDraft;
 use super::raw::Value;
 use super::{Backend, Enabled, MAX_MAXRETRY, OnStop, Restriction};
-use values::{bantime, decimal, list, share};
+use values::{bantime, decimal, list, path, share, size};
 
 pub use jail::JAIL_KEYS;
 pub use outgoing::is_address as is_mail_address;
@@ -66,6 +66,9 @@ pub struct TopDraft {
     pub(super) banaction: Option<String>,
     pub(super) on_stop: Option<OnStop>,
     pub(super) retention: Option<Span>,
+    pub(super) state_max: Option<u64>,
+    pub(super) motd: Option<std::path::PathBuf>,
+    pub(super) ban_log: Option<std::path::PathBuf>,
     pub(super) fail2ban: Option<std::path::PathBuf>,
     pub(super) fuse: u32,
     pub(super) restrict: Vec<Restriction>,
@@ -412,6 +415,30 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         doc: "how long attempts and history are kept",
         set: |draft, value| {
             draft.retention = Some(positive_span(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "state_max",
+        doc: "how large the store may be: the oldest attempts and history go first, never a ban in force",
+        set: |draft, value| {
+            draft.state_max = Some(size(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "motd",
+        doc: "a file that holds the warnings in force for who logs in, such as \"/run/pillory/motd\"; unset: none",
+        set: |draft, value| {
+            draft.motd = Some(path(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "fail2ban_log",
+        doc: "a log of failures, bans and unbans as fail2ban writes it, for tools that read that; unset: none",
+        set: |draft, value| {
+            draft.ban_log = Some(path(value)?);
             Ok(())
         },
     },

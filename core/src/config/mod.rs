@@ -69,7 +69,11 @@ pub struct Config {
     pub widen: BTreeMap<JailName, u64>,
     /// A fail2ban directory from which the jails come.
     pub fail2ban: Option<std::path::PathBuf>,
-    /// A log that gets a line for each ban and unban as fail2ban writes them, for whoever reads it.
+    /// At most so many bytes the store takes: what is oldest is forgotten before `retention` says so.
+    pub state_max: u64,
+    /// Where warnings stand for the next login, in a file of their own.
+    pub motd: Option<std::path::PathBuf>,
+    /// A log that gets a line for each failure, ban and unban as fail2ban writes them, for whoever reads it.
     pub ban_log: Option<std::path::PathBuf>,
     /// The jails, sorted by name.
     pub jails: Vec<JailConfig>,

@@ -24,6 +24,9 @@ const ON_REQUEST: [&str; 1] = ["pam-generic"];
 /// five tries instead of one or two.
 const DECOYS: Percent = Percent(25);
 
+/// Some ten million attempts.
+const STATE_MAX: u64 = 1_000_000_000;
+
 /// The configuration of a host that nobody configured.
 pub fn default_config() -> Config {
     // Invariant: an empty file has no entries, so nothing can be wrong with it; a test holds it.
@@ -106,7 +109,9 @@ fn config(top: TopDraft, jails: Vec<JailConfig>, widen: BTreeMap<JailName, u64>)
         outgoing: top.outgoing,
         web: top.web,
         fail2ban: top.fail2ban,
-        ban_log: None,
+        ban_log: top.ban_log,
+        motd: top.motd,
+        state_max: top.state_max.unwrap_or(STATE_MAX),
         retention: top.retention.unwrap_or(Span::from_secs(90 * 86_400)),
         widen,
         jails,

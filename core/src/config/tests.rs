@@ -51,6 +51,23 @@ fn who_looks_for_recidive_is_told_that_it_is_built_in() {
 }
 
 #[test]
+fn a_size_has_a_unit_or_none_and_paths_are_absolute() {
+    assert_eq!(config("").unwrap().state_max, 1_000_000_000);
+    for (text, bytes) in [("\"1GB\"", 1_000_000_000), ("\"500 mb\"", 500_000_000), ("20000000", 20_000_000)] {
+        assert_eq!(config(&format!("state_max = {text}\n")).unwrap().state_max, bytes);
+    }
+    for (text, problem) in [
+        ("state_max = \"9MB\"", "state_max \"9MB\" is too little"),
+        ("state_max = \"1XB\"", "state_max \"1XB\" is no size"),
+        ("motd = \"motd\"", "motd \"motd\" is no absolute path"),
+        ("fail2ban_log = \"fail2ban.log\"", "fail2ban_log \"fail2ban.log\" is no absolute path"),
+    ] {
+        let problems = config(text).unwrap_err();
+        assert!(problems[0].contains(problem), "{problems:?}");
+    }
+}
+
+#[test]
 fn a_text_that_is_no_toml_names_its_line() {
     let problems = config("maxretry = 3\nbantime = = 4\n").unwrap_err();
     assert!(problems[0].starts_with("pillory.toml:2: "), "{problems:?}");

@@ -35,6 +35,12 @@ impl Machine {
         let event = match extractor {
             Extractor::Text(filter) => {
                 let verdict = filter.judge(line, clock);
+                if let Some(misses) = self.misses.get_mut(at) {
+                    match verdict {
+                        Verdict::Miss => misses.missed(line.bytes),
+                        _ => misses.matched(),
+                    }
+                }
                 let mut changes = Vec::new();
                 let now = (clock.now, phase == Phase::Live);
                 self.judge.traffic(jail, (line.bytes, &verdict), now, &mut changes);
@@ -141,7 +147,7 @@ impl Machine {
         }
         let count = self.after_ban.entry(subject).or_default();
         *count += 1;
-        if *count == NO_EFFECT.0 {
+        if count.is_multiple_of(NO_EFFECT.0) {
             out.push(Effect::Say(Notice::NoEffect(jail.clone(), subject)));
         }
     }

@@ -47,6 +47,12 @@ impl Machine {
             return;
         };
         let ruling = filter.judge(line, clock, timing, clock.now);
+        if let Some(misses) = self.misses.get_mut(usize::from(jail)) {
+            match ruling {
+                Ruling::Miss => misses.missed(line.bytes),
+                _ => misses.matched(),
+            }
+        }
         let stamp = filter.date().and_then(|date| date.time.ok()).or(line.stamp);
         if let Ruling::Failure(subject, hit) = ruling {
             if let (Phase::Live, Some(stamp)) = (phase, stamp) {

@@ -11,6 +11,7 @@ mod judging;
 mod learning;
 mod lines;
 mod stamps;
+mod unmatched;
 mod widening;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -36,6 +37,7 @@ pub use alerts::{Alert, Reason};
 pub use fuse::{Fuse, Level};
 pub use identities::{Identities, IdentityBan};
 pub use learning::Learnt;
+pub use unmatched::Unmatched;
 pub use widening::{Spared, Widening};
 
 /// How a line relates to the daemon's life; decides by which clock it is judged.
@@ -193,6 +195,7 @@ pub struct Machine {
     limit_to_ports: ScopeRule,
     counters: Vec<Counters>,
     stamps: Vec<stamps::Stamps>,
+    misses: Vec<unmatched::Misses>,
     /// Jails for which it was said that somebody is no address.
     identity_warned: HashSet<JailName>,
     /// What led to the failures of each source, for jails that run commands.
@@ -237,6 +240,7 @@ impl Machine {
             limit_to_ports,
             counters: vec![Counters::default(); jails],
             stamps: vec![stamps::Stamps::default(); jails],
+            misses: vec![unmatched::Misses::default(); jails],
             identity_warned: HashSet::new(),
             matches: HashMap::new(),
             after_ban: HashMap::new(),
@@ -318,6 +322,7 @@ impl Machine {
         self.counters =
             new.judge.jails().iter().map(|jail| counters(&jail.name).unwrap_or_default()).collect();
         self.stamps = new.stamps;
+        self.misses = new.misses;
         self.extractors = new.extractors;
         self.matches.clear();
         self.limit_to_ports = new.limit_to_ports;

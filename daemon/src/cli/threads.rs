@@ -39,7 +39,7 @@ use crate::store::writer;
 use crate::supervisor::{self, SourceOrder};
 use crate::wake::{Wake, wait_readable};
 use crate::web::Door;
-use crate::{errands, facts, rescue};
+use crate::{errands, facts, lookout, rescue};
 
 use super::begin::{self, Restored};
 use super::run::{Setup, refused, start_log_thread};
@@ -91,6 +91,7 @@ impl Threads {
         let told = (action.watch().map_err(|error| refused(&error))?, SetNotice::new());
         let (errands, desks) = errands::desk();
         let (editions, ordered) = unbounded();
+        let (lookout, looked) = unbounded();
         let (posts, put_out) = posting(&setup.delivery, &self.state_dir);
         let asked = jobs_in.clone();
         let outlets = Outlets {
@@ -100,6 +101,7 @@ impl Threads {
             sources: sources_in,
             errands,
             editions,
+            lookout,
             posts,
         };
         let needs = needs_of(&setup, &readers, name, [Some(&self.state_dir), control.parent()]);
@@ -123,6 +125,7 @@ impl Threads {
             scope.spawn(acting(&inputs_in, Hand::cutting(action, frame), jobs, lift));
             shed();
             engine.start_hooks();
+            engine.say_restored();
             answer_outside(self.guard, &inputs_in)?;
             let engine_in = inputs_in.clone();
             let stored = move |written| engine_in.send(Input::Store(written)).is_ok();
@@ -143,6 +146,9 @@ impl Threads {
             scope.spawn(shedding(move || supervisor::run(&source_orders, &reads_in)));
             put_out.into_iter().for_each(|work| drop(scope.spawn(shedding(work))));
             scope.spawn(shedding(publishing(&inputs_in, self.state_dir, ordered, Arc::clone(&stop))));
+            let engine_in = inputs_in.clone();
+            let seen = move |seen| engine_in.send(Input::Seen(seen)).is_ok();
+            scope.spawn(shedding(move || lookout::run(&looked, seen)));
             let (names, asks) = desks.split(&inputs_in, outside);
             scope.spawn(shedding(names));
             scope.spawn(shedding(asks));

@@ -186,6 +186,7 @@ impl Engine {
                 }
                 self.answer_pending();
             }
+            Answer::Rivals(found) => self.rivals(&found),
             Answer::Installed(installed, mended) => {
                 let changes = self.machine.reconcile(&installed, clock::now());
                 if mended || !changes.is_empty() {
@@ -267,6 +268,7 @@ impl Engine {
                 self.unwritten(&trouble, "nothing is remembered over a restart until the disk takes it");
                 self.tell_pending(number, &format!("not on disk, so a crash would lose it: {trouble}"));
             }
+            Written::Shortened(since) => self.shortened(since),
             Written::Lacks(damaged) => {
                 self.warnings.extend(damaged.map(|said| ("lost".to_owned(), said)));
                 self.write_snapshot();

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use tracing::{error, warn};
 
@@ -57,18 +58,39 @@ fn crowds(notices: &[Notice]) -> BTreeMap<Alike<'_>, Vec<&Ban>> {
     crowds
 }
 
+/// The failure that a record keeps, if it is one: whose, at which jail, when.
+fn failure_in(record: &Record) -> Option<(JailName, IpAddr, Timestamp)> {
+    let Record::Attempt(attempt) = record else { return None };
+    attempt.class.is_some().then(|| (attempt.jail.clone(), attempt.addr, attempt.time))
+}
+
 impl Engine {
+    /// Tells whoever reads fail2ban's log of failures. The bans that came of them just now are told behind them.
+    fn say_failures(&self, failures: &[(JailName, IpAddr, Timestamp)]) {
+        for (jail, addr, time) in failures {
+            let subject = self.machine.judge.subject(*addr);
+            let bans = self.machine.ledger.covering(subject);
+            let since = bans.iter().filter(|ban| ban.jail == *jail).map(|ban| ban.since).min();
+            logging::failure(jail, &addr.to_string(), *time, since.map(|since| time.since(since)));
+        }
+    }
+
     /// Carries out all effects of the round: one kernel job, one transaction, and then the log.
     pub(super) fn flush(&mut self) {
         let mut changes = Vec::new();
         let mut records = Vec::new();
         let mut notices = Vec::new();
+        let mut failures = Vec::new();
+        let wants_failures = logging::wants_failures();
         let mut unasked = Vec::new();
         let mut touches_identities = false;
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Kernel(change) => changes.push(change),
-                Effect::Record(record) => records.push(record),
+                Effect::Record(record) => {
+                    failures.extend(Some(&record).filter(|_| wants_failures).and_then(failure_in));
+                    records.push(record);
+                }
                 Effect::Say(notice) => {
                     touches_identities |=
                         matches!(notice, Notice::IdentityBanned(_) | Notice::IdentityEnded(..));
@@ -95,6 +117,7 @@ impl Engine {
         self.write_records(records);
         self.latency.sent(self.jobs, self.writes);
         // The log last: whoever reads it slowly must not hold back a ban.
+        self.say_failures(&failures);
         self.tell(&notices);
         // Nobody can be asked: better a ban too many than none.
         for decision in unasked {
@@ -124,6 +147,11 @@ impl Engine {
                 self.hook(notice);
             }
         }
+    }
+
+    /// Tells whoever reads fail2ban's log which bans this start took over.
+    pub(crate) fn say_restored(&self) {
+        logging::restored(self.machine.ledger.iter());
     }
 
     fn write_records(&mut self, mut records: Vec<Record>) {
@@ -159,6 +187,7 @@ impl Engine {
     fn write(&mut self, mut write: Write) {
         self.writes += 1;
         write.number = self.writes;
+        write.most_bytes = Some(self.setup.config.state_max);
         let read = clock::read();
         if read.ahead().millis() > 0 {
             write.meta.push((META_TIME.into(), read.now.millis().to_string()));
@@ -235,11 +264,7 @@ impl Engine {
     fn say(&mut self, notice: &Notice) {
         logging::notice(notice, self.action);
         if let Notice::NoEffect(jail, prefix) = notice {
-            let text = format!(
-                "jail {jail}: ban of {} has no effect (proxy?); if it is a proxy, list it in trusted_proxies",
-                prefix.short()
-            );
-            self.warnings.insert(format!("no effect {prefix}"), text);
+            self.pierced(jail, *prefix);
         }
         if let Notice::Alarm(alarm) = notice {
             self.warn_of(alarm);

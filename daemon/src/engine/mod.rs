@@ -16,6 +16,7 @@ mod hooks;
 pub(crate) mod jails;
 mod latency;
 pub(crate) mod learning;
+mod lookout;
 mod posting;
 mod reload;
 pub(crate) mod report;
@@ -103,6 +104,8 @@ pub(crate) enum Input {
     Answered(Answered),
     /// What a first start learns from the time before it.
     Learnt(Learnt),
+    /// What the lookout sees.
+    Seen(crate::lookout::Seen),
     /// The wall's pages are fresh, or why not.
     Published(Result<(), String>),
     /// Stop, by SIGTERM or Ctrl-C.
@@ -126,6 +129,8 @@ pub(crate) struct Outlets {
     pub(crate) errands: Errands,
     /// What the wall's pages are to be made of.
     pub(crate) editions: Sender<Edition>,
+    /// Where logs are, and what whoever logs in is shown.
+    pub(crate) lookout: Sender<crate::lookout::Order>,
     /// What is to be sent, if anything is.
     pub(crate) posts: Option<Sender<Post>>,
 }
@@ -176,6 +181,8 @@ pub(crate) struct Engine {
     learning: learning::Learning,
     /// When the wall's pages were made.
     editions: editions::Editions,
+    /// What it warns of by itself.
+    lookout: lookout::Lookout,
     /// What the owner was told, and is told.
     posting: posting::Posting,
     /// The kernel refused something: after so many of the next changes that it takes, look whether all is there.
@@ -276,6 +283,7 @@ impl Engine {
             rejected: None,
             learning: learning::Learning::default(),
             editions: editions::Editions::default(),
+            lookout: lookout::Lookout::default(),
             posting: posting::Posting::default(),
             read_backs: 0,
             healing: 0,
@@ -391,6 +399,7 @@ impl Engine {
             Read::Stopped => self.switch_over(),
             Read::Status(kind, streams) => {
                 self.streams.insert(kind, streams);
+                self.tell_logs();
             }
             Read::Failed(kind, reason) => {
                 error!(source = kind, reason, "source failed");
@@ -453,6 +462,7 @@ impl Engine {
             Input::Rescue(call) => self.rescue(call),
             Input::Answered(answered) => self.answered(answered),
             Input::Learnt(learnt) => self.learnt(learnt),
+            Input::Seen(seen) => self.seen(seen),
             Input::Published(outcome) => self.published(outcome),
             Input::Stop => self.stopping = true,
             Input::Reload => self.reload(None),
@@ -500,7 +510,9 @@ impl Engine {
             self.machine.sweep(now, &mut self.effects);
             self.say_limits();
             self.say_unsaid();
+            self.look_out(now);
         }
+        self.show_motd(now);
     }
 
     /// Ends what is over, a crowd step by step: what that brings waits for the store, as lines do, until the next commit.
@@ -546,6 +558,7 @@ impl Engine {
         }
         report::ready(self);
         self.post_start();
+        self.look_at_kernel();
         self.learn();
     }
 

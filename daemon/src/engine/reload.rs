@@ -123,8 +123,12 @@ impl Engine {
             jails::build(&config, &active, accounts).map_err(|problems| problems.join("\n"))?;
         self.keep_ports(&config, &mut readers);
         let mut needs = Needs::of(&config, &self.setup.place, &readers.feeds);
-        if config.wall.out == self.setup.config.wall.out {
+        let own = &self.setup.config;
+        if (&config.wall.out, &config.motd) == (&own.wall.out, &own.motd) {
             needs = needs.writing_as_before();
+        }
+        if config.ban_log == own.ban_log {
+            needs = needs.appending_as_before();
         }
         let commands = Needs::commands(&config, &self.setup.place);
         let no_commands = commands.and_then(|directory| self.setup.outside.lacks(&directory));
@@ -174,6 +178,7 @@ impl Engine {
             self.watching.clear();
             self.streams.clear();
             self.last_lines.clear();
+            self.forget_rhythms();
             let start = SourceOrder::Start(self.readers.feeds.clone(), self.known_positions.clone());
             let _ = self.outlets.sources.send(start);
         }

@@ -12,6 +12,7 @@ use crate::logging;
 
 use super::Engine;
 use super::audience::{Audience, GOT_IN};
+use super::lookout::NO_EFFECT;
 use super::reload::REFUSED;
 
 /// Where all of it is said.
@@ -19,7 +20,7 @@ const SEE: &str = "`pillory status` there says who";
 
 /// Warnings of these keys name addresses or what the configuration holds; each with what is sent in its place.
 const NAMING: [(&str, &str); 4] = [
-    ("no effect ", "a ban has no effect (proxy?)"),
+    (NO_EFFECT, "a ban has no effect: attempts still come"),
     ("proxy ", "an address carries much of a web log's good traffic"),
     (REFUSED, "the last reload was refused, and the policy before it is in force"),
     ("trial", "the policy on trial cannot be taken back"),

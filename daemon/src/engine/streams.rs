@@ -8,7 +8,7 @@ use std::path::Path;
 use pillory_core::jail::JailIndex;
 use pillory_core::time::Timestamp;
 
-use crate::sources::{Batch, StreamStatus};
+use crate::sources::{self, Batch, StreamStatus};
 
 use super::Engine;
 
@@ -19,6 +19,9 @@ impl Engine {
         for feed in batch.records.iter().map(|record| record.feed) {
             if noted.replace(feed) != Some(feed) {
                 self.last_lines.insert(feed, now);
+                if batch.phase == sources::Phase::Live {
+                    self.heard(feed);
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! fail2ban's log, for tools that count the bans there: a line for each ban and unban, in fail2ban's very form.
+//! fail2ban's log, for tools that read what it tells: a line for each failure, ban and unban, in fail2ban's very form.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -11,6 +11,8 @@ use tracing::warn;
 
 use crate::outfile;
 
+use super::queue::{self, Line};
+
 /// The file, if somebody may read bans there.
 static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
 
@@ -21,10 +23,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on bans are written to this file too.
+/// From now on bans are written to this file too. It is made at once, so that whoever reads it finds it, and what is wrong
+/// with it is told before there is a ban.
 pub(crate) fn set(file: Option<PathBuf>) {
-    *locked(&FILE) = file;
+    locked(&FILE).clone_from(&file);
     *locked(&TROUBLE) = None;
+    if let Some(file) = file {
+        queue::push(Line::Bans(file, String::new()));
+    }
 }
 
 /// Where bans are written.

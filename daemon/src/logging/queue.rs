@@ -18,7 +18,7 @@ use tracing::warn;
 
 use crate::clock::Stopwatch;
 
-use super::banlog;
+use super::{banlog, journal};
 
 /// So much waits at most: some 20,000 lines, of ten thousand bans at once, which take memory only while they wait.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
@@ -44,6 +44,8 @@ static QUEUE: Queue = Queue::new();
 pub(super) enum Line {
     /// The log, on stderr.
     Log(Vec<u8>),
+    /// The log, in the journal.
+    Entry(Vec<u8>),
     /// This file, which tools read that count bans in fail2ban's log.
     Bans(PathBuf, String),
 }
@@ -52,7 +54,7 @@ impl Line {
     fn bytes(&self) -> usize {
         OVERHEAD
             + match self {
-                Line::Log(text) => text.len(),
+                Line::Log(text) | Line::Entry(text) => text.len(),
                 Line::Bans(path, text) => path.as_os_str().len() + text.len(),
             }
     }
@@ -104,6 +106,7 @@ fn say_lost(lines: u64) {
 fn write(line: Line, log: &mut dyn Write) -> std::io::Result<()> {
     match line {
         Line::Log(text) => log.write_all(&text),
+        Line::Entry(entry) => journal::send(&entry),
         Line::Bans(path, text) => {
             banlog::append(&path, &text);
             Ok(())
@@ -234,13 +237,14 @@ impl Queue {
             if let Some((line, lines)) = next {
                 state.writing = Some(Stopwatch::start());
                 drop(state);
-                let is_log = matches!(line, Line::Log(_));
-                let ended = if is_torn && is_log { log.write_all(b"\n") } else { Ok(()) };
+                let is_text = matches!(line, Line::Log(_));
+                let is_log = is_text || matches!(line, Line::Entry(_));
+                let ended = if is_torn && is_text { log.write_all(b"\n") } else { Ok(()) };
                 let written = ended.and_then(|()| write(line, log));
                 state = self.state();
                 state.writing = None;
                 if is_log {
-                    is_torn = written.is_err();
+                    is_torn = is_text && written.is_err();
                     state.trouble = written.err().map(|error| error.to_string());
                     state.trouble.is_some().then(|| state.lose(lines));
                 }

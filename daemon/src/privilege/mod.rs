@@ -29,6 +29,8 @@ pub(crate) struct Sandbox {
     /// What may be read, and in what may be written, as real paths; of no meaning unless files are limited.
     reads: Vec<PathBuf>,
     writes: Vec<PathBuf>,
+    /// In which directories files may be appended to, beside those.
+    appends: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -51,8 +53,7 @@ impl Sandbox {
             }
             () => None,
         };
-        let mut sandbox =
-            Sandbox { state: State::Off(off.unwrap_or_default()), reads: Vec::new(), writes: Vec::new() };
+        let mut sandbox = Sandbox { state: State::Off(off.unwrap_or_default()), ..Sandbox::default() };
         if off.is_some() {
             info!(why = off, "no sandbox");
             return sandbox;
@@ -66,6 +67,8 @@ impl Sandbox {
             warn!(reason = %problems.join("; "), "not fully sandboxed");
         }
         (sandbox.reads, sandbox.writes) = (needs.real_reads(), needs.real_writes());
+        sandbox.appends = needs.real_appends();
+        sandbox.appends.extend(sandbox.writes.iter().cloned());
         sandbox.state = State::On { files, calls };
         sandbox
     }
@@ -85,7 +88,8 @@ impl Sandbox {
         let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         let unwritten =
             || closed(needs.writes.iter().map(real).collect(), &self.writes).map(|path| ("write in", path));
-        let (what, path) = unread.or_else(unwritten)?;
+        let unappended = || closed(needs.real_appends(), &self.appends).map(|path| ("write a log in", path));
+        let (what, path) = unread.or_else(unwritten).or_else(unappended)?;
         Some(format!("{restart} {what} {}", path.display()))
     }
 
@@ -121,7 +125,12 @@ impl Sandbox {
 
 impl Default for Sandbox {
     fn default() -> Sandbox {
-        Sandbox { state: State::Off("not entered yet"), reads: Vec::new(), writes: Vec::new() }
+        Sandbox {
+            state: State::Off("not entered yet"),
+            reads: Vec::new(),
+            writes: Vec::new(),
+            appends: Vec::new(),
+        }
     }
 }
 

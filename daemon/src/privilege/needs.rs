@@ -40,7 +40,8 @@ impl Needs {
         reads.extend(place.fail2ban.as_ref().or(config.fail2ban.as_ref()).cloned());
         reads.extend(config.geo.files().filter_map(nearest));
         reads.extend(feeds.iter().flat_map(|feed| directories(&feed.what)));
-        let writes = config.wall.out.iter().cloned().collect();
+        let beside = config.motd.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let writes = config.wall.out.iter().cloned().chain(beside).collect();
         Needs { reads, writes, appends: config.ban_log.iter().cloned().collect(), ports: Vec::new() }
     }
 
@@ -65,6 +66,11 @@ impl Needs {
         Needs { writes: Vec::new(), ..self }
     }
 
+    /// The same for one that appends to what the one in force does.
+    pub(crate) fn appending_as_before(self) -> Needs {
+        Needs { appends: Vec::new(), ..self }
+    }
+
     /// With more directories that the daemon writes in.
     pub(crate) fn writing(self, directories: [Option<&Path>; 2]) -> Needs {
         let named = |path: &Path| if path == Path::new("") { PathBuf::from(".") } else { path.to_owned() };
@@ -76,6 +82,13 @@ impl Needs {
     /// What is read and there, as real paths.
     pub(super) fn real_reads(&self) -> Vec<PathBuf> {
         real(&self.reads)
+    }
+
+    /// The directories of files that are appended to, as real paths.
+    pub(super) fn real_appends(&self) -> Vec<PathBuf> {
+        let directories: Vec<PathBuf> =
+            self.appends.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
+        real(&directories)
     }
 
     /// What is written in and there, as real paths.

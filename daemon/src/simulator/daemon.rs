@@ -129,6 +129,8 @@ impl Daemon {
         let (errands, desks) = errands::desk();
         // Nobody makes pages here.
         let (editions, _) = unbounded();
+        // Nobody looks at a host here.
+        let (lookout, _) = unbounded();
         let asker = Asker::of_nobody().map_err(|error| error.to_string())?;
         let outlets = Outlets {
             kernel: kernel_in,
@@ -137,6 +139,7 @@ impl Daemon {
             sources: sources_in,
             errands,
             editions,
+            lookout,
             posts: None,
         };
         let setup = Setup {

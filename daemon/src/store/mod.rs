@@ -4,6 +4,7 @@
 //! one transaction. Readers ([`query`]) open their own read-only connection, so nobody waits for the writer.
 //! What the disk does not take waits beside the control socket ([`spill`]); [`keeper`] holds all of it together.
 
+mod bounds;
 mod copy;
 mod damaged;
 pub(crate) mod glance;

@@ -550,3 +550,42 @@ fn a_store_that_turns_out_to_be_damaged_is_written_on() {
     assert_eq!(query::history(&db, &Wanted::default()).unwrap().len(), 1);
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+#[test]
+fn a_store_at_its_limit_forgets_what_is_oldest_and_no_ban_in_force() {
+    const MOST: u64 = 12_000_000;
+    let directory = directory("bounded");
+    let started = keeper::start(&directory, &directory.join("control")).unwrap();
+    let mut writer = started.into_writer();
+    let (first, mut number) = (1_000_000, 0);
+    let mut write = |records: Vec<Record>| {
+        number += 1;
+        let most_bytes = Some(MOST);
+        let told = writer.round([Write { number, records, most_bytes, ..Write::default() }].into_iter());
+        let since = told.iter().filter_map(|told| match told {
+            Written::Shortened(since) => Some(*since),
+            _ => None,
+        });
+        since.last()
+    };
+    let in_force = Ban { since: Timestamp::from_secs(first), ..ban("192.0.2.7", None) };
+    assert_eq!(write(vec![Record::Banned(in_force)]), None);
+    let mut kept_since = None;
+    let seconds = 60_i64;
+    for second in 0..seconds {
+        let one =
+            |number: i64| Record::Attempt(attempt(first + second, &format!("192.0.2.{}", number % 250)));
+        kept_since = write((0..5_000).map(one).collect()).or(kept_since);
+        let bytes = std::fs::metadata(directory.join(FILE)).unwrap().len();
+        assert!(bytes <= MOST, "{bytes} after {second}");
+    }
+    let kept_since = kept_since.expect("300,000 attempts take more");
+    let db = open_read_only(&directory).unwrap();
+    let oldest: i64 = db.query_row("SELECT min(time) FROM attempts", [], |row| row.get(0)).unwrap();
+    assert!(Timestamp::from_millis(oldest) >= kept_since && kept_since > Timestamp::from_secs(first));
+    let kept: i64 = db.query_row("SELECT count(*) FROM attempts", [], |row| row.get(0)).unwrap();
+    assert!((40_000..300_000).contains(&kept), "{kept}");
+    let bans = query::restore(&db, Since::default()).unwrap().bans;
+    assert_eq!(bans.len(), 1, "the history that told of it is gone");
+    std::fs::remove_dir_all(directory).unwrap();
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 use tracing::warn;
 
 use pillory_core::jail::names;
@@ -24,7 +24,7 @@ use crate::crash::{self, Point};
 use crate::sources::Position;
 
 use super::keeper::Store;
-use super::{StoreError, met, rows, standing};
+use super::{StoreError, bounds, met, rows, standing};
 
 /// One unit of work; all its parts are one transaction.
 #[derive(Debug, Default)]
@@ -41,6 +41,8 @@ pub(crate) struct Write {
     pub(crate) snapshot: Option<Vec<Ban>>,
     /// Attempts and history older than this are deleted.
     pub(crate) forget_before: Option<Timestamp>,
+    /// So many bytes the store may take from now on.
+    pub(crate) most_bytes: Option<u64>,
 }
 
 /// What became of writes.
@@ -52,6 +54,8 @@ pub(crate) enum Written {
     Aside(u64, PathBuf, StoreError),
     /// Of what came up to this number something is kept in memory only.
     Failed(u64, StoreError),
+    /// The store was as large as it may be, and keeps nothing of before this.
+    Shortened(Timestamp),
     /// Nothing is written before a snapshot comes. What became of the store, if it was damaged.
     Lacks(Option<String>),
 }
@@ -74,7 +78,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 pub(crate) fn run(mut writer: Writer, writes: &Receiver<Write>, answer: impl Fn(Written) -> bool) {
     let mut goes_on = true;
     while goes_on {
-        let wait = if writer.held.group.is_empty() { LOOK_EVERY } else { RETRY };
+        let is_idle = writer.held.group.is_empty() && !writer.is_over;
+        let wait = if is_idle { LOOK_EVERY } else { RETRY };
         let first = match writes.recv_timeout(wait) {
             Ok(write) => Some(write),
             Err(RecvTimeoutError::Timeout) => None,
@@ -103,17 +108,25 @@ pub(crate) fn run(mut writer: Writer, writes: &Receiver<Write>, answer: impl Fn(
 pub(crate) struct Writer {
     store: Store,
     held: Held,
+    /// So many bytes the store may take.
+    most_bytes: u64,
+    /// It takes more.
+    is_over: bool,
 }
 
 impl Writer {
     /// `spilled`: what an earlier daemon set aside. `lacks`: what the store holds is not known.
     pub(crate) fn new(store: Store, spilled: Vec<Write>, lacks: bool) -> Writer {
-        Writer { store, held: Held { aside: spilled.len(), group: spilled, lacks, has_asked: false } }
+        let held = Held { aside: spilled.len(), group: spilled, lacks, has_asked: false };
+        Writer { store, held, most_bytes: u64::MAX, is_over: false }
     }
 
     /// Writes what failed before and what has come, as one transaction; returns what the engine is to be told.
     pub(crate) fn round(&mut self, new: impl Iterator<Item = Write>) -> Vec<Written> {
+        let before = self.held.group.len();
         self.held.group.extend(new);
+        let new = self.held.group.get(before..).unwrap_or_default();
+        self.most_bytes = new.iter().filter_map(|write| write.most_bytes).last().unwrap_or(self.most_bytes);
         if self.store.is_gone() {
             warn!(path = %self.store.path().display(), "the store was removed while running; it is made anew with all bans in force, what was tried before is lost");
             self.held.lacks = true;
@@ -122,7 +135,23 @@ impl Writer {
         let rescued = self.store.take_rescued();
         self.held.lacks |= rescued.is_some();
         let asked = self.held.asks().then_some(Written::Lacks(rescued));
-        written.into_iter().chain(asked).collect()
+        let shortened = if self.held.group.is_empty() { self.shorten() } else { None };
+        written.into_iter().chain(asked).chain(shortened).collect()
+    }
+
+    /// Forgets what is oldest if the store has grown too large.
+    fn shorten(&mut self) -> Option<Written> {
+        let db = self.store.db()?;
+        let done = bounds::is_over(db, self.most_bytes).and_then(|is_over| {
+            let since = if is_over { bounds::shorten(db)? } else { None };
+            Ok(since.map(Written::Shortened))
+        });
+        let said = done.unwrap_or_else(|error| {
+            warn!(%error, "the store is too large, and what is oldest cannot be forgotten");
+            None
+        });
+        self.is_over = said.is_some();
+        said
     }
 
     /// The store, for the simulator, which lets its disk fill.
@@ -228,16 +257,7 @@ pub(crate) fn commit<'a>(
         }
         if let Some(before) = write.forget_before {
             rows::keep_all(&transaction, &std::mem::take(&mut records))?;
-            // Who ever logged in is never shown in public: of each address the last login by a name stays.
-            let sql = "DELETE FROM attempts WHERE time < ?1 AND id NOT IN
-                (SELECT max(id) FROM attempts WHERE time < ?1 AND class IS NULL AND user IS NOT NULL GROUP BY addr
-                 ORDER BY max(id) DESC LIMIT ?2)";
-            transaction.execute(sql, [before.millis(), MOST_KEPT_LOGINS])?;
-            met::forget(&transaction)?;
-            standing::merge(&transaction)?;
-            // What an old list told stays: its time is old by nature.
-            let sql = "DELETE FROM history WHERE time < ?1 AND what <> 'listed'";
-            transaction.execute(sql, [before.millis()])?;
+            forget(&transaction, before)?;
             transaction.execute("DELETE FROM tried WHERE seconds < ?1", [before.secs()])?;
             // A restart takes over no more.
             let sql = "DELETE FROM tried WHERE user IN
@@ -251,6 +271,22 @@ pub(crate) fn commit<'a>(
 
 /// Of so many addresses the last login outlives `retention`.
 const MOST_KEPT_LOGINS: i64 = 50_000;
+
+/// Deletes attempts and history of before; bans in force stay.
+/// # Errors
+/// SQLite's.
+pub(super) fn forget(transaction: &Transaction<'_>, before: Timestamp) -> rusqlite::Result<()> {
+    // Who ever logged in is never shown in public: of each address the last login by a name stays.
+    let sql = "DELETE FROM attempts WHERE time < ?1 AND id NOT IN
+        (SELECT max(id) FROM attempts WHERE time < ?1 AND class IS NULL AND user IS NOT NULL GROUP BY addr
+         ORDER BY max(id) DESC LIMIT ?2)";
+    transaction.execute(sql, [before.millis(), MOST_KEPT_LOGINS])?;
+    met::forget(transaction)?;
+    standing::merge(transaction)?;
+    // What an old list told stays: its time is old by nature.
+    let sql = "DELETE FROM history WHERE time < ?1 AND what <> 'listed'";
+    transaction.execute(sql, [before.millis()]).map(drop)
+}
 
 /// How often old rows are deleted.
 pub(crate) const FORGET_EVERY: Span = Span::from_secs(3_600);

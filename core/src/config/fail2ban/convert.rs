@@ -17,7 +17,8 @@ impl Fail2ban {
     pub fn config(&self, base: Config) -> Config {
         let mut jails: Vec<JailConfig> = self.jails.iter().map(jail).collect();
         jails.sort_by(|a, b| a.name.cmp(&b.name));
-        let ban_log = self.settings.log_file().map(Into::into);
+        // What our own file names goes before what the directory does.
+        let ban_log = base.ban_log.clone().or_else(|| self.settings.log_file().map(Into::into));
         let mut config = Config { jails, ban_log, ..base };
         let names = self.jails.iter().flat_map(|jail| &jail.ignoreip_names);
         config.ignoreip_names.extend(names.cloned());

@@ -112,6 +112,31 @@ pub(in crate::config) fn positive_span(value: &Value) -> Result<Span, Misfit> {
     }
 }
 
+/// A number of bytes with a unit of a thousand, at least [`LEAST_BYTES`].
+pub(super) fn size(value: &Value) -> Result<u64, Misfit> {
+    const CURE: &str = "write for example \"1GB\", \"500MB\" or a number of bytes, 10 MB at least";
+    let text = text(value)?.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim().to_ascii_uppercase().as_str() {
+        "" | "B" => Some(1),
+        "KB" | "K" => Some(1_000),
+        "MB" | "M" => Some(1_000_000),
+        "GB" | "G" => Some(1_000_000_000_u64),
+        "TB" | "T" => Some(1_000_000_000_000),
+        _ => None,
+    };
+    let bytes = factor.and_then(|factor| number.parse::<u64>().ok()?.checked_mul(factor));
+    let bytes = bytes.ok_or_else(|| Misfit(format!("{text:?} is no size"), CURE))?;
+    if bytes < LEAST_BYTES {
+        return Err(Misfit(format!("{text:?} is too little"), CURE));
+    }
+    Ok(bytes)
+}
+
+/// Less would not hold what a start needs.
+const LEAST_BYTES: u64 = 10_000_000;
+
 pub(super) fn bantime(value: &Value) -> Result<BanTime, Misfit> {
     match BanTime::parse(text(value)?).map_err(|error| Misfit(error.to_string(), ""))? {
         BanTime::For(span) if span.secs() == 0 => {

@@ -12,9 +12,8 @@ use pillory_core::net::Prefix;
 use pillory_core::time::Span;
 
 use crate::clock;
+use crate::findings::{Host, Report};
 use crate::sources::offline::Entries;
-
-use super::{Host, Report};
 
 /// So much of the end of a log is read.
 const TAIL_BYTES: u64 = 2 * 1024 * 1024;

@@ -2,7 +2,6 @@
 
 mod logs;
 mod rights;
-mod rivals;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -11,14 +10,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use pillory_core::time::Timestamp;
-
 use crate::actions::{self, ActionError, dryrun};
 use crate::clock;
 use crate::control::Request;
 use crate::control::client::{ClientError, ask_once};
 use crate::engine::META_OFF;
 use crate::escape::escape;
+use crate::findings::{Finding, Host, Report, rivals};
 use crate::store::{self, query};
 
 use super::{Client, Outcome, exit, offline, print, print_json};
@@ -35,73 +33,18 @@ pub(crate) struct Doctor {
     root: PathBuf,
 }
 
-/// Something that is wrong, with the cure; or something worth knowing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Finding {
-    /// A short name, stable for scripts.
-    id: &'static str,
-    /// What was found.
-    what: String,
-    /// What to do; empty for notes.
-    cure: String,
-}
+/// A warning of the running daemon.
+const WARNING: &str = "warning";
 
-impl Finding {
-    fn new(id: &'static str, what: impl Into<String>, cure: impl Into<String>) -> Finding {
-        Finding { id, what: what.into(), cure: cure.into() }
-    }
-}
-
-/// What was found so far.
-#[derive(Debug, Default)]
-struct Report {
-    findings: Vec<Finding>,
-    notes: Vec<Finding>,
-}
-
-impl Report {
-    fn find(&mut self, id: &'static str, what: impl Into<String>, cure: impl Into<String>) {
-        self.findings.push(Finding::new(id, what, cure));
-    }
-
-    fn note(&mut self, id: &'static str, what: impl Into<String>) {
-        self.notes.push(Finding::new(id, what, ""));
-    }
-}
-
-/// The host that is looked at.
-#[derive(Debug, Clone)]
-struct Host {
-    root: PathBuf,
-    now: Timestamp,
-}
-
-impl Host {
-    /// Where a path of that host lies.
-    fn path(&self, path: &str) -> PathBuf {
-        self.root.join(path.trim_start_matches('/'))
-    }
-
-    fn exists(&self, path: &str) -> bool {
-        self.path(path).exists()
-    }
-
-    /// A small text file; empty if it cannot be read.
-    fn text(&self, path: &str) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.path(path)).unwrap_or_default()).into_owned()
-    }
-
-    /// Names of the processes that run there.
-    fn processes(&self) -> Vec<String> {
-        let processes = std::fs::read_dir(self.path("/proc")).into_iter().flatten().flatten();
-        let numbered = processes.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
-        let name = |path: PathBuf| std::fs::read_to_string(path.join("comm")).ok();
-        let mut names: Vec<String> =
-            numbered.filter_map(|entry| name(entry.path())).map(|name| name.trim_end().to_owned()).collect();
-        names.sort();
-        names.dedup();
-        names
-    }
+/// What this command found itself need not be said by the daemon, too, which looks for some of the same.
+fn say_once(report: &mut Report) {
+    let subject = |what: &str| {
+        let end = what.find(" (").into_iter().chain(what.find(" in ")).min();
+        what.get(..end.unwrap_or(what.len())).unwrap_or_default().to_owned()
+    };
+    let own = report.findings.iter().filter(|finding| finding.id != WARNING);
+    let own: Vec<String> = own.map(|finding| subject(&finding.what)).collect();
+    report.findings.retain(|finding| finding.id != WARNING || !own.contains(&subject(&finding.what)));
 }
 
 impl Doctor {
@@ -119,6 +62,7 @@ impl Doctor {
         storage::btmp(&host, &mut report);
         storage::disk(&host, &mut report);
         rivals::look(&host, &processes, &mut report);
+        say_once(&mut report);
         if self.client.json {
             print_json(&value(&report))?;
         } else {
@@ -138,9 +82,8 @@ impl Doctor {
                     report.find("off", "Pillory is switched off, nothing is enforced", "run `pillory on`");
                 }
                 rights::look(host, &reply.value, report);
-                for warning in reply.value["warnings"].as_array().into_iter().flatten() {
-                    report.find("warning", warning.as_str().unwrap_or_default(), "");
-                }
+                let warnings = reply.value["warnings"].as_array().into_iter().flatten();
+                warnings.filter_map(Value::as_str).for_each(|warning| report.find(WARNING, warning, ""));
                 if reply.value["jails"].as_array().is_none_or(Vec::is_empty) {
                     report.find("no_jail", "no jail runs", "name a logpath in /etc/pillory/pillory.toml");
                 }

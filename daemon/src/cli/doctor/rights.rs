@@ -5,9 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use serde_json::Value;
 
 use crate::actions::dryrun;
+use crate::findings::{Finding, Host, Report};
 use crate::privilege;
-
-use super::{Finding, Host, Report};
 
 /// `CAP_NET_ADMIN` of linux/capability.h, as a bit of a set.
 const NET_ADMIN: u64 = 1 << 12;

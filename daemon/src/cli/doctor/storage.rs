@@ -5,8 +5,10 @@ use std::path::Path;
 
 use pillory_core::time::{Span, Timestamp};
 
+use crate::findings::disk::{self, Space};
+use crate::findings::{Host, Report};
+
 use super::logs::STALE;
-use super::{Host, Report};
 
 const BTMP: &str = "/var/log/btmp";
 
@@ -15,10 +17,6 @@ const LARGE_BYTES: u64 = 100 * 1000 * 1000;
 
 fn modified(meta: &std::fs::Metadata) -> Timestamp {
     Timestamp::from_secs(meta.mtime())
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// Is btmp there, who writes it, how large is it and who rotates it?
@@ -40,7 +38,7 @@ pub(super) fn btmp(host: &Host, report: &mut Report) {
         return;
     };
     let age = host.now.since(modified(&meta));
-    let size = megabytes(meta.len());
+    let size = disk::size(meta.len());
     if meta.len() == 0 || age > STALE {
         let what = match meta.len() {
             0 => "/var/log/btmp is empty: nobody writes it (Debian 13's sshd does not), or nobody failed"
@@ -68,31 +66,16 @@ pub(super) fn btmp(host: &Host, report: &mut Report) {
             "chmod o= /var/log/btmp",
         );
     }
-    match rotated_by(host) {
+    match disk::rotated_by(host, BTMP) {
         Some(file) => report.note("btmp_size", format!("/var/log/btmp is {size}; {file} rotates it")),
         None if meta.len() > LARGE_BYTES => report.find(
             "btmp_large",
             format!("/var/log/btmp is {size} and nobody rotates it"),
-            "add a stanza for it to /etc/logrotate.d, for example: /var/log/btmp { monthly rotate 1 create 0660 root utmp }",
+            disk::stanza(BTMP),
         ),
         None => report.note("btmp_size", format!("/var/log/btmp is {size}; nobody rotates it")),
     }
 }
-
-/// The logrotate file that names btmp.
-fn rotated_by(host: &Host) -> Option<String> {
-    let mut files = vec!["/etc/logrotate.conf".to_owned()];
-    let directory = std::fs::read_dir(host.path("/etc/logrotate.d")).into_iter().flatten().flatten();
-    files.extend(directory.map(|entry| format!("/etc/logrotate.d/{}", entry.file_name().to_string_lossy())));
-    let names_it = |file: &String| {
-        let text = host.text(file);
-        text.lines().any(|line| !line.trim_start().starts_with('#') && line.contains(BTMP))
-    };
-    files.into_iter().find(names_it)
-}
-
-/// Less than this share free is nearly full, in percent.
-const NEARLY_FULL_PERCENT: u64 = 5;
 
 /// Full within so many days is worth a word.
 const SOON_DAYS: f64 = 7.0;
@@ -100,24 +83,22 @@ const SOON_DAYS: f64 = 7.0;
 /// Is the disk that holds the logs nearly full, and when will it be?
 pub(super) fn disk(host: &Host, report: &mut Report) {
     let directory = host.path("/var/log");
-    let Ok(space) = rustix::fs::statvfs(&directory) else { return };
-    let free = space.f_bavail.saturating_mul(space.f_frsize);
-    let all = space.f_blocks.saturating_mul(space.f_frsize).max(1);
-    let percent = free.saturating_mul(100) / all;
+    let Some(space) = Space::of(&directory) else { return };
     let per_day = growth(&directory, host.now);
-    let days = if per_day > 0.0 { free as f64 / per_day } else { f64::INFINITY };
+    let days = if per_day > 0.0 { space.free as f64 / per_day } else { f64::INFINITY };
+    if space.is_nearly_full() || days < SOON_DAYS {
+        let days = (!space.is_nearly_full()).then_some(days);
+        report.findings.push(disk::finding(host, &space, days, &[directory]));
+        return;
+    }
     let when = match days {
         days if days < 3650.0 => {
-            format!("; at {} a day of logs it is full in {days:.0} days", megabytes(per_day as u64))
+            format!("; at {} a day of logs it is full in {days:.0} days", disk::size(per_day as u64))
         }
         _ => String::new(),
     };
-    let what = format!("the disk of /var/log has {} free ({percent} %){when}", megabytes(free));
-    if percent < NEARLY_FULL_PERCENT || days < SOON_DAYS {
-        report.find("disk", what, "delete old logs, rotate more often, or give it more room");
-    } else {
-        report.note("disk", what);
-    }
+    let (free, percent) = (disk::size(space.free), space.percent());
+    report.note("disk", format!("the disk of /var/log has {free} free ({percent} %){when}"));
 }
 
 /// Bytes a day by which the logs grow: each live file's size over the time since the last rotation.

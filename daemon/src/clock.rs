@@ -152,6 +152,16 @@ pub(crate) mod simulated {
     thread_local! {
         static SHOWN: Cell<Option<(Timestamp, Span)>> = const { Cell::new(None) };
         static COURSE: Cell<Course> = const { Cell::new(Course(None)) };
+        static OFFSET: Cell<Option<jiff::tz::Offset>> = const { Cell::new(None) };
+    }
+
+    /// From now on the host of the calling thread lies so many hours east.
+    pub(crate) fn set_zone(hours: i8) {
+        OFFSET.set(Some(jiff::tz::offset(hours)));
+    }
+
+    pub(super) fn zone() -> Option<jiff::tz::TimeZone> {
+        OFFSET.get().map(jiff::tz::TimeZone::fixed)
     }
 
     /// From now on the wall clock and the one that never steps show this to the calling thread.
@@ -188,6 +198,10 @@ pub(crate) mod simulated {
 
 /// The zone of this host, for stamps that carry none and for people; UTC if it cannot be used.
 pub(crate) fn zone() -> TimeZone {
+    #[cfg(test)]
+    if let Some(zone) = simulated::zone() {
+        return zone;
+    }
     match zone_problem() {
         None => TimeZone::system(),
         Some(_) => TimeZone::UTC,

@@ -5,8 +5,9 @@
 //! nothing, on a thread of its own at the lowest priority, and sends what it finds to the engine as it finds it.
 //!
 //! Only logins before a moment that the store keeps are learnt, so whoever begins anew after a crash learns the same; the
-//! store keeps each of them once. Of failures nothing is learnt here.
+//! store keeps each of them once. Failures teach nothing; those of the last week are counted, to compare with what comes.
 
+mod before;
 mod found;
 mod plan;
 
@@ -30,6 +31,7 @@ use crate::sources::offline::{Alternatives, Entries};
 use crate::sources::{FeedId, past};
 use crate::wake::Wake;
 
+use before::{Before, WEEK};
 use found::{Found, Told};
 use plan::{Kind, Part};
 
@@ -71,6 +73,10 @@ pub(crate) struct Report {
     pub(crate) from: Vec<String>,
     /// What was not read, and why.
     pub(crate) left_out: Vec<String>,
+    /// How many attempts failed in the week before, and from when on; nothing if no record is of that week.
+    pub(crate) failed: Option<(u64, Timestamp)>,
+    /// The jails whose attempts these are.
+    pub(crate) of: Vec<JailName>,
 }
 
 /// What a first start is to read.
@@ -120,13 +126,28 @@ impl Jail {
         })
     }
 
-    /// The good login that a line shows.
-    fn login(&mut self, line: &Line<'_>, date: Option<&Date>, clock: &Clock) -> Option<Event> {
-        let filters = self.filters.get_or_insert_with(|| Filters::of(&self.spec)).as_mut()?;
-        let is_one = matches!(filters.quick.judge_dated(line, date, clock), Verdict::Event(_));
+    /// The good login that a line shows; with `failures` also a failed one.
+    fn event(
+        &mut self,
+        line: &Line<'_>,
+        date: Option<&Date>,
+        clock: &Clock,
+        failures: bool,
+    ) -> Option<Event> {
+        let filters = self.filters()?;
+        let is_one = failures || matches!(filters.quick.judge_dated(line, date, clock), Verdict::Event(_));
         let verdict = is_one.then(|| filters.whole.judge_dated(line, date, clock))?;
         let Verdict::Event(event) = verdict else { return None };
-        (event.outcome == Outcome::Success).then_some(event)
+        (failures || event.outcome == Outcome::Success).then_some(event)
+    }
+
+    /// When this line was written, if it says so.
+    fn stamp(&mut self, line: &Line<'_>, clock: &Clock) -> Option<Timestamp> {
+        self.filters()?.whole.examine(line, clock).stamp
+    }
+
+    fn filters(&mut self) -> Option<&mut Filters> {
+        self.filters.get_or_insert_with(|| Filters::of(&self.spec)).as_mut()
     }
 }
 
@@ -144,6 +165,7 @@ type Date = pillory_core::filter::datepattern::Found;
 struct Reading<'r> {
     jails: Vec<Jail>,
     found: Found,
+    week: Before,
     since: Timestamp,
     before: Timestamp,
     inputs: &'r Sender<Input>,
@@ -171,8 +193,10 @@ impl Learner {
             self.jails.iter().filter_map(|jail| Some((Jail::new(jail)?, jail))).collect();
         let (jails, active): (Vec<Jail>, Vec<&ActiveJail>) = active.into_iter().unzip();
         let plan = plan::plan(&active, since);
+        let of = jails.iter().map(|jail| jail.name.clone()).collect();
         let mut reading = Reading {
             found: Found::new(jails.len()),
+            week: Before::new(self.before),
             jails,
             since,
             before: self.before,
@@ -184,9 +208,10 @@ impl Learner {
             entries: self.bounds.entries,
             bounds: self.bounds,
             // It stays, so it is made before the filters: behind them it would keep their memory from the system.
-            report: Report { from: plan.in_words(!self.wtmp.is_empty()), left_out: Vec::new() },
+            report: Report { from: plan.in_words(!self.wtmp.is_empty()), of, ..Report::default() },
         };
         if reading.read_all(&plan.parts, self.wtmp).is_continue() {
+            reading.report.failed = reading.week.total();
             let _ = inputs.send(Input::Learnt(Learnt::Done(reading.report)));
         }
     }
@@ -199,7 +224,7 @@ impl Reading<'_> {
             let begun = clock::Stopwatch::start();
             let read = match part.kind {
                 Kind::Journal => self.journal(&part.path, &part.jails).map_err(|error| error.to_string()),
-                Kind::Log { number } => self.log(&part.path, number, &part.jails),
+                Kind::Log { number } => self.log(part, number),
             };
             debug!(path = %part.path.display(), took_ms = begun.elapsed().as_millis(), "learnt from");
             if let Err(error) = read {
@@ -227,6 +252,9 @@ impl Reading<'_> {
     }
 
     fn take(&mut self, jail: usize, login: Event, told: Told) {
+        if login.outcome != Outcome::Success {
+            return self.week.count(jail, &login, told);
+        }
         // Most stamps are whole seconds: that of a login right after the start, which is seen live, is before it.
         let before = Timestamp::from_secs(self.before.secs());
         let is_wanted = login.stamp.is_some_and(|at| (self.since..before).contains(&at));
@@ -240,20 +268,22 @@ impl Reading<'_> {
         }
     }
 
-    fn log(&mut self, path: &Path, number: usize, jails: &[usize]) -> Result<(), String> {
+    fn log(&mut self, part: &Part, number: usize) -> Result<(), String> {
         let left = self.bytes.get(number).copied().unwrap_or_default();
         let most = self.bounds.bytes;
         let too_much = || format!("what is beyond the last {most} bytes of its log");
         if left == 0 {
             return Err(too_much());
         }
-        let opened = past::open_last(path, left)?;
+        let failures = self.week.begin(part.changed);
+        let opened = past::open_last(&part.path, left)?;
         if opened.format != past::Format::Text {
             return Err("it holds no lines".to_owned());
         }
         let clock = Clock { now: opened.clock(), zone: clock::zone() };
         let is_cut = opened.is_cut;
         let mut pieces = opened.into_pieces();
+        let mut is_undated = failures;
         while self.goes_on() && pieces.plain_bytes() <= left {
             let Some(lines) = pieces.lines() else { break };
             let mut start = 0;
@@ -262,9 +292,13 @@ impl Reading<'_> {
                 let line = Line { bytes: lines.get(start..end).unwrap_or_default(), stamp: None };
                 start = end + 1;
                 let date = Filter::find_date(&line);
-                for &jail in jails {
-                    let login = self.jails.get_mut(jail).and_then(|j| j.login(&line, date.as_ref(), &clock));
-                    login.into_iter().for_each(|login| self.take(jail, login, Told::Log));
+                for &jail in &part.jails {
+                    let Some(reader) = self.jails.get_mut(jail) else { continue };
+                    let first = if is_undated { reader.stamp(&line, &clock) } else { None };
+                    let event = reader.event(&line, date.as_ref(), &clock, failures);
+                    is_undated &= first.is_none();
+                    first.into_iter().for_each(|first| self.week.reaches(first));
+                    event.into_iter().for_each(|event| self.take(jail, event, Told::Log));
                 }
             }
         }
@@ -286,11 +320,15 @@ impl Reading<'_> {
         let wanted: Vec<(FeedId, &Alternatives)> = feeds.zip(matches.iter().map(Vec::as_slice)).collect();
         let mut entries = Entries::open(path, &wanted)?;
         let clock = Clock { now: self.before, zone: clock::zone() };
+        self.week.begin(self.before);
         entries.since(self.since, &mut |entry| {
+            self.week.reaches(entry.stamp);
+            let failures = entry.stamp >= self.before - WEEK;
             for feed in entry.feeds {
                 let (jail, line) = (usize::from(feed), Line { bytes: entry.line, stamp: Some(entry.stamp) });
-                let login = self.jails.get_mut(jail).and_then(|jail| jail.login(&line, None, &clock));
-                login.into_iter().for_each(|login| self.take(jail, login, Told::Journal));
+                let reader = self.jails.get_mut(jail);
+                let event = reader.and_then(|jail| jail.event(&line, None, &clock, failures));
+                event.into_iter().for_each(|event| self.take(jail, event, Told::Journal));
             }
             self.entries = self.entries.saturating_sub(1);
             let is_enough =

@@ -41,6 +41,7 @@ mod lab;
 mod learning;
 mod lockout;
 mod log;
+mod looks;
 mod meddling;
 mod metrics;
 mod mmdb;

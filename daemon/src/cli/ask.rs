@@ -1,27 +1,24 @@
 //! Commands that ask the running daemon: `status` and `list`.
 
-use std::fmt::Write;
-
 use serde_json::Value;
 
 use pillory_core::event::JailName;
-use pillory_core::net::Prefix;
-use pillory_core::time::Span;
 
-use crate::actions::dryrun;
 use crate::clock;
-use crate::control::Request;
-use crate::escape::escape;
-use crate::privilege;
+use crate::control::{Request, short};
 
-use super::client::{parse_time, word};
-use super::{Client, Failure, Outcome, count, exit, past, red};
+use super::client::{caller, parse_time, word};
+use super::screen::{Screen, Table, roughly};
+use super::{Client, Failure, Outcome, exit, past, status};
 
 /// `pillory status`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {
     /// Only this jail.
     jail: Option<String>,
+    /// Everything, also what does not fit the screen.
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     client: Client,
 }
@@ -40,10 +37,13 @@ impl Status {
             if let Some(warnings) = reply.value["warnings"].as_array_mut() {
                 warnings.retain(|warning| !is_of(&others, warning) || is_of(&kept, warning));
             }
+            if let Some(latest) = reply.value["latest"].as_array_mut() {
+                latest.retain(|ban| ban["jail"] == wanted.as_str());
+            }
             reply.value["jails"] = Value::Array(kept);
         }
-        reply.value["you"] = past::you(&self.client);
-        self.client.show(&reply, status_text)
+        reply.value["you"] = past::you(&self.client, caller());
+        self.client.show(&reply, |value| status::text(value, Screen::here(), self.all))
     }
 }
 
@@ -59,68 +59,40 @@ fn is_of(jails: &[Value], warning: &Value) -> bool {
     jails.iter().any(|jail| names(jail) || troubles(jail))
 }
 
-fn status_text(value: &Value) -> String {
-    let mut text = String::new();
-    let enforcing = value["enforcing"] == true;
-    let is_dry = value["banaction"] == dryrun::NAME;
-    let state = if is_dry {
-        red("DRY RUN, nothing is enforced")
-    } else if enforcing {
-        format!("protected by {}", word(&value["banaction"]))
-    } else {
-        red("OFF, nothing is enforced (`pillory on` switches on)")
-    };
-    let uptime = Span::from_secs(value["uptime_s"].as_u64().unwrap_or(0));
-    let _ = writeln!(
-        text,
-        "pillory {}: {state}, up {uptime}, {} {}banned",
-        word(&value["version"]),
-        value["banned"],
-        if is_dry { "would be " } else { "" }
-    );
-    text.push_str(&past::you_text(&value["you"]));
-    text.push_str(&past::effect_text(&value["effect"]));
-    text.push_str(&past::latency_text(&value["latency"]));
-    text.push_str(&past::learnt_text(&value["learnt"]));
-    text.push_str(&super::restrict::restricted_text(&value["restricted"]));
-    text.push_str(&super::allow::allowed_text(&value["allowed"]));
-    let _ = writeln!(text, "{}", escape(&privilege::words(&value["sandbox"])));
-    for warning in value["warnings"].as_array().into_iter().flatten() {
-        let _ = writeln!(text, "{} {}", red("warning:"), word(warning));
-    }
-    for jail in value["jails"].as_array().into_iter().flatten() {
-        let sources =
-            jail["sources"].as_array().into_iter().flatten().map(|source| match source["kind"].as_str() {
-                Some("file") => word(&source["path"]),
-                Some(kind) => format!("{kind} {}", word(&source["path"])),
-                None => String::new(),
-            });
-        let sources = sources.collect::<Vec<_>>().join(", ");
-        let _ = writeln!(
-            text,
-            "  {:<14} {}, {}, {} tracked, {} banned ({} in all)  {sources}",
-            word(&jail["name"]),
-            count(jail["lines"].as_u64().unwrap_or(0), "line"),
-            count(jail["failures"].as_u64().unwrap_or(0), "failure"),
-            jail["tracked"],
-            jail["banned"],
-            jail["bans_total"]
-        );
-        for ban in jail["identities"].as_array().into_iter().flatten() {
-            let _ = writeln!(text, "  {:<14} banned by commands: {}", "", word(&ban["id"]));
-        }
-    }
-    text
-}
-
 /// `pillory list`
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
     /// Only bans of this jail.
     #[arg(long)]
     jail: Option<String>,
+    /// By what the bans are sorted: the newest first, the first to end first, or by prefix (as JSON is).
+    #[arg(long, value_name = "since|until|prefix")]
+    sort: Option<Sort>,
     #[command(flatten)]
     client: Client,
+}
+
+/// In which order bans are listed.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Sort {
+    Since,
+    Until,
+    Prefix,
+}
+
+impl Sort {
+    /// The bans come by prefix.
+    fn sort(self, bans: &mut [Value]) {
+        let time = |ban: &Value, key: &str| ban[key].as_str().and_then(parse_time);
+        match self {
+            Sort::Prefix => {}
+            Sort::Since => bans.sort_by_cached_key(|ban| std::cmp::Reverse(time(ban, "since"))),
+            Sort::Until => bans.sort_by_cached_key(|ban| {
+                let until = time(ban, "until");
+                (until.is_none(), until)
+            }),
+        }
+    }
 }
 
 impl List {
@@ -132,18 +104,14 @@ impl List {
                 self.known(jail)?;
             }
         }
-        self.client.show(&reply, |bans| {
-            let bans = bans.as_array().map_or(&[][..], Vec::as_slice);
-            if bans.is_empty() {
-                "nobody is banned\n".to_owned()
-            } else {
-                bans.iter().map(ban_line).collect()
-            }
-        })
+        // What somebody looks for is mostly what has just happened.
+        let usual = if self.client.json { Sort::Prefix } else { Sort::Since };
+        if let Some(bans) = reply.value.as_array_mut() {
+            self.sort.unwrap_or(usual).sort(bans);
+        }
+        self.client.show(&reply, |bans| list_text(bans, Screen::here()))
     }
-}
 
-impl List {
     /// A jail that nobody runs and that has no bans is a slip of the pen.
     fn known(&self, jail: &str) -> Result<(), Failure> {
         let status = self.client.ask(&Request::Status)?.value;
@@ -159,23 +127,34 @@ fn no_jail(name: &str) -> Failure {
     Failure::new(exit::NO, format!("no jail {name:?} runs; `pillory status` lists those that do"))
 }
 
-fn ban_line(ban: &Value) -> String {
-    let prefix = ban["prefix"]
-        .as_str()
-        .and_then(|text| text.parse::<Prefix>().ok())
-        .map_or_else(|| word(&ban["prefix"]), Prefix::short);
-    let left = match ban["until"].as_str().and_then(parse_time) {
-        Some(until) => format!("{} left", until.since(clock::now())),
-        None => "forever".to_owned(),
+/// A line a ban: whom, by which jail, since when, how long yet, and why.
+pub(super) fn list_text(bans: &Value, screen: Screen) -> String {
+    let bans = bans.as_array().map_or(&[][..], Vec::as_slice);
+    if bans.is_empty() {
+        return "nobody is banned\n".to_owned();
+    }
+    let rows: Vec<Vec<String>> = bans.iter().map(ban_row).collect();
+    Table::new(screen, &[38, 13, 10, 11, 0], [&[4], &[0, 1]]).lines(&rows)
+}
+
+fn ban_row(ban: &Value) -> Vec<String> {
+    let since = ban["since"].as_str().and_then(parse_time);
+    let ago = since.map_or_else(String::new, |since| format!("{} ago", roughly(clock::now().since(since))));
+    let origin = match (ban["forced"] == true, ban["spared"] == true) {
+        (true, _) => format!(" ({}, forced)", word(&ban["origin"])),
+        (_, true) => format!(" ({}, without effect: it is never banned)", word(&ban["origin"])),
+        // The jail has decided it.
+        _ if ban["origin"] == "local" => String::new(),
+        _ => format!(" ({})", word(&ban["origin"])),
     };
-    format!(
-        "{prefix:<39} {:<14} {left:<16} {} ({})\n",
-        word(&ban["jail"]),
-        word(&ban["reason"]),
-        match (ban["forced"] == true, ban["spared"] == true) {
-            (true, _) => format!("{}, forced", word(&ban["origin"])),
-            (_, true) => format!("{}, without effect: it is never banned", word(&ban["origin"])),
-            _ => word(&ban["origin"]),
-        }
-    )
+    let why = word(&ban["reason"]) + &origin;
+    vec![short(&ban["prefix"]), word(&ban["jail"]), ago, left(&ban["until"]), why]
+}
+
+/// `23 h left`
+pub(super) fn left(until: &Value) -> String {
+    match until.as_str().and_then(parse_time) {
+        Some(until) => format!("{} left", roughly(until.since(clock::now()))),
+        None => "forever".to_owned(),
+    }
 }

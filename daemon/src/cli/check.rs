@@ -11,7 +11,7 @@ use crate::escape::escape;
 use crate::ports;
 
 use super::configfile::{DEFAULT_CONFIG, read_raw, understand};
-use super::{Failure, Outcome, complain, exit, fail2ban, print, print_json};
+use super::{Failure, Outcome, complain, count, exit, fail2ban, print, print_json};
 
 /// `pillory check`
 #[derive(Debug, clap::Args)]
@@ -75,14 +75,17 @@ impl Check {
         let Found { problems, notices, jails, .. } = found;
         let what = escape(&found.what);
         problems.iter().for_each(|problem| complain(&problem.to_string()));
-        print(&notices.iter().map(|notice| format!("{}\n", escape(notice))).collect::<String>())?;
+        let mut text: String = notices.iter().map(|notice| format!("{}\n", escape(notice))).collect();
+        if problems.is_empty() {
+            let is_there = self.fail2ban.is_some() || Path::new(&found.what).exists();
+            text += &match is_there {
+                true => format!("{what}: fine, {} jails configured\n", jails.len()),
+                false => format!("no {what}: the built-in configuration holds, which is fine\n"),
+            };
+        }
+        print(&text)?;
         if !problems.is_empty() {
-            let noun = if problems.len() == 1 { "problem" } else { "problems" };
-            complain(&format!("{what}: {} {noun}", problems.len()));
-        } else if self.fail2ban.is_none() && !Path::new(&found.what).exists() {
-            print(&format!("no {what}: the built-in configuration holds, which is fine\n"))?;
-        } else {
-            print(&format!("{what}: fine, {} jails configured\n", jails.len()))?;
+            complain(&format!("{what}: {}", count(problems.len() as u64, "problem")));
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::outputs::wall::world;
 use super::client::{parse_time, word, wrapped};
 use super::rows::local;
 use super::scan::report::round;
+use super::screen::roughly;
 use super::{Client, Outcome, count, whois, widening};
 
 /// So many attempts of a jail, rows of history and names are shown to people.
@@ -49,6 +50,7 @@ pub(crate) fn story(prefix: Prefix, value: &Value) -> String {
     let mut text = String::new();
     let sentences = [
         state(prefix, value),
+        why(prefix, value),
         not_enforced(value),
         earlier(value),
         seen(value),
@@ -95,6 +97,17 @@ fn state(prefix: Prefix, value: &Value) -> String {
         number => format!(", but {number} bans hold inside it"),
     };
     format!("{who} is not banned{inside}.")
+}
+
+/// What brought the ban about that is told first.
+fn why(prefix: Prefix, value: &Value) -> String {
+    let holds =
+        |ban: &&Value| ban_prefix(ban).is_some_and(|net| net.contains(prefix)) && ban["spared"] != true;
+    let Some(ban) = list(value, "bans").iter().filter(holds).max_by_key(|ban| end_of(ban)) else {
+        return String::new();
+    };
+    let Some(since) = ban["since"].as_str().and_then(parse_time) else { return String::new() };
+    format!("That was decided {} ago: {}.", roughly(clock::now().since(since)), word(&ban["reason"]))
 }
 
 /// `by jail sshd, until Sun Nov 22 20:15:01 2026 (1h left)`

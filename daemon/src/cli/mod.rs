@@ -10,6 +10,8 @@ pub(crate) mod configfile;
 mod doctor;
 pub(crate) mod explain;
 pub(crate) mod fail2ban;
+#[cfg(test)]
+mod golden;
 pub(crate) mod import;
 mod metrics;
 mod notify;
@@ -17,6 +19,7 @@ mod offline;
 mod order;
 mod past;
 mod pieces;
+mod plot;
 mod rehearse;
 mod reports;
 mod rescue;
@@ -24,6 +27,8 @@ mod restrict;
 mod rows;
 pub(crate) mod run;
 mod scan;
+mod screen;
+mod status;
 mod test_filter;
 mod threads;
 mod top;
@@ -102,6 +107,9 @@ struct Arguments {
     /// Colours: if standard output is a terminal and NO_COLOR is not set, always, or never.
     #[arg(long, global = true, value_name = "auto|always|never", default_value = "auto", value_parser = parse_color)]
     color: anstream::ColorChoice,
+    /// What is longer than the screen is printed all the same, and not shown by a pager ($PAGER, else less).
+    #[arg(long, global = true)]
+    no_pager: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -118,6 +126,11 @@ fn parse_color(text: &str) -> Result<anstream::ColorChoice, String> {
 /// Marks what must not be overlooked; the colour is dropped where none is wanted.
 pub(crate) fn red(text: &str) -> String {
     format!("\x1b[1;31m{text}\x1b[0m")
+}
+
+/// Marks what the eye looks for first.
+pub(crate) fn strong(text: &str) -> String {
+    format!("\x1b[1m{text}\x1b[0m")
 }
 
 /// `1 ban`, `2 bans`: a number with its noun.
@@ -225,6 +238,9 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     arguments.color.write_global();
+    if arguments.no_pager {
+        screen::without_pager();
+    }
     let outcome = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::RunCommands(command) => command.run(),
@@ -263,14 +279,34 @@ pub(crate) fn main() -> ExitCode {
     let code = match outcome {
         Ok(code) => code,
         Err(failure) => {
-            if !failure.message.is_empty() && !logging::fatal(&failure.message) {
-                complain(&failure.message);
+            let message = with_cure(&failure);
+            if !message.is_empty() && !logging::fatal(&message) {
+                complain(&message);
             }
             failure.exit
         }
     };
     logging::finish();
     ExitCode::from(code)
+}
+
+/// What is said of a failure: to whom a privilege is missing, also the command that works.
+fn with_cure(failure: &Failure) -> String {
+    let Failure { exit, message } = failure;
+    if *exit != exit::NOT_PERMITTED || message.is_empty() || rustix::process::geteuid().is_root() {
+        return message.clone();
+    }
+    format!("{message}: `sudo {}`", command_line(std::env::args()))
+}
+
+/// A command as it is to be typed.
+fn command_line(words: impl Iterator<Item = String>) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    let quoted = |word: String| match !word.is_empty() && word.chars().all(is_plain) {
+        true => word,
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    };
+    words.map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// Prints to standard error; if that is closed there is nobody to tell.
@@ -283,9 +319,9 @@ pub(crate) fn print_json(value: &impl std::fmt::Display) -> Result<(), Failure> 
     print_as_it_is(&format!("{}\n", json(value)))
 }
 
-/// Prints to standard output what people read.
+/// Prints to standard output what people read, made for their screen.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    print_as_it_is(&printed(text))
+    screen::show(&printed(text))
 }
 
 /// Prints to standard output. A reader that went away (`| head`) ends the program quietly.
@@ -295,5 +331,16 @@ pub(crate) fn print_as_it_is(text: &str) -> Result<(), Failure> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::new(0, "")),
         Err(error) => Err(Failure::new(exit::NO, format!("cannot write to standard output: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_quoted_as_a_shell_wants_it() {
+        let words = ["pillory", "ban", "2001:db8::/64", "--reason", "it's me", ""].map(str::to_owned);
+        assert_eq!(command_line(words.into_iter()), "pillory ban 2001:db8::/64 --reason 'it'\\''s me' ''");
     }
 }

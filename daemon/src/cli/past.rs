@@ -1,18 +1,23 @@
-//! What `status` tells of who asks and of the past: you, the effect so far.
+//! What `status` tells of who asks and of the past: you, what was learnt, the effect.
+
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
 use pillory_core::net::Prefix;
+use pillory_core::time::Span;
 
 use crate::control::Request;
 
-use super::client::{caller, word};
+use super::client::word;
+use super::rehearse::report::grouped;
 use super::rows::local;
-use super::{Client, count, red};
+use super::screen::roughly;
+use super::{Client, count, red, strong};
 
 /// What holds for the address from which the caller's ssh session comes; null if there is none.
-pub(super) fn you(client: &Client) -> Value {
-    let Some(addr) = caller() else { return Value::Null };
+pub(super) fn you(client: &Client, caller: Option<IpAddr>) -> Value {
+    let Some(addr) = caller else { return Value::Null };
     let told = client.ask(&Request::Explain(Prefix::host(addr))).map(|reply| reply.value).unwrap_or_default();
     json!({
         "address": addr.to_string(),
@@ -25,7 +30,7 @@ pub(super) fn you(client: &Client) -> Value {
 /// `you come from 192.0.2.7: never banned, it is the far end of an open authenticated session`
 pub(super) fn you_text(you: &Value) -> String {
     if you.is_null() {
-        return "you: no ssh session is known, so no address of yours either\n".to_owned();
+        return format!("{}: no ssh session is known, so no address of yours either\n", strong("you"));
     }
     let never = you["never_banned"].as_array().and_then(|all| all.first());
     let login = &you["last_good_login"];
@@ -37,7 +42,49 @@ pub(super) fn you_text(you: &Value) -> String {
         }
         (false, None) => "not banned, but could be; list it in ignoreip to be safe".to_owned(),
     };
-    format!("you come from {}: {what}\n", word(&you["address"]))
+    format!("{} come from {}: {what}\n", strong("you"), word(&you["address"]))
+}
+
+/// `attempts a day: 318,000 in the week before, 41 since`; empty if nothing was ever counted.
+pub(super) fn a_day_text(a_day: &Value) -> String {
+    let what = strong("attempts a day");
+    if a_day.is_null() {
+        return String::new();
+    }
+    let before = match (a_day["counted"] == true, rate(&a_day["before"])) {
+        (_, Some((many, span))) if span >= WEEK_S => format!("{many} in the week before"),
+        (_, Some((many, span))) => format!("{many} in the {} before", roughly(Span::from_secs(span))),
+        (true, None) => "no log tells of the time before".to_owned(),
+        (false, None) => "the week before is being counted in the logs".to_owned(),
+    };
+    let since = match rate(&a_day["since"]) {
+        Some((many, span)) if span >= WEEK_S => format!(", {many} in the last week"),
+        Some((many, span)) if span >= DAY_S => format!(", {many} since"),
+        Some((many, span)) => format!(", {many} in the {} since", roughly(Span::from_secs(span))),
+        None => String::new(),
+    };
+    format!("{what}: {before}{since}\n")
+}
+
+const DAY_S: u64 = 86_400;
+
+/// Records that begin some hours later tell of a week all the same.
+const WEEK_S: u64 = 7 * DAY_S - DAY_S / 2;
+
+/// `1,234 attempts`
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// How many a day, or in all where so few hours make no day, and of how many seconds that was counted.
+fn rate(part: &Value) -> Option<(String, u64)> {
+    let (seconds, attempts) = (part["seconds"].as_u64()?, part["attempts"].as_u64()?);
+    let many = match part["a_day"].as_f64() {
+        Some(a_day) if seconds >= DAY_S => grouped(a_day.round() as u64),
+        _ if attempts == 0 => "none".to_owned(),
+        _ => format!("only {}", counted(attempts, "attempt")),
+    };
+    Some((many, seconds))
 }
 
 /// `since Sun Nov 22: 90 attempts seen, 7 bans; 1234 packets dropped`
@@ -49,10 +96,10 @@ pub(super) fn effect_text(effect: &Value) -> String {
         return "so far: no attempt was seen\n".to_owned();
     }
     let dropped = match effect["packets_dropped"].as_u64() {
-        Some(packets) => format!(", {} dropped by the rules as they stand", count(packets, "packet")),
+        Some(packets) => format!(", {} dropped by the rules as they stand", counted(packets, "packet")),
         None => String::new(),
     };
-    let (attempts, bans) = (count(attempts, "attempt"), count(bans, "ban"));
+    let (attempts, bans) = (counted(attempts, "attempt"), counted(bans, "ban"));
     format!("so far, since {}: {attempts}, {bans}{dropped}\n", local(&effect["since"]))
 }
 

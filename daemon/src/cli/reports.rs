@@ -154,18 +154,21 @@ impl Reports {
             print("nothing waits to be reported\n")?;
             return Ok(exit::NO);
         }
+        let mut text = String::new();
         for row in &shown {
             let (to, state) = (word(&row["destination"]), word(&row["state"]));
-            match row["sends"].as_str() {
-                Some(sends) => print(&format!("# {to}, number {} ({state})\n{sends}\n", row["number"]))?,
-                None => print(&format!(
-                    "# {to}, number {} ({state}): nothing is sent of {}: {}\n\n",
+            let _ = match row["sends"].as_str() {
+                Some(sends) => writeln!(text, "# {to}, number {} ({state})\n{sends}", row["number"]),
+                None => writeln!(
+                    text,
+                    "# {to}, number {} ({state}): nothing is sent of {}: {}\n",
                     row["number"],
                     word(&row["banned"]),
                     word(&row["why_not"])
-                ))?,
-            }
+                ),
+            };
         }
+        print(&text)?;
         Ok(0)
     }
 

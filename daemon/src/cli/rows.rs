@@ -7,12 +7,13 @@ use pillory_core::time::{Span, Timestamp};
 
 use crate::clock;
 use crate::control::client::ask;
-use crate::control::{Reply, Request};
-use crate::escape::escape;
+use crate::control::{Reply, Request, short};
+use crate::escape::{escape, printed};
 use crate::store::query::Wanted;
 
 use super::client::{parse_time, word};
-use super::{Client, Failure, Outcome, exit, print, print_json};
+use super::screen::{self, Screen};
+use super::{Client, Failure, Outcome, exit, print, print_as_it_is, print_json};
 
 /// Which listing.
 #[derive(Debug, Clone, Copy)]
@@ -79,13 +80,14 @@ impl Rows {
             after_id: 0,
             only: None,
         };
-        let (request, line): (Request, fn(&Value) -> String) = match table {
-            Table::Attempts => (Request::Attempts(wanted, self.follow), attempt_line),
-            Table::History => (Request::History(wanted, self.follow), history_line),
+        let screen = Screen::here();
+        let (request, mut table) = match table {
+            Table::Attempts => (Request::Attempts(wanted, self.follow), attempts_table(screen)),
+            Table::History => (Request::History(wanted, self.follow), history_table(screen)),
         };
         let mut outcome = Ok(exit::NO);
         ask(&self.client.control, &request, |reply| {
-            let printed = self.print_rows(&reply, line);
+            let printed = self.print_rows(&reply, &mut table);
             let go_on = printed.is_ok();
             outcome = match printed {
                 Ok(0) => outcome.as_ref().map_or(Ok(exit::NO), |code| Ok(*code)),
@@ -97,19 +99,46 @@ impl Rows {
         outcome
     }
 
-    fn print_rows(&self, reply: &Reply, line: fn(&Value) -> String) -> Result<usize, Failure> {
+    fn print_rows(&self, reply: &Reply, table: &mut Listed) -> Result<usize, Failure> {
         let Some(rows) = reply.value.as_array() else {
             return Err(Failure::new(reply.exit, reply.message.clone()));
         };
-        if self.client.json && !self.follow {
-            print_json(&reply.value)?;
-        } else if self.client.json {
-            rows.iter().try_for_each(print_json)?;
-        } else {
-            print(&rows.iter().map(line).collect::<String>())?;
+        match (self.client.json, self.follow) {
+            (true, false) => print_json(&reply.value)?,
+            (true, true) => rows.iter().try_for_each(print_json)?,
+            (false, false) => print(&table.text(rows))?,
+            // No pager waits for what is yet to come.
+            (false, true) => print_as_it_is(&printed(&table.text(rows)))?,
         }
         Ok(rows.len())
     }
+}
+
+/// Rows of the store as lines.
+#[derive(Debug)]
+pub(super) struct Listed {
+    table: screen::Table,
+    row: fn(&Value, Screen) -> Vec<String>,
+    screen: Screen,
+}
+
+impl Listed {
+    pub(super) fn text(&mut self, rows: &[Value]) -> String {
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| (self.row)(row, self.screen)).collect();
+        self.table.lines(&rows)
+    }
+}
+
+/// As last(1) prints: who, by what, from where, when, and what it was.
+pub(super) fn attempts_table(screen: Screen) -> Listed {
+    let table = screen::Table::new(screen, &[15, 11, 38, 24, 0], [&[0, 4], &[1, 2]]);
+    Listed { table, row: attempt_row, screen }
+}
+
+/// What, whom, by which jail, when, and why.
+pub(super) fn history_table(screen: Screen) -> Listed {
+    let table = screen::Table::new(screen, &[7, 38, 11, 24, 0], [&[4], &[1, 2]]);
+    Listed { table, row: history_row, screen }
 }
 
 pub(super) fn local(value: &Value) -> String {
@@ -120,34 +149,59 @@ pub(super) fn local(value: &Value) -> String {
     )
 }
 
-/// As last(1) prints: who, by what, from where, when.
-fn attempt_line(row: &Value) -> String {
+/// The same for a listing: short where the terminal is narrow, without the year if it is this one, or else without the
+/// time.
+fn listed(value: &Value, screen: Screen) -> String {
+    let stamp = value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let stamp = stamp.filter(|_| is_narrow(screen));
+    let Some(stamp) = stamp else { return local(value) };
+    let then = stamp.to_zoned(clock::zone());
+    let now =
+        jiff::Timestamp::from_millisecond(clock::now().millis()).unwrap_or(stamp).to_zoned(clock::zone());
+    let format = if then.year() == now.year() { "%b %e %H:%M:%S" } else { "%Y-%m-%d %H:%M" };
+    then.strftime(format).to_string()
+}
+
+/// From so many columns on there is room for the whole of a time.
+const WIDE: usize = 100;
+
+fn is_narrow(screen: Screen) -> bool {
+    screen.columns.is_some_and(|columns| columns < WIDE)
+}
+
+/// Longer names are none.
+const USER: usize = 32;
+
+fn attempt_row(row: &Value, screen: Screen) -> Vec<String> {
     let user = row["user"].as_str().map_or_else(|| "-".to_owned(), escape);
+    let user = if screen.columns.is_some() { screen::cut(&user, USER) } else { user };
     let what = row["class"].as_str().map_or_else(|| "logged in".to_owned(), str::to_owned);
     let times = match row["attempts"].as_u64() {
         Some(count) if count > 1 => format!(" x{count}"),
         _ => String::new(),
     };
-    format!(
-        "{user:<16} {:<12} {:<39} {}  {what}{times}\n",
-        word(&row["jail"]),
-        word(&row["ip"]),
-        local(&row["time"])
-    )
+    vec![user, word(&row["jail"]), word(&row["ip"]), listed(&row["time"], screen), what + &times]
 }
 
-fn history_line(row: &Value) -> String {
-    let until = match (row["what"].as_str(), row["until"].is_null()) {
-        (Some("ban"), false) => format!("until {}", local(&row["until"])),
-        (Some("ban"), true) => "forever".to_owned(),
-        _ => String::new(),
+fn history_row(row: &Value, screen: Screen) -> Vec<String> {
+    let reason = word(&row["reason"]);
+    let why = match (row["what"].as_str(), row["until"].is_null(), is_narrow(screen)) {
+        (Some("ban"), true, true) => format!("forever: {reason}"),
+        (Some("ban"), true, false) => format!("{reason}, forever"),
+        (Some("ban"), false, true) => format!("{}: {reason}", length(row)),
+        (Some("ban"), false, false) => format!("{reason}, until {}", local(&row["until"])),
+        _ => reason,
     };
-    format!(
-        "{:<8} {:<39} {:<12} {}  {} {until}\n",
-        word(&row["what"]),
-        word(&row["prefix"]),
-        word(&row["jail"]),
-        local(&row["time"]),
-        word(&row["reason"])
-    )
+    let (what, prefix) = (word(&row["what"]), short(&row["prefix"]));
+    let why = why.trim_start_matches(", ").to_owned();
+    vec![what, prefix, word(&row["jail"]), listed(&row["time"], screen), why]
+}
+
+/// How long a ban was to last.
+fn length(row: &Value) -> String {
+    let at = |key: &str| row[key].as_str().and_then(parse_time);
+    match (at("time"), at("until")) {
+        (Some(since), Some(until)) => screen::roughly(until.since(since)),
+        _ => word(&row["until"]),
+    }
 }

@@ -25,6 +25,7 @@ use crate::{clock, facts, fault, logging};
 
 use super::begin::{self, Taken, WTMP};
 use super::configfile::{self, DEFAULT_CONFIG, Place, Policy};
+use super::status::First;
 use super::threads::Threads;
 use super::{CONTROL, Failure, Outcome, STATE_DIR, exit, fail2ban, offline};
 
@@ -227,6 +228,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         facts: (reader, asker),
         known: (allowed, first_facts, restricted),
         learner,
+        first: First::wanted(arguments.log_format, &arguments.control),
     };
     let setup = Setup {
         config,

@@ -43,6 +43,7 @@ use crate::{errands, facts, lookout, rescue};
 
 use super::begin::{self, Restored};
 use super::run::{Setup, refused, start_log_thread};
+use super::status::First;
 use super::{Failure, Outcome, exit};
 
 /// So many batches wait for the engine; with what is known of its lines one takes some 400 KB.
@@ -63,6 +64,8 @@ pub(super) struct Threads {
     pub(super) known: (Allowed, Facts, Vec<Restriction>),
     /// Only at a first start.
     pub(super) learner: Option<Learner>,
+    /// Only where somebody looks on.
+    pub(super) first: Option<First>,
 }
 
 impl Threads {
@@ -114,6 +117,7 @@ impl Threads {
         engine.begin_trial(trial);
         let callers = (engine.begin_rescue(store.meta(META_RESCUE).as_deref()), engine.begin_web());
         let go = engine.begin_learning(restored.learning);
+        let ready = engine.when_ready();
         engine.begin_store(&store, restored.anew, lost);
         engine.begin_unseen(is_unseen);
         let writer = store.into_writer();
@@ -154,6 +158,9 @@ impl Threads {
             scope.spawn(shedding(asks));
             if let Some(learner) = self.learner {
                 scope.spawn(shedding(|| learner.run(&go, &inputs_in, &wake)));
+            }
+            if let Some(first) = self.first {
+                scope.spawn(shedding(move || first.run(&ready)));
             }
             engine.run(&reads, &inputs);
             stop.store(true, Ordering::SeqCst);

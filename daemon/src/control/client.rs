@@ -19,7 +19,7 @@ pub(crate) enum ClientError {
         cause: std::io::Error,
     },
     /// The socket may not be used.
-    #[error("cannot use the control socket {}: permission denied; run it as root (sudo pillory ..)", .path.display())]
+    #[error("cannot use the control socket {}: permission denied; run it as root", .path.display())]
     NotAllowed {
         /// The socket.
         path: PathBuf,

@@ -15,6 +15,7 @@ use pillory_core::net::Prefix;
 use pillory_core::time::Span;
 
 use crate::clock;
+use crate::engine::learning::{Learning, META_LEARNT};
 use crate::kernel::Job;
 use crate::outgoing::outbox;
 use crate::store;
@@ -25,6 +26,14 @@ use super::{Request, glance, stamp};
 
 /// At most so many attempts are shown as the evidence of one ban, and so many rows of history.
 const SHOWN: usize = 50;
+
+/// So many of the latest bans are told with a status.
+const LATEST: usize = 3;
+
+/// What came so lately is compared with the time before the first start.
+const COMPARED: Span = Span::from_secs(7 * 86_400);
+
+const DAY_S: f64 = 86_400.0;
 
 /// How long the kernel's thread may be busy with a large change before a client is answered without its counters.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,6 +71,8 @@ impl About {
             About::Nothing => {}
             About::Status => {
                 value["effect"] = effect(db, (value["banaction"] == "nftables").then_some(kernel));
+                value["effect"]["a_day"] = db.map_or(Value::Null, a_day);
+                value["latest"] = db.and_then(|db| latest(db).ok()).into();
             }
             About::Glance => value["glance"] = db.and_then(|db| glance::value(db).ok()).into(),
             About::Explain(prefix) => {
@@ -110,6 +121,28 @@ fn effect(db: Option<&Connection>, kernel: Option<&Sender<Job>>) -> Value {
         "packets_dropped": dropped.map(|dropped| dropped.packets),
         "bytes_dropped": dropped.map(|dropped| dropped.bytes),
     })
+}
+
+/// How many attempts a day there were before the first start and are since, of the jails whose old logs were counted; a
+/// part that nobody knows is null.
+fn a_day(db: &Connection) -> Value {
+    let kept = query::meta(db, META_LEARNT).ok().flatten();
+    let Some(learning) = Learning::of_kept(kept.as_deref()) else { return Value::Null };
+    let now = clock::now();
+    let part = |attempts: u64, span: Span| {
+        let seconds = span.secs();
+        let rate = (seconds > 0).then(|| attempts as f64 * DAY_S / seconds as f64);
+        json!({"attempts": attempts, "seconds": seconds, "a_day": rate.map(|rate| (rate * 10.0).round() / 10.0)})
+    };
+    let before = learning.failed.map(|(attempts, from)| part(attempts, learning.before.since(from)));
+    let from = learning.before.max(now - COMPARED);
+    let since =
+        query::failed_since(db, from, &learning.of).ok().map(|attempts| part(attempts, now.since(from)));
+    json!({"first_start": stamp(learning.before), "counted": learning.is_done, "before": before, "since": since})
+}
+
+fn latest(db: &Connection) -> Result<Vec<Value>> {
+    Ok(query::latest_bans(db, LATEST)?.iter().map(history_value).collect())
 }
 
 /// True for a ban by which a jail shuts out the very source that is asked for, for what that source did. A network of

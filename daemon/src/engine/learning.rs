@@ -36,6 +36,12 @@ pub(crate) struct Learning {
     networks: u64,
     from: Vec<String>,
     left_out: Vec<String>,
+    /// Attempts that failed in the week before, and from when on they were counted; an older version counted none.
+    #[serde(default)]
+    pub(crate) failed: Option<(u64, Timestamp)>,
+    /// The jails whose attempts these are.
+    #[serde(default)]
+    pub(crate) of: Vec<JailName>,
     #[serde(skip)]
     seen: BTreeSet<Prefix>,
     /// Tells the learner to begin.
@@ -46,7 +52,7 @@ pub(crate) struct Learning {
 impl Learning {
     /// As it was kept; from the beginning if it was not, or if the store that kept it `lost` something.
     pub(crate) fn restored(kept: Option<&str>, lost: bool, now: Timestamp) -> Learning {
-        let kept = kept.and_then(|kept| serde_json::from_str::<Learning>(kept).ok()).filter(|_| !lost);
+        let kept = Learning::of_kept(kept).filter(|_| !lost);
         match kept {
             Some(kept) if kept.is_done => kept,
             // What an earlier start saw as it came is in the store with other times than in the logs.
@@ -55,10 +61,14 @@ impl Learning {
         }
     }
 
+    /// As it was kept, if it was.
+    pub(crate) fn of_kept(kept: Option<&str>) -> Option<Learning> {
+        kept.and_then(|kept| serde_json::from_str::<Learning>(kept).ok())
+    }
+
     /// The moment of the first start as it was kept; the epoch if it was not.
     pub(crate) fn first_start(kept: Option<&str>) -> Timestamp {
-        let kept = kept.and_then(|kept| serde_json::from_str::<Learning>(kept).ok());
-        kept.map_or_else(Timestamp::default, |kept| kept.before)
+        Learning::of_kept(kept).map_or_else(Timestamp::default, |kept| kept.before)
     }
 
     /// The same for the store.
@@ -130,6 +140,7 @@ impl Engine {
         report.left_out.truncate(MOST_LEFT_OUT);
         let learning = &mut self.learning;
         (learning.is_done, learning.from, learning.left_out) = (true, report.from, report.left_out);
+        (learning.failed, learning.of) = (report.failed, report.of);
         learning.seen = BTreeSet::new();
         let (logins, networks) = (learning.logins, learning.networks);
         info!(logins, networks, from = %learning.from.join(", "), "learnt the good logins of the last 30 days");

@@ -35,7 +35,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, never, select};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use tracing::{error, info};
 
 use pillory_core::event::Line;
@@ -205,6 +205,8 @@ pub(crate) struct Engine {
     /// Something was read that was there before the first start.
     has_read_history: bool,
     ready: bool,
+    /// Who waits for that.
+    awaited: Option<Sender<()>>,
     stopping: bool,
 }
 
@@ -299,6 +301,7 @@ impl Engine {
             last_verify: now,
             has_read_history: false,
             ready: false,
+            awaited: None,
             stopping: false,
         }
     }
@@ -541,6 +544,13 @@ impl Engine {
         }
     }
 
+    /// Where somebody hears that everything is watched.
+    pub(crate) fn when_ready(&mut self) -> Receiver<()> {
+        let (sender, ready) = bounded(1);
+        self.awaited = Some(sender);
+        ready
+    }
+
     fn say_ready(&mut self) {
         let all_watch = self.readers.kinds.iter().all(|kind| self.watching.contains(kind));
         if self.ready || !all_watch || self.jobs_done < self.jobs {
@@ -557,6 +567,10 @@ impl Engine {
             }
         }
         report::ready(self);
+        // Whoever waited may be gone.
+        if let Some(awaited) = self.awaited.take() {
+            let _ = awaited.send(());
+        }
         self.post_start();
         self.look_at_kernel();
         self.learn();

@@ -17,6 +17,8 @@ pub(super) struct Part {
     /// For which jails, by number.
     pub(super) jails: Vec<usize>,
     pub(super) kind: Kind,
+    /// When it was last written to, as far as that matters.
+    pub(super) changed: Timestamp,
 }
 
 /// What it holds.
@@ -45,7 +47,7 @@ pub(super) fn plan(jails: &[&ActiveJail], since: Timestamp) -> Plan {
     let of_journal: Vec<usize> =
         (0..).zip(jails).filter(|(_, jail)| reads_journal(jail)).map(|(at, _)| at).collect();
     if !of_journal.is_empty() {
-        let journal = |path| Part { path, jails: of_journal.clone(), kind: Kind::Journal };
+        let journal = |path| Part { path, jails: of_journal.clone(), kind: Kind::Journal, changed: since };
         plan.parts.extend(own_files(since).into_iter().map(journal));
     }
     // A log may be read by several jails, and be known by several names.
@@ -68,11 +70,11 @@ pub(super) fn plan(jails: &[&ActiveJail], since: Timestamp) -> Plan {
                 continue;
             }
             plan.rotated += usize::from(path != *log);
-            parts.push((changed, Part { path, jails: jails.clone(), kind: Kind::Log { number } }));
+            parts.push(Part { path, jails: jails.clone(), kind: Kind::Log { number }, changed });
         }
     }
-    parts.sort_by_key(|(changed, _)| std::cmp::Reverse(*changed));
-    plan.parts.extend(parts.into_iter().map(|(_, part)| part));
+    parts.sort_by_key(|part| std::cmp::Reverse(part.changed));
+    plan.parts.extend(parts);
     plan
 }
 

@@ -336,6 +336,47 @@ pub(crate) fn effect(db: &Connection) -> rusqlite::Result<Effect> {
     Ok(Effect { attempts, bans, since })
 }
 
+/// Failed attempts of these jails from that time on.
+/// # Errors
+/// SQLite's.
+pub(crate) fn failed_since(db: &Connection, since: Timestamp, jails: &[JailName]) -> rusqlite::Result<u64> {
+    let sql = "SELECT jail, sum(tries) FROM attempts WHERE time >= ?1 AND class IS NOT NULL GROUP BY jail";
+    let mut rows = db.prepare(sql)?;
+    let found = rows.query_map([since.millis()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut sum = 0;
+    for row in found {
+        let (jail, attempts): (String, i64) = row?;
+        let is_of_them = jails.iter().any(|name| name.as_str() == jail);
+        sum += if is_of_them { attempts.unsigned_abs() } else { 0 };
+    }
+    Ok(sum)
+}
+
+/// The latest bans that are still in force, at most so many, the newest first.
+/// # Errors
+/// SQLite's.
+pub(crate) fn latest_bans(db: &Connection, most: usize) -> rusqlite::Result<Vec<HistoryRow>> {
+    /// Who lifted more than these at once looks at the list.
+    const LOOKED_AT: usize = 100;
+    let mut rows: Vec<HistoryRow> = history(db, &Wanted { last: LOOKED_AT, ..Wanted::default() })?
+        .into_iter()
+        .map(|(_, row)| row)
+        .filter(|row| row.what == "ban")
+        .collect();
+    rows.reverse();
+    let mut latest: Vec<HistoryRow> = Vec::new();
+    for row in rows {
+        if latest.len() == most {
+            break;
+        }
+        let is_new = !latest.iter().any(|ban| (ban.prefix, &ban.jail) == (row.prefix, &row.jail));
+        if is_new && standing::since(db, &row.prefix.to_string(), &row.jail)?.is_some() {
+            latest.push(row);
+        }
+    }
+    Ok(latest)
+}
+
 /// What is kept of the failed attempts from inside a prefix.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {

@@ -168,3 +168,18 @@ fn a_fifo_where_a_log_should_be_is_not_waited_for() {
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     assert_eq!(logs::tail(&path), Vec::<Vec<u8>>::new());
 }
+
+#[test]
+fn findings_are_read_with_their_cures() {
+    crate::cli::golden::check("doctor", |_| {
+        let mut report = Report::default();
+        report.find("off", "Pillory is switched off, nothing is enforced", "run `pillory on`");
+        let what = "a warning of the daemon that has a lot to say: /var/log/auth.log cannot be read: permission denied";
+        report.find("warning", what, "");
+        report.note(
+            "action",
+            "bans by nftables: sets with timeouts, looked up for each packet in constant time",
+        );
+        text(&report)
+    });
+}

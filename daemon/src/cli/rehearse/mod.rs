@@ -5,20 +5,21 @@
 
 mod chart;
 mod material;
-mod report;
+pub(super) mod report;
 mod svg;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pillory_core::config::Config;
-use pillory_core::event::Points;
+use pillory_core::event::{Outcome as EventOutcome, Points};
 use pillory_core::jail::Jail;
 use pillory_core::jail::never::NeverBan;
 use pillory_core::jail::secret::Secret;
 use pillory_core::machine::Machine;
 use pillory_core::rehearse::curve::{self, Advice, FINDTIMES, Point, Setting};
 use pillory_core::rehearse::good::Logins;
-use pillory_core::rehearse::{Report, replay};
+use pillory_core::rehearse::{Rehearsal, Report};
 use pillory_core::time::{Span, Timestamp};
 
 use crate::sources::past::base_name;
@@ -26,7 +27,9 @@ use crate::{clock, outfile};
 
 use super::configfile::{DEFAULT_CONFIG, load_config};
 use super::offline::State;
+use super::plot::Counts;
 use super::scan::{self, judging};
+use super::screen::Screen;
 use super::{Failure, Outcome, complain, exit, print, print_json, rows};
 
 use material::Material;
@@ -79,6 +82,8 @@ struct Rehearsed {
     /// Its `maxretry` and `findtime` where all jails have the same.
     setting: Option<Setting>,
     report: Report,
+    /// Attempts by the minute, and those let through.
+    minutes: BTreeMap<i64, Counts>,
 }
 
 /// Everything that is told.
@@ -93,20 +98,7 @@ struct Told {
 
 impl Rehearse {
     pub(crate) fn run(&self) -> Outcome {
-        let config = own(scan::policy(self.config.as_deref())?, self.config.as_deref())?;
-        let against = self.against.as_deref().map(|file| own(load_config(Some(file))?, Some(file)));
-        let against = against.transpose()?;
-        let material = Material::read(self, config)?;
-        let present = rehearse(self.config.as_deref(), &material.config, &material);
-        let logins = Logins::of(&material.seen, &material.machine(&material.config, None).judge);
-        let points = curve_of(&material, &logins);
-        let settings = settings(&material.config);
-        let advice = curve::advise(&points, (&settings, &present.report.total));
-        let against = match against {
-            Some(config) => Some(self.other(config, &material)?),
-            None => None,
-        };
-        let told = Told { present, against, curve: points, advice, places: logins.addresses() };
+        let (told, material) = self.replayed()?;
         if let Some(path) = &self.svg {
             let drawn = svg::draw(&told);
             outfile::write(path, drawn.as_bytes()).map_err(|error| {
@@ -116,13 +108,30 @@ impl Rehearse {
         if self.json {
             print_json(&report::json(&told, &material))?;
         } else {
-            print(&report::text(&told, &material, &clock::zone()))?;
+            print(&report::text(&told, &material, (&clock::zone(), Screen::here())))?;
         }
         Ok(match (material.is_whole(), told.present.report.total.attempts) {
             (false, _) => exit::USAGE,
             (true, 0) => exit::NO,
             (true, _) => 0,
         })
+    }
+
+    /// Everything that is told, and what it was made of.
+    fn replayed(&self) -> Result<(Told, Material), Failure> {
+        let config = own(scan::policy(self.config.as_deref())?, self.config.as_deref())?;
+        let against = self.against.as_deref().map(|file| own(load_config(Some(file))?, Some(file)));
+        let against = against.transpose()?;
+        let material = Material::read(self, config)?;
+        let present = rehearse(self.config.as_deref(), &material.config, &material);
+        let logins = Logins::of(&material.seen, &material.machine(&material.config, None).judge);
+        let curve = curve_of(&material, &logins);
+        let advice = curve::advise(&curve, (&settings(&material.config), &present.report.total));
+        let against = match against {
+            Some(config) => Some(self.other(config, &material)?),
+            None => None,
+        };
+        Ok((Told { present, against, curve, advice, places: logins.addresses() }, material))
     }
 
     /// The other policy, over the same records unless its jails read otherwise.
@@ -166,7 +175,16 @@ fn rehearse(file: Option<&Path>, config: &Config, material: &Material) -> Rehear
         [only] => Some(*only),
         _ => None,
     };
-    Rehearsed { name, setting, report: replay(machine, &material.seen, &logins) }
+    let (mut rehearsal, mut minutes) = (Rehearsal::new(machine, &logins), BTreeMap::new());
+    for seen in &material.seen {
+        let step = rehearsal.see(seen);
+        if step.attempts > 0 && !matches!(seen.event.outcome, EventOutcome::Success) {
+            let (all, through): &mut Counts = minutes.entry(seen.time.secs().div_euclid(60)).or_default();
+            *all += u64::from(step.attempts);
+            *through += if step.is_stopped { 0 } else { u64::from(step.attempts) };
+        }
+    }
+    Rehearsed { name, setting, report: rehearsal.finish(), minutes }
 }
 
 /// `maxretry` and `findtime` of each jail.
@@ -211,4 +229,40 @@ fn machine(config: &Config, never: &NeverBan, setting: Option<Setting>) -> Machi
 /// Points as the configuration writes them.
 fn points(points: Points) -> f64 {
     f64::from(points.0) / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::golden::{self, Input};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        rehearse: Rehearse,
+    }
+
+    #[test]
+    fn a_rehearsal_is_drawn_as_wide_as_the_terminal() {
+        golden::hold_the_clock();
+        let input = Input::new("rehearse", &golden::attacks_of_days(4));
+        std::fs::write(input.0.with_file_name("present.toml"), "").unwrap();
+        std::fs::write(input.0.with_file_name("mild.toml"), "maxretry = 20\n").unwrap();
+        let path = |name: &str| input.0.with_file_name(name).display().to_string();
+        let words = [
+            "rehearse",
+            "--config",
+            &path("present.toml"),
+            "--against",
+            &path("mild.toml"),
+            &path("auth.log"),
+        ];
+        let (told, material) = Line::parse_from(words).rehearse.replayed().unwrap();
+        golden::check("rehearse", |screen| {
+            let text = report::text(&told, &material, (&clock::zone(), screen));
+            text.replace(&path("auth.log"), "/var/log/auth.log")
+        });
+    }
 }

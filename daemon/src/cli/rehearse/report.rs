@@ -1,4 +1,4 @@
-//! What a rehearsal found, as JSON and for people in 80 columns.
+//! What a rehearsal found, as JSON and for people.
 
 use std::fmt::Write;
 
@@ -10,8 +10,9 @@ use pillory_core::rehearse::good::{GoodUser, How};
 use pillory_core::rehearse::{Report, Sums};
 use pillory_core::time::Timestamp;
 
-use crate::cli::count;
-use crate::cli::scan::report::{at, files, round};
+use crate::cli::scan::report::{COLUMNS, at, files, round};
+use crate::cli::screen::{Screen, cut};
+use crate::cli::{count, plot};
 use crate::control::stamp;
 use crate::escape::escape;
 
@@ -110,7 +111,7 @@ fn jail_name(report: &Report, jail: u16) -> &str {
 }
 
 /// For people.
-pub(super) fn text(told: &Told, material: &Material, zone: &TimeZone) -> String {
+pub(super) fn text(told: &Told, material: &Material, (zone, screen): (&TimeZone, Screen)) -> String {
     let mut text = String::new();
     files(&mut text, &material.scanned, material.unread.len());
     if material.stored > 0 {
@@ -131,6 +132,9 @@ pub(super) fn text(told: &Told, material: &Material, zone: &TimeZone) -> String 
         by_jail(&mut text, rehearsed, told.against.is_some());
         good_users(&mut text, rehearsed, zone);
     }
+    let minutes = told.present.minutes.iter().map(|(minute, counts)| (*minute, *counts));
+    let bars = plot::along_the_time(minutes, zone, screen.columns.unwrap_or(COLUMNS));
+    let _ = write!(text, "\nattempts, █ let through and ░ stopped, {bars}");
     text.push_str(&chart::draw(&told.curve, told.present.setting));
     advice(&mut text, told);
     notes(&mut text, told, material);
@@ -168,7 +172,7 @@ fn policies(text: &mut String, told: &Told) {
         let cells: String = all.iter().map(|rehearsed| format!("{:>24}", value(rehearsed))).collect();
         let _ = writeln!(text, "{label:<24}{cells}");
     };
-    row("policy", &|rehearsed| short(&rehearsed.name, 22));
+    row("policy", &|rehearsed| cut(&rehearsed.name, 22));
     row("let through", &|rehearsed| {
         let sums = &rehearsed.report.total;
         format!("{} ({:.1} %)", grouped(sums.let_through), percent(sums.let_through, sums.attempts))
@@ -187,7 +191,7 @@ fn by_jail(text: &mut String, rehearsed: &Rehearsed, is_one_of_two: bool) {
     if jails.len() < 2 {
         return;
     }
-    let title = if is_one_of_two { format!(" ({})", short(&rehearsed.name, 30)) } else { String::new() };
+    let title = if is_one_of_two { format!(" ({})", cut(&rehearsed.name, 30)) } else { String::new() };
     let _ = writeln!(
         text,
         "\njail by jail{title}\n{:<16}{:>10}{:>19}{:>10}{:>11}{:>14}",
@@ -199,7 +203,7 @@ fn by_jail(text: &mut String, rehearsed: &Rehearsed, is_one_of_two: bool) {
         let _ = writeln!(
             text,
             "{:<16}{:>10}{through:>19}{:>10}{:>11}{:>14}",
-            short(name.as_str(), 15),
+            cut(name.as_str(), 15),
             grouped(sums.attempts),
             grouped(sums.bans),
             grouped(sums.offenders),
@@ -213,10 +217,10 @@ fn good_users(text: &mut String, rehearsed: &Rehearsed, zone: &TimeZone) {
     if hits.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\ngood users that {} would have hit", short(&rehearsed.name, 40));
+    let _ = writeln!(text, "\ngood users that {} would have hit", cut(&rehearsed.name, 40));
     let when = |moment: Timestamp| at(moment, zone, "%b %e %H:%M");
     for hit in hits.iter().take(GOOD_USERS) {
-        let (who, jail) = (short(&escape(&hit.user), 16), jail_name(&rehearsed.report, hit.jail));
+        let (who, jail) = (cut(&escape(&hit.user), 16), jail_name(&rehearsed.report, hit.jail));
         let (banned, login) = (when(hit.banned_at), when(hit.login_at));
         let what = match hit.how {
             How::WasThere => format!("banned by {jail} {banned}, logged in {login}"),
@@ -275,7 +279,7 @@ fn notes(text: &mut String, told: &Told, material: &Material) {
 }
 
 /// `1,234,567`
-pub(super) fn grouped(number: u64) -> String {
+pub(in crate::cli) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -285,14 +289,6 @@ pub(super) fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// A text that fits.
-fn short(text: &str, room: usize) -> String {
-    match text.chars().count() > room {
-        false => text.to_owned(),
-        true => text.chars().take(room.saturating_sub(2)).collect::<String>() + "..",
-    }
 }
 
 #[cfg(test)]
@@ -305,10 +301,5 @@ mod tests {
             [0, 999, 1_000, 1_234_567].map(grouped),
             ["0", "999", "1,000", "1,234,567"].map(str::to_owned)
         );
-    }
-
-    #[test]
-    fn long_names_are_cut() {
-        assert_eq!((short("sshd", 4), short("a-long-name.toml", 8)), ("sshd".into(), "a-long..".into()));
     }
 }

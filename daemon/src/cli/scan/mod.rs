@@ -25,6 +25,7 @@ use crate::escape::escape;
 use crate::sources::past::{self, Format, Opened, Pieces};
 
 use super::configfile::{DEFAULT_CONFIG, load_config};
+use super::screen::Screen;
 use super::{Failure, Outcome, complain, exit, print, print_json};
 
 use judging::{Collected, Judging};
@@ -107,7 +108,8 @@ impl Scan {
             let json = json.map_err(|error| Failure::new(exit::NO, format!("cannot write JSON: {error}")))?;
             print_json(&json)?;
         } else {
-            print(&report::text((&scanned, unread.len()), tally, &names, &clock::zone()))?;
+            let place = (&clock::zone(), Screen::here());
+            print(&report::text((&scanned, unread.len()), tally, &names, place))?;
         }
         let nothing = tally.failures() == 0;
         let failed = !unread.is_empty() || scanned.iter().any(|file| file.trouble.is_some());
@@ -361,12 +363,11 @@ impl Progress {
         self.next_ms = elapsed + 200;
         self.shown = true;
         let done = (self.before + bytes).min(self.total);
-        let percent = done * 100 / self.total;
         let left_s = elapsed * u128::from(self.total - done) / u128::from(done.max(1)) / 1000;
         // Progress that cannot be shown is no reason to stop.
         let _ = std::io::Write::write_fmt(
             &mut std::io::stderr(),
-            format_args!("\r\x1b[K{percent} % of {}, {left_s} s left", report::size(self.total)),
+            format_args!("\r\x1b[K{}, {left_s} s left", progress_bar(done, self.total)),
         );
     }
 
@@ -379,4 +380,13 @@ impl Progress {
             let _ = std::io::Write::write_all(&mut std::io::stderr(), b"\r\x1b[K");
         }
     }
+}
+
+/// `[##########..........] 50 % of 1.2 GB`
+fn progress_bar(done: u64, total: u64) -> String {
+    const WIDTH: u64 = 30;
+    let part = |of: u64| (u128::from(done) * u128::from(of) / u128::from(total.max(1))) as u64;
+    let full = part(WIDTH);
+    let bar = "#".repeat(full as usize) + &".".repeat((WIDTH - full) as usize);
+    format!("[{bar}] {:>3} % of {}", part(100), report::size(total))
 }

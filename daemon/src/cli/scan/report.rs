@@ -1,4 +1,4 @@
-//! What a scan found, as JSON and for people in 80 columns.
+//! What a scan found, as JSON and for people.
 
 use std::fmt::Write;
 
@@ -14,7 +14,8 @@ use pillory_core::time::{Span, Timestamp};
 use crate::control::stamp;
 use crate::escape::escape;
 
-use crate::cli::count;
+use crate::cli::screen::{Screen, cut, width};
+use crate::cli::{count, plot};
 
 use super::{Scanned, Unread};
 
@@ -22,7 +23,8 @@ use super::{Scanned, Unread};
 const OFFENDERS: usize = 20;
 const NETWORKS: usize = 5;
 const USERS: usize = 12;
-const COLUMNS: usize = 80;
+/// How wide it is where there is no terminal.
+pub(in crate::cli) const COLUMNS: usize = 80;
 
 /// The JSON, its keys in the order of the alphabet. A scan may tell of millions of sources: they are written as they
 /// are read, without a tree of values first.
@@ -103,8 +105,9 @@ pub(super) fn text(
     (scanned, unread): (&[Scanned], usize),
     tally: &mut Tally,
     names: &[String],
-    zone: &TimeZone,
+    (zone, screen): (&TimeZone, Screen),
 ) -> String {
+    let columns = screen.columns.unwrap_or(COLUMNS);
     let mut text = String::new();
     files(&mut text, scanned, unread);
     let Some((first, last)) = tally.span() else {
@@ -118,7 +121,7 @@ pub(super) fn text(
         return text;
     };
     summary(&mut text, tally, (first, last), zone);
-    offenders(&mut text, tally, names, zone);
+    offenders(&mut text, tally, names, (zone, columns));
     let networks = tally.networks();
     if !networks.is_empty() {
         text.push_str("\nnetworks\n");
@@ -126,8 +129,8 @@ pub(super) fn text(
             let _ = writeln!(text, "{failures:>9}  {net} ({})", count(*sources as u64, "source"));
         }
     }
-    users(&mut text, tally);
-    histogram(&mut text, tally, (first, last), zone);
+    users(&mut text, tally, columns);
+    plots(&mut text, tally, (first, last), (zone, columns));
     text
 }
 
@@ -190,7 +193,7 @@ fn summary(text: &mut String, tally: &mut Tally, (first, last): (Timestamp, Time
     }
 }
 
-fn offenders(text: &mut String, tally: &Tally, names: &[String], zone: &TimeZone) {
+fn offenders(text: &mut String, tally: &Tally, names: &[String], (zone, columns): (&TimeZone, usize)) {
     let sources = tally.sources();
     let top = &sources[..sources.len().min(OFFENDERS)];
     let several = top.iter().any(|(jail, ..)| Some(jail) != top.first().map(|(jail, ..)| jail));
@@ -215,7 +218,7 @@ fn offenders(text: &mut String, tally: &Tally, names: &[String], zone: &TimeZone
             at(source.first, zone, "%b %e %H:%M"),
             at(source.last, zone, "%b %e %H:%M"),
         );
-        let room = COLUMNS.saturating_sub(line.chars().count()).max(12);
+        let room = columns.saturating_sub(line.chars().count()).max(12);
         let _ = writeln!(text, "{line}{}", user_list(tally, source, room));
     }
     if sources.len() > top.len() {
@@ -229,18 +232,13 @@ fn user_list(tally: &Tally, source: &Source, room: usize) -> String {
     for (count, user) in source.users.iter().enumerate() {
         let name = escape(tally.user(*user));
         let left = source.users.len() - count;
-        let width = list.chars().count() + name.chars().count() + usize::from(count > 0);
         let reserve = if left > 1 { format!(" +{}", left - 1).len() } else { 0 };
-        if width + reserve > room {
-            if count == 0 {
-                list = name.chars().take(room.saturating_sub(reserve + 2)).collect::<String>() + "..";
-                if left > 1 {
-                    let _ = write!(list, " +{}", left - 1);
-                }
-            } else {
-                let _ = write!(list, " +{left}");
+        if width(&list) + width(&name) + usize::from(count > 0) + reserve > room {
+            if count > 0 {
+                return format!("{list} +{left}");
             }
-            return list;
+            let more = if left > 1 { format!(" +{}", left - 1) } else { String::new() };
+            return cut(&name, room.saturating_sub(reserve)) + &more;
         }
         if count > 0 {
             list.push(' ');
@@ -250,7 +248,7 @@ fn user_list(tally: &Tally, source: &Source, room: usize) -> String {
     list
 }
 
-fn users(text: &mut String, tally: &Tally) {
+fn users(text: &mut String, tally: &Tally, columns: usize) {
     let (top, count) = tally.users(USERS);
     if top.is_empty() {
         return;
@@ -258,51 +256,38 @@ fn users(text: &mut String, tally: &Tally) {
     let _ = writeln!(text, "\nusers tried ({count})");
     let mut column = 0;
     for (name, tries) in top {
-        let name: String = escape(name).chars().take(32).collect();
-        let word = format!("  {name} {tries}");
-        if column + word.chars().count() > COLUMNS {
+        let word = format!("  {} {tries}", cut(&escape(name), 32));
+        if column + width(&word) > columns {
             text.push('\n');
             column = 0;
         }
-        column += word.chars().count();
+        column += width(&word);
         text.push_str(&word);
     }
     text.push('\n');
 }
 
-/// Hour by hour: along the time for up to two days, else by the hour of the day.
-fn histogram(text: &mut String, tally: &mut Tally, (first, last): (Timestamp, Timestamp), zone: &TimeZone) {
-    const BAR: usize = 52;
+/// Along the time, and of more than two days by the hour of the day.
+fn plots(
+    text: &mut String,
+    tally: &mut Tally,
+    (first, last): (Timestamp, Timestamp),
+    at_place: (&TimeZone, usize),
+) {
+    let (zone, columns) = at_place;
     let minutes = tally.minutes();
-    let short = last.since(first) <= Span::from_secs(48 * 3_600);
-    let mut hours: std::collections::BTreeMap<i64, u64> = std::collections::BTreeMap::new();
-    if short {
-        let hour = |at: Timestamp| at.secs().div_euclid(3_600);
-        hours.extend((hour(first)..=hour(last)).map(|hour| (hour, 0)));
-    } else {
-        hours.extend((0..24).map(|hour| (hour, 0)));
+    let bars = minutes.iter().map(|(minute, count)| (*minute, (*count, *count)));
+    let _ = write!(text, "\n{}", plot::along_the_time(bars, zone, columns));
+    if last.since(first) <= Span::from_secs(48 * 3_600) {
+        return;
     }
+    let mut hours: [u64; 24] = [0; 24];
     for (minute, count) in &minutes {
-        let moment = Timestamp::from_secs(minute * 60);
-        let key = if short { minute.div_euclid(60) } else { at(moment, zone, "%H").parse().unwrap_or(0) };
-        *hours.entry(key).or_default() += count;
+        let hour: usize = at(Timestamp::from_secs(minute * 60), zone, "%H").parse().unwrap_or(0);
+        hours.iter_mut().skip(hour).take(1).for_each(|of_hour| *of_hour += count);
     }
-    let most = hours.values().copied().max().unwrap_or(0).max(1);
-    text.push_str(if short { "\nhour by hour\n" } else { "\nby the hour of the day\n" });
-    for (hour, count) in hours {
-        let label = match short {
-            true => at(Timestamp::from_secs(hour * 3_600), zone, "%b %e %H:00"),
-            false => format!("{hour:02}:00"),
-        };
-        let _ = writeln!(text, "{label:>12} {count:>9}  {}", bar(count, most, BAR));
-    }
-}
-
-/// A bar in eighths of a character.
-fn bar(count: u64, most: u64, width: usize) -> String {
-    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let eighths = (u128::from(count) * (width as u128) * 8).div_ceil(u128::from(most)) as usize;
-    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+    let bars = hours.iter().enumerate().map(|(hour, count)| (format!("{hour:02}:00"), (*count, *count)));
+    let _ = write!(text, "\nby the hour of the day\n{}", plot::draw(&bars.collect::<Vec<_>>(), columns));
 }
 
 pub(in crate::cli) fn at(moment: Timestamp, zone: &TimeZone, format: &str) -> String {

@@ -220,3 +220,30 @@ fn what_a_crew_reads_adds_up_to_the_same() {
     assert_eq!((count, sums(&mut crew)), (30_000, sums(&mut alone)));
     assert!(crew.judging.tally.failures() > 1_000, "{}", crew.judging.tally.failures());
 }
+
+#[test]
+fn a_scan_is_drawn_as_wide_as_the_terminal() {
+    use crate::cli::golden::{self, Input};
+    golden::hold_the_clock();
+    for (name, days) in [("scan", 1), ("scan-days", 9)] {
+        let input = Input::new(name, &golden::attacks_of_days(days));
+        let mut scanner = Scanner::new(&pillory_core::config::resolve::default_config(), None).unwrap();
+        let file = ToRead { path: input.0.clone(), by: By::Content };
+        let (scanned, unread) = read(std::iter::once(file), &mut scanner);
+        let names = scanner.reading.names();
+        golden::check(name, |screen| {
+            let place = (&clock::zone(), screen);
+            let text = report::text((&scanned, unread.len()), &mut scanner.judging.tally, &names, place);
+            text.replace(&input.0.display().to_string(), "/var/log/auth.log")
+        });
+    }
+}
+
+#[test]
+fn progress_is_a_bar_of_the_bytes() {
+    assert_eq!(
+        progress_bar(1_500_000, 3_000_000),
+        format!("[{}{}]  50 % of 3.0 MB", "#".repeat(15), ".".repeat(15))
+    );
+    assert!(progress_bar(0, 0).starts_with("[..") && progress_bar(9, 9).starts_with("[##"));
+}

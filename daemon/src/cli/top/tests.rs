@@ -63,3 +63,8 @@ fn a_daemon_that_went_away_is_told_in_the_first_line() {
     let view = View { told: told(), trouble: Some("cannot reach it".to_owned()), ..View::default() };
     assert!(drawn(view, 80, 24).starts_with("cannot reach it\n"));
 }
+
+#[test]
+fn what_is_printed_once_looks_as_it_did() {
+    crate::cli::golden::check("top", |_| snapshot(&told()));
+}

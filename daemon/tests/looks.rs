@@ -1,0 +1,244 @@
+//! What commands print where somebody reads it: made for the terminal's size, through a pager if it is longer; and what
+//! is told of the time before the first start.
+
+use std::io::Read;
+use std::process::Child;
+use std::sync::{Arc, Mutex};
+
+use nix::pty::{Winsize, openpty};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::lab::{
+    Answer, CONTROL, Daemon, Host, LOG, SOON, STATE_DIR, binary, failed_line, failed_lines, quiet_server,
+    sshd_line, wait_for,
+};
+
+/// A program in a terminal of 80 columns and 24 rows, and all that it has written.
+struct Terminal {
+    child: Child,
+    written: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    fn start(host: &Host, args: &[&str], environment: &[(&str, &str)]) -> Terminal {
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pair = openpty(&size, None).expect("a terminal");
+        let end = || std::process::Stdio::from(pair.slave.try_clone().expect("a descriptor"));
+        let mut command = host.command(&binary().display().to_string());
+        command.args(args).args(["--control", CONTROL]).env("TERM", "xterm").env_remove("NO_COLOR");
+        for name in ["PAGER", "SSH_CONNECTION", "SSH_CLIENT"] {
+            command.env_remove(name);
+        }
+        command.envs(environment.iter().copied());
+        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("nsenter starts");
+        let written = Arc::new(Mutex::new(String::new()));
+        let (kept, mut master) = (Arc::clone(&written), std::fs::File::from(pair.master));
+        // It ends with the last program in the terminal.
+        std::thread::spawn(move || {
+            let (mut part, mut all) = ([0; 4096], Vec::new());
+            while let Ok(count @ 1..) = master.read(&mut part) {
+                all.extend_from_slice(&part[..count]);
+                *kept.lock().expect("nobody panics holding it") =
+                    String::from_utf8_lossy(&all).replace("\r\n", "\n");
+            }
+        });
+        Terminal { child, written }
+    }
+
+    fn text(&self) -> String {
+        self.written.lock().expect("the reader does not panic").clone()
+    }
+
+    /// Waits for its end; its status and what it wrote.
+    fn end(mut self) -> (Option<i32>, String) {
+        let code = wait_for(SOON, "its end", || self.child.try_wait().ok().flatten()).code();
+        // The reader holds the text as long as it reads.
+        wait_for(SOON, "the end of what it writes", || (Arc::strong_count(&self.written) == 1).then_some(()));
+        (code, self.text())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn at_terminal(host: &Host, args: &[&str], environment: &[(&str, &str)]) -> String {
+    let (code, text) = Terminal::start(host, args, environment).end();
+    assert_eq!(code, Some(0), "{args:?}: {text}");
+    text
+}
+
+/// Without what colours it.
+fn plain(text: &str) -> String {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_owned();
+    first + &parts.map(|part| part.split_once('m').map_or("", |(_, rest)| rest)).collect::<String>()
+}
+
+/// True if the first of these words stands before the second.
+fn is_before(text: &str, first: &str, second: &str) -> bool {
+    match (text.find(first), text.find(second)) {
+        (Some(first), Some(second)) => first < second,
+        _ => false,
+    }
+}
+
+#[test]
+fn status_fits_the_terminal_and_a_word_says_how_to_see_all() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let jail = |number: u32| {
+        let name = format!("app{number:02}");
+        server.write(format!("/var/log/{name}.log"), "");
+        format!("[jail.{name}]\nlogpath = [\"/var/log/{name}.log\"]\nfailregex = ['^failed from <HOST>$']\n")
+    };
+    let jails: String = (1..=30).map(jail).collect();
+    let daemon = Daemon::start(&server, &jails);
+    for number in 1..=4 {
+        assert_eq!(
+            daemon.ask(&["ban", &format!("198.51.100.{number}"), "--reason", &"why ".repeat(40)]).code,
+            Some(0)
+        );
+    }
+    daemon.wait_for(SOON, "the bans in the store", || {
+        (daemon.status()["latest"][0]["prefix"] == "198.51.100.4/32").then_some(())
+    });
+    let coloured = at_terminal(&server, &["status"], &[]);
+    let text = plain(&coloured);
+    assert!(coloured.contains("\x1b[1m"), "{coloured:?}");
+    assert!(text.lines().count() < 24 && text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    for (first, second) in [
+        ("protected by", "app01"),
+        ("app01", "more jails"),
+        ("more jails", "you: no ssh session"),
+        ("you: no ssh session", "now: 4 bans in force"),
+        ("198.51.100.4 ", "198.51.100.3 "),
+        ("198.51.100.2 ", "attempts a day:"),
+        ("attempts a day:", "status --all` shows all"),
+    ] {
+        assert!(is_before(&text, first, second), "{first:?} before {second:?}:\n{text}");
+    }
+    assert!(!text.contains("198.51.100.1 "), "the last three are enough:\n{text}");
+    let all = at_terminal(&server, &["status", "--all", "--no-pager"], &[]);
+    assert!(all.contains("app30") && all.lines().count() > 30 && !all.contains("shows all"), "{all}");
+    let piped = daemon.ask(&["status"]).out;
+    assert!(
+        piped.contains("app30") && !piped.contains('\x1b') && piped.contains(&"why ".repeat(30)),
+        "{piped}"
+    );
+}
+
+#[test]
+fn the_first_screen_of_run_is_the_look_of_status() {
+    let Some((_world, server)) = quiet_server() else { return };
+    server.write("/etc/pillory/pillory.toml", "");
+    std::fs::create_dir_all(server.path("/run/pillory")).expect("it is made");
+    let seat = [("SSH_CONNECTION", "192.0.2.254 50000 192.0.2.1 22")];
+    let terminal = Terminal::start(&server, &["run", "--state-dir", STATE_DIR], &seat);
+    let text = wait_for(SOON, "the first screen", || {
+        Some(plain(&terminal.text())).filter(|text| text.contains("attempts a day: "))
+    });
+    let screen = text.split("\nready: ").nth(1).unwrap_or_else(|| panic!("it was not ready: {text}"));
+    assert!(screen.lines().count() < 24 && screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
+    for words in ["protected by nftables", "you come from 192.0.2.254: never banned", "now: nobody is banned"]
+    {
+        assert!(screen.contains(words), "{words}:\n{screen}");
+    }
+    kill_process(Pid::from_child(&terminal.child), Signal::TERM).expect("it runs");
+    let (code, text) = terminal.end();
+    assert!(code == Some(0) && text.contains("stopped: "), "{text}");
+}
+
+#[test]
+fn long_listings_go_through_a_pager_where_somebody_reads_and_nowhere_else() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    server.append(LOG, failed_lines(5000, 40, "root", "198.51.100.7"));
+    daemon.wait_for(SOON, "all attempts", || (daemon.attempts_of("198.51.100.7") == 40).then_some(()));
+    server.write("/run/pager", "#!/bin/sh\necho \"paged $1\"\nexec cat\n");
+    server.run("chmod", &["755", "/run/pager"]);
+    let pager = [("PAGER", "/run/pager softly")];
+    let paged = at_terminal(&server, &["attempts"], &pager);
+    assert!(paged.starts_with("paged softly\n") && paged.lines().count() == 41, "{paged}");
+    assert!(paged.lines().all(|line| line.chars().count() <= 80), "{paged}");
+    for args in
+        [&["attempts", "--no-pager"][..], &["attempts", "-n", "5"], &["attempts", "--json"], &["list"]]
+    {
+        let text = at_terminal(&server, args, &pager);
+        assert!(!text.contains("paged") && !text.is_empty(), "{args:?}: {text}");
+    }
+    for none in ["cat", "", "/run/nowhere"] {
+        let text = at_terminal(&server, &["attempts"], &[("PAGER", none)]);
+        assert_eq!(text.lines().count(), 40, "{text}");
+    }
+    let following = Terminal::start(&server, &["attempts", "-f"], &pager);
+    wait_for(SOON, "what there is", || (following.text().lines().count() == 40).then_some(()));
+    server.append(LOG, failed_line(6000, "alice", "198.51.100.8"));
+    let text =
+        wait_for(SOON, "what comes", || Some(following.text()).filter(|text| text.contains("198.51.100.8")));
+    assert!(!text.contains("paged"), "{text}");
+    let piped = daemon.ask(&["attempts"]).out;
+    assert!(piped.lines().count() == 40 && !piped.contains("paged"), "{piped}");
+}
+
+#[test]
+fn attempts_of_the_week_before_are_counted_once_and_compared() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let days_ago =
+        |days: i64| jiff::Zoned::now().checked_sub(jiff::Span::new().hours(24 * days)).expect("a time");
+    let failed = |days: i64, pid: i64| {
+        let stamp = days_ago(days).strftime("%b %e %H:%M:%S").to_string();
+        let begin = format!("{stamp} server sshd[{pid}]: ");
+        let from = "invalid user admin from 198.51.100.7 port 50122";
+        format!(
+            "{begin}Invalid user admin from 198.51.100.7 port 50122\n{begin}Failed password for {from} ssh2\n"
+        )
+    };
+    // Eight days ago is not in the week; each of the others leaves two lines and is one attempt.
+    let old: String = (1..=8)
+        .rev()
+        .flat_map(|day| (0..14).map(move |n| (day, n)))
+        .map(|(day, n)| failed(day, 100 * day + n))
+        .collect();
+    server.write("/var/log/auth.log.1", old);
+    let daemon = Daemon::start(&server, "");
+    let a_day = daemon.wait_for(SOON, "the week before", || {
+        Some(daemon.status()["effect"]["a_day"].clone()).filter(|a_day| a_day["counted"] == true)
+    });
+    let counted = a_day["before"]["attempts"].as_u64().expect("it is counted");
+    // Those of a week ago may be a moment too old.
+    assert!((6 * 14..=7 * 14).contains(&counted), "{a_day}");
+    assert_eq!(a_day["since"]["attempts"], 0, "{a_day}");
+    let text = daemon.ask(&["status"]).out;
+    assert!(
+        text.contains("in the week before, only 0 attempts in the ") && text.contains("attempts a day: 1"),
+        "{text}"
+    );
+    server.append(LOG, sshd_line(7000, "Failed password for root from 198.51.100.9 port 1 ssh2"));
+    daemon.wait_for(SOON, "one since", || {
+        (daemon.status()["effect"]["a_day"]["since"]["attempts"] == 1).then_some(())
+    });
+}
+
+#[test]
+fn who_may_not_ask_is_told_the_command_that_works() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let _daemon = Daemon::start(&server, "");
+    let program = binary().display().to_string();
+    let mut command = server.command("setpriv");
+    command.args([
+        "--reuid=1001",
+        "--regid=1001",
+        "--clear-groups",
+        &program,
+        "status",
+        "--control",
+        CONTROL,
+    ]);
+    let answer: Answer = command.output().expect("setpriv starts").into();
+    assert_eq!((answer.code, answer.out.as_str()), (Some(77), ""), "{answer:?}");
+    let cure = format!("run it as root: `sudo {program} status --control {CONTROL}`");
+    assert!(answer.err.contains(&cure), "{answer:?}");
+}

@@ -46,6 +46,10 @@ named-checkzone                  bind9-utils             bind-utils
 rbldnsd                          rbldnsd                 rbldnsd
 iprange                          iprange                 iprange
 promtool                         prometheus              golang-github-prometheus
+man                              man-db                  man-db
+groff                            groff-base              groff-base
+zsh                              zsh                     zsh
+fish                             fish                    fish
 chromium                         chromium                chromium
 chromedriver                     chromium-driver         chromedriver
 rpm                              rpm                     rpm

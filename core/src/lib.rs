@@ -62,6 +62,7 @@ pub mod rehearse;
 pub mod rescue;
 pub mod scan;
 pub mod sha256;
+pub mod suggest;
 pub mod table;
 pub mod time;
 pub mod wall;

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use pillory_core::config::keys::{JAIL_KEYS, POLICY_KEYS, TOP_KEYS};
+use pillory_core::config::keys::{JAIL_KEYS, POLICY_KEYS, TOP_KEYS, WITHIN};
 use pillory_core::filter::catalog;
 
 use crate::lab::Place;
@@ -75,6 +75,18 @@ fn the_readmes_configuration_is_valid_and_has_every_key() {
                 || line.split(" =").next().is_some_and(|word| word.trim().trim_start_matches("# ") == key)
         });
         assert!(has, "the example lacks {key}");
+    }
+    for (key, rows) in WITHIN {
+        let sections = example.split("\n[").filter(|section| {
+            section.starts_with(&format!("{key}]")) || section.starts_with(&format!("{key}."))
+        });
+        let mut within: String = sections.collect();
+        // A table that is a value.
+        within.extend(example.lines().filter(|line| line.starts_with(&format!("{key} "))));
+        for (name, _) in *rows {
+            let has = within.split(name).skip(1).any(|behind| behind.trim_start().starts_with("= "));
+            assert!(has, "the example lacks {name} of {key}");
+        }
     }
 }
 

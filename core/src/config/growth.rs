@@ -4,8 +4,23 @@ use crate::jail::growth::Growth;
 use crate::jail::growth::formula::Formula;
 use crate::time::Span;
 
-use super::keys::{Misfit, Misfits, boolean, positive_span, text, texts};
+use super::keys::{Misfit, Misfits, Row, boolean, positive_span, text, texts};
 use super::raw::Value;
+use crate::suggest::did_you_mean;
+
+/// The keys.
+pub(super) const KEYS: &[Row] = &[
+    ("increment", "whether bans grow; every such table says it"),
+    ("factor", "what the length of a later ban is multiplied by"),
+    ("multipliers", "a list: how many times as long as the first the second, third and later bans last"),
+    (
+        "formula",
+        "the length of a ban as an expression in Python's words, of ban.Time, ban.Count and banFactor",
+    ),
+    ("rndtime", "up to so much is added at random"),
+    ("maxtime", "no ban lasts longer"),
+    ("overalljails", "bans by other jails count, too"),
+];
 
 /// What one table says; what it leaves open the wider section says.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +66,10 @@ impl GrowthDraft {
             "rndtime" => self.rndtime = Some(positive_span(value)?),
             "maxtime" => self.maxtime = Some(positive_span(value)?),
             "overalljails" => self.overalljails = Some(boolean(value)?),
-            _ => return Err(Misfit("is no key of growth".into(), ROWS)),
+            _ => {
+                let close = did_you_mean(name, KEYS.iter().map(|(name, _)| *name));
+                return Err(Misfit(format!("is no key of growth{close}"), ROWS));
+            }
         }
         Ok(())
     }

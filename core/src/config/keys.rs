@@ -9,6 +9,7 @@ mod section;
 mod values;
 mod wall;
 mod web;
+mod within;
 
 use crate::event::{Class, Points};
 use crate::jail::policy::{Ladder, PointTable};
@@ -16,11 +17,13 @@ use crate::jail::secret::Percent;
 use crate::jail::widen;
 use crate::machine::ScopeRule;
 use crate::net::Prefix;
+use crate::suggest::did_you_mean;
 use crate::time::Span;
 
 use super::growth::GrowthDraft;
 use super::raw::Value;
 use super::{Backend, Enabled, MAX_MAXRETRY, OnStop, Restriction};
+use section::Section;
 use values::{bantime, decimal, list, path, share, size};
 
 pub use jail::JAIL_KEYS;
@@ -28,6 +31,7 @@ pub use outgoing::is_address as is_mail_address;
 pub(super) use values::{MAX_MAXLINES, boolean, positive_span, text};
 pub use values::{is_host_name, texts};
 pub use wall::line;
+pub use within::{Row, WITHIN};
 
 /// What a section of the file says so far; unset keys fall back to wider sections and to defaults.
 #[derive(Debug, Clone, Default)]
@@ -168,7 +172,10 @@ pub const POLICY_KEYS: &[Key<Draft>] = &[
                 let class = Class::from_name(name);
                 match (class, decimal(value)) {
                     (Some(class), Ok(value)) => points.push((class, value)),
-                    (None, _) => misfits.push(Misfit(format!("there is no class {name:?}"), CLASSES)),
+                    (None, _) => {
+                        let close = did_you_mean(name, Class::ALL.map(|(_, known)| known));
+                        misfits.push(Misfit(format!("there is no class {name:?}{close}"), CLASSES));
+                    }
                     (_, Err(Misfit(what, cure))) => misfits.push(Misfit(format!("{name} {what}"), cure)),
                 }
             }
@@ -314,17 +321,9 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         name: "fuse",
         doc: "{ bans_per_minute = N }: beyond that rate no network is banned, beyond twice that nobody; 0 is off",
         set: |draft, value| {
-            let Value::Table(rows) = value else {
-                return Err(Misfit("is no table".into(), "write { bans_per_minute = 60 }").into());
-            };
-            for (name, value) in rows {
-                if name != "bans_per_minute" {
-                    return Err(Misfit(format!("there is no key {name:?}"), "use bans_per_minute").into());
-                }
-                draft.fuse = text(value)?.parse().ok().filter(|rate| *rate <= MAX_FUSE).ok_or_else(|| {
-                    Misfit(format!("{name} is no whole number up to {MAX_FUSE}"), "0 switches the fuse off")
-                })?;
-            }
+            let mut fuse = Section::new(value, "write { bans_per_minute = 60 }", within::FUSE)?;
+            let rate = fuse.take("bans_per_minute", fuse_rate);
+            draft.fuse = fuse.finish(Some(rate.unwrap_or_default()))?;
             Ok(())
         },
     },
@@ -348,17 +347,10 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
         name: "rescue",
         doc: "[rescue] with port: a TCP port exempt from bans where a code frees an address; unset: none",
         set: |draft, value| {
-            let Value::Table(rows) = value else {
-                return Err(Misfit("is no table".into(), "write [rescue] and port = 2200 below it").into());
-            };
-            for (name, value) in rows {
-                if name != "port" {
-                    return Err(Misfit(format!("there is no key {name:?}"), "use port").into());
-                }
-                draft.rescue = Some(text(value)?.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
-                    Misfit("port is no number from 1 to 65535".into(), "write for example port = 2200")
-                })?);
-            }
+            let cure = "write [rescue] and port = 2200 below it";
+            let mut rescue = Section::new(value, cure, within::RESCUE)?;
+            let port = rescue.take("port", rescue_port);
+            draft.rescue = rescue.finish(Some(port))?;
             Ok(())
         },
     },
@@ -446,6 +438,16 @@ pub const TOP_KEYS: &[Key<TopDraft>] = &[
 
 /// The highest `bans_per_minute`: twice as many prefixes are remembered.
 const MAX_FUSE: u32 = 100_000;
+
+fn fuse_rate(value: &Value) -> Result<u32, Misfit> {
+    let rate = text(value)?.parse().ok().filter(|rate| *rate <= MAX_FUSE);
+    rate.ok_or_else(|| Misfit(format!("is no whole number up to {MAX_FUSE}"), "0 switches the fuse off"))
+}
+
+fn rescue_port(value: &Value) -> Result<u16, Misfit> {
+    let port = text(value)?.parse().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| Misfit("is no number from 1 to 65535".into(), "write for example port = 2200"))
+}
 
 /// The points of a section: the default table with the section's own rows over it.
 pub(super) fn point_table(layers: &[&Option<Vec<(Class, Points)>>]) -> PointTable {

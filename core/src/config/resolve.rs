@@ -10,6 +10,7 @@ use crate::jail::policy::{Ladder, Policy};
 use crate::jail::secret::Percent;
 use crate::jail::widen;
 use crate::machine::ScopeRule;
+use crate::suggest::did_you_mean;
 use crate::time::Span;
 
 use super::growth::GrowthDraft;
@@ -135,7 +136,11 @@ fn set(
             Some(key) => (key.set)(top, &entry.value),
             None => Err(unknown(
                 &entry.key,
-                TOP_KEYS.iter().map(|key| key.name).chain(POLICY_KEYS.iter().map(|key| key.name)),
+                TOP_KEYS
+                    .iter()
+                    .map(|key| key.name)
+                    .chain(POLICY_KEYS.iter().map(|key| key.name))
+                    .chain(["jail"]),
             )
             .into()),
         };
@@ -152,14 +157,7 @@ fn find<'a, T>(keys: &'a [Key<T>], name: &str) -> Option<&'a Key<T>> {
 }
 
 fn unknown(key: &str, known: impl Iterator<Item = &'static str>) -> Misfit {
-    let close = known
-        .min_by_key(|known| crate::jail::names::distance(known, key))
-        .filter(|known| crate::jail::names::distance(known, key) <= 3);
-    let what = match close {
-        Some(close) => format!("is no key; did you mean {close}?"),
-        None => "is no key".to_owned(),
-    };
-    Misfit(what, "remove it or mend its spelling")
+    Misfit(format!("is no key{}", did_you_mean(key, known)), "remove it or mend its spelling")
 }
 
 /// What is wrong with a jail: the key to blame (empty for the whole jail), why, and the cure.
@@ -265,7 +263,7 @@ fn filter(name: &str, draft: &Draft, problems: &mut JailProblems) -> FilterSpec 
         None => {
             problems.push((
                 if draft.filter.is_some() { "filter" } else { "" },
-                format!("there is no built-in filter {wanted:?}"),
+                format!("there is no built-in filter {wanted:?}{}", did_you_mean(wanted, catalog::names())),
                 match wanted {
                     "recidive" => {
                         "take it out: who is banned again is banned longer as it is, by the steps of bantime"

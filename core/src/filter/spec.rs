@@ -57,25 +57,42 @@ fn class_names() -> String {
     Class::ALL.map(|(_, name)| name).join(", ")
 }
 
-/// The keys that have a meaning.
-const KEYS: [&str; 16] = [
-    "prefregex",
-    "failregex",
-    "ignoreregex",
-    "successregex",
-    "failclass",
-    "datepattern",
-    "journalmatch",
-    "logpath",
-    "program",
-    "audience",
-    "port",
-    "connection",
-    "maxlines",
-    "logtimezone",
-    "usedns",
-    "mode",
+/// The settings that have a meaning, each with a line for the manual.
+pub const SETTINGS: [(&str, &str); 16] = [
+    ("prefregex", "an expression that comes first; its group F-CONTENT is what the others see"),
+    ("failregex", "expressions that show a failure, one a line; the first that matches wins"),
+    ("ignoreregex", "expressions for lines to be passed over although a failregex matches"),
+    ("successregex", "expressions that show a good login; fail2ban ignores the key"),
+    (
+        "failclass",
+        "what a failure is worth, by the number of its failregex from 0: 0:unknown_user 3-5:scan; the others are known_user",
+    ),
+    ("datepattern", "how a line's date is written, several in lines of their own; unset: found by itself"),
+    ("journalmatch", "entries of the journal that are read: FIELD=value, joined by blanks (and) or + (or)"),
+    ("logpath", "log files where the service usually writes, globs allowed"),
+    ("program", "programs of the service, by their file names: the jail runs by itself if one is installed"),
+    ("audience", "public if the service's users are the public: its bans begin shorter"),
+    ("port", "ports of the service, for bans that are limited to them"),
+    (
+        "connection",
+        "what ties lines to one connection besides the address: pid, port or source; port if unset",
+    ),
+    ("maxlines", "1, or unset; a jail with a failregex of its own may have more"),
+    ("logtimezone", "unset; test-filter has --tz"),
+    ("usedns", "unset; names are never resolved here"),
+    ("mode", "nothing by itself; expressions may refer to it, and filter[mode=..] sets it"),
 ];
+
+/// Their names.
+const KEYS: [&str; SETTINGS.len()] = {
+    let mut names = [""; SETTINGS.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = SETTINGS[at].0;
+        at += 1;
+    }
+    names
+};
 
 /// Keys that change what a filter means and that are not understood yet: better an error than another meaning.
 const UNSUPPORTED: [(&str, &str); 3] = [

@@ -12,14 +12,14 @@ use crate::control::{Reply, Request};
 
 use super::client::{parse_bantime, word};
 use super::rows::local;
-use super::{Client, Failure, Outcome};
+use super::{Client, Failure, Outcome, addresses};
 
 /// `pillory allow`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Allow {
-    /// Addresses, networks or DNS names; none lists who is allowed.
+    /// Addresses, networks or DNS names; `-` reads them from standard input, one a line; none lists who is allowed.
     #[arg(value_name = "ADDRESS|NAME", required_if_eq("remove", "true"))]
-    who: Vec<Who>,
+    who: Vec<String>,
     /// For how long; without it until `--remove`.
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_bantime, conflicts_with = "remove")]
     span: Option<BanTime>,
@@ -36,17 +36,17 @@ impl Allow {
             Some(BanTime::For(span)) => Some(span),
             Some(BanTime::Forever) | None => None,
         };
-        let request = Request::Allow { who: self.who.clone(), span, remove: self.remove };
-        let mut reply = self.client.ask(&request)?;
+        let who: Vec<Who> = addresses::read(&self.who)?;
+        let mut reply = self.client.ask(&Request::Allow { who: who.clone(), span, remove: self.remove })?;
         if !self.remove {
-            self.wait_for_names(&mut reply)?;
+            self.wait_for_names(&who, &mut reply)?;
         }
         self.client.show(&reply, |value| self.told(value))
     }
 
     /// Names are asked for beside the answer: waits a little for what they lead to, or why they lead nowhere.
-    fn wait_for_names(&self, reply: &mut Reply) -> Result<(), Failure> {
-        let names: Vec<&str> = self.who.iter().filter_map(Who::name).collect();
+    fn wait_for_names(&self, who: &[Who], reply: &mut Reply) -> Result<(), Failure> {
+        let names: Vec<&str> = who.iter().filter_map(Who::name).collect();
         for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
             let is_open = |name: &&str| entry(&reply.value, name).is_some_and(|entry| no_address(&entry));
             let open: Vec<&str> = names.iter().copied().filter(is_open).collect();

@@ -2,14 +2,12 @@
 
 use serde_json::Value;
 
-use pillory_core::event::JailName;
-
 use crate::clock;
 use crate::control::{Request, short};
 
-use super::client::{caller, parse_time, word};
+use super::client::{caller, no_jail, parse_time, word};
 use super::screen::{Screen, Table, roughly};
-use super::{Client, Failure, Outcome, exit, past, status};
+use super::{Client, Outcome, past, status};
 
 /// `pillory status`
 #[derive(Debug, clap::Args)]
@@ -31,7 +29,7 @@ impl Status {
             let kept: Vec<Value> =
                 all_jails.iter().filter(|jail| jail["name"] == wanted.as_str()).cloned().collect();
             if kept.is_empty() {
-                return Err(no_jail(wanted));
+                return Err(no_jail(wanted, &Value::Array(all_jails)));
             }
             let others: Vec<Value> = all_jails.iter().filter(|jail| !kept.contains(jail)).cloned().collect();
             if let Some(warnings) = reply.value["warnings"].as_array_mut() {
@@ -101,7 +99,7 @@ impl List {
         if let (Some(jail), Some(bans)) = (&self.jail, reply.value.as_array_mut()) {
             bans.retain(|ban| ban["jail"] == jail.as_str());
             if bans.is_empty() {
-                self.known(jail)?;
+                self.client.known_jail(jail)?;
             }
         }
         // What somebody looks for is mostly what has just happened.
@@ -111,20 +109,6 @@ impl List {
         }
         self.client.show(&reply, |bans| list_text(bans, Screen::here()))
     }
-
-    /// A jail that nobody runs and that has no bans is a slip of the pen.
-    fn known(&self, jail: &str) -> Result<(), Failure> {
-        let status = self.client.ask(&Request::Status)?.value;
-        let mut jails = status["jails"].as_array().into_iter().flatten();
-        if JailName::OF_NO_JAIL.contains(&jail) || jails.any(|known| known["name"] == jail) {
-            return Ok(());
-        }
-        Err(no_jail(jail))
-    }
-}
-
-fn no_jail(name: &str) -> Failure {
-    Failure::new(exit::NO, format!("no jail {name:?} runs; `pillory status` lists those that do"))
 }
 
 /// A line a ban: whom, by which jail, since when, how long yet, and why.

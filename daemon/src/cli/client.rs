@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use pillory_core::event::JailName;
+use pillory_core::suggest::did_you_mean;
 use pillory_core::time::{BanTime, Timestamp};
 
 use crate::control::client::{ClientError, ask_once};
@@ -53,6 +54,16 @@ impl Client {
         }
     }
 
+    /// Of a jail of which nothing is known: that it does not run is a slip of the pen.
+    pub(super) fn known_jail(&self, jail: &str) -> Result<(), Failure> {
+        let status = self.ask(&Request::Status)?.value;
+        let mut jails = status["jails"].as_array().into_iter().flatten();
+        if JailName::OF_NO_JAIL.contains(&jail) || jails.any(|known| known["name"] == jail) {
+            return Ok(());
+        }
+        Err(no_jail(jail, &status["jails"]))
+    }
+
     /// Prints the data as JSON, or else as `text` makes it.
     pub(super) fn show(&self, reply: &Reply, text: impl FnOnce(&Value) -> String) -> Outcome {
         if self.json {
@@ -65,6 +76,13 @@ impl Client {
         }
         Ok(reply.exit)
     }
+}
+
+/// What is said of a jail that is none of those that run.
+pub(super) fn no_jail(name: &str, running: &Value) -> Failure {
+    let running = running.as_array().into_iter().flatten().filter_map(|jail| jail["name"].as_str());
+    let close = did_you_mean(name, running);
+    Failure::new(exit::NO, format!("no jail {name:?} runs{close}; `pillory status` lists those that do"))
 }
 
 /// Answers that are words only.

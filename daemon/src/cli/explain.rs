@@ -8,14 +8,14 @@ use pillory_core::net::Prefix;
 use pillory_core::time::Span;
 
 use crate::clock;
-use crate::control::{Request, past::is_of_source};
+use crate::control::{Reply, Request, past::is_of_source};
 use crate::outputs::wall::world;
 
 use super::client::{parse_time, word, wrapped};
 use super::rows::local;
 use super::scan::report::round;
 use super::screen::roughly;
-use super::{Client, Outcome, count, whois, widening};
+use super::{Client, Failure, Outcome, addresses, count, whois, widening};
 
 /// So many attempts of a jail, rows of history and names are shown to people.
 const ROWS: usize = 10;
@@ -24,8 +24,9 @@ const NAMES: usize = 8;
 /// `pillory explain`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explain {
-    /// An address or network.
-    prefix: Prefix,
+    /// Addresses or networks; `-` reads them from standard input, one a line.
+    #[arg(required = true, value_name = "PREFIX")]
+    prefixes: Vec<String>,
     /// Ask a registry whose network it is in; see `[rdap]` of the configuration.
     #[arg(long)]
     whois: bool,
@@ -37,11 +38,35 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) fn run(&self) -> Outcome {
-        let mut reply = self.client.ask(&Request::Explain(self.prefix))?;
+        let prefixes: Vec<Prefix> = addresses::read(&self.prefixes)?;
+        let [prefix] = prefixes[..] else { return self.several(&prefixes) };
+        let reply = self.ask(prefix)?;
+        self.client.show(&reply, |value| story(prefix, value))
+    }
+
+    fn ask(&self, prefix: Prefix) -> Result<Reply, Failure> {
+        let mut reply = self.client.ask(&Request::Explain(prefix))?;
         if self.whois {
-            reply.value["whois"] = whois::value(&self.registry.network(self.prefix.addr())?);
+            reply.value["whois"] = whois::value(&self.registry.network(prefix.addr())?);
         }
-        self.client.show(&reply, |value| story(self.prefix, value))
+        Ok(reply)
+    }
+
+    /// One story after the other; of JSON an array. The answer is no only if it is so for all.
+    fn several(&self, prefixes: &[Prefix]) -> Outcome {
+        let replies = prefixes.iter().map(|prefix| self.ask(*prefix)).collect::<Result<Vec<_>, _>>()?;
+        let exit = replies.iter().map(|reply| reply.exit).min().unwrap_or_default();
+        let mut messages: Vec<String> = replies.iter().map(|reply| reply.message.clone()).collect();
+        messages.retain(|message| !message.is_empty());
+        messages.dedup();
+        let values = replies.into_iter().map(|reply| reply.value).collect();
+        let all = Reply { exit, message: messages.join("\n"), value: Value::Array(values) };
+        self.client.show(&all, |values| {
+            let values = values.as_array().into_iter().flatten();
+            let stories: Vec<String> =
+                prefixes.iter().zip(values).map(|(prefix, value)| story(*prefix, value)).collect();
+            stories.join("\n")
+        })
     }
 }
 

@@ -1,17 +1,23 @@
-//! The command line: one file per subcommand. To add one: a file here, a variant of [`Command`], a line in [`main`].
+//! The command line: one file per subcommand. To add one: a file here, a variant of [`Command`], a line in [`done`], two
+//! examples in [`examples`].
 
+mod addresses;
 mod allow;
 mod apply;
 mod ask;
 pub(crate) mod begin;
 mod check;
 mod client;
+mod complete;
 pub(crate) mod configfile;
 mod doctor;
+mod examples;
 pub(crate) mod explain;
 pub(crate) mod fail2ban;
 #[cfg(test)]
 mod golden;
+mod generate;
+mod habits;
 pub(crate) mod import;
 mod metrics;
 mod notify;
@@ -37,11 +43,12 @@ mod wall;
 mod whois;
 mod widening;
 
+use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 
 pub(crate) use client::{parse_bantime, parse_time};
 pub(crate) use order::{ban_text, unban_text};
@@ -69,6 +76,17 @@ pub(crate) mod exit {
     pub(crate) const TAKEN: u8 = 75;
     /// A privilege is missing.
     pub(crate) const NOT_PERMITTED: u8 = 77;
+
+    /// All of them, for the manual.
+    pub(crate) const ALL: [(u8, &str); 7] = [
+        (0, "done"),
+        (NO, "the answer is no: nothing matched, not banned, findings, refused"),
+        (USAGE, "bad usage or configuration"),
+        (UNREACHABLE, "the daemon is not reachable"),
+        (FAULT, "a fault in the program, which ended the daemon; what and where stands in the log"),
+        (TAKEN, "another daemon holds the state directory or the network namespace"),
+        (NOT_PERMITTED, "a privilege is missing"),
+    ];
 }
 
 /// Why a command failed, with the exit status.
@@ -111,7 +129,7 @@ struct Arguments {
     #[arg(long, global = true)]
     no_pager: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 fn parse_color(text: &str) -> Result<anstream::ColorChoice, String> {
@@ -162,6 +180,12 @@ enum Command {
     /// For the daemon itself: run the commands of [notify.NAME].
     #[command(hide = true)]
     TellCommands(run::TellCommands),
+    /// For the completion scripts of shells: what may stand where the cursor is.
+    #[command(hide = true)]
+    Complete(complete::Complete),
+    /// For packages: write manual pages and completion scripts.
+    #[command(hide = true)]
+    Generate(generate::Generate),
     /// How the daemon is doing.
     Status(ask::Status),
     /// The bans in force.
@@ -224,7 +248,14 @@ enum Command {
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words = match habits::heed(std::env::args_os().collect()) {
+        Ok(words) => words,
+        Err(instead) => {
+            complain(&instead);
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    let arguments = match parse(words) {
         Ok(arguments) => arguments,
         Err(error) => {
             // --help and --version are no errors; clap knows.
@@ -241,11 +272,66 @@ pub(crate) fn main() -> ExitCode {
     if arguments.no_pager {
         screen::without_pager();
     }
-    let outcome = match arguments.command {
+    let outcome = arguments.command.map_or_else(status_or_next_step, done);
+    let code = match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            let message = with_cure(&failure);
+            if !message.is_empty() && !logging::fatal(&message) {
+                complain(&message);
+            }
+            failure.exit
+        }
+    };
+    logging::finish();
+    ExitCode::from(code)
+}
+
+/// The arguments, the program's name first.
+/// # Errors
+/// What is to be printed: what is wrong with them, or a help that was asked for.
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    let mut command = examples::command();
+    let mut matches = command.try_get_matches_from_mut(words)?;
+    Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// What is done without a command.
+fn status_or_next_step() -> Outcome {
+    let status =
+        parse(["pillory", "status"].map(OsString::from)).ok().and_then(|arguments| arguments.command);
+    let outcome = status.map_or(Ok(exit::USAGE), done);
+    outcome.map_err(|failure| match failure.exit {
+        exit::UNREACHABLE => Failure::new(failure.exit, next_step(&failure.message)),
+        _ => failure,
+    })
+}
+
+/// What to do where no daemon answers, and why it is known that none does.
+fn next_step(why: &str) -> String {
+    let sudo = if rustix::process::geteuid().is_root() { "" } else { "sudo " };
+    let mut steps = vec![(format!("{sudo}pillory run"), "protects this host until Ctrl-C")];
+    if Path::new("/run/systemd/system").exists() {
+        steps.insert(
+            0,
+            (format!("{sudo}systemctl enable --now pillory"), "protects it as a service, from now on"),
+        );
+    }
+    steps
+        .push(("pillory scan /var/log/auth.log".to_owned(), "a look without a daemon: who attacked so far?"));
+    steps.push(("pillory --help".to_owned(), "everything else"));
+    let steps: String = steps.iter().map(|(step, what)| format!("\n  {step:<40}{what}")).collect();
+    format!("this host is not protected: no daemon answers\n{why}\n\nnext:{steps}")
+}
+
+fn done(command: Command) -> Outcome {
+    match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::RunCommands(command) => command.run(),
         Command::Deliver(command) => command.run(),
         Command::TellCommands(command) => command.run(),
+        Command::Complete(command) => command.run(),
+        Command::Generate(command) => command.run(),
         Command::Status(command) => command.run(),
         Command::List(command) => command.run(),
         Command::Ban(command) => command.run(),
@@ -275,19 +361,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Top(command) => command.run(),
         Command::TestFilter(command) => command.run(),
         Command::Doctor(command) => command.run(),
-    };
-    let code = match outcome {
-        Ok(code) => code,
-        Err(failure) => {
-            let message = with_cure(&failure);
-            if !message.is_empty() && !logging::fatal(&message) {
-                complain(&message);
-            }
-            failure.exit
-        }
-    };
-    logging::finish();
-    ExitCode::from(code)
+    }
 }
 
 /// What is said of a failure: to whom a privilege is missing, also the command that works.

@@ -1,7 +1,6 @@
 //! Commands that order the running daemon: `ban`, `unban`, `off`, `on`, `reload`.
 
 use std::fmt::Write;
-use std::io::Read;
 
 use serde_json::Value;
 
@@ -10,10 +9,9 @@ use pillory_core::time::BanTime;
 
 use crate::control::client::ask_once;
 use crate::control::{BanOptions, BanOrder, Request};
-use crate::escape::escape;
 
 use super::client::{JailArgument, caller, parse_bantime, say, word};
-use super::{Client, Failure, Outcome, exit, offline, pieces, red, whois};
+use super::{Client, Failure, Outcome, addresses, exit, offline, pieces, red, whois};
 
 /// `pillory ban`
 #[derive(Debug, clap::Args)]
@@ -47,7 +45,7 @@ pub(crate) struct Ban {
 
 impl Ban {
     pub(crate) fn run(&self) -> Outcome {
-        let mut prefixes = read_prefixes(&self.prefixes)?;
+        let mut prefixes = addresses::read(&self.prefixes)?;
         if self.net {
             prefixes = whois::networks(&self.registry, &self.client, &prefixes, self.yes)?;
         }
@@ -129,14 +127,21 @@ pub(crate) struct Unban {
 
 impl Unban {
     pub(crate) fn run(&self) -> Outcome {
-        let prefixes = if self.all { None } else { Some(read_prefixes(&self.prefixes)?) };
+        let prefixes = if self.all { None } else { Some(addresses::read(&self.prefixes)?) };
         let jail = self.jail.as_ref().map(|jail| jail.0.clone());
         let request = Request::Unban { prefixes, jail };
         let reply = self.client.ask_or_else(&request, |gone| match &request {
             Request::Unban { prefixes, jail } => self.state.unban(prefixes.as_deref(), jail.as_ref(), gone),
             _ => Err(Failure::new(exit::UNREACHABLE, &gone.why)),
         })?;
-        self.client.show(&reply, unban_text)
+        let outcome = self.client.show(&reply, unban_text);
+        match &self.jail {
+            // Without a daemon nobody knows which jails there are.
+            Some(jail) if reply.exit == exit::NO && self.client.ask(&Request::Status).is_ok() => {
+                self.client.known_jail(jail.0.as_str()).and(outcome)
+            }
+            _ => outcome,
+        }
     }
 }
 
@@ -237,46 +242,4 @@ impl Reload {
         }
         say(&self.client, reply)
     }
-}
-
-/// The prefixes named; every one that is none is a problem, all of them reported at once, and nothing is done.
-fn read_prefixes(words: &[String]) -> Result<Vec<Prefix>, Failure> {
-    let (mut good, mut bad) = (Vec::new(), Vec::new());
-    let mut take = |word: &str, line: Option<usize>| match word.parse::<Prefix>() {
-        Ok(prefix) => good.push(prefix),
-        Err(error) => {
-            let at = line.map_or_else(String::new, |line| format!("standard input, line {line}: "));
-            bad.push(escape(&format!("{at}{error}")));
-        }
-    };
-    for word in words {
-        if word == "-" {
-            for (line, word) in from_standard_input()? {
-                take(&word, Some(line));
-            }
-        } else {
-            take(word, None);
-        }
-    }
-    if !bad.is_empty() {
-        return Err(Failure::new(exit::USAGE, bad.join("\npillory: ")));
-    }
-    if good.is_empty() {
-        return Err(Failure::new(exit::NO, "standard input names no address; nothing was done"));
-    }
-    Ok(good)
-}
-
-/// The first word of each line that is no comment, with the line's number. Comments may be of any encoding.
-fn from_standard_input() -> Result<Vec<(usize, String)>, Failure> {
-    let mut bytes = Vec::new();
-    std::io::stdin()
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::new(exit::USAGE, format!("cannot read standard input: {error}")))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let words = (1..).zip(text.lines()).filter_map(|(at, line)| {
-        let word = line.trim_start_matches('\u{feff}').split_whitespace().next()?;
-        (!word.starts_with('#')).then(|| (at, word.to_owned()))
-    });
-    Ok(words.collect())
 }

@@ -13,7 +13,7 @@ use crate::store::query::Wanted;
 
 use super::client::{parse_time, word};
 use super::screen::{self, Screen};
-use super::{Client, Failure, Outcome, exit, print, print_as_it_is, print_json};
+use super::{Client, Failure, Outcome, addresses, exit, print, print_as_it_is, print_json};
 
 /// Which listing.
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +39,9 @@ pub(crate) struct Rows {
     /// Not after; as --since.
     #[arg(long, value_name = "T", value_parser = parse_moment)]
     until: Option<Timestamp>,
-    /// Only this address or network.
+    /// Only this address or network; may be given again, and `-` reads them from standard input, one a line.
     #[arg(long, value_name = "P")]
-    ip: Option<Prefix>,
+    ip: Vec<String>,
     /// Only this user.
     #[arg(long, value_name = "U")]
     user: Option<String>,
@@ -73,7 +73,7 @@ impl Rows {
             last: self.last,
             since: self.since,
             until: self.until,
-            prefix: self.ip,
+            prefixes: addresses::read::<Prefix>(&self.ip)?,
             user: self.user.clone(),
             jail: self.jail.clone(),
             logins_only: false,
@@ -96,7 +96,10 @@ impl Rows {
             };
             go_on
         })?;
-        outcome
+        match (&self.jail, &outcome) {
+            (Some(jail), Ok(exit::NO)) => self.client.known_jail(jail).and(outcome),
+            _ => outcome,
+        }
     }
 
     fn print_rows(&self, reply: &Reply, table: &mut Listed) -> Result<usize, Failure> {

@@ -4,6 +4,7 @@ mod filters;
 mod told;
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
@@ -11,14 +12,14 @@ use serde_json::{Value, json};
 
 use pillory_core::config::fail2ban::UseDns;
 use pillory_core::event::Line;
-use pillory_core::filter::Clock;
+use pillory_core::filter::{Clock, catalog};
 use pillory_core::time::Timestamp;
 
 use crate::clock;
 use crate::escape::{self, escape};
 use crate::sources::{MAX_LINE_BYTES, past};
 
-use super::{Failure, Outcome, exit, print, print_json};
+use super::{Failure, Outcome, complain, exit, print, print_json};
 use filters::{Judge, Wanted};
 use told::{Told, Verdict};
 
@@ -29,7 +30,7 @@ pub(crate) struct TestFilter {
     /// stand behind it: 'sshd[mode=aggressive]'.
     #[arg(value_name = "FILTER")]
     filter: String,
-    /// Log lines; `-` is standard input.
+    /// Log lines; `-` is standard input; or a single line in quotes.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Take the filter from this fail2ban directory, such as /etc/fail2ban, and judge as fail2ban does.
@@ -73,7 +74,8 @@ fn parse_zone(text: &str) -> Result<TimeZone, String> {
 }
 
 impl TestFilter {
-    pub(crate) fn run(&self) -> Outcome {
+    pub(crate) fn run(mut self) -> Outcome {
+        self.sort();
         let wanted = Wanted {
             filter: &self.filter,
             fail2ban: self.fail2ban.as_deref(),
@@ -103,9 +105,31 @@ impl TestFilter {
         Ok(if summary.lines == summary.count(Verdict::Miss) { exit::NO } else { 0 })
     }
 
+    /// fail2ban-regex takes the log first: if that is what stands here, the two change places.
+    fn sort(&mut self) {
+        let (first, second) = (PathBuf::from(&self.filter), self.file.to_string_lossy().into_owned());
+        let is_log = first.is_file() || is_line(&first);
+        if self.is_filter(&self.filter) || !is_log || !self.is_filter(&second) {
+            return;
+        }
+        (self.filter, self.file) = (second, first);
+        complain("the filter comes first here: pillory test-filter FILTER FILE");
+    }
+
+    /// True for the file of a filter and for a name under which one is known.
+    fn is_filter(&self, text: &str) -> bool {
+        let name = text.split('[').next().unwrap_or_default();
+        let is_theirs = |directory: &PathBuf| directory.join(format!("filter.d/{name}.conf")).is_file();
+        match Path::new(text).is_file() {
+            true => text.ends_with(".conf"),
+            false => catalog::text(name).is_some() || self.fail2ban.as_ref().is_some_and(is_theirs),
+        }
+    }
+
     fn open(&self) -> Result<BufReader<Box<dyn Read>>, Failure> {
         let reader: Box<dyn Read> = match self.file.as_path() {
             path if path == Path::new("-") => Box::new(std::io::stdin()),
+            line if is_line(line) => Box::new(std::io::Cursor::new(line.as_os_str().as_bytes().to_vec())),
             path => Box::new(past::open_finite(path).map_err(|error| self.unreadable(&error))?),
         };
         Ok(BufReader::new(reader))
@@ -128,6 +152,11 @@ impl TestFilter {
         }
         Ok(count > 0)
     }
+}
+
+/// True for a line in the place of a file, as fail2ban-regex takes one, too: no file's name, and of several words.
+fn is_line(path: &Path) -> bool {
+    !path.is_absolute() && path.as_os_str().as_bytes().contains(&b' ') && !path.exists()
 }
 
 /// A reader that went away (`| head`) ends the program quietly.

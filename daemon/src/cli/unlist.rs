@@ -9,14 +9,14 @@ use pillory_core::net::Prefix;
 use crate::control::Request;
 
 use super::client::word;
-use super::{Client, Outcome};
+use super::{Client, Outcome, addresses};
 
 /// `pillory unlist`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Unlist {
-    /// Addresses or networks; none lists who is left out by command.
+    /// Addresses or networks; `-` reads them from standard input, one a line; none lists who is left out by command.
     #[arg(value_name = "ADDRESS", required_if_eq("remove", "true"))]
-    prefixes: Vec<Prefix>,
+    prefixes: Vec<String>,
     /// Show them again.
     #[arg(long)]
     remove: bool,
@@ -26,7 +26,7 @@ pub(crate) struct Unlist {
 
 impl Unlist {
     pub(crate) fn run(&self) -> Outcome {
-        let request = Request::Unlist { prefixes: self.prefixes.clone(), remove: self.remove };
+        let request = Request::Unlist { prefixes: addresses::read(&self.prefixes)?, remove: self.remove };
         let reply = self.client.ask(&request)?;
         self.client.show(&reply, |value| self.told(value))
     }

@@ -129,7 +129,7 @@ fn logins(client: &Client, networks: &[Prefix]) -> Result<String, Failure> {
     let mut places: BTreeSet<(String, String)> = BTreeSet::new();
     let mut number = 0;
     for network in networks {
-        let wanted = Wanted { prefix: Some(*network), logins_only: true, ..Wanted::default() };
+        let wanted = Wanted { prefixes: vec![*network], logins_only: true, ..Wanted::default() };
         let reply = client.ask(&Request::Attempts(wanted, false))?;
         for row in reply.value.as_array().into_iter().flatten() {
             number += 1;

@@ -166,8 +166,13 @@ fn evidence(db: &Connection, value: &mut Value, asked: Prefix) -> Result<Vec<Val
         let findtime = Span::from_secs(jail["findtime_s"].as_u64().unwrap_or(0));
         let name = jail["jail"].as_str().map(str::to_owned);
         let since = clock::now() - findtime;
-        let wanted =
-            Wanted { last: SHOWN, since: Some(since), prefix: subject, jail: name, ..Wanted::default() };
+        let wanted = Wanted {
+            last: SHOWN,
+            since: Some(since),
+            prefixes: subject.into_iter().collect(),
+            jail: name,
+            ..Wanted::default()
+        };
         let mut newest_first = failures(db, &wanted)?;
         newest_first.reverse();
         let mut counting = until_enough(newest_first, jail["attempts"].as_u64().unwrap_or(0));
@@ -191,7 +196,7 @@ fn of_ban(db: &Connection, ban: &Value, findtimes: &Map<String, Value>) -> Resul
     let wanted = Wanted {
         since: Some(since),
         until: Some(began),
-        prefix: Some(prefix),
+        prefixes: vec![prefix],
         jail: Some(jail.to_owned()),
         ..Wanted::default()
     };
@@ -233,7 +238,7 @@ fn seen(db: &Connection, value: &Value, asked: Prefix) -> Value {
 }
 
 fn history(db: &Connection, prefix: Prefix) -> Result<Vec<Value>> {
-    let wanted = Wanted { last: SHOWN, prefix: Some(prefix), ..Wanted::default() };
+    let wanted = Wanted { last: SHOWN, prefixes: vec![prefix], ..Wanted::default() };
     let mut rows: Vec<_> = query::history(db, &wanted)?.into_iter().map(|(_, row)| row).collect();
     // What an old list told is written when it is imported.
     rows.sort_by_key(|row| row.time);

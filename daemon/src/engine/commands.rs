@@ -12,6 +12,7 @@ use pillory_core::ledger::Ban;
 use pillory_core::machine::{Effect, Machine, Record};
 use pillory_core::net::Prefix;
 use pillory_core::reason::Reason;
+use pillory_core::suggest::did_you_mean;
 use pillory_core::time::{End, Timestamp};
 
 use crate::clock;
@@ -158,8 +159,12 @@ impl Engine {
         let jails = self.machine.judge.jails();
         let is_known =
             JailName::OF_NO_JAIL.contains(&name.as_str()) || jails.iter().any(|jail| jail.name == *name);
-        let names = || jails.iter().map(|jail| jail.name.as_str()).collect::<Vec<_>>().join(", ");
-        (!is_known).then(|| Reply::say(2, format!("no jail {name} runs; those that do: {}", names())))
+        let names = || jails.iter().map(|jail| jail.name.as_str());
+        (!is_known).then(|| {
+            let close = did_you_mean(name.as_str(), names());
+            let all = names().collect::<Vec<_>>().join(", ");
+            Reply::say(2, format!("no jail {name} runs{close}; those that do: {all}"))
+        })
     }
 
     fn unban(&mut self, prefixes: Option<Vec<Prefix>>, jail: Option<&JailName>) -> Reply {

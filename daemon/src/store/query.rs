@@ -189,6 +189,9 @@ fn pairs(db: &Connection, sql: &str) -> rusqlite::Result<HashMap<String, String>
     found.filter_map(Result::transpose).collect()
 }
 
+/// Of more addresses at once their attempts are not looked up one by one: reading all rows once is cheaper.
+const MOST_LOOKED_UP: usize = 16;
+
 /// Which rows `attempts` and `history` list.
 #[derive(Debug, Clone, Default, serde::Deserialize, Serialize)]
 pub(crate) struct Wanted {
@@ -198,8 +201,8 @@ pub(crate) struct Wanted {
     pub(crate) since: Option<Timestamp>,
     /// Not after this.
     pub(crate) until: Option<Timestamp>,
-    /// Only inside this prefix.
-    pub(crate) prefix: Option<Prefix>,
+    /// Only inside one of these prefixes; none means anywhere.
+    pub(crate) prefixes: Vec<Prefix>,
     /// Only this user.
     pub(crate) user: Option<String>,
     /// Only this jail.
@@ -252,13 +255,17 @@ pub(crate) fn attempts_as<T>(
     wanted: &Wanted,
     make: impl Fn(i64, Attempt) -> T,
 ) -> rusqlite::Result<Vec<T>> {
-    let single = wanted.prefix.filter(|prefix| prefix.is_host());
     let mut wanted = Cow::Borrowed(wanted);
-    if let (Some(host), None) = (single, &wanted.only) {
-        wanted.to_mut().only = met::numbers_of(db, host)?;
+    let single = match wanted.prefixes[..] {
+        [host] if host.is_host() => Some(host.addr().to_string()),
+        _ => None,
+    };
+    if wanted.only.is_none() {
+        wanted.to_mut().only = numbers_of(db, &wanted.prefixes)?;
     }
-    let single = single.map(|host| host.addr().to_string());
-    let inside = |attempt: &Attempt| wanted.prefix.is_none_or(|prefix| prefix.contains_addr(attempt.addr));
+    let inside = |attempt: &Attempt| {
+        wanted.prefixes.is_empty() || wanted.prefixes.iter().any(|prefix| prefix.contains_addr(attempt.addr))
+    };
     let mut jails = JailNames::default();
     let extra =
         ["addr = :addr OR :addr IS NULL", "user = :user OR :user IS NULL", "class IS NULL OR NOT :logins"];
@@ -278,6 +285,22 @@ pub(crate) fn logged_in(db: &Connection) -> rusqlite::Result<Vec<String>> {
     db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
+/// The numbers of the attempts from these, if they are single addresses, and if listing them is worth it.
+fn numbers_of(db: &Connection, prefixes: &[Prefix]) -> rusqlite::Result<Option<Vec<i64>>> {
+    if prefixes.is_empty()
+        || prefixes.len() > MOST_LOOKED_UP
+        || !prefixes.iter().all(|prefix| prefix.is_host())
+    {
+        return Ok(None);
+    }
+    let mut all = Vec::new();
+    for host in prefixes {
+        let Some(numbers) = met::numbers_of(db, *host)? else { return Ok(None) };
+        all.extend(numbers);
+    }
+    Ok(Some(all))
+}
+
 /// Bans and unbans, oldest first, each with its number.
 /// # Errors
 /// SQLite's.
@@ -293,7 +316,9 @@ pub(crate) fn history_as<T>(
     wanted: &Wanted,
     make: impl Fn(i64, HistoryRow) -> T,
 ) -> rusqlite::Result<Vec<T>> {
-    let overlaps = |row: &HistoryRow| wanted.prefix.is_none_or(|prefix| prefix.overlaps(row.prefix));
+    let overlaps = |row: &HistoryRow| {
+        wanted.prefixes.is_empty() || wanted.prefixes.iter().any(|prefix| prefix.overlaps(row.prefix))
+    };
     select(db, ("history", "*"), &[], wanted, &[], |row| {
         let Ok(prefix) = row.get::<_, String>("prefix")?.parse() else { return Ok(None) };
         let found = HistoryRow {

@@ -77,7 +77,7 @@ fn what_was_written_is_restored() {
     assert_eq!(restored.positions["file:/var/log/auth.log"], "here");
     assert_eq!(restored.last_write, Timestamp::from_secs(50));
     let rows =
-        query::history(&db, &Wanted { prefix: Some("192.0.2.0/24".parse().unwrap()), ..Wanted::default() })
+        query::history(&db, &Wanted { prefixes: vec!["192.0.2.0/24".parse().unwrap()], ..Wanted::default() })
             .unwrap();
     let told: Vec<(&str, String)> =
         rows.iter().map(|(_, row)| (row.what.as_str(), row.prefix.short())).collect();

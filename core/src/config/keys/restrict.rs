@@ -5,8 +5,18 @@ use crate::config::raw::Value;
 use crate::event::JailName;
 use crate::net::Prefix;
 
+use super::section::no_key;
 use super::values::{PORTS, is_host_name, is_port, texts};
-use super::{Misfit, Misfits};
+use super::{Misfit, Misfits, Row};
+
+/// The keys.
+pub(super) const KEYS: &[Row] = &[
+    (
+        "port",
+        "ports that only some may connect to: 22, \"8000-8010\", \"ssh\", \"1194/udp\"; TCP unless it says otherwise",
+    ),
+    ("allow", "addresses, networks and DNS names that may connect"),
+];
 
 /// Longer names do not fit the kernel's sets.
 const MAX_NAME_BYTES: usize = 16;
@@ -48,7 +58,7 @@ fn section(name: &str, value: &Value) -> Result<Restriction, Misfits> {
         let outcome = match key.as_str() {
             "port" => ports(value, &mut restriction),
             "allow" => allowed(value, &mut restriction),
-            _ => Err(Misfit(format!("there is no key {key:?}"), "use port and allow").into()),
+            _ => Err(no_key(key, KEYS.iter().map(|(name, _)| *name)).into()),
         };
         misfits.extend(outcome.err().into_iter().flat_map(|Misfits(found)| found));
     }

@@ -1,12 +1,16 @@
 //! A section with keys of its own, read key by key: every problem of it is told, and each key that it does not have.
 
 use crate::config::raw::Value;
+use crate::suggest::did_you_mean;
 
-use super::{Misfit, Misfits};
+use super::{Misfit, Misfits, Row};
 
 /// See the module.
 pub(super) struct Section<'v> {
     rows: &'v [(String, Value)],
+    /// Its keys, as the manual has them.
+    keys: &'static [Row],
+    /// Those of them that mean something here.
     known: Vec<&'static str>,
     misfits: Vec<Misfit>,
 }
@@ -14,9 +18,13 @@ pub(super) struct Section<'v> {
 impl<'v> Section<'v> {
     /// # Errors
     /// [`Misfit`] if it is no table.
-    pub(super) fn new(value: &'v Value, cure: &'static str) -> Result<Section<'v>, Misfit> {
+    pub(super) fn new(
+        value: &'v Value,
+        cure: &'static str,
+        keys: &'static [Row],
+    ) -> Result<Section<'v>, Misfit> {
         match value {
-            Value::Table(rows) => Ok(Section { rows, known: Vec::new(), misfits: Vec::new() }),
+            Value::Table(rows) => Ok(Section { rows, keys, known: Vec::new(), misfits: Vec::new() }),
             _ => Err(Misfit("is no table".into(), cure)),
         }
     }
@@ -26,13 +34,13 @@ impl<'v> Section<'v> {
         self.rows.iter().any(|(name, _)| name == key)
     }
 
-    /// The value of a key that may be left out.
+    /// The value of a key that may be left out. One that the manual lacks is unknown, whoever asks for it.
     pub(super) fn take<T>(
         &mut self,
         key: &'static str,
         read: impl Fn(&Value) -> Result<T, Misfit>,
     ) -> Option<T> {
-        self.known.push(key);
+        self.known.extend(self.keys.iter().map(|(name, _)| *name).filter(|name| *name == key));
         let (_, value) = self.rows.iter().find(|(name, _)| name == key)?;
         match read(value) {
             Ok(read) => Some(read),
@@ -66,15 +74,20 @@ impl<'v> Section<'v> {
     /// Everything that is.
     pub(super) fn finish<T>(mut self, made: Option<T>) -> Result<T, Misfits> {
         let unknown = self.rows.iter().filter(|(name, _)| !self.known.contains(&name.as_str()));
-        let unknown: Vec<Misfit> = unknown
-            .map(|(name, _)| Misfit(format!("there is no key {name:?}"), "remove it or mend its spelling"))
-            .collect();
+        let unknown: Vec<Misfit> =
+            unknown.map(|(name, _)| no_key(name, self.known.iter().copied())).collect();
         self.misfits.extend(unknown);
         match made {
             Some(made) if self.misfits.is_empty() => Ok(made),
             _ => Err(Misfits(self.misfits)),
         }
     }
+}
+
+/// What is said of a key that a section does not have.
+pub(super) fn no_key(name: &str, known: impl IntoIterator<Item = &'static str>) -> Misfit {
+    let what = format!("there is no key {name:?}{}", did_you_mean(name, known));
+    Misfit(what, "remove it or mend its spelling")
 }
 
 /// Reads the sections of a table, each under its name; every problem names its section.

@@ -5,10 +5,21 @@ use crate::config::raw::Value;
 use crate::net::Prefix;
 use crate::time::Span;
 
+use super::section::no_key;
 use super::values::{boolean, path, positive_span, text, texts};
-use super::{Misfit, Misfits};
+use super::{Misfit, Misfits, Row};
 
-const KEYS: &str = "use out, contact, title, mask, delay, keep, min_attempts or unlisted";
+/// The keys.
+pub(super) const KEYS: &[Row] = &[
+    ("out", "a folder where the daemon keeps the pages fresh; unset: only pillory wall makes some"),
+    ("contact", "where people write who want to be left out; without it nothing is shown"),
+    ("title", "what stands above it"),
+    ("mask", "show the network of an address: /24, IPv6 /48; true if unset"),
+    ("delay", "how late an offender is shown; 24h if unset"),
+    ("keep", "how long after its last attempt an offender is shown; 30d if unset"),
+    ("min_attempts", "so many attempts an offender has at least; 10 if unset"),
+    ("unlisted", "addresses and networks that asked to be left out"),
+];
 
 /// More would not fit a page's head.
 const MAX_TEXT_BYTES: usize = 200;
@@ -53,7 +64,7 @@ fn set(wall: &mut Wall, name: &str, value: &Value) -> Result<(), Misfits> {
             wall.unlisted = known.into_iter().flatten().collect();
             return Misfits::none(wrong.into_iter().filter_map(Result::err).collect());
         }
-        _ => return Err(Misfit("there is no such key".into(), KEYS).into()),
+        _ => return Err(no_key(name, KEYS.iter().map(|(name, _)| *name)).into()),
     }
     Ok(())
 }

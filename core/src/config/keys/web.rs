@@ -7,14 +7,21 @@ use crate::config::{Listen, Web};
 
 use super::section::Section;
 use super::values::{is_host_name, path, text, texts};
-use super::{Misfit, Misfits};
+use super::{Misfit, Misfits, Row};
 
 const TOKEN_CURE: &str =
     "add token_file = \"/etc/pillory/web-token\", made by `head -c 32 /dev/urandom | base64`";
 
+/// The keys.
+pub(super) const KEYS: &[Row] = &[
+    ("listen", "an address with a port, or the path of a socket file; unset: nothing is served"),
+    ("token_file", "a file with the token that banning and unbanning there needs; unset: it only shows"),
+    ("host", "names beside those of loopback by which it is reached, as behind a proxy"),
+];
+
 /// The section; every problem of it is told.
 pub(super) fn read(value: &Value) -> Result<Web, Misfits> {
-    let mut section = Section::new(value, "write [web] and listen = \"127.0.0.1:8087\" below it")?;
+    let mut section = Section::new(value, "write [web] and listen = \"127.0.0.1:8087\" below it", KEYS)?;
     let listen = section.need("listen", "add listen = \"127.0.0.1:8087\"", listen);
     let token_file = section.take("token_file", path);
     let hosts = section.take("host", host).unwrap_or_default();

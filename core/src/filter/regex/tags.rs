@@ -19,6 +19,70 @@ const DNS: &str = r"(?P<dns>[\w.^-]*\w)";
 /// The length of a prefix.
 const CIDR: &str = r"(?P<cidr>\d+)";
 
+/// A tag, or several that mean the same.
+pub struct Tag {
+    /// What stands between `<` and `>`.
+    pub names: &'static [&'static str],
+    /// One line for the manual.
+    pub doc: &'static str,
+    /// Its expression.
+    shape: fn(&mut State) -> String,
+}
+
+/// Every tag but those that only name a group, [`GROUPS`].
+pub const TAGS: &[Tag] = &[
+    Tag {
+        names: &["HOST"],
+        doc: "an address, and where usedns allows it the name of a host",
+        shape: |state| match state.names {
+            HostNames::Match => format!("(?:{}|{DNS})", state.addr()),
+            HostNames::Refuse | HostNames::Own => state.addr(),
+        },
+    },
+    Tag { names: &["ADDR", "F-ADDR/"], doc: "an address", shape: |state| state.addr() },
+    Tag { names: &["IP4", "F-IP4/"], doc: "an IPv4 address", shape: |_| format!("{MAPPED}{IP4}") },
+    Tag { names: &["IP6", "F-IP6/"], doc: "an IPv6 address", shape: |state| state.ip6() },
+    Tag { names: &["DNS", "F-DNS/"], doc: "the name of a host", shape: |_| DNS.to_owned() },
+    Tag { names: &["CIDR", "F-CIDR/"], doc: "the length of a network's prefix", shape: |_| CIDR.to_owned() },
+    Tag {
+        names: &["SUBNET", "F-SUBNET/"],
+        doc: "an address, and the length of a prefix behind a slash if there is one",
+        shape: |state| format!(r"\[?(?:{MAPPED}{IP4}|{})(?:/{CIDR})?\]?", state.ip6()),
+    },
+    Tag {
+        names: &["F-ID/"],
+        doc: "a word that is who is banned, whatever it is",
+        shape: |_| r"(?P<fid>\S+)".to_owned(),
+    },
+    Tag { names: &["F-PORT/"], doc: "the client's port", shape: |_| r"(?P<fport>\w+)".to_owned() },
+    Tag {
+        names: &["SKIPLINES"],
+        doc: "any number of lines in between, where maxlines allows several",
+        shape: |state| {
+            let number = state.skipped;
+            state.skipped += 1;
+            format!(r"\n(?P<skiplines{number}>(?:.*\n)*?)")
+        },
+    },
+];
+
+/// Groups that mean something, each written `<F-NAME>..</F-NAME>` around what it captures. Any other name may stand
+/// there, too; its group is only shown.
+pub const GROUPS: &[(&str, &str)] = &[
+    ("F-USER", "the name that was tried"),
+    ("F-ALT_USER", "the same where F-USER is empty; F-ALT_USER1 and so on, too"),
+    ("F-CONTENT", "in a prefregex: what the other expressions see"),
+    ("F-PORT", "the client's port, which tells connections apart"),
+    ("F-PID", "the process, which tells connections apart"),
+    ("F-ATTEMPTS", "how many tries the line stands for"),
+    ("F-REALIP", "the client that a trusted proxy names"),
+    ("F-ID", "who is banned, if it is no address"),
+    ("F-MLFID", "what the lines of one connection have in common"),
+    ("F-NOFAIL", "the line is no failure by itself, but says something of its connection"),
+    ("F-MLFFORGET", "its connection ends: what it said is forgotten"),
+    ("F-MLFGAINED", "its connection got in: failures of it that wait are not counted"),
+];
+
 /// Whether `<HOST>` is a name too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HostNames {
@@ -116,26 +180,19 @@ struct State {
 impl State {
     /// What a tag stands for; nothing if it is ordinary text.
     fn expand(&mut self, tag: &str) -> Option<String> {
+        match TAGS.iter().find(|known| known.names.contains(&tag)) {
+            Some(known) => Some((known.shape)(self)),
+            None => self.group(tag),
+        }
+    }
+
+    fn ip6(&self) -> String {
         let dotted = if self.names == HostNames::Own { DOTTED } else { "" };
-        let ip6 = format!("(?P<ip6>{IP6}{dotted})");
-        let addr = || format!(r"\[?(?:{MAPPED}{IP4}|{ip6})\]?");
-        Some(match tag {
-            "HOST" if self.names == HostNames::Match => format!("(?:{}|{DNS})", addr()),
-            "HOST" | "ADDR" | "F-ADDR/" => addr(),
-            "IP4" | "F-IP4/" => format!("{MAPPED}{IP4}"),
-            "IP6" | "F-IP6/" => ip6,
-            "DNS" | "F-DNS/" => DNS.to_owned(),
-            "CIDR" | "F-CIDR/" => CIDR.to_owned(),
-            "SUBNET" | "F-SUBNET/" => format!(r"\[?(?:{MAPPED}{IP4}|{ip6})(?:/{CIDR})?\]?"),
-            "F-ID/" => r"(?P<fid>\S+)".to_owned(),
-            "F-PORT/" => r"(?P<fport>\w+)".to_owned(),
-            "SKIPLINES" => {
-                let number = self.skipped;
-                self.skipped += 1;
-                format!(r"\n(?P<skiplines{number}>(?:.*\n)*?)")
-            }
-            _ => return self.group(tag),
-        })
+        format!("(?P<ip6>{IP6}{dotted})")
+    }
+
+    fn addr(&self) -> String {
+        format!(r"\[?(?:{MAPPED}{IP4}|{})\]?", self.ip6())
     }
 
     /// `F-NAME`, `/F-NAME`.

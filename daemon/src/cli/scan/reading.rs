@@ -8,6 +8,7 @@ use pillory_core::event::{Event, Line};
 use pillory_core::filter::btmp::{self, Layout};
 use pillory_core::filter::{Clock, Filter, FilterSpec, Heads, Verdict};
 use pillory_core::jail::JailIndex;
+use pillory_core::suggest::did_you_mean;
 use pillory_core::time::Timestamp;
 
 use crate::cli::{Failure, exit};
@@ -56,8 +57,10 @@ impl Reading {
         let wanted: Vec<&JailConfig> = config.jails.iter().filter(is_wanted).collect();
         if wanted.is_empty() {
             let known: Vec<&str> = config.jails.iter().map(|jail| jail.name.as_str()).collect();
-            let what = only
-                .map_or_else(|| "no jail is enabled".to_owned(), |name| format!("there is no jail {name:?}"));
+            let what = only.map_or_else(
+                || "no jail is enabled".to_owned(),
+                |name| format!("there is no jail {name:?}{}", did_you_mean(name, known.iter().copied())),
+            );
             return Err(Failure::new(exit::USAGE, format!("{what}; the jails are {}", known.join(", "))));
         }
         let readers = wanted.iter().enumerate().map(|(at, jail)| Reader::new(at as JailIndex, jail));

@@ -9,6 +9,7 @@ use pillory_core::event::{Line, Outcome};
 use pillory_core::filter::fail2ban::{Fail2banFilter, Hit, Options, Ruling, Subject, Timing};
 use pillory_core::filter::{Clock, Filter, FilterSpec, Finding, Verdict as Ours, catalog, settings};
 use pillory_core::net::Prefix;
+use pillory_core::suggest::did_you_mean;
 
 use crate::cli::{Failure, complain, exit, fail2ban};
 use crate::escape::escape;
@@ -191,8 +192,9 @@ fn read_own(written: &str) -> Result<FilterSpec, Failure> {
         Failure::new(
             exit::USAGE,
             format!(
-                "cannot read {}: {error}; name a file or a built-in filter: {}",
+                "cannot read {}: {error}{}; name a file or a built-in filter: {}",
                 escape(&name),
+                did_you_mean(&name, known.iter().copied()),
                 known.join(", ")
             ),
         )

@@ -134,7 +134,7 @@ impl Sources {
         let wanted = Wanted {
             last: MOST_ATTEMPTS,
             since: Some(row.made - BEFORE),
-            prefix: Some(row.prefix),
+            prefixes: vec![row.prefix],
             ..Wanted::default()
         };
         let found = query::attempts(&self.db, &wanted).map_err(|error| unread("attempts", &error))?;

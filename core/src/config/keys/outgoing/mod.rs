@@ -12,14 +12,21 @@ use crate::time::Span;
 use super::section::Section;
 use super::values::{path, text};
 use super::wall::line;
-use super::{Misfit, Misfits};
+use super::{Misfit, Misfits, Row};
 
-pub(super) use notify::read as notify;
-pub(super) use report::read as report;
+pub(super) use notify::{KEYS as NOTIFY_KEYS, read as notify};
+pub(super) use report::{KEYS as REPORT_KEYS, read as report};
+
+/// The keys of `[rdap]`.
+pub(super) const RDAP_KEYS: &[Row] = &[
+    ("url", "a server that knows the registries; https://rdap.org if unset"),
+    ("ca_file", "certificates that are trusted in the place of the host's"),
+];
 
 /// `[rdap]`.
 pub(super) fn rdap(value: &Value) -> Result<Rdap, Misfits> {
-    let mut section = Section::new(value, "write [rdap] and url = \"https://rdap.example.net\" below it")?;
+    let mut section =
+        Section::new(value, "write [rdap] and url = \"https://rdap.example.net\" below it", RDAP_KEYS)?;
     let url = section.take("url", url);
     let ca_file = section.take("ca_file", path);
     let usual = Rdap::default();

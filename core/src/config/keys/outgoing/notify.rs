@@ -9,7 +9,7 @@ use crate::time::Span;
 
 use super::super::section::{Section, each};
 use super::super::values::{list, positive_span, text};
-use super::super::{Misfit, Misfits};
+use super::super::{Misfit, Misfits, Row};
 use super::{mail, number, path, span, url};
 
 const CURE: &str = "write sections such as [notify.owner] with kind and what it needs";
@@ -21,13 +21,39 @@ const RETRY: Span = Span::from_secs(30);
 
 const KINDS: &str = "use alarm, warning, widen, ban, unban, start or stop";
 
+/// The keys, of all kinds.
+pub(in super::super) const KEYS: &[Row] = &[
+    ("kind", "mail, webhook, syslog or command"),
+    ("on", "what is told: alarm, warning, widen, ban, unban, start, stop; the first three if unset"),
+    ("digest", "so long a message waits for more; 60s if unset"),
+    ("limit", "so many messages an hour; what is beyond becomes one; 12 if unset"),
+    ("retry", "after a failure it is tried again after so long, doubled up to an hour; 30s if unset"),
+    (
+        "server",
+        "of mail: smtps://host, or smtp://host for STARTTLS; of syslog: a socket, udp://host:514 or tcp://host:601",
+    ),
+    ("tls", "of mail: starttls, or none for neither"),
+    ("from", "of mail: who writes"),
+    ("to", "of mail: a list of who is told"),
+    ("user", "of mail: the name to log in with"),
+    ("password_file", "of mail: a file with the password"),
+    ("url", "of a webhook: where it is"),
+    ("url_file", "of a webhook: a file with that, if it is secret"),
+    ("preset", "of a webhook: json, ntfy, slack, matrix or discord; json if unset"),
+    ("template", "of a webhook: JSON of your own, with {subject}, {text}, {count}, {host}, {kind} and {id}"),
+    ("headers", "of a webhook: a table of header fields"),
+    ("token_file", "of a webhook: a file with a token, sent as Authorization: Bearer"),
+    ("ca_file", "of mail and webhooks: certificates that are trusted in the place of the host's"),
+    ("command", "of a command: a list, the program by its path and its arguments; no shell is asked"),
+];
+
 /// All sections; every problem of each is told.
 pub(in super::super) fn read(value: &Value) -> Result<Vec<Notify>, Misfits> {
     each(value, CURE, section)
 }
 
 fn section(name: &str, value: &Value) -> Result<Notify, Misfits> {
-    let mut section = Section::new(value, CURE)?;
+    let mut section = Section::new(value, CURE, KEYS)?;
     if JailName::new(name).is_err() || name.len() > 32 {
         section.refuse("cannot name a section".into(), "use up to 32 letters, digits, dashes or underscores");
     }

@@ -7,8 +7,9 @@ use crate::time::Span;
 
 use super::super::section::{Section, each};
 use super::super::values::positive_span;
-use super::super::{Misfit, Misfits};
+use super::super::{Misfit, Misfits, Row};
 use super::{address, mail, number, path, span, url, words};
+use crate::suggest::did_you_mean;
 
 const CURE: &str = "write sections such as [report.abuseipdb] with key_file";
 
@@ -28,13 +29,36 @@ const BULK: u32 = 50;
 const ABUSEIPDB: &str = "https://api.abuseipdb.com/api/v2";
 const BLOCKLIST_DE: &str = "https://www.blocklist.de/en/httpreports.html";
 
+/// The keys, of all receivers.
+pub(in super::super) const KEYS: &[Row] = &[
+    ("key_file", "of abuseipdb and blocklist-de: a file with the key of your account"),
+    ("budget", "so many reports a day; 200 if unset"),
+    ("cool_down", "so long before an address is reported again; 1d if unset"),
+    ("delay", "so long after a ban, which may be lifted meanwhile if it was a mistake; 5m if unset"),
+    ("retry", "after a failure it is tried again after so long, doubled up to an hour; 1m if unset"),
+    ("bulk", "of abuseipdb: from so many waiting on they go as one file; 50 if unset, 0 is never"),
+    ("url", "of abuseipdb and blocklist-de: another place of their interface"),
+    (
+        "server",
+        "of blocklist-de: the address of mail under which this server is known there; of xarf: smtps://host, or smtp://host for STARTTLS",
+    ),
+    ("organisation", "of xarf: who reports"),
+    ("from", "of xarf: who writes"),
+    ("tls", "of xarf: starttls, or none for neither"),
+    ("user", "of xarf: the name to log in with"),
+    ("password_file", "of xarf: a file with the password"),
+    ("ca_file", "of xarf: certificates that are trusted in the place of the host's"),
+];
+
+const RECEIVERS: [&str; 3] = ["abuseipdb", "blocklist-de", "xarf"];
+
 /// All sections; every problem of each is told.
 pub(in super::super) fn read(value: &Value) -> Result<Vec<Destination>, Misfits> {
     each(value, CURE, section)
 }
 
 fn section(name: &str, value: &Value) -> Result<Destination, Misfits> {
-    let mut section = Section::new(value, CURE)?;
+    let mut section = Section::new(value, CURE, KEYS)?;
     let pace = Pace {
         gather: section.take("delay", span).unwrap_or(DELAY),
         hourly: None,
@@ -47,7 +71,8 @@ fn section(name: &str, value: &Value) -> Result<Destination, Misfits> {
         "blocklist-de" => blocklist_de(&mut section),
         "xarf" => xarf(&mut section),
         _ => {
-            let what = "there is nobody of that name to report to".to_owned();
+            let close = did_you_mean(name, RECEIVERS);
+            let what = format!("there is nobody of that name to report to{close}");
             return Err(Misfit(what, "use abuseipdb, blocklist-de or xarf").into());
         }
     };

@@ -1,6 +1,6 @@
 # The commands of this project. Each works from a fresh clone with git, Rust, and root or sudo.
 
-.PHONY: help run install uninstall packages test demo bench simulate soak fuzz lint
+.PHONY: help run install uninstall packages test demo book bench simulate soak fuzz lint
 
 help:
 	@echo "make run     build the release binary and protect this host until Ctrl-C; DRY=1 enforces nothing"
@@ -9,6 +9,7 @@ help:
 	@echo "make packages   a Debian package, an RPM and a static tarball in target/packages"
 	@echo "make test    fetch what the tests need, then run every test, the lab included"
 	@echo "make demo    play one attack in network namespaces; this host is not touched"
+	@echo "make book    build the book out of docs/ into target/book"
 	@echo "make bench   measure, beside other programs, and write benches/RESULTS.md; ONLY=\"scan idle\"; QUICK=1 compares instructions with what was recorded"
 	@echo "make simulate play 30 days of people and attacks, and print what plain counting and Pillory make of them"
 	@echo "make soak    ten million steps of the simulator, ten million sources in memory, then an hour among attackers, rotations and faults; STEPS=, SOURCES=0, MINUTES="
@@ -29,6 +30,9 @@ test:
 
 demo:
 	@scripts/demo.sh
+
+book:
+	@scripts/book.sh
 
 bench:
 	@ONLY="$(ONLY)" QUICK="$(QUICK)" RECORD="$(RECORD)" scripts/bench.sh

@@ -10,6 +10,7 @@
 mod allow;
 mod apply;
 mod badinput;
+mod book;
 mod commands;
 mod control;
 mod counting;
@@ -44,6 +45,7 @@ mod lockout;
 mod log;
 mod looks;
 mod manual;
+mod markdown;
 mod meddling;
 mod metrics;
 mod mmdb;

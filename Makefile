@@ -7,7 +7,7 @@ help:
 	@echo "make install    install it on this host as a service, and start nothing; PREFIX=/usr, DESTDIR="
 	@echo "make uninstall  remove it, its user and every ban; PURGE=1 its state and configuration, too"
 	@echo "make packages   a Debian package, an RPM and a static tarball in target/packages"
-	@echo "make test    fetch what the tests need, then run every test, the lab included"
+	@echo "make test    fetch what the tests need, then run every test, the lab included; PACKAGES=1 builds what makes packages, too"
 	@echo "make demo    play one attack in network namespaces; this host is not touched"
 	@echo "make book    build the book out of docs/ into target/book"
 	@echo "make bench   measure, beside other programs, and write benches/RESULTS.md; ONLY=\"scan idle\"; QUICK=1 compares instructions with what was recorded"
@@ -26,7 +26,7 @@ packages:
 	@scripts/packages.sh
 
 test:
-	@scripts/test.sh
+	@PACKAGES="$(PACKAGES)" scripts/test.sh
 
 demo:
 	@scripts/demo.sh

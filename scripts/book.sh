@@ -9,7 +9,7 @@ version=0.5.4
 mdbook=target/tools/bin/mdbook
 if [ "$("$mdbook" --version 2>/dev/null)" != "mdbook v$version" ]; then
     echo "make book: building mdbook $version into target/tools (a minute or two, once)"
-    "${CARGO:-cargo}" install --quiet --locked --force --debug --root target/tools --no-default-features "mdbook@$version"
+    scripts/cargo-tool.sh "$PWD/target/tools" mdbook "$version" --no-default-features
 fi
 
 out=${1:-target/book}

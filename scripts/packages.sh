@@ -14,9 +14,7 @@ fetch() {
     *"$2"*) return ;;
     esac
     echo "make packages: building $1 $2 under target/tools (once; a minute or two)"
-    # It is run a few times and copies files: what the compiler takes counts more.
-    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-        cargo install --quiet --locked --force --root "$tools" --version "$2" "$1"
+    scripts/cargo-tool.sh "$tools" "$1" "$2"
 }
 fetch cargo-deb 3.8.0
 fetch cargo-generate-rpm 0.21.1

@@ -11,7 +11,7 @@
 //! What cannot be run there ([`ELSEWHERE`]) is left out, but `make` must know its target.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::lab::{Answer, Outcome, Place, SYSTEMD, Systemd, World, say_skipped, stock_fail2ban};
@@ -130,7 +130,7 @@ fn play(chapter: &str, world: &World, files: &[(&str, &str)]) {
     let text = &chapters()[&root().join("docs/src").join(chapter)];
     let steps = steps(text);
     let commands = steps.iter().filter(|step| matches!(step, Step::Type { .. })).count();
-    assert!(commands > 2, "{chapter} has {commands} commands");
+    assert!(commands > 1, "{chapter} has {commands} commands");
     for step in steps {
         match step {
             Step::Write { path, text } => {
@@ -170,7 +170,8 @@ fn answered(chapter: &str, host: &Systemd, line: &str, shown: &[String], fails: 
 
 fn assert_target(chapter: &str, target: &str) {
     let makefile = std::fs::read_to_string(root().join("Makefile")).expect("a text");
-    let is_there = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
+    let rules = makefile.lines().filter_map(|line| line.split_once(':'));
+    let is_there = rules.flat_map(|(targets, _)| targets.split(' ')).any(|known| known == target);
     assert!(is_there, "{chapter}: there is no `make {target}`");
 }
 
@@ -231,6 +232,10 @@ fn every_chapter_with_commands_is_played() {
 #[test]
 fn every_configuration_in_the_book_is_valid() {
     let place = Place::new("book");
+    // The directory that one of them names.
+    let fail2ban = place.0.join("fail2ban");
+    std::fs::create_dir(&fail2ban).expect("a folder");
+    place.write("fail2ban/jail.local", "[sshd]\nenabled = true\n");
     let mut checked = 0;
     for (path, text) in chapters() {
         for piece in pieces(&text) {
@@ -238,7 +243,8 @@ fn every_configuration_in_the_book_is_valid() {
             if info != "toml" {
                 continue;
             }
-            let file = place.write("book.toml", lines.join("\n"));
+            let text = lines.join("\n").replace("/etc/fail2ban", &fail2ban.display().to_string());
+            let file = place.write("book.toml", text);
             let answer = place.run(&["check", "--config", &file]);
             assert_eq!(answer.code, Some(0), "{}: {answer:?}\n{}", path.display(), lines.join("\n"));
             checked += 1;
@@ -253,9 +259,9 @@ fn help(code: &str) -> Option<(String, Answer)> {
     let mut words = code.strip_prefix("pillory ")?.split_whitespace();
     let name = words.next().filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))?;
     let answer = place.run(&[name, "--help"]);
-    let second = words.next().unwrap_or_default();
-    let has_second = answer.out.contains(&format!("\n  {second} ")) && !second.is_empty();
-    let args = if has_second { vec![name, second, "--help"] } else { vec![name, "--help"] };
+    let second = words.next().filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+    let second = second.filter(|word| answer.out.contains(&format!("\n  {word} ")));
+    let args: Vec<&str> = [name].into_iter().chain(second).chain(["--help"]).collect();
     Some((args.join(" "), place.run(&args)))
 }
 
@@ -344,12 +350,16 @@ one
     assert_eq!(missing(&lines("c\na"), "a\nb\nc\n"), Some(&"a".to_owned()));
 }
 
-/// Every link of a page, as far as it stays in the book, with the page.
-fn links(folder: &PathBuf) -> Vec<(PathBuf, String)> {
-    let entries = std::fs::read_dir(folder).expect("the book can be listed").flatten();
-    let pages = entries
+/// Every link of the book that stays in it, with the page; that page aside which a web server shows where there is none.
+fn links(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut pages: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the book can be listed")
+        .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "html"));
+        .collect();
+    pages.retain(|path| {
+        path.extension().is_some_and(|ending| ending == "html") && !path.ends_with("404.html")
+    });
     let mut links = Vec::new();
     for page in pages {
         let text = std::fs::read_to_string(&page).expect("a page");

@@ -1,4 +1,4 @@
-//! The README agrees with the program: its commands, its options, its configuration, its built-in filters. So does the
+//! The book's reference agrees with the program: its commands, its options, its configuration, its built-in filters. So does the
 //! table of drills with the tests that there are.
 
 use std::process::Command;
@@ -8,16 +8,17 @@ use pillory_core::filter::catalog;
 
 use crate::lab::Place;
 
-const README: &str = include_str!("../../README.md");
+const COMMANDS: &str = include_str!("../../docs/src/commands.md");
+const CONFIGURATION: &str = include_str!("../../docs/src/configuration.md");
 
 fn pillory(args: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_pillory")).args(args).output().expect("it starts");
     (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
-/// The README's table of commands: a command's name with its row's first cell.
+/// The table of commands: a command's name with its row's first cell.
 fn documented() -> Vec<(String, String)> {
-    let rows = README.lines().filter(|line| line.starts_with("| `pillory "));
+    let rows = COMMANDS.lines().filter(|line| line.starts_with("| `pillory "));
     let cells = rows.filter_map(|row| row.split(" | ").next());
     cells
         .flat_map(|cell| {
@@ -31,7 +32,7 @@ fn documented() -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_readme_lists_the_commands_that_there_are() {
+fn the_book_lists_the_commands_that_there_are() {
     let (_, help) = pillory(&["--help"]);
     let commands = help.split("Commands:\n").nth(1).and_then(|text| text.split("\n\n").next());
     let mut there: Vec<&str> =
@@ -47,7 +48,7 @@ fn the_readme_lists_the_commands_that_there_are() {
 }
 
 #[test]
-fn every_option_in_the_readmes_table_is_one_of_its_command() {
+fn every_option_in_the_books_table_is_one_of_its_command() {
     for (name, row) in documented() {
         let (code, help) = pillory(&[&name, "--help"]);
         assert_eq!(code, Some(0), "{name}: {help}");
@@ -59,8 +60,8 @@ fn every_option_in_the_readmes_table_is_one_of_its_command() {
 }
 
 #[test]
-fn the_readmes_configuration_is_valid_and_has_every_key() {
-    let example = README.split("```toml\n").nth(1).and_then(|text| text.split("```").next());
+fn the_books_configuration_is_valid_and_has_every_key() {
+    let example = CONFIGURATION.split("```toml\n").nth(1).and_then(|text| text.split("```").next());
     let example = example.expect("there is an example");
     let path = std::env::temp_dir().join(format!("pillory-readme-{}.toml", std::process::id()));
     std::fs::write(&path, example).expect("the file is written");
@@ -93,7 +94,7 @@ fn the_readmes_configuration_is_valid_and_has_every_key() {
 #[test]
 fn the_readme_names_every_built_in_filter() {
     let list = catalog::names().collect::<Vec<_>>().join(", ");
-    assert!(README.contains(&format!("Built-in filters: {list}.")), "{list}");
+    assert!(CONFIGURATION.contains(&format!("Built-in filters: {list}.")), "{list}");
 }
 
 /// The lab's tests that SECURITY.md's table of drills names, as `module::test`; a name alone is a test elsewhere.

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::process::Stdio;
 
 use crate::lab::{
-    Answer, CONTROL, Daemon, Host, LOG, Place, binary, failed_lines, find, need, pillory, quiet_server,
-    stock_fail2ban,
+    Answer, CONTROL, Daemon, Host, LOG, Place, SOON, binary, failed_lines, find, need, pillory, quiet_server,
+    sshd_line, stock_fail2ban,
 };
 
 /// Runs a command of the daemon with this text on standard input.
@@ -108,7 +108,7 @@ fn every_command_of_fail2ban_client_is_answered() {
             continue;
         }
         let answer = place.run(&[&words[..], &["--control", "/nowhere"]].concat());
-        let is_ours = answer.code == Some(69) || answer.code == Some(0);
+        let is_ours = answer.code == Some(0) || answer.err.contains("cannot reach the daemon at /nowhere");
         let is_told = answer.code == Some(2) && answer.err.contains("is fail2ban's");
         assert!(is_ours || is_told, "{row:?}, written {words:?}: {answer:?}");
         seen += 1;
@@ -228,7 +228,7 @@ fn several_addresses_are_taken_wherever_one_is() {
         "{answer:?}"
     );
     for command in [&["explain", "-"][..], &["attempts", "--ip", "-"], &["allow", "-"], &["unlist", "-"]] {
-        let answer = fed(&server, command, "203.0.113.7\nnobody at home\n");
+        let answer = fed(&server, command, "203.0.113.7\n203.0.113.8/99\n");
         assert!(answer.code == Some(2) && answer.err.contains("line 2"), "{command:?}: {answer:?}");
         assert_eq!(fed(&server, command, "# nobody\n").code, Some(1), "{command:?}");
     }
@@ -243,9 +243,7 @@ fn attempts_of_several_addresses_come_in_the_order_of_time() {
     {
         server.append(LOG, failed_lines(pid, 1, "alice", from));
     }
-    daemon.wait_for(crate::lab::SOON, "the attempts", || {
-        (daemon.attempts_of("203.0.113.7") == 2).then_some(())
-    });
+    daemon.wait_for(SOON, "the attempts", || (daemon.attempts_of("203.0.113.7") == 2).then_some(()));
     let of = |ips: &[&str]| -> Vec<String> {
         let named: Vec<&str> = ips.iter().flat_map(|ip| ["--ip", ip]).collect();
         let rows = daemon.ask_json(&[&["attempts"], &named[..]].concat());
@@ -292,6 +290,9 @@ const NOT_RUN: [&str; 8] = [
     "pillory notify --test owner",
 ];
 
+/// These say nothing when all is well.
+const QUIET: [&str; 1] = ["pillory metrics --out /var/lib/pillory/pillory.prom"];
+
 #[test]
 fn every_help_ends_in_two_examples_and_they_work() {
     if !need(&["fail2ban-regex"]) {
@@ -301,9 +302,14 @@ fn every_help_ends_in_two_examples_and_they_work() {
     server.run("cp", &["-r", &stock.display().to_string(), "/etc/fail2ban"]);
     server.run("ln", &["-s", &binary().display().to_string(), "/run/pillory-itself"]);
     server.append(LOG, failed_lines(5000, 3, "root", "203.0.113.7"));
-    server.write("/etc/pillory/new.toml", "maxretry = 4\n");
+    server.write("/etc/pillory/new.toml", format!("maxretry = 4\n{EXAMPLES}"));
     server.write("/etc/pillory/bad.txt", "203.0.113.99\n");
+    server.append(LOG, sshd_line(5009, "Accepted password for alice from 192.0.2.77 port 4000 ssh2"));
     let daemon = Daemon::start(&server, EXAMPLES);
+    daemon.wait_for(SOON, "the good login", || {
+        (daemon.ask(&["restrict", "ssh", "--suggest"]).code == Some(0)).then_some(())
+    });
+    let mut failed = Vec::new();
     let help = daemon.ask(&["--help"]).out;
     let commands =
         help.split("Commands:\n").nth(1).and_then(|text| text.split("\n\n").next()).expect("commands");
@@ -316,11 +322,18 @@ fn every_help_ends_in_two_examples_and_they_work() {
         assert_eq!(lines.len(), 2, "{name}: {help}");
         assert!(help.trim_end().ends_with(&lines[1]), "{name}: {help}");
         for line in lines.iter().filter(|line| !NOT_RUN.contains(&line.as_str())) {
+            if line.starts_with("pillory apply") {
+                // One policy at a time is on trial.
+                daemon.ask(&["confirm", "--take-back"]);
+            }
             let script = format!("pillory() {{ /run/pillory-itself \"$@\"; }}; {line}");
             let answer: Answer =
                 server.command("sh").args(["-c", &script]).output().expect("sh starts").into();
-            assert!(matches!(answer.code, Some(0 | 1)), "{line}: {answer:?}\n{}", daemon.errors());
-            assert!(answer.code == Some(0) || !answer.out.is_empty(), "{line}: {answer:?}");
+            if !matches!(answer.code, Some(0 | 1)) || answer.out.is_empty() && !QUIET.contains(&line.as_str())
+            {
+                failed.push(format!("{line}: {answer:?}"));
+            }
         }
     }
+    assert!(failed.is_empty(), "{}\n{}", failed.join("\n"), daemon.errors());
 }

@@ -89,19 +89,21 @@ fn every_command_and_option_is_in_the_first_page() {
         }
         assert!(part.contains("# "), "{name} has no examples: {part}");
     }
-    let readme = include_str!("../../README.md");
-    let rows = |heading: &str| {
-        let table = readme.split(heading).nth(1).and_then(|text| text.split("\n#").next()).expect("a table");
+    let rows = |chapter: &str, heading: &str| {
+        let table = chapter.split(heading).nth(1).and_then(|text| text.split("\n#").next()).expect("a table");
         let rows = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
         rows.map(|row| {
             row.split(" | ").map(|cell| cell.trim_end_matches(" |").to_owned()).collect::<Vec<_>>()
         })
         .collect::<Vec<_>>()
     };
-    for row in rows("### Exit status\n") {
+    for row in rows(include_str!("../../docs/src/commands.md"), "## Exit status\n") {
         assert!(page.contains(&format!("{}\n{}", row[0], row[1])), "{row:?}");
     }
-    for row in rows("\n## Files\n").iter().filter(|row| row[0].starts_with("`/")) {
+    for row in rows(include_str!("../../docs/src/service.md"), "\n## Files\n")
+        .iter()
+        .filter(|row| row[0].starts_with("`/"))
+    {
         assert!(page.contains(row[0].trim_matches('`')), "{row:?}");
     }
 }
@@ -213,13 +215,13 @@ fn zsh_completes_jails_and_banned_addresses() {
         // A shell with a terminal of its own: a tab completes, then the line is printed in the place of being run.
         let script = format!(
             "zmodload zsh/zpty; zpty z zsh -f -i
-            zpty -w z 'PS1= PS2=; fpath=(/run/completions $fpath); autoload -Uz compinit; compinit -u -D; print loaded'
+            zpty -w z 'PS1= PS2=; fpath=(/run/completions $fpath); autoload -Uz compinit; compinit -u -D; print load\"\"ed'
             zpty -r z said $'*\\nloaded*'
-            zpty -w -n z $'{line}\\t\\C-aprint -r -- =\\C-e=\\n'
-            zpty -r z said $'*\\n=*=*\\n'; print -r -- $said"
+            zpty -w -n z $'{line}\\t\\C-aprint -r -- R:\\C-e:E\\n'
+            zpty -r z said $'*\\nR:*:E*'; print -r -- $said"
         );
         let said = said(&server, "zsh", &["-f", "-c", &script]);
-        let completed = format!("={}{word} =", &line[..line.rfind(' ').map_or(0, |at| at + 1)]);
+        let completed = format!("\nR:{}{word}", &line[..line.rfind(' ').map_or(0, |at| at + 1)]);
         assert!(said.contains(&completed), "{line}: {said}");
     }
 }

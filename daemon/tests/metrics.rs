@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use crate::lab::{Daemon, LOG, Place, SOON, failed_lines, find, quiet_server, say_skipped};
 
-const README: &str = include_str!("../../README.md");
+const BOOK: &str = include_str!("../../docs/src/dashboard.md");
 const DASHBOARD: &str = include_str!("../../packaging/prometheus/grafana-dashboard.json");
 const ALERTS: &str = include_str!("../../packaging/prometheus/alerts.yml");
 
@@ -55,7 +55,7 @@ fn prometheus_reads_the_metrics_and_no_label_tells_of_anybody() {
     let told: Vec<(&str, &str)> =
         text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' ')).collect();
     for (name, help) in &told {
-        assert!(README.contains(&format!("| `{name}` | {help} |")), "| `{name}` | {help} |");
+        assert!(BOOK.contains(&format!("| `{name}` | {help} |")), "| `{name}` | {help} |");
     }
     for word in [DASHBOARD, ALERTS].concat().split(|char: char| !char.is_ascii_alphanumeric() && char != '_')
     {

@@ -159,7 +159,7 @@ fn growth_that_cannot_be_is_named_with_its_line() {
     let expected = [
         format!("pillory.toml:2: {ladder}"),
         "pillory.toml:4: jail \"sshd\": growth factor \"0\" is out of range; use a number above 0, up to 1000000".into(),
-        "pillory.toml:4: jail \"sshd\": growth formla is no key of growth; use increment, factor, multipliers, formula, rndtime, maxtime and overalljails".into(),
+        "pillory.toml:4: jail \"sshd\": growth formla is no key of growth; did you mean formula?; use increment, factor, multipliers, formula, rndtime, maxtime and overalljails".into(),
         "pillory.toml:4: jail \"sshd\": growth does not say whether bans grow; add increment = true, or false".into(),
         format!("pillory.toml:6: jail \"dovecot\": {ladder}"),
         "pillory.toml:9: jail \"vsftpd\": growth formula column 1: \"ban.Tim\" is not known; write ban.Time, ban.Count, banFactor, numbers, and Python's operators, min, max and math functions".into(),

@@ -33,7 +33,7 @@ fn names(past: &Past, spared: &Spared) -> Vec<String> {
 
 fn spared(never: &[&str], unlisted: &[&str]) -> Spared {
     let set = |of: &[&str]| PrefixSet::new(of.iter().copied().map(prefix));
-    Spared { never: set(never), unlisted: set(unlisted) }
+    Spared { never: set(never), unlisted: set(unlisted), users: Vec::new() }
 }
 
 #[test]
@@ -264,6 +264,7 @@ proptest! {
         let spared = Spared {
             never: PrefixSet::new(never.iter().copied().map(net)),
             unlisted: PrefixSet::new(unlisted.iter().copied().map(net)),
+            users: Vec::new(),
         };
         let rules = Rules { mask, ..Rules::default() };
         let wall = past.wall(&rules, &spared);

@@ -37,6 +37,8 @@ const HABITS: &[(&str, Here)] = &[
     ("-i", Instead("there is no shell of its own: `pillory --help` lists the commands")),
     ("ping", Do("status")),
     ("version", Do("--version")),
+    ("echo ANY..", Instead("`pillory status` tells whether the daemon answers")),
+    ("echo", Instead("`pillory status` tells whether the daemon answers")),
     ("banned", Do("list")),
     ("banned IP..", Do("explain IP..")),
     ("status --all", Do("status")),
@@ -57,10 +59,11 @@ const HABITS: &[(&str, Here)] = &[
         ),
     ),
     ("reload --all", Do("reload")),
-    (
-        "reload ANY..",
-        Instead("`pillory reload` reads the configuration of all jails again, and keeps bans and counts"),
-    ),
+    ("reload JAIL", Instead(RELOAD)),
+    ("reload --restart", Instead(RELOAD)),
+    ("reload --unban", Instead(RELOAD)),
+    ("reload --restart JAIL", Instead(RELOAD)),
+    ("reload --unban JAIL", Instead(RELOAD)),
     ("start JAIL", Instead("write enabled = true below [jail.JAIL] in pillory.toml, then `pillory reload`")),
     ("stop JAIL", Instead("write enabled = false below [jail.JAIL] in pillory.toml, then `pillory reload`")),
     (
@@ -100,6 +103,7 @@ const HABITS: &[(&str, Here)] = &[
             "what [jail.JAIL] of pillory.toml says of KEY holds, else what its top says; `man pillory.toml` has the defaults",
         ),
     ),
+    ("get JAIL KEY ANY..", Instead(ACTIONS)),
     ("get KEY", Instead("pillory.toml says it; `man pillory.toml` has every key")),
     ("set JAIL banip IP..", Do("ban --jail JAIL IP..")),
     ("set JAIL unbanip --report-absent IP..", Do("unban --jail JAIL IP..")),
@@ -127,6 +131,10 @@ const HABITS: &[(&str, Here)] = &[
         Instead("write it in pillory.toml, then `pillory reload`; `man pillory.toml` has every key"),
     ),
 ];
+
+const ACTIONS: &str = "there are no actions to be asked at run time; `pillory check --fail2ban DIR` says what becomes of a directory's";
+
+const RELOAD: &str = "`pillory reload` reads the configuration of all jails again, and keeps bans and counts";
 
 /// Options of this program that may stand among fail2ban's words, and whether a value follows.
 const OPTIONS: [(&str, bool); 4] = [("--control", true), ("--color", true), ("--json", false), ("-j", false)];

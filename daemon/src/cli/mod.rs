@@ -14,9 +14,9 @@ mod doctor;
 mod examples;
 pub(crate) mod explain;
 pub(crate) mod fail2ban;
+mod generate;
 #[cfg(test)]
 mod golden;
-mod generate;
 mod habits;
 pub(crate) mod import;
 mod metrics;

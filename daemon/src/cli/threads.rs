@@ -82,8 +82,7 @@ impl Threads {
         let (facts_reader, asker) = self.facts;
         let (reads_in, reads) = bounded::<Read>(READS);
         let (inputs_in, inputs) = unbounded::<Input>();
-        let (jobs_in, jobs) = unbounded();
-        let (writes_in, writes) = unbounded();
+        let ((jobs_in, jobs), (writes_in, writes)) = (unbounded(), unbounded());
         let stop = Arc::new(AtomicBool::new(false));
         let no_wake = |error| Failure::new(exit::NO, format!("cannot make an eventfd: {error}"));
         let wake = Wake::new().map_err(no_wake)?;
@@ -117,7 +116,6 @@ impl Threads {
         engine.begin_trial(trial);
         let callers = (engine.begin_rescue(store.meta(META_RESCUE).as_deref()), engine.begin_web());
         let go = engine.begin_learning(restored.learning);
-        let ready = engine.when_ready();
         engine.begin_store(&store, restored.anew, lost);
         engine.begin_unseen(is_unseen);
         let writer = store.into_writer();
@@ -131,17 +129,12 @@ impl Threads {
             engine.start_hooks();
             engine.say_restored();
             answer_outside(self.guard, &inputs_in)?;
-            let engine_in = inputs_in.clone();
-            let stored = move |written| engine_in.send(Input::Store(written)).is_ok();
+            let stored = telling(&inputs_in, Input::Store);
             scope.spawn(shedding(move || writer::run(writer, &writes, stored)));
             let (orders_in, forward_orders) = forwarding(&inputs_in);
             scope.spawn(shedding(forward_orders));
-            let desk = Desk {
-                orders: orders_in,
-                kernel: asked,
-                state_dir: self.state_dir.clone(),
-                reviews: Arc::default(),
-            };
+            let (state_dir, reviews) = (self.state_dir.clone(), Arc::default());
+            let desk = Desk { orders: orders_in, kernel: asked, state_dir, reviews };
             hear_callers(scope, callers, (&inputs_in, &desk), &wake);
             let stop_serving = Arc::clone(&stop);
             scope.spawn(shedding(move || server.run(&desk, &stop_serving)));
@@ -150,8 +143,7 @@ impl Threads {
             scope.spawn(shedding(move || supervisor::run(&source_orders, &reads_in)));
             put_out.into_iter().for_each(|work| drop(scope.spawn(shedding(work))));
             scope.spawn(shedding(publishing(&inputs_in, self.state_dir, ordered, Arc::clone(&stop))));
-            let engine_in = inputs_in.clone();
-            let seen = move |seen| engine_in.send(Input::Seen(seen)).is_ok();
+            let seen = telling(&inputs_in, Input::Seen);
             scope.spawn(shedding(move || lookout::run(&looked, seen)));
             let (names, asks) = desks.split(&inputs_in, outside);
             scope.spawn(shedding(names));
@@ -159,9 +151,7 @@ impl Threads {
             if let Some(learner) = self.learner {
                 scope.spawn(shedding(|| learner.run(&go, &inputs_in, &wake)));
             }
-            if let Some(first) = self.first {
-                scope.spawn(shedding(move || first.run(&ready)));
-            }
+            show_first(scope, self.first, engine.when_ready());
             engine.run(&reads, &inputs);
             stop.store(true, Ordering::SeqCst);
             wake.raise();
@@ -204,6 +194,12 @@ fn posting(delivery: &Delivery, state_dir: &Path) -> (Option<Sender<Post>>, Opti
     (Some(posts), Some(move || poster::run(&state_dir, &posted, &nudge)))
 }
 
+/// Tells the engine of each; false once there is none.
+fn telling<T>(inputs_in: &Sender<Input>, input: fn(T) -> Input) -> impl Fn(T) -> bool + use<T> {
+    let engine_in = inputs_in.clone();
+    move |told| engine_in.send(input(told)).is_ok()
+}
+
 /// Makes the editions that the engine orders.
 fn publishing(
     inputs: &Sender<Input>,
@@ -229,6 +225,13 @@ fn hear_callers<'s>(
     if let Some(door) = door {
         let desk = desk.clone();
         scope.spawn(shedding(move || door.run(&desk, wake)));
+    }
+}
+
+/// Shows the first screen, where somebody looks on.
+fn show_first<'s>(scope: &'s Scope<'s, '_>, first: Option<First>, ready: Receiver<()>) {
+    if let Some(first) = first {
+        scope.spawn(shedding(move || first.run(&ready)));
     }
 }
 

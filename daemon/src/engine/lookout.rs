@@ -357,7 +357,7 @@ mod tests {
             let (day, hour) = (minute / DAY, minute / 60 % 24);
             // From Monday on; Easter from Friday to Monday in the first week.
             let is_off = day % 7 >= 5 || [4, 7].contains(&day);
-            !is_off && (8..18).contains(&hour) && minute % 20 == 0
+            !is_off && (8..18).contains(&hour) && minute.is_multiple_of(20)
         };
         assert_eq!(silent_at(60, works), None);
     }

@@ -562,11 +562,11 @@ fn a_store_at_its_limit_forgets_what_is_oldest_and_no_ban_in_force() {
         number += 1;
         let most_bytes = Some(MOST);
         let told = writer.round([Write { number, records, most_bytes, ..Write::default() }].into_iter());
-        let since = told.iter().filter_map(|told| match told {
+        let mut since = told.iter().filter_map(|told| match told {
             Written::Shortened(since) => Some(*since),
             _ => None,
         });
-        since.last()
+        since.next_back()
     };
     let in_force = Ban { since: Timestamp::from_secs(first), ..ban("192.0.2.7", None) };
     assert_eq!(write(vec![Record::Banned(in_force)]), None);

@@ -126,7 +126,8 @@ impl Writer {
         let before = self.held.group.len();
         self.held.group.extend(new);
         let new = self.held.group.get(before..).unwrap_or_default();
-        self.most_bytes = new.iter().filter_map(|write| write.most_bytes).last().unwrap_or(self.most_bytes);
+        self.most_bytes =
+            new.iter().filter_map(|write| write.most_bytes).next_back().unwrap_or(self.most_bytes);
         if self.store.is_gone() {
             warn!(path = %self.store.path().display(), "the store was removed while running; it is made anew with all bans in force, what was tried before is lost");
             self.held.lacks = true;

@@ -13,7 +13,7 @@ for directory in lib sbin bin share; do
         -o "lowerdir=$beneath,upperdir=/run/installed/$directory,workdir=/run/installed/.work/$directory"
 done
 # What installing does besides: configurations, and iptables by its usual names.
-for package in default firewalld ufw; do
+for package in default firewalld groff ufw; do
     [ ! -d "$tools/etc/$package" ] || cp -r "$tools/etc/$package" /etc/
 done
 mkdir -p /etc/firewalld /etc/ufw/applications.d

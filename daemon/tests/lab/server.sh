@@ -18,7 +18,7 @@ mount --rbind /var/lib /run/.host/varlib
 
 # What programs need to run at all; everything else of the real /etc is out of sight.
 for name in ld.so.cache ld.so.conf ld.so.conf.d localtime services protocols login.defs security alternatives \
-    ssl environment debian_version fonts; do
+    ssl environment debian_version fonts groff; do
     [ ! -e /etc/$name ] || cp -a /etc/$name /run/.host/etc/
 done
 mount -t tmpfs -o mode=755 lab /etc

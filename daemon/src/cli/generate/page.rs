@@ -9,7 +9,8 @@ impl Page {
     pub(super) fn new(name: &str, section: &str, what: &str) -> Page {
         let mut page = Page(Roff::new());
         let program = concat!("pillory ", env!("CARGO_PKG_VERSION"));
-        page.0.control("TH", [name.to_uppercase().as_str(), section, "", program, "Pillory"]);
+        // A blank for the date: pages of one version are the same whenever they are made.
+        page.0.control("TH", [name.to_uppercase().as_str(), section, " ", program, "Pillory"]);
         // No hyphens, and no blanks to fill lines up: what stands there is often typed.
         page.0.control("nh", []).control("ad", ["l"]);
         page.heading("NAME").text(&format!("{name} - {what}"));

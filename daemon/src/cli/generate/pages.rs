@@ -83,7 +83,7 @@ fn options(page: &mut Page, command: &Command) {
         let default: Vec<String> =
             arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
         if arg.get_action().takes_values() && !default.is_empty() {
-            text.push_str(&format!(" Default: {}.", default.join(" ")));
+            text.push_str(&format!(". Default: {}", default.join(" ")));
         }
         page.item(&name, &values, &text);
         let possible = arg.get_possible_values();

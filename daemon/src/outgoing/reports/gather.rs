@@ -108,7 +108,7 @@ impl Sources {
     /// True if somebody logged in from there. Logins that name nobody can be forged, so they count as judging counts them:
     /// only if they came to a jail on two days.
     fn belongs_here(&self, from: Prefix) -> rusqlite::Result<bool> {
-        let wanted = Wanted { prefix: Some(from), logins_only: true, ..Wanted::default() };
+        let wanted = Wanted { prefixes: vec![from], logins_only: true, ..Wanted::default() };
         let logins = query::attempts_as(&self.db, &wanted, |_, login| {
             login.user.is_none().then_some((login.jail, login.time))
         })?;

@@ -28,6 +28,7 @@ table() {
 644 $system/tmpfiles.d/pillory.conf packaging/tmpfiles.d/pillory.conf
 644 $doc/examples/network.conf packaging/drop-ins/network.conf
 644 $doc/examples/commands.conf packaging/drop-ins/commands.conf
+644 $doc/examples/fail2ban-log.conf packaging/drop-ins/fail2ban-log.conf
 644 $doc/examples/alerts.yml packaging/prometheus/alerts.yml
 644 $doc/examples/grafana-dashboard.json packaging/prometheus/grafana-dashboard.json
 644 $doc/README.md README.md

@@ -121,7 +121,7 @@ fn status_fits_the_terminal_and_a_word_says_how_to_see_all() {
         assert!(is_before(&text, first, second), "{first:?} before {second:?}:\n{text}");
     }
     assert!(!text.contains("198.51.100.1 "), "the last three are enough:\n{text}");
-    let all = at_terminal(&server, &["status", "--all", "--no-pager"], &[]);
+    let all = at_terminal(&server, &["status", "--all"], &[("PAGER", "cat")]);
     assert!(all.contains("app30") && all.lines().count() > 30 && !all.contains("shows all"), "{all}");
     let piped = daemon.ask(&["status"]).out;
     assert!(

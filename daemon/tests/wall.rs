@@ -163,6 +163,10 @@ fn who_asks_is_left_out_at_once_and_after_a_restart() {
     };
     daemon.wait_for(SOON, "a warning", warned);
     assert!(by_hand.err.contains("asked to be left out"), "{by_hand:?}");
+    // Looking at it, or taking somebody out of it, puts nothing aside.
+    assert_eq!(unlist_with(&daemon, &[]), Some(1));
+    assert_eq!(unlist_with(&daemon, &["--remove", "203.0.113.9"]), Some(1));
+    assert_eq!(warned(), Some(()));
     assert_eq!(unlist_with(&daemon, &["203.0.113.9"]), Some(0));
     assert_eq!(warned(), None);
     daemon.wait_for(SOON, "pages again", || shows(true));

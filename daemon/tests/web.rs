@@ -272,6 +272,7 @@ fn readers_who_ask_for_everything_are_told_a_little_and_delay_no_ban() {
                 while !ends.load(std::sync::atomic::Ordering::Relaxed) && began.elapsed() < 10 * SOON {
                     // Who finds no room asks again.
                     request(server, "GET /address?ip=0.0.0.0%2F0", "", "");
+                    request(server, "GET /bans", "", "");
                 }
             });
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::JailConfig;
 use crate::event::{Attempt, Class, JailName};
-use crate::filter::catalog;
+use crate::filter::{FilterSpec, catalog};
 use crate::time::Timestamp;
 use crate::wall::Service;
 
@@ -46,9 +46,12 @@ pub struct Report {
 /// to speak TCP only, a sender may be forged; and what lines other filters than the built-in ones read (a firewall's, of a
 /// packet) nobody knows, however the jail is called.
 pub fn is_answered(jail: &JailConfig) -> bool {
-    let is_built_in = !jail.filter.own && jail.lines.is_none();
-    is_built_in
-        && catalog::names().any(|name| name == jail.filter.name)
+    let reads_as_built_in = |built: FilterSpec| {
+        (&built.failregex, &built.prefregex) == (&jail.filter.failregex, &jail.filter.prefregex)
+    };
+    jail.lines.is_none()
+        && !jail.filter.own
+        && catalog::builtin(&jail.filter.name).is_some_and(reads_as_built_in)
         && Service::of_jail(jail.name.as_str()) != Service::Other
 }
 
@@ -219,13 +222,14 @@ mod tests {
     fn what_a_filter_of_ones_own_reads_proves_no_connection() {
         let text = "[jail.game]\nlogpath = \"/l\"\nfailregex = '^denied <HOST>$'\n\
             [jail.ssh-syn]\nlogpath = \"/l\"\nfailregex = '^SYN <HOST>$'\n[jail.ssh-alt]\nfilter = \"sshd\"\n\
+            [jail.ssh-fw]\nfilter = \"sshd\"\nfailregex = '^SYN <HOST>$'\n\
             [jail.other]\nfilter = \"sshd\"\n[jail.sshd]\n[jail.postfix-sasl]\n";
         let config = resolve::resolve(&raw::parse("p", text).unwrap()).unwrap();
         let answered = |name: &str| {
             is_answered(config.jails.iter().find(|jail| jail.name.as_str() == name).expect("it is there"))
         };
-        let names = ["sshd", "ssh-alt", "postfix-sasl", "game", "ssh-syn", "other"];
-        assert_eq!(names.map(answered), [true, true, true, false, false, false]);
+        let names = ["sshd", "ssh-alt", "postfix-sasl", "game", "ssh-syn", "ssh-fw", "other"];
+        assert_eq!(names.map(answered), [true, true, true, false, false, false, false]);
     }
 
     proptest! {

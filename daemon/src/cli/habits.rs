@@ -41,7 +41,6 @@ const HABITS: &[(&str, Here)] = &[
     ("echo", Instead("`pillory status` tells whether the daemon answers")),
     ("banned", Do("list")),
     ("banned IP..", Do("explain IP..")),
-    ("status --all", Do("status")),
     ("stat", Do("status")),
     ("stats", Do("status")),
     ("statistics", Do("status")),

@@ -88,7 +88,13 @@ fn page(text: &str) -> bool {
     let text = if colours { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() };
     // Ctrl-C is for the pager. And it is no way to a shell: who may read this may not do all that root may.
     let interrupted = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::default());
-    let child = Command::new(program).args(arguments).env("LESSSECURE", "1").stdin(Stdio::piped()).spawn();
+    let mut command = Command::new(program);
+    command.args(arguments).env("LESSSECURE", "1").stdin(Stdio::piped());
+    if std::env::var_os("LESS").is_none() {
+        // It shows colours, and ends where all fits the screen.
+        command.env("LESS", "FRX");
+    }
+    let child = command.spawn();
     let (Ok(_), Ok(mut child)) = (interrupted, child) else { return false };
     // Whoever has seen enough quits before the end.
     child.stdin.take().into_iter().for_each(|mut input| drop(input.write_all(text.as_bytes())));

@@ -14,7 +14,10 @@ impl Engine {
     pub(super) fn unlist(&mut self, prefixes: &[Prefix], remove: bool) -> Reply {
         let (mut done, mut not) = (Vec::new(), Vec::new());
         let unlisted = &mut self.editions.unlisted;
-        if let Some(unreadable) = unlisted.begin_anew().filter(|_| !prefixes.is_empty()) {
+        if let Some(problem) = unlisted.problem().filter(|_| remove || prefixes.is_empty()) {
+            return Reply::say(1, problem);
+        }
+        if let Some(unreadable) = unlisted.begin_anew() {
             self.meta.push((META_UNREADABLE.into(), unreadable));
             self.warnings.remove(META_UNLISTED);
         }

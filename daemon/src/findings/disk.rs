@@ -71,10 +71,9 @@ pub(crate) fn finding(host: &Host, space: &Space, days: Option<f64>, directories
             let path = live.path.display().to_string();
             match rotated_by(host, &path) {
                 Some(file) => format!(
-                    "{} rotates {}: write `maxsize 100M`, `compress` and fewer `rotate` there, and run `logrotate {}`",
+                    "{} rotates {}: write `maxsize 100M`, `compress` and fewer `rotate` there, and run `logrotate /etc/logrotate.conf`",
                     escape(&file),
-                    escape(&path),
-                    escape(&file)
+                    escape(&path)
                 ),
                 None => stanza(&path),
             }
@@ -91,7 +90,11 @@ pub(crate) fn stanza(path: &str) -> String {
     let how = if is_record { "create" } else { "copytruncate" };
     let lines = ["weekly", "rotate 4", "maxsize 100M", "compress", "missingok", how];
     let lines: String = lines.iter().map(|line| format!("  {line}\\n")).collect();
-    let (path, name) = (escape(path), escape(&name));
+    // Whoever may make a file where logs are must not have root run what its name says.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/@+-".contains(c);
+    if !path.chars().all(is_plain) {
+        return format!("nobody rotates {}: have logrotate do it", escape(path));
+    }
     format!("nobody rotates it: `printf '{path} {{\\n{lines}}}\\n' > /etc/logrotate.d/{name}`")
 }
 

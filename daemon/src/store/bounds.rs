@@ -12,6 +12,9 @@ use super::writer::forget;
 /// So many rows of a table go at a time. Source: 20,000 attempts take 0.1 s here.
 const STEP: u64 = 20_000;
 
+/// Attempts of which [`forget`] keeps none.
+const SPARED_BY_NONE: &str = "(class IS NOT NULL OR user IS NULL)";
+
 /// True if more is in use than is to be, of so many bytes at most.
 /// # Errors
 /// SQLite's.
@@ -23,10 +26,20 @@ pub(super) fn is_over(db: &Connection, most: u64) -> rusqlite::Result<bool> {
 /// # Errors
 /// SQLite's; then nothing is forgotten.
 pub(super) fn shorten(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
-    let oldest = [oldest(db, "attempts", "true")?, oldest(db, "history", "what <> 'listed'")?];
-    let Some(last) = oldest.into_iter().flatten().min() else { return Ok(None) };
+    let nobodys = [oldest(db, "attempts", SPARED_BY_NONE)?, oldest(db, "history", "what <> 'listed'")?];
+    let (last, spares) = match nobodys.into_iter().flatten().min() {
+        Some(last) => (last, true),
+        // Logins that outlive the others go last.
+        None => match oldest(db, "attempts", "true")? {
+            Some(last) => (last, false),
+            None => return Ok(None),
+        },
+    };
     let before = Timestamp::from_millis(last + 1);
     let transaction = db.unchecked_transaction()?;
+    if !spares {
+        transaction.execute("DELETE FROM attempts WHERE time < ?1", [before.millis()])?;
+    }
     forget(&transaction, before)?;
     transaction.commit()?;
     Ok(Some(before))

@@ -58,13 +58,13 @@ fn addresses_of(db: &Connection, block: i64) -> rusqlite::Result<Vec<u8>> {
     Ok(hashes.iter().flat_map(|hash| hash.to_be_bytes()).collect())
 }
 
-/// Forgets the hashes of blocks whose attempts are all deleted; old logins stay here and there.
+/// Forgets the hashes of blocks whose failures are all deleted. Old logins stay here and there: few, so they are read.
 /// # Errors
 /// SQLite's.
 pub(super) fn forget(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM met WHERE NOT EXISTS
-        (SELECT 1 FROM attempts WHERE id >= met.block * ?1 AND id < (met.block + 1) * ?1)";
-    transaction.execute(sql, [BLOCK]).map(drop)
+    let sql = "DELETE FROM met WHERE block < coalesce(
+        (SELECT id / ?1 FROM attempts WHERE class IS NOT NULL ORDER BY id LIMIT 1), ?2)";
+    transaction.execute(sql, [BLOCK, i64::MAX]).map(drop)
 }
 
 /// First and last number of each run of blocks that may hold an attempt from this address, in order.

@@ -24,6 +24,18 @@ const STYLE: &str =
     concat!(include_str!("../../templates/wall/style.css"), include_str!("../../templates/web/style.css"));
 const SCRIPT: &str = include_str!("../../templates/web/live.js");
 
+const CROWDED: &str = "too many ask at once; try again soon";
+
+/// The right to ask the engine; given back in any case, after a fault in a page too.
+struct Turn<'s>(&'s Receiver<()>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Only who put something there takes it out.
+        let _ = self.0.try_recv();
+    }
+}
+
 /// Everything that is served.
 #[derive(Debug)]
 pub(super) struct Site {
@@ -126,7 +138,10 @@ impl Site {
                 Ok(status) => overview::page(&frame("Overview"), &status),
                 Err(reply) => unanswered(&frame("No answer"), &reply.message),
             },
-            "/bans" => bans::page(&frame("Bans"), &self.desk, &request.query),
+            "/bans" => match self.turn() {
+                Some(_turn) => bans::page(&frame("Bans"), &self.desk, &request.query),
+                None => unanswered(&frame("No answer"), CROWDED),
+            },
             "/address" => forms::address(&frame("Address"), self, request),
             "/confirm" => forms::confirm(&frame("Sure?"), &request.query),
             "/login" => self.login("", visitor),
@@ -193,14 +208,15 @@ impl Site {
         Frame { title, may_log_in: self.guard.has_token() && csrf.is_none(), csrf }
     }
 
+    /// The right to ask, which one has at a time; nothing if others have it for too long.
+    fn turn(&self) -> Option<Turn<'_>> {
+        self.asking.0.send_timeout((), PATIENCE).ok().map(|()| Turn(&self.asking.1))
+    }
+
     /// The data of an answer.
     pub(super) fn ask(&self, order: Order) -> Result<Value, Reply> {
-        if self.asking.0.send_timeout((), PATIENCE).is_err() {
-            return Err(Reply::say(69, "too many ask at once; try again soon"));
-        }
+        let Some(_turn) = self.turn() else { return Err(Reply::say(69, CROWDED)) };
         let reply = self.desk.ask_within(order, Some(PATIENCE));
-        // Only who put something there takes it out.
-        let _ = self.asking.1.try_recv();
         if reply.value.is_null() { Err(reply) } else { Ok(reply.value) }
     }
 }

@@ -13,20 +13,9 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 clean=$PWD/target/packages/clean
-tools=$PWD/target/tools
+scripts/clean-debian.sh "$clean" lintian
 # A program of the clean Debian, which has its own /proc.
 inside() { unshare --mount --pid --fork --mount-proc="$clean/proc" chroot "$clean" "$@"; }
-if [ ! -e "$clean/usr/bin/lintian" ]; then
-    if [ ! -x "$tools/usr/sbin/debootstrap" ]; then
-        work=$(mktemp -d)
-        (cd "$work" && apt-get download debootstrap && dpkg-deb -x debootstrap_*.deb "$tools")
-        rm -r "$work"
-    fi
-    rm -rf "$clean"
-    DEBOOTSTRAP_DIR=$tools/usr/share/debootstrap "$tools/usr/sbin/debootstrap" --variant=minbase \
-        --include=systemd "${SUITE:-bookworm}" "$clean" ${MIRROR:-} >"$tools/.debootstrap.log"
-    inside apt-get install -qq --yes --no-install-recommends lintian >>"$tools/.debootstrap.log"
-fi
 
 mkdir -p "$clean/packages"
 cp target/packages/pillory_*.deb "$clean/packages/1.deb"

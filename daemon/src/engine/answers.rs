@@ -17,7 +17,8 @@ use crate::kernel::{Answer, Job};
 use crate::store::StoreError;
 use crate::store::writer::Written;
 
-use super::{Engine, VERIFY_EVERY};
+use super::Engine;
+use super::rounds::VERIFY_EVERY;
 
 /// A command whose answer waits until its effects are durable and in the kernel.
 #[derive(Debug)]

@@ -192,7 +192,8 @@ impl Engine {
                 self.configure_posts();
                 self.forget_rejected();
                 self.forget_refused();
-                Reply::say(0, format!("reloaded: {jails} jails run"))
+                let run = if jails == 1 { "jail runs" } else { "jails run" };
+                Reply::say(0, format!("reloaded: {jails} {run}"))
             }
             Purpose::Back => Reply::say(0, ""),
         };

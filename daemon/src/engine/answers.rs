@@ -308,7 +308,9 @@ impl Engine {
         for pending in self.pending.iter_mut().filter(|pending| pending.write > writes && pending.is_late()) {
             pending.write = writes;
             if pending.is_done() && pending.disk.is_none() {
-                pending.disk = Some("not on disk yet, so a crash would lose it: the disk hangs".to_owned());
+                pending.disk = Some(
+                    "not on disk yet, so a crash would lose it: the disk hangs or is very slow".to_owned(),
+                );
             }
         }
         let (done, waiting): (Vec<Pending>, Vec<Pending>) = std::mem::take(&mut self.pending)

@@ -195,8 +195,7 @@ impl Engine {
         let is_attempt = |record: &Record| matches!(record, Record::Attempt(_) | Record::Learnt(_));
         if self.backlog.is_full() && write.records.iter().any(is_attempt) {
             write.records.retain(|record| !is_attempt(record));
-            let text =
-                "the disk hangs: attempts are no longer recorded until it has written what waits; bans go on";
+            let text = "the disk hangs or does not keep up: attempts are no longer recorded until what waits is written; bans go on";
             if self.warnings.insert("backlog".into(), text.into()).is_none() {
                 warn!("{text}");
             }

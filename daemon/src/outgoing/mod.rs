@@ -228,7 +228,7 @@ impl Delivery {
         Nudge(self.there.clone(), Arc::clone(&self.is_troubled))
     }
 
-    /// Why what is to be sent is lost, if it is.
+    /// Why what is to be sent is not, or not yet.
     pub(crate) fn trouble(&self) -> Option<&'static str> {
         if self.is_gone() {
             return Some(
@@ -236,7 +236,7 @@ impl Delivery {
             );
         }
         self.is_troubled.load(Ordering::Relaxed).then_some(
-            "the outbox does not take what is to be sent, and it is lost; the log says why (a full disk?)",
+            "the outbox does not take what is to be sent, so that waits in memory; the log says why (a full disk?)",
         )
     }
 

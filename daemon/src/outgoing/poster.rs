@@ -1,9 +1,11 @@
 //! The daemon's side: a thread that puts into the outbox what the engine tells it, and wakes the process that delivers.
-//! The engine never waits for it: what finds the queue full is counted and dropped.
+//! The engine never waits for it: what finds the queue full is counted and dropped. What the disk does not take is held
+//! and tried again, for that the disk is full is what the owner has to be told.
 
 use std::path::Path;
+use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tracing::{info, warn};
 
 use pillory_core::config::Outgoing;
@@ -23,8 +25,11 @@ pub(crate) const MOST_WAITING: usize = 10_000;
 /// So many are written together.
 const TOGETHER: usize = 1_000;
 
+/// What the outbox did not take is tried again after this time.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// What the engine tells.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Post {
     /// What is sent from now on.
     Configure(Box<Outgoing>),
@@ -42,22 +47,26 @@ pub(crate) enum Post {
 
 /// Puts in what comes until nobody tells anything any more.
 pub(crate) fn run(state_dir: &Path, posts: &Receiver<Post>, nudge: &Nudge) {
-    let mut poster = Poster { outbox: None, config: None, fails: false };
-    while let Ok(first) = posts.recv() {
-        let all: Vec<Post> = std::iter::once(first).chain(posts.try_iter().take(TOGETHER)).collect();
-        let reloads = all.iter().any(|post| matches!(post, Post::Reload));
-        match poster.put(state_dir, all) {
-            Ok(()) if poster.fails => {
-                poster.fails = false;
+    let mut poster = Poster { outbox: None, config: None, held: Vec::new() };
+    let mut goes_on = true;
+    while goes_on {
+        let (new, is_open) = next(posts, poster.held.is_empty());
+        goes_on = is_open;
+        if new.is_empty() && poster.held.is_empty() {
+            continue;
+        }
+        let reloads = new.iter().any(|post| matches!(post, Post::Reload));
+        let failed = !poster.held.is_empty();
+        match poster.put(state_dir, new) {
+            Ok(()) if failed => {
                 nudge.tell_trouble(false);
                 info!("the outbox takes what is to be sent again");
             }
             Ok(()) => {}
             Err(error) => {
-                poster.outbox = None;
                 nudge.tell_trouble(true);
-                if !std::mem::replace(&mut poster.fails, true) {
-                    warn!(%error, "what is to be sent is lost until this is mended; bans go on");
+                if !failed {
+                    warn!(%error, most = MOST_WAITING, "what is to be sent waits in memory until this is mended; bans go on");
                 }
             }
         }
@@ -68,49 +77,95 @@ pub(crate) fn run(state_dir: &Path, posts: &Receiver<Post>, nudge: &Nudge) {
     }
 }
 
+/// What comes next, and whether more may come. Where nothing is held it `waits` for that; else it may be nothing.
+fn next(posts: &Receiver<Post>, waits: bool) -> (Vec<Post>, bool) {
+    let first = match waits {
+        true => posts.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        false => posts.recv_timeout(RETRY),
+    };
+    match first {
+        Ok(first) => (std::iter::once(first).chain(posts.try_iter().take(TOGETHER)).collect(), true),
+        Err(RecvTimeoutError::Timeout) => (Vec::new(), true),
+        Err(RecvTimeoutError::Disconnected) => (Vec::new(), false),
+    }
+}
+
 struct Poster {
     outbox: Option<Outbox>,
     config: Option<Outgoing>,
-    fails: bool,
+    /// What the outbox did not take, in order.
+    held: Vec<Post>,
 }
 
 impl Poster {
-    fn put(&mut self, state_dir: &Path, posts: Vec<Post>) -> Result<(), OutboxError> {
-        let now = clock::now();
+    /// Puts in what was held and what is new; what fails is held, the newest of it.
+    fn put(&mut self, state_dir: &Path, new: Vec<Post>) -> Result<(), OutboxError> {
         // What is sent is known, whether the outbox can be used or not.
-        for post in &posts {
+        for post in &new {
             if let Post::Configure(config) = post {
                 self.config = Some((**config).clone());
             }
         }
+        self.held.extend(new);
+        let done = self.try_put(state_dir);
+        if done.is_ok() {
+            self.held.clear();
+        } else {
+            self.outbox = None;
+            self.bound();
+        }
+        done
+    }
+
+    fn try_put(&mut self, state_dir: &Path) -> Result<(), OutboxError> {
         if self.outbox.is_none() {
             let mut outbox = Outbox::open(state_dir)?;
             self.config.as_ref().map_or(Ok(()), |config| outbox.configure(config))?;
             self.outbox = Some(outbox);
         }
-        let (Some(outbox), config) = (&mut self.outbox, &self.config) else { return Ok(()) };
-        outbox.together(|outbox| put_all(outbox, config, posts, now))
+        let Some(outbox) = &mut self.outbox else { return Ok(()) };
+        outbox.together(|outbox| put_all(outbox, &self.config, &self.held, clock::now()))
+    }
+
+    /// Of what is held too much is dropped, the oldest first, and events are counted. What is withdrawn stays withdrawn.
+    fn bound(&mut self) {
+        let mut more = (self.held.len() + 1).saturating_sub(MOST_WAITING);
+        if more <= 1 {
+            return;
+        }
+        let mut lost = 0;
+        self.held.retain(|post| {
+            let goes = more > 0 && !matches!(post, Post::Withdraw(_));
+            more -= usize::from(goes);
+            lost += match post {
+                Post::Lost(number) if goes => *number,
+                Post::Event(_) => u64::from(goes),
+                _ => 0,
+            };
+            !goes
+        });
+        self.held.insert(0, Post::Lost(lost));
     }
 }
 
 fn put_all(
     outbox: &mut Outbox,
     config: &Option<Outgoing>,
-    posts: Vec<Post>,
+    posts: &[Post],
     now: Timestamp,
 ) -> Result<(), OutboxError> {
     let (mut events, mut is_banned) = (Vec::new(), false);
     for post in posts {
         match post {
-            Post::Configure(new) => outbox.configure(&new)?,
-            Post::Event(event) => events.push(event),
+            Post::Configure(new) => outbox.configure(new)?,
+            Post::Event(event) => events.push(event.clone()),
             Post::Banned(prefix, jail, made) => {
                 is_banned = true;
                 for to in config.iter().flat_map(|config| &config.reports) {
-                    outbox.intend((to, prefix), &jail, made)?;
+                    outbox.intend((to, *prefix), jail, *made)?;
                 }
             }
-            Post::Withdraw(prefix) => outbox.withdraw(prefix, now)?,
+            Post::Withdraw(prefix) => outbox.withdraw(*prefix, now)?,
             Post::Lost(number) => warn!(number, "events were not put into the outbox: too many at once"),
             Post::Reload => {}
         }
@@ -119,4 +174,37 @@ fn put_all(
         outbox.tidy(to, now)?;
     }
     if events.is_empty() { Ok(()) } else { outbox.put(&events, now) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pillory_core::outgoing::Kind;
+
+    #[test]
+    fn what_the_disk_does_not_take_is_held_within_bounds_and_put_in_later() {
+        let directory = std::env::temp_dir().join(format!("pillory-poster-{}", std::process::id()));
+        let mut poster = Poster { outbox: None, config: None, held: Vec::new() };
+        let event = |number: usize| {
+            let kind = Kind::Warning;
+            Post::Event(Event { time: clock::now(), kind, prefix: None, text: number.to_string() })
+        };
+        let withdrawn = Post::Withdraw("192.0.2.7".parse().unwrap());
+        assert!(poster.put(&directory, vec![withdrawn]).is_err());
+        for number in 0..MOST_WAITING + 10 {
+            assert!(poster.put(&directory, vec![event(number)]).is_err());
+        }
+        assert_eq!(poster.held.len(), MOST_WAITING);
+        assert!(matches!(poster.held[..2], [Post::Lost(12), Post::Withdraw(_)]), "{:?}", &poster.held[..2]);
+        std::fs::create_dir_all(&directory).unwrap();
+        poster.put(&directory, Vec::new()).unwrap();
+        assert!(poster.held.is_empty());
+        let outbox = poster.outbox.take().unwrap();
+        // Nobody wants them, so they are gone again.
+        let count = "SELECT seq FROM sqlite_sequence WHERE name = 'events'";
+        let put: i64 = outbox.connection().query_row(count, [], |row| row.get(0)).unwrap();
+        drop(outbox);
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(put, 9_998);
+    }
 }

@@ -36,6 +36,8 @@ pub enum Ended {
     Displaced,
     /// It should not have been, as was learnt only after it began; it counts for nothing.
     Mistaken,
+    /// Its jail is no longer configured, or has another name now; that says nothing of whom it banned.
+    Retired,
 }
 
 /// How many prefixes there are of each length, by family; only lengths that there are, the shortest first.

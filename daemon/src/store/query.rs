@@ -14,6 +14,7 @@ use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
+use super::rows::ENDS;
 use super::{ATTEMPT, ATTEMPT_ID, JailNames, META_TIME, attempt_of, met, past, standing};
 
 /// Everything a starting daemon takes over.
@@ -223,8 +224,8 @@ pub(crate) struct HistoryRow {
     /// When.
     pub(crate) time: Timestamp,
     /// `ban`, `unban` (by hand), `expire`, `narrow` (a network of neighbours gave way to another one or to none),
-    /// `displace` (there was no room for it), `mistake` (people log in from there, as was learnt only later), or `missed`
-    /// (a ban that was over before it could be made).
+    /// `displace` (there was no room for it), `mistake` (people log in from there, as was learnt only later), `retire` (its
+    /// jail is no longer configured), or `missed` (a ban that was over before it could be made).
     pub(crate) what: String,
     /// Whom.
     pub(crate) prefix: Prefix,
@@ -457,9 +458,10 @@ pub(crate) fn began(
 ) -> rusqlite::Result<Option<(Timestamp, Option<Timestamp>)>> {
     let prefix = prefix.to_string();
     let Some(since) = standing::since(db, &prefix, jail)? else { return Ok(None) };
-    let sql = "SELECT max(time) FROM history
-        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire', 'narrow', 'displace', 'mistake') AND time <= ?3";
-    let before: Option<i64> = db.query_row(sql, (prefix, jail, since), |row| row.get(0))?;
+    let sql = format!(
+        "SELECT max(time) FROM history WHERE prefix = ?1 AND jail = ?2 AND what IN ({ENDS}) AND time <= ?3"
+    );
+    let before: Option<i64> = db.query_row(&sql, (prefix, jail, since), |row| row.get(0))?;
     Ok(Some((Timestamp::from_millis(since), before.map(Timestamp::from_millis))))
 }
 

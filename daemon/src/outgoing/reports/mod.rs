@@ -16,10 +16,10 @@ use crate::rdap::RdapError;
 
 use super::outbox::{Outbox, OutboxError, report_name};
 use super::receivers::{abuseipdb, blocklist_de, xarf};
-use super::{Failed, notify};
+use super::{Failed, Refuser, notify};
 
 use gather::Nothing;
-pub(crate) use gather::{Sources, host_name};
+pub(crate) use gather::{Logins, Sources, host_name};
 pub(crate) use queue::{REVIEWED, Row, State};
 
 /// So many are looked at in a round.
@@ -172,9 +172,9 @@ fn try_to_send(
     let Some((first, _)) = rows.first() else { return Ok(true) };
     let name = report_name(to.name());
     let number = rows.len() as u32;
-    let sent = fault::outlive(|| deliver(outbox, (to, config), rows, now));
+    let sent = fault::outlive(|| deliver(outbox, (to, config), rows, (progress, now)));
     let sent = sent.unwrap_or_else(|fault| Err(notify::fault_of(&fault)));
-    match sent.map_err(|error| judged(progress, error)) {
+    match sent.map_err(|error| judged(progress, error, now)) {
         Ok(()) => {
             progress.taken();
             for (id, _) in rows {
@@ -187,6 +187,10 @@ fn try_to_send(
         Err(error) if error.is_about_content && number > 1 => {
             warn!(destination = to.name(), reason = %error.why, "a file of reports was refused; they go one by one");
             return Ok(false);
+        }
+        Err(error) if error.is_foregone => {
+            outbox.settle(*first, State::Refused, &error.why, now)?;
+            info!(destination = to.name(), reason = %error.why, "a report is not sent");
         }
         Err(error) if error.is_about_content => {
             outbox.settle(*first, State::Refused, &error.why, now)?;
@@ -214,8 +218,9 @@ fn try_to_send(
 
 /// What a refusal means after those before it: a server answers in the same way whether it will not have who is written
 /// to or who writes.
-fn judged(progress: &mut Progress, error: Failed) -> Failed {
-    if !error.refuser.as_deref().is_some_and(|who| progress.refused_by(who)) {
+fn judged(progress: &mut Progress, error: Failed, now: Timestamp) -> Failed {
+    let Some(Refuser { mailbox, is_about_it }) = &error.refuser else { return error };
+    if !progress.refused_by(mailbox, *is_about_it, now) {
         return error;
     }
     let why = format!(
@@ -243,6 +248,10 @@ fn deliver(
         (Receiver::Xarf { mail, organisation }, [(id, report), ..]) => {
             let network = crate::rdap::network(&config.outgoing.rdap, report.addr, Some(outbox), now);
             let network = network.map_err(|error| not_known(&error))?;
+            if network.abuse.as_ref().is_some_and(|mailbox| progress.is_refuser(mailbox, now)) {
+                let why = "the abuse mailbox of that network refused another report within a day";
+                return Err(Failed { is_foregone: true, ..Failed::content(why) });
+            }
             xarf::send((mail, organisation), &network, (*id, report))
         }
         (_, []) => Ok(()),

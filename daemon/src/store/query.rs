@@ -278,12 +278,20 @@ pub(crate) fn attempts_as<T>(
     })
 }
 
-/// The names of everybody who logged in, as far back as is kept.
+/// The names of everybody who logged in by an attempt of a higher number than this, as far back as is kept; and the number
+/// up to which that was looked for.
 /// # Errors
 /// SQLite's.
-pub(crate) fn logged_in(db: &Connection) -> rusqlite::Result<Vec<String>> {
-    let sql = "SELECT DISTINCT user FROM attempts WHERE class IS NULL AND user IS NOT NULL";
-    db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+pub(crate) fn logged_in(db: &Connection, after: i64) -> rusqlite::Result<(Vec<String>, i64)> {
+    let newest = newest_id(db, "attempts")?;
+    let sql = "SELECT DISTINCT user FROM attempts WHERE id > ?1 AND id <= ?2 AND class IS NULL AND user IS NOT NULL";
+    let mut statement = db.prepare(sql)?;
+    let mut rows = statement.query((after, newest))?;
+    let mut names = Vec::new();
+    while let Some(row) = rows.next()? {
+        names.extend(legible(row.get(0).map(Some))?);
+    }
+    Ok((names, newest))
 }
 
 /// The numbers of the attempts from these, if they are single addresses, and if listing them is worth it.

@@ -37,7 +37,7 @@ pub(super) const LOOK: Span = Span::from_secs(5);
 pub(super) fn round(
     outbox: &Outbox,
     (to, config): (&Destination, &Config),
-    state_dir: &Path,
+    (state_dir, logins): (&Path, &mut Logins),
     now: Timestamp,
 ) -> Result<Timestamp, OutboxError> {
     outbox.expire(to, now)?;
@@ -54,7 +54,7 @@ pub(super) fn round(
     }
     let left = to.pace.daily.map_or(u32::MAX, |daily| daily.saturating_sub(progress.sent_today(now)));
     let due = if may_send { next_of(to, queued, left) } else { Vec::new() };
-    let looked_up = Sources::open(state_dir, config)
+    let looked_up = Sources::open(state_dir, config, logins)
         .map_err(Stuck::Store)
         .and_then(|sources| look_up(outbox, to.name(), (ripe, due), &sources, now));
     let rows = match looked_up {
@@ -97,7 +97,7 @@ fn look_up(
     outbox: &Outbox,
     to: &str,
     (ripe, queued): (Vec<&Row>, Vec<Row>),
-    sources: &Sources,
+    sources: &Sources<'_>,
     now: Timestamp,
 ) -> Result<Vec<(i64, Report)>, Stuck> {
     for row in ripe {
@@ -116,7 +116,13 @@ fn look_up(
     Ok(rows)
 }
 
-fn gather_one(outbox: &Outbox, to: &str, row: &Row, sources: &Sources, now: Timestamp) -> Result<(), Stuck> {
+fn gather_one(
+    outbox: &Outbox,
+    to: &str,
+    row: &Row,
+    sources: &Sources<'_>,
+    now: Timestamp,
+) -> Result<(), Stuck> {
     match sources.report(row).map_err(Stuck::Store)? {
         Ok(report) => {
             let state = if outbox.approved(to)? < REVIEWED { State::Held } else { State::Queued };
@@ -234,7 +240,7 @@ fn deliver(
     outbox: &Outbox,
     (to, config): (&Destination, &Config),
     rows: &[(i64, Report)],
-    now: Timestamp,
+    (progress, now): (&Progress, Timestamp),
 ) -> Result<(), Failed> {
     match (&to.to, rows) {
         (Receiver::AbuseIpDb { url, key_file, .. }, [(_, report)]) => abuseipdb::one(url, key_file, report),

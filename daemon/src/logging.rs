@@ -287,6 +287,7 @@ fn how_ended(how: Ended) -> &'static str {
         Ended::Narrowed => "what is known now asks for another network, or for none",
         Ended::Mistaken => "people log in from there, as was learnt only later",
         Ended::Displaced => "there was no room for it beside bans that end later",
+        Ended::Retired => "its jail is no longer configured",
     }
 }
 

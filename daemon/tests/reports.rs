@@ -437,6 +437,42 @@ fn mails_that_are_refused_one_after_the_other_wait_for_who_may_be_meant() {
 }
 
 #[test]
+fn mailboxes_that_are_gone_hold_up_nobody_and_are_asked_once_a_day() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let Some(mail) = MailServer::start(&server) else { return };
+    mail.refuse("550 5.1.1 no such user here");
+    let rdap = WebServer::start(&server, 8081);
+    let of = |net: &str| {
+        let answer = registry().replace("198.51.100", net).replace("abuse@", &format!("abuse-{net}@"));
+        Answering::With(200, "", answer)
+    };
+    rdap.next(["198.51.100", "203.0.113", "198.51.7", "198.51.8"].map(of));
+    let config = format!(
+        "widen = false\n{RDAP}[report.xarf]\norganisation = \"Example Ltd.\"\ndelay = \"1s\"\nretry = \"1s\"\n{}",
+        MailServer::keys("smtps")
+    );
+    let daemon = Daemon::start(&server, &config);
+    for (n, addr) in [(1, "198.51.100.7"), (2, "203.0.113.7"), (3, "198.51.7.7")] {
+        server.append(LOG, failed_lines(9000 + 100 * n, 6, "root", addr));
+    }
+    wait_for_count(&daemon, &server, "held", 3);
+    assert_eq!(reports(&server, &["review", "--approve", "all"]).code, Some(0));
+    wait_for_count(&daemon, &server, "refused", 3);
+    assert_eq!(reports(&server, &["--json"]).json()[0]["trouble"], Value::Null);
+    // The first would take mail now, and is not asked again; another is, at once.
+    mail.refuse("");
+    for (n, addr) in [(5, "198.51.100.8"), (6, "198.51.8.7")] {
+        server.append(LOG, failed_lines(9000 + 100 * n, 6, "root", addr));
+    }
+    wait_for_count(&daemon, &server, "held", 2);
+    assert_eq!(reports(&server, &["review", "--approve", "all"]).code, Some(0));
+    wait_for_count(&daemon, &server, "sent", 1);
+    wait_for_count(&daemon, &server, "refused", 4);
+    let mails = mail.mails();
+    assert!(mails.len() == 1 && mails[0].contains("abuse-198.51.8@example.org"), "{mails:?}");
+}
+
+#[test]
 fn an_abuse_contact_gets_a_mail_for_people_and_for_programs() {
     let Some((_world, server)) = quiet_server() else { return };
     let Some(mail) = MailServer::start(&server) else { return };

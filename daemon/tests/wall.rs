@@ -117,6 +117,34 @@ fn the_daemon_keeps_the_pages_fresh_and_a_reload_shows_them_at_once() {
 }
 
 #[test]
+fn whose_jail_has_another_name_now_stays_and_who_was_let_in_goes() {
+    let open = "[wall]\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n";
+    let Some((world, daemon)) = with_an_attacker(open) else { return };
+    let is_listed = || {
+        let wall = ["wall", "--out", OUT, "--state-dir", STATE_DIR, "--config", CONFIG];
+        assert_eq!(pillory(&world.server, &wall).code, Some(0));
+        read(&world, "feeds/offenders.txt").contains("198.51.100.7")
+    };
+    let jail = "[jail.sshd]\nenabled = false\n[jail.ssh-login]\nfilter = \"sshd\"\nlogpath = \"/var/log/auth.log\"\n";
+    world.server.write(CONFIG, format!("{open}{jail}"));
+    let reloaded = daemon.ask(&["reload"]);
+    assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+    daemon.wait_for(SOON, "the end of the ban", || (!daemon.lists("198.51.100.7/32")).then_some(()));
+    let ends = || -> Vec<String> {
+        let rows = daemon.ask_json(&["history"]);
+        let whats = rows.as_array().expect("a list").iter().filter_map(|row| row["what"].as_str());
+        whats.filter(|what| *what != "ban").map(str::to_owned).collect()
+    };
+    assert_eq!(ends(), ["retire"]);
+    assert!(is_listed(), "that its jail has another name makes nobody innocent");
+    world.server.append(LOG, failed_lines(9200, 11, "root", "198.51.100.7"));
+    daemon.wait_for(SOON, "another ban", || daemon.lists("198.51.100.7/32").then_some(()));
+    assert_eq!(daemon.ask(&["unban", "198.51.100.7"]).code, Some(0));
+    assert_eq!(ends(), ["retire", "unban"]);
+    assert!(!is_listed());
+}
+
+#[test]
 fn who_asks_is_left_out_at_once_and_after_a_restart() {
     let open = "[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n"
         .to_owned()

@@ -248,6 +248,8 @@ fn pages_of_others_and_who_comes_through_a_proxy_read_nothing_without_a_token() 
         "Forwarded: for=203.0.113.5",
         "Via: 1.1 proxy",
         "x-real-ip: 203.0.113.5",
+        "X-Forwarded-Host: pillory.example.net",
+        "CF-Connecting-IP: 203.0.113.5",
     ] {
         assert_eq!(read(&format!("{line}\r\n")), 401, "{line}");
     }

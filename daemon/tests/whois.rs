@@ -92,6 +92,11 @@ fn a_network_is_asked_for_again_where_a_narrower_one_may_be_registered() {
     assert!(explained("198.51.100.200").contains("198.51.0.0/16"));
     assert!(explained("198.51.7.200").contains("198.51.7.0/24"));
     assert_eq!(rdap.asked().len(), 2);
+    // Who bans all of a network asks again: a narrower one may be registered beside the first address.
+    rdap.next([of("198.51.100.128", "198.51.100.255")]);
+    let banned = daemon.ask(&[&["ban", "198.51.100.200", "--net", "--yes"], &registry[..]].concat());
+    assert_eq!((banned.code, daemon.lists("198.51.100.128/25")), (Some(0), true), "{banned:?}");
+    assert!(!daemon.lists("198.51.0.0/16") && rdap.asked().len() == 3);
 }
 
 #[test]

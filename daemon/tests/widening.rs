@@ -2,7 +2,9 @@
 
 use pillory_core::net::Prefix;
 
-use crate::lab::{Daemon, Outcome, PASSWORD, SHORT, SOON, Scene, failed_lines, quiet_server};
+use crate::lab::{
+    CONTROL, Daemon, Outcome, PASSWORD, SHORT, SOON, STATE_DIR, Scene, failed_lines, pillory, quiet_server,
+};
 
 const LOG: &str = "/var/log/auth.log";
 const NET: &str = "198.51.100.32/28";
@@ -59,6 +61,35 @@ fn a_neighbour_that_logged_in_lately_is_still_served() {
     assert_eq!(friend.try_password("alice", PASSWORD), Outcome::Accepted);
     let told = scene.daemon.ask(&["explain", "198.51.100.46"]).out;
     assert!(told.contains("not over 198.51.100.36: somebody logged in from there"), "{told}");
+}
+
+#[test]
+fn unban_of_an_address_lifts_its_network_and_is_kept_of_it_without_a_daemon_too() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let daemon = Daemon::start(&server, "");
+    let attacked = |daemon: &Daemon, first_pid: u32, net: &str| {
+        for (n, last) in [(0, 34), (50, 45)] {
+            let addr = format!("{}.{last}", net.rsplit_once('.').expect("an address").0);
+            server.append(LOG, failed_lines(first_pid + n, 3, "root", &addr));
+        }
+        daemon.wait_for(SOON, net, || daemon.lists(net).then_some(()));
+    };
+    let is_kept = |daemon: &Daemon, prefix: &str| {
+        let rows = daemon.ask_json(&["history"]);
+        let mut rows = rows.as_array().expect("a list").iter();
+        rows.any(|row| row["what"] == "unban" && row["prefix"] == prefix && row["jail"] == "sshd")
+    };
+    attacked(&daemon, 5000, NET);
+    assert_eq!(daemon.ask(&["unban", "198.51.100.40"]).code, Some(0));
+    assert!(!daemon.lists(NET) && is_kept(&daemon, NET) && is_kept(&daemon, "198.51.100.40/32"));
+    attacked(&daemon, 6000, "203.0.113.32/28");
+    daemon.stop();
+    let unban = ["unban", "203.0.113.40", "--control", CONTROL, "--state-dir", STATE_DIR];
+    let answer = pillory(&server, &unban);
+    assert_eq!((answer.code, answer.out.contains("203.0.113.32/28")), (Some(0), true), "{answer:?}");
+    let daemon = Daemon::start(&server, "");
+    assert!(!daemon.lists("203.0.113.32/28"), "{:?}", daemon.list());
+    assert!(is_kept(&daemon, "203.0.113.40/32") && daemon.lists("203.0.113.34/32"));
 }
 
 /// The arithmetic of `explain --json` for a neighbourhood, checked with nothing but its own numbers: offenders, the

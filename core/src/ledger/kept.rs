@@ -21,7 +21,7 @@ pub(super) const NONE: u32 = u32::MAX;
 pub(super) struct Kept {
     pub(super) prefix: Prefix,
     origin: u8,
-    forced: bool,
+    pub(super) forced: bool,
     /// The number of its jail; [`NONE`] where there is no ban.
     pub(super) jail: u32,
     scope: u32,

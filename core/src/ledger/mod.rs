@@ -36,6 +36,8 @@ pub enum Ended {
     Displaced,
     /// It should not have been, as was learnt only after it began; it counts for nothing.
     Mistaken,
+    /// Its jail is no longer configured, or has another name now; that says nothing of whom it banned.
+    Retired,
 }
 
 /// How many prefixes there are of each length, by family; only lengths that there are, the shortest first.
@@ -318,21 +320,31 @@ impl Ledger {
         self.kept_within(prefix).map(|ban| self.texts.unpack(ban)).collect()
     }
 
-    /// The first `most` of them, the widest first, and how many there are.
+    /// Those of them that hold all of `prefix`, and of those inside it as many as make up `most`, the widest first; and how
+    /// many there are.
     pub fn outline(&self, prefix: Prefix, most: usize) -> (Vec<Ban>, usize) {
+        let mut told = self.covering(prefix);
         if prefix.is_host() {
-            let all = self.covering(prefix);
-            let count = all.len();
-            return (all.into_iter().take(most).collect(), count);
+            let count = told.len();
+            return (told, count);
         }
-        let mut found: Vec<&Kept> = self.kept_within(prefix).collect();
-        let (count, order) = (found.len(), |ban: &&Kept| (ban.prefix.prefix_len(), ban.prefix, ban.jail));
-        if count > most {
-            found.select_nth_unstable_by_key(most, order);
-            found.truncate(most);
+        let mut inside: Vec<&Kept> =
+            self.kept_within(prefix).filter(|ban| !ban.prefix.contains(prefix)).collect();
+        let (count, order) =
+            (told.len() + inside.len(), |ban: &&Kept| (ban.prefix.prefix_len(), ban.prefix, ban.jail));
+        let room = most.saturating_sub(told.len());
+        if inside.len() > room {
+            inside.select_nth_unstable_by_key(room, order);
+            inside.truncate(room);
         }
-        found.sort_unstable_by_key(order);
-        (found.into_iter().map(|ban| self.texts.unpack(ban)).collect(), count)
+        inside.sort_unstable_by_key(order);
+        told.extend(inside.into_iter().map(|ban| self.texts.unpack(ban)));
+        (told, count)
+    }
+
+    /// How many of [`Ledger::overlapping`] are so, by prefix and whether they are forced.
+    pub fn count_overlapping(&self, prefix: Prefix, is_so: impl Fn(Prefix, bool) -> bool) -> usize {
+        self.kept_within(prefix).filter(|ban| is_so(ban.prefix, ban.forced)).count()
     }
 
     fn kept_within(&self, prefix: Prefix) -> impl Iterator<Item = &Kept> {

@@ -35,6 +35,31 @@ fn a_second_jail_keeps_the_address_banned_when_the_first_lets_go() {
 }
 
 #[test]
+fn an_outline_has_all_that_hold_a_prefix_and_of_those_inside_the_widest() {
+    let mut ledger = Ledger::default();
+    for jail in ["a", "b", "c"] {
+        for net in ["192.0.2.0/24", "192.0.2.7", "192.0.0.0/16"] {
+            ledger.ban(ban(net, jail, 100));
+        }
+    }
+    for inside in ["192.0.2.0/28", "192.0.2.9", "192.0.2.64/27"] {
+        ledger.ban(ban(inside, "a", 100));
+    }
+    ledger.ban(Ban { forced: true, ..ban("198.51.100.7", "a", 100) });
+    let told = |text: &str, most| {
+        let (bans, count) = ledger.outline(text.parse().unwrap(), most);
+        (bans.iter().map(|ban| ban.prefix.to_string()).collect::<Vec<_>>(), count)
+    };
+    let (of_host, count) = told("192.0.2.7", 2);
+    assert_eq!((of_host.len(), count), (10, 10), "{of_host:?}");
+    let (of_net, count) = told("192.0.2.0/24", 7);
+    let wide = ["192.0.0.0/16", "192.0.2.0/24"].into_iter().flat_map(|net| [net; 3]);
+    assert_eq!((of_net, count), (wide.chain(["192.0.2.64/27"]).map(str::to_owned).collect(), 12));
+    assert_eq!(told("192.0.2.0/24", 2).0.len(), 6);
+    assert_eq!(ledger.count_overlapping("0.0.0.0/0".parse().unwrap(), |_, forced| forced), 1);
+}
+
+#[test]
 fn a_sample_leaves_out_what_the_kernel_may_let_go_already() {
     let mut ledger = Ledger::default();
     for (host, until) in [(1, 99), (2, 100), (3, 102), (4, 103), (5, 200)] {

@@ -1,12 +1,12 @@
 //! Bans taken over, lifted and ended, and the kernel kept to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::event::{JailName, Origin, Scope};
 use crate::filter::fail2ban::Subject;
 use crate::jail::never::NeverBan;
 use crate::ledger::projection::is_point;
-use crate::ledger::{Ban, Change, Element, Ended, Installed};
+use crate::ledger::{Ban, Change, Element, Ended, Installed, Ledger};
 use crate::net::Prefix;
 use crate::reason::Reason;
 use crate::time::{End, Span, Timestamp};
@@ -97,7 +97,33 @@ impl Machine {
             self.pardon(ban.prefix, &ban.jail, now);
         }
         self.ended(&gone, Ended::Lifted, now, out);
+        let subject =
+            |prefix: &Prefix| if prefix.is_host() { self.judge.subject(prefix.addr()) } else { *prefix };
+        for ban in Machine::let_out(&self.ledger, prefixes.iter().map(subject), &gone) {
+            self.pardon(ban.prefix, &ban.jail, now);
+            out.push(Effect::Record(Record::Ended(ban, Ended::Lifted, now)));
+        }
         gone
+    }
+
+    /// Those of `asked` who had no ban of their own any more, and whom only a network's ban that is `gone` now shut out: for
+    /// each what is kept of it, or nobody would know later for whose sake that was lifted.
+    pub fn let_out(ledger: &Ledger, asked: impl Iterator<Item = Prefix>, gone: &[Ban]) -> Vec<Ban> {
+        let is_net = |ban: &&Ban| ban.origin == Origin::Local && !is_point(ban.prefix);
+        let nets: Vec<&Ban> = gone.iter().filter(is_net).collect();
+        if nets.is_empty() {
+            return Vec::new();
+        }
+        let lifted: HashSet<Prefix> = gone.iter().map(|ban| ban.prefix).collect();
+        let own = asked.filter(|one| !lifted.contains(one) && ledger.of(*one).is_empty());
+        let own: BTreeSet<Prefix> = own.collect();
+        let reason = || Reason::from("its network was banned");
+        own.into_iter()
+            .flat_map(|one| {
+                let around = nets.iter().filter(move |net| net.prefix.contains(one));
+                around.map(move |net| Ban { prefix: one, failures: 0, reason: reason(), ..(*net).clone() })
+            })
+            .collect()
     }
 
     /// What somebody's failures showed goes with their count.

@@ -153,16 +153,17 @@ impl Machine {
 
     /// Lifts every ban of an identity, of one jail or of all; returns them.
     pub fn unban_identities(&mut self, jail: Option<&JailName>, out: &mut Vec<Effect>) -> Vec<IdentityBan> {
-        self.lift_identities(|ban| jail.is_none_or(|jail| ban.jail == *jail), out)
+        self.lift_identities(|ban| jail.is_none_or(|jail| ban.jail == *jail), Ended::Lifted, out)
     }
 
     pub(super) fn lift_identities(
         &mut self,
         which: impl Fn(&IdentityBan) -> bool,
+        how: Ended,
         out: &mut Vec<Effect>,
     ) -> Vec<IdentityBan> {
         let gone = self.identities.remove_if(which);
-        out.extend(gone.iter().map(|ban| Effect::Say(Notice::IdentityEnded(ban.clone(), Ended::Lifted))));
+        out.extend(gone.iter().map(|ban| Effect::Say(Notice::IdentityEnded(ban.clone(), how))));
         gone
     }
 

@@ -338,9 +338,9 @@ impl Machine {
         let gone: Vec<Ban> =
             orphans.iter().flat_map(|(prefix, jail)| self.ledger.unban(*prefix, Some(jail))).collect();
         let now = self.now(now);
-        self.ended(&gone, Ended::Lifted, now, out);
+        self.ended(&gone, Ended::Retired, now, out);
         let names: HashSet<JailName> = self.judge.jails().iter().map(|jail| jail.name.clone()).collect();
-        self.lift_identities(|ban| !names.contains(&ban.jail), out);
+        self.lift_identities(|ban| !names.contains(&ban.jail), Ended::Retired, out);
     }
 
     /// Takes over the ledger as it was kept: bans in force, counted attempts, and what became of bans, both in

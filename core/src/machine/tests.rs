@@ -130,6 +130,16 @@ fn gone(out: &[Effect]) -> Vec<(String, Ended)> {
     ended.collect()
 }
 
+#[test]
+fn bans_of_a_jail_that_is_no_more_end_for_that_reason_and_not_by_hand() {
+    let mut old = machine();
+    old.ban_all(vec![ban(7, Origin::Local, 100), ban(8, Origin::Manual, 100)], &mut Vec::new());
+    let mut out = Vec::new();
+    old.adopt(machine(), Timestamp::from_secs(1_010), &mut out);
+    assert_eq!(gone(&out), [("192.0.2.7".to_owned(), Ended::Retired)]);
+    assert_eq!(old.ledger.len(), 1);
+}
+
 fn says_full(out: &[Effect]) -> usize {
     out.iter().filter(|effect| matches!(effect, Effect::Say(Notice::Full(3)))).count()
 }

@@ -10,6 +10,11 @@ const DAY: Span = Span::from_secs(86_400);
 /// When so many mailboxes refuse in a row it is about who writes to them.
 const REFUSERS: usize = 3;
 
+/// So many mailboxes are known to refuse, the last ones, and none whose name is longer than this. Source: RFC 5321,
+/// section 4.5.3.1.3.
+const MOST_REFUSED: usize = 200;
+const MOST_MAILBOX_BYTES: usize = 254;
+
 /// What a destination is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -43,9 +48,13 @@ pub struct Progress {
     lately: Vec<Timestamp>,
     /// A day of UTC, and how many left in it.
     today: (i64, u32),
-    /// Different mailboxes that refused since one took something, at most [`REFUSERS`].
+    /// Different mailboxes that refused since one took something, at most [`REFUSERS`]; none whose refusal says that it is
+    /// about the mailbox.
     #[serde(default)]
     refusers: Vec<String>,
+    /// Mailboxes that refused within a day, and when, the newest last; none that refused because of who writes, as it seems.
+    #[serde(default)]
+    refused: Vec<(String, Timestamp)>,
 }
 
 impl Progress {
@@ -111,13 +120,32 @@ impl Progress {
         self.not_before = now + Span::from_millis(wait + wait / 4 * (dice % 1_000) / 1_000);
     }
 
-    /// A mailbox refused what it was sent. True if so many different ones did, and none took anything meanwhile, that it is
-    /// hardly about them.
-    pub fn refused_by(&mut self, mailbox: &str) -> bool {
-        if self.refusers.len() < REFUSERS && !self.refusers.iter().any(|known| known == mailbox) {
+    /// A mailbox refused what it was sent; `is_about_it`: it was said that this is about the mailbox, and not about who
+    /// writes. True if so many different ones did without saying that, and none took anything meanwhile, that it is hardly
+    /// about them.
+    pub fn refused_by(&mut self, mailbox: &str, is_about_it: bool, now: Timestamp) -> bool {
+        let is_known = self.refusers.iter().any(|known| known == mailbox);
+        if !is_about_it && !is_known && self.refusers.len() < REFUSERS {
             self.refusers.push(mailbox.to_owned());
         }
-        self.refusers.len() >= REFUSERS
+        let is_suspect = !is_about_it && self.refusers.len() >= REFUSERS;
+        let refusers = &self.refusers;
+        self.refused.retain(|(known, at)| {
+            // Once that is mended they may take it.
+            let may_take = is_suspect && refusers.contains(known);
+            is_of_a_day(*at, now) && known != mailbox && !may_take
+        });
+        if !is_suspect && mailbox.len() <= MOST_MAILBOX_BYTES {
+            let over = (self.refused.len() + 1).saturating_sub(MOST_REFUSED);
+            self.refused.drain(..over);
+            self.refused.push((mailbox.to_owned(), now));
+        }
+        is_suspect
+    }
+
+    /// True if a mailbox refused within a day, and not because of who writes, as it seems.
+    pub fn is_refuser(&self, mailbox: &str, now: Timestamp) -> bool {
+        self.refused.iter().any(|(known, at)| known == mailbox && is_of_a_day(*at, now))
     }
 
     /// Something was taken, so who refused before spoke of itself.
@@ -130,6 +158,11 @@ impl Progress {
         self.failures = 0;
         self.not_before = Timestamp::default();
     }
+}
+
+/// True if it was within the last day; what claims to be of later was not.
+fn is_of_a_day(at: Timestamp, now: Timestamp) -> bool {
+    at <= now && now.since(at) < DAY
 }
 
 fn day(at: Timestamp) -> i64 {
@@ -182,11 +215,30 @@ mod tests {
     #[test]
     fn three_mailboxes_that_refuse_in_a_row_are_one_too_many() {
         let mut progress = Progress::default();
-        assert_eq!(["a@x", "b@x", "a@x", "b@x"].map(|who| progress.refused_by(who)), [false; 4]);
+        let refuses = |progress: &mut Progress, who: &str| progress.refused_by(who, false, NOW);
+        assert_eq!(["a@x", "b@x", "a@x", "b@x"].map(|who| refuses(&mut progress, who)), [false; 4]);
         progress.sent(&pace(None, None), 1, NOW);
-        assert!(progress.refused_by("c@x") && progress.refused_by("a@x"));
+        assert!(refuses(&mut progress, "c@x") && refuses(&mut progress, "a@x"));
+        // It is hardly about them, so they are asked again.
+        assert!(!["a@x", "b@x", "c@x"].iter().any(|who| progress.is_refuser(who, NOW)));
         progress.taken();
-        assert!(!progress.refused_by("a@x"));
+        assert!(!refuses(&mut progress, "a@x"));
+    }
+
+    #[test]
+    fn mailboxes_that_are_gone_by_their_own_word_are_no_sign_of_anything_else() {
+        let mut progress = Progress::default();
+        for number in 0..2 * MOST_REFUSED {
+            assert!(!progress.refused_by(&format!("{number}@x"), true, NOW));
+        }
+        assert_eq!(progress.refused.len(), MOST_REFUSED);
+        assert!(!progress.refused_by("a@x", false, NOW));
+        // It is remembered for a day, however the clock was set meanwhile.
+        let knows = |progress: &Progress, at| progress.is_refuser("399@x", at);
+        assert!(knows(&progress, NOW) && knows(&progress, NOW + Span::from_secs(86_399)));
+        assert!(!knows(&progress, NOW + DAY) && !knows(&progress, NOW - DAY));
+        let kept = serde_json::to_string(&progress).unwrap();
+        assert_eq!(serde_json::from_str::<Progress>(&kept).unwrap(), progress);
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use crate::time::{End, Span, Timestamp};
 use super::{DAYS, Service, Services, Total};
 
 /// At most so many offenders are told apart, the newest, and so many addresses near them that logged in.
-const MOST: usize = 500_000;
+pub(super) const MOST: usize = 500_000;
 
 const DAY_SECS: i64 = 86_400;
 

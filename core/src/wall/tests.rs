@@ -125,6 +125,23 @@ fn a_login_that_names_nobody_hides_itself_and_nobody_else() {
 }
 
 #[test]
+fn however_many_logins_name_nobody_the_wall_stays_and_who_logs_in_by_a_name_is_known() {
+    let banned = ["203.0.113.7/32", "198.51.100.7/32", "2001:db8:7:8::/64"];
+    let failed = [("203.0.113.7", 14, 30), ("198.51.100.7", 14, 31), ("2001:db8:7:8::9", 14, 32)];
+    let mut past = past(&banned, &failed);
+    // Beside an offender, so that each would be remembered.
+    let network = 0x2001_0db8_0007_0009_u128 << 64;
+    for number in 0..=past::MOST as u128 {
+        past.logged_in(std::net::Ipv6Addr::from_bits(network + number).into(), false);
+    }
+    assert!(past.good.len() <= past::MOST);
+    assert_eq!(names(&past, &Spared::default()), ["203.0.113.x", "198.51.100.x", "2001:db8:7::x"]);
+    past.logged_in(addr("203.0.113.201"), true);
+    past.logged_in(addr("2001:db8:7:9::1"), true);
+    assert_eq!(names(&past, &Spared::default()), ["198.51.100.x"]);
+}
+
+#[test]
 fn names_of_this_hosts_own_users_are_not_told_however_common() {
     let mut past = past(&["203.0.113.7/32"], &[("203.0.113.7", 14, 30)]);
     for user in ["git", "root"] {

@@ -334,7 +334,7 @@ impl World {
                         self.banned.push(ban.prefix);
                     }
                 }
-                Effect::Record(Record::Ended(ban, Ended::Lifted, _)) => {
+                Effect::Record(Record::Ended(ban, Ended::Lifted | Ended::Retired, _)) => {
                     let of_jail = (ban.jail.clone(), ban.prefix);
                     if self.evidence.remove(&of_jail).is_none() && ban.origin != Origin::Local {
                         self.evidence.retain(|(_, prefix), _| *prefix != ban.prefix);

@@ -116,7 +116,8 @@ fn state(prefix: Prefix, value: &Value) -> String {
             "{who} is not shut out: it is never banned. The ban {by}, has no effect for as long as that is so."
         );
     }
-    let inside = match bans.len() as u64 + more_bans(value) {
+    let in_effect = value["bans_in_effect"].as_u64();
+    let inside = match in_effect.unwrap_or(bans.len() as u64 + more_bans(value)) {
         0 => String::new(),
         1 => ", but one ban holds inside it".to_owned(),
         number => format!(", but {number} bans hold inside it"),

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use pillory_core::event::{JailName, Origin, Scope};
 use pillory_core::jail::never::NeverBan;
+use pillory_core::ledger::projection::is_point;
 use pillory_core::ledger::{Ban, Change, Ended, Ledger, Projection};
-use pillory_core::machine::Record;
+use pillory_core::machine::{Machine, Record};
 use pillory_core::net::Prefix;
 use pillory_core::time::{Span, Timestamp};
 
@@ -139,15 +140,19 @@ impl State {
             Some(prefixes) => prefixes.to_vec(),
             None => ledger.iter().map(|ban| ban.prefix).collect(),
         };
-        let lifted: Vec<Ban> = all.iter().flat_map(|prefix| ledger.unban(*prefix, jail)).collect();
-        let records = lifted.iter().map(|ban| Record::Ended(ban.clone(), Ended::Lifted, now)).collect();
+        let lifted: Vec<Ban> = all.iter().flat_map(|prefix| lift(&mut ledger, *prefix, jail)).collect();
+        let let_out = Machine::let_out(&ledger, all.iter().copied().map(source), &lifted);
+        let ended = lifted.iter().cloned().chain(let_out);
+        let records = ended.map(|ban| Record::Ended(ban, Ended::Lifted, now)).collect();
         held.write(Write { records, ..Write::default() })?;
         if prefixes.is_none() && jail.is_none() {
             for mut action in kernel_actions()? {
                 action.remove_all().map_err(|error| refused(&error))?;
             }
         } else {
-            lift_from_kernel(&all, &ledger, jail.is_none(), now)?;
+            let touched: Vec<Prefix> =
+                all.iter().copied().chain(lifted.iter().map(|ban| ban.prefix)).collect();
+            lift_from_kernel(&touched, &ledger, jail.is_none(), now)?;
         }
         let name = |ban: &Ban| json!({"prefix": ban.prefix.to_string(), "jail": ban.jail.as_str()});
         let still = prefixes.unwrap_or_default().iter().flat_map(|prefix| ledger.covering(*prefix));
@@ -239,6 +244,22 @@ impl Held {
         }
         Ok(ledger)
     }
+}
+
+/// Takes out of the ledger what the daemon would: the bans of a prefix, and jails' bans of networks around it.
+fn lift(ledger: &mut Ledger, prefix: Prefix, jail: Option<&JailName>) -> Vec<Ban> {
+    let mut gone = ledger.unban(prefix, jail);
+    let is_net = |ban: &Ban| ban.origin == Origin::Local && !is_point(ban.prefix);
+    let is_meant = |ban: &Ban| is_net(ban) && jail.is_none_or(|jail| *jail == ban.jail);
+    for net in ledger.covering(prefix).into_iter().filter(is_meant) {
+        gone.extend(ledger.unban(net.prefix, Some(&net.jail)));
+    }
+    gone
+}
+
+/// As what jails ban an address.
+fn source(prefix: Prefix) -> Prefix {
+    if prefix.is_host() && !prefix.is_ipv4() { prefix.widened(64) } else { prefix }
 }
 
 /// What the store's trouble means for the exit status.

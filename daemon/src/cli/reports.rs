@@ -12,7 +12,7 @@ use pillory_core::outgoing::Report;
 
 use crate::clock;
 use crate::outgoing::outbox::{Outbox, OutboxError, report_name};
-use crate::outgoing::reports::{REVIEWED, Row, Sources, State as Stands, preview};
+use crate::outgoing::reports::{Logins, REVIEWED, Row, Sources, State as Stands, preview};
 
 use super::client::word;
 use super::configfile::Place;
@@ -136,7 +136,8 @@ impl Reports {
     }
 
     fn dry_run(&self, outbox: &Outbox, config: &Config, state_dir: &std::path::Path) -> Outcome {
-        let sources = Sources::open(state_dir, config)
+        let mut logins = Logins::default();
+        let sources = Sources::open(state_dir, config, &mut logins)
             .map_err(|why| Failure::new(exit::NO, format!("cannot look up: {why}")))?;
         let mut shown = Vec::new();
         for to in &config.outgoing.reports {
@@ -271,7 +272,7 @@ fn about(outbox: &Outbox, to: &Destination) -> Result<Value, OutboxError> {
     }))
 }
 
-fn would_send(to: &Destination, row: &Row, state: Stands, sources: &Sources) -> Result<Value, Failure> {
+fn would_send(to: &Destination, row: &Row, state: Stands, sources: &Sources<'_>) -> Result<Value, Failure> {
     let mut value = json!({"destination": to.name(), "number": row.id, "state": state.name(),
         "banned": row.prefix.to_string()});
     let failed = |why| Failure::new(exit::NO, why);

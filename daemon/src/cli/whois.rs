@@ -8,12 +8,14 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use pillory_core::config::outgoing::Rdap;
 use pillory_core::net::Prefix;
+use pillory_core::time::Timestamp;
 
 use crate::clock;
 use crate::control::Request;
 use crate::outgoing::outbox::Outbox;
-use crate::rdap::{self, Network};
+use crate::rdap::{self, Network, RdapError};
 use crate::store::query::Wanted;
 
 use super::client::word;
@@ -37,10 +39,23 @@ pub(crate) struct Registry {
 impl Registry {
     /// Asks, or remembers.
     pub(super) fn network(&self, addr: IpAddr) -> Result<Network, Failure> {
+        self.ask(addr, rdap::network)
+    }
+
+    /// Asks, whatever is remembered.
+    fn network_anew(&self, addr: IpAddr) -> Result<Network, Failure> {
+        self.ask(addr, rdap::network_anew)
+    }
+
+    fn ask(
+        &self,
+        addr: IpAddr,
+        how: impl Fn(&Rdap, IpAddr, Option<&Outbox>, Timestamp) -> Result<Network, RdapError>,
+    ) -> Result<Network, Failure> {
         let config = load_config(self.config.as_deref())?;
         // Who may not write there asks each time.
         let cache = Outbox::open_if_there(&self.state.state_dir).ok().flatten();
-        rdap::network(&config.outgoing.rdap, addr, cache.as_ref(), clock::now())
+        how(&config.outgoing.rdap, addr, cache.as_ref(), clock::now())
             .map_err(|error| Failure::new(exit::NO, error.to_string()))
     }
 }
@@ -95,7 +110,7 @@ pub(super) fn networks(
     let mut all: BTreeSet<Prefix> = BTreeSet::new();
     let mut shown = String::new();
     for prefix in prefixes {
-        let network = registry.network(prefix.addr())?;
+        let network = registry.network_anew(prefix.addr())?;
         let new: Vec<Prefix> = network.prefixes().into_iter().filter(|net| !all.contains(net)).collect();
         if new.is_empty() {
             continue;

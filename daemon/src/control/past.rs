@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which answer is told more of.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum About {
+pub(crate) enum About {
     Status,
     Glance,
     Explain(Prefix),

@@ -59,6 +59,13 @@ impl Desk {
 
     /// The same; that there is none if it takes longer than `patience`, as while a disk hangs.
     pub(crate) fn ask_within(&self, request: Request, patience: Option<Duration>) -> Reply {
+        let (mut reply, more) = self.ask_engine(request, patience);
+        self.complete(&mut reply, more);
+        reply
+    }
+
+    /// The engine's answer alone, and what [`Desk::complete`] adds to it.
+    pub(crate) fn ask_engine(&self, request: Request, patience: Option<Duration>) -> (Reply, past::About) {
         let (about, (reply, replies)) = (past::About::of(&request), bounded(1));
         let is_review = matches!(request, Request::Unlist { .. } | Request::Allow { .. } | Request::Reload);
         let gone = || Reply::say(69, "the daemon is stopping");
@@ -67,7 +74,7 @@ impl Desk {
                         still be done: look before you order it again";
             Reply::say(69, what)
         };
-        let mut reply = match (self.orders.send((request, reply)), patience) {
+        let reply = match (self.orders.send((request, reply)), patience) {
             (Err(_), _) => gone(),
             (Ok(()), None) => replies.recv().unwrap_or_else(|_| gone()),
             (Ok(()), Some(patience)) => replies.recv_timeout(patience).unwrap_or_else(|why| match why {
@@ -78,8 +85,12 @@ impl Desk {
         if is_review {
             self.reviews.fetch_add(1, Ordering::SeqCst);
         }
+        (reply, about)
+    }
+
+    /// Adds what the store knows, which may take a while where much is kept.
+    pub(crate) fn complete(&self, reply: &mut Reply, about: past::About) {
         about.tell(&mut reply.value, &self.state_dir, &self.kernel);
-        reply
     }
 }
 

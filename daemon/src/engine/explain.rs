@@ -15,9 +15,9 @@ use crate::clock;
 use crate::control::{Reply, stamp};
 
 use super::Engine;
-use super::report::told_of;
+use super::report::{is_spared, told_of};
 
-/// Of the bans inside a network so many are told; `pillory list` has all.
+/// Of the bans of a network and inside it so many are told, and all that hold it; `pillory list` has the rest.
 const MOST_TOLD: usize = 50;
 
 impl Engine {
@@ -27,6 +27,13 @@ impl Engine {
         let subject = if prefix.is_host() { judge.subject(prefix.addr()) } else { prefix };
         let (overlapping, all) = self.machine.ledger.outline(prefix, MOST_TOLD);
         let bans: Vec<Value> = overlapping.iter().map(|ban| told_of(ban, prefix, &judge.never)).collect();
+        let in_effect = match all > bans.len() {
+            true => {
+                let shuts_out = |banned, is_forced| !is_spared((banned, is_forced), prefix, &judge.never);
+                self.machine.ledger.count_overlapping(prefix, shuts_out)
+            }
+            false => bans.iter().filter(|ban| ban["spared"] != true).count(),
+        };
         let mut never = judge.never.reasons(prefix);
         if judge.presumes_proxy(prefix.addr(), now) {
             never.push((Prefix::host(prefix.addr()), Why::PresumedProxy));
@@ -51,7 +58,8 @@ impl Engine {
         let value = json!({
             "prefix": prefix.to_string(),
             "counted_as": subject.to_string(),
-            "banned": bans.iter().any(|ban| ban["spared"] != true),
+            "banned": in_effect > 0,
+            "bans_in_effect": in_effect,
             "enforcing": self.enforces(),
             "bans_more": all - overlapping.len(),
             "bans": bans,

@@ -102,10 +102,15 @@ pub(super) fn bans_of(machine: &Machine, prefixes: &[Prefix]) -> Value {
 
 /// A ban, and whether it shuts out any of `asked`: what is never banned is taken out of it, as long as it is that.
 pub(super) fn told_of(ban: &Ban, asked: Prefix, never: &NeverBan) -> Value {
-    let both = if asked.contains(ban.prefix) { ban.prefix } else { asked };
     let mut value = ban_value(ban);
-    value["spared"] = json!(!ban.forced && never.subtract(both).is_empty());
+    value["spared"] = json!(is_spared((ban.prefix, ban.forced), asked, never));
     value
+}
+
+/// True if a ban, which may be forced, shuts out nobody of `asked`.
+pub(super) fn is_spared((banned, is_forced): (Prefix, bool), asked: Prefix, never: &NeverBan) -> bool {
+    let both = if asked.contains(banned) { banned } else { asked };
+    !is_forced && never.subtract(both).is_empty()
 }
 
 impl Engine {

@@ -257,13 +257,14 @@ fn report_worker(
     to: (&Destination, &Config),
     state_dir: &Path,
 ) -> Result<(), OutboxError> {
+    let mut logins = reports::Logins::default();
     loop {
         let (seen, mode) = bell.state();
         if mode != Mode::Work {
             return Ok(());
         }
         let now = clock::now();
-        let next = reports::round(outbox, to, state_dir, now)?;
+        let next = reports::round(outbox, to, (state_dir, &mut logins), now)?;
         if next > now {
             bell.wait(seen, Duration::from_millis(next.since(now).millis()).min(IDLE));
         }

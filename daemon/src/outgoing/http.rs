@@ -19,6 +19,7 @@ use pillory_core::outgoing::Setback;
 use pillory_core::time::{Span, Timestamp};
 
 use crate::escape::escape;
+use crate::kernelfacts::HostFacts;
 use crate::{clock, names, privilege};
 
 use super::Failed;
@@ -30,8 +31,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(super) const RESOLVE: Duration = Duration::from_secs(10);
 
 /// Addresses of this host, of networks that others cannot reach, and of nobody. Source: the registries of special-purpose
-/// addresses, RFC 6890; RFC 5771, RFC 4291.
-const NOT_PUBLIC: [&str; 18] = [
+/// addresses, RFC 6890; RFC 5771, RFC 4291. Where an IPv4 address is inside one of IPv6 and a gateway may take it out
+/// again: RFC 8215, RFC 3056, RFC 4380 and, of the translated ones, RFC 2765.
+const NOT_PUBLIC: [&str; 20] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
     "100.64.0.0/10",
@@ -44,13 +46,18 @@ const NOT_PUBLIC: [&str; 18] = [
     "224.0.0.0/4",
     "240.0.0.0/4",
     "::/96",
+    "::ffff:0:0:0/96",
     "64:ff9b:1::/48",
+    "2001::/32",
     "2002::/16",
     "fc00::/7",
     "fe80::/10",
     "fec0::/10",
     "ff00::/8",
 ];
+
+/// Its last 32 bits are an IPv4 address, which a NAT64 gateway goes to. Source: RFC 6052, section 2.1.
+const NAT64: &str = "64:ff9b::/96";
 
 /// So much of an answer is read, and so much of one that refuses is shown.
 const MOST_BYTES: u64 = 1024 * 1024;
@@ -249,7 +256,8 @@ impl Resolver for Names {
         }
         let here = (host, port);
         if *self.home.get_or_init(|| here.clone()) != here {
-            known.retain(|addr| is_public(*addr));
+            let own = own_addresses()?;
+            known.retain(|addr| is_public(*addr, &own));
         }
         let mut found = self.empty();
         // It holds sixteen.
@@ -261,10 +269,32 @@ impl Resolver for Names {
     }
 }
 
-fn is_public(addr: IpAddr) -> bool {
-    let addr = canonical(addr);
+/// True if the way to this address leads out of this host and its networks. `own`: this host's addresses.
+fn is_public(addr: IpAddr, own: &[IpAddr]) -> bool {
+    let addr = reached(addr);
     let mut ranges = NOT_PUBLIC.iter().filter_map(|range| range.parse::<Prefix>().ok());
-    !ranges.any(|range| range.contains_addr(addr))
+    !own.contains(&addr) && !ranges.any(|range| range.contains_addr(addr))
+}
+
+/// What a connection to this address leads to in the end.
+fn reached(addr: IpAddr) -> IpAddr {
+    match canonical(addr) {
+        IpAddr::V6(inside) if NAT64.parse::<Prefix>().is_ok_and(|net| net.contains_addr(addr)) => {
+            IpAddr::from(std::net::Ipv4Addr::from_bits(inside.to_bits() as u32))
+        }
+        other => other,
+    }
+}
+
+/// This host's addresses, some of which may be public ones; services there may believe whoever comes from the host itself.
+fn own_addresses() -> Result<Vec<IpAddr>, ureq::Error> {
+    let listed = HostFacts::open().and_then(|mut facts| facts.addresses());
+    let listed = listed.map_err(|error| {
+        let said =
+            format!("this host's own addresses cannot be listed ({error}), and nobody may lead it to itself");
+        ureq::Error::Other(said.into())
+    })?;
+    Ok(listed.into_iter().map(|own| own.addr).collect())
 }
 
 /// The addresses of a host, found within this time.

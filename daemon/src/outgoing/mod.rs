@@ -48,7 +48,18 @@ pub(crate) struct Failed {
     /// It is this report that cannot be sent now, and others may be.
     pub(crate) others_may: bool,
     /// The mailbox that refused it, though it may be who wrote that was refused.
-    pub(crate) refuser: Option<String>,
+    pub(crate) refuser: Option<Refuser>,
+    /// Nobody was asked: what would come of it is known.
+    pub(crate) is_foregone: bool,
+}
+
+/// A mailbox that refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refuser {
+    /// Which.
+    pub(crate) mailbox: String,
+    /// The server said that it is about the mailbox.
+    pub(crate) is_about_it: bool,
 }
 
 impl Failed {
@@ -60,6 +71,7 @@ impl Failed {
             is_about_content: false,
             others_may: false,
             refuser: None,
+            is_foregone: false,
         }
     }
 

@@ -37,7 +37,8 @@ pub(crate) enum RdapError {
     NoAnswer { addr: IpAddr, cause: AnswerError },
 }
 
-/// So far around an address an answer is believed, which says nothing of narrower networks further away.
+/// So far around an address an answer is believed, where who answers for an attacker is asked; it says nothing of narrower
+/// networks further away, and there may be some nearer.
 const AROUND: (u8, u8) = (24, 48);
 
 /// Asks whose network an address is in, or remembers.
@@ -49,9 +50,22 @@ pub(crate) fn network(
     cache: Option<&Outbox>,
     now: Timestamp,
 ) -> Result<Network, RdapError> {
-    if let Some(known) = cache.and_then(|cache| remembered(cache, addr, now)) {
-        return Ok(known);
+    match cache.and_then(|cache| remembered(cache, addr, now)) {
+        Some(known) => Ok(known),
+        None => network_anew(rdap, addr, cache, now),
     }
+}
+
+/// The same, and asks in any case: near an address that was asked about there may be a narrower network, which matters to
+/// whoever bans all of it.
+/// # Errors
+/// [`RdapError`]
+pub(crate) fn network_anew(
+    rdap: &Rdap,
+    addr: IpAddr,
+    cache: Option<&Outbox>,
+    now: Timestamp,
+) -> Result<Network, RdapError> {
     let network = ask(rdap, addr)?;
     if let Some(cache) = cache {
         remember(cache, &network, addr, now);
@@ -87,7 +101,7 @@ fn key(addr: IpAddr) -> Vec<u8> {
 /// What is remembered and still believed. A cache that cannot be read is none.
 fn remembered(cache: &Outbox, addr: IpAddr, now: Timestamp) -> Option<Network> {
     let sql = "SELECT network FROM networks WHERE first <= ?1 AND last >= ?1 AND asked > ?2 AND asked <= ?3
-        ORDER BY first DESC LIMIT 1";
+        ORDER BY first DESC, last LIMIT 1";
     let times = ((now - WEEK).millis(), now.millis());
     let found = cache
         .connection()

@@ -65,7 +65,7 @@ impl Past {
             "ban" => Turn::Began,
             "missed" => Turn::Missed,
             "unban" => Turn::Lifted,
-            "expire" | "narrow" | "displace" | "mistake" => Turn::Expired,
+            "expire" | "narrow" | "displace" | "mistake" | "retire" => Turn::Expired,
             _ => return Ok(()),
         };
         let is_mistake = what == "mistake";

@@ -14,6 +14,7 @@ use pillory_core::ledger::Ban;
 use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
+use super::rows::ENDS;
 use super::{ATTEMPT, ATTEMPT_ID, JailNames, META_TIME, attempt_of, met, past, standing};
 
 /// Everything a starting daemon takes over.
@@ -223,8 +224,8 @@ pub(crate) struct HistoryRow {
     /// When.
     pub(crate) time: Timestamp,
     /// `ban`, `unban` (by hand), `expire`, `narrow` (a network of neighbours gave way to another one or to none),
-    /// `displace` (there was no room for it), `mistake` (people log in from there, as was learnt only later), or `missed`
-    /// (a ban that was over before it could be made).
+    /// `displace` (there was no room for it), `mistake` (people log in from there, as was learnt only later), `retire` (its
+    /// jail is no longer configured), or `missed` (a ban that was over before it could be made).
     pub(crate) what: String,
     /// Whom.
     pub(crate) prefix: Prefix,
@@ -277,12 +278,20 @@ pub(crate) fn attempts_as<T>(
     })
 }
 
-/// The names of everybody who logged in, as far back as is kept.
+/// The names of everybody who logged in by an attempt of a higher number than this, as far back as is kept; and the number
+/// up to which that was looked for.
 /// # Errors
 /// SQLite's.
-pub(crate) fn logged_in(db: &Connection) -> rusqlite::Result<Vec<String>> {
-    let sql = "SELECT DISTINCT user FROM attempts WHERE class IS NULL AND user IS NOT NULL";
-    db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+pub(crate) fn logged_in(db: &Connection, after: i64) -> rusqlite::Result<(Vec<String>, i64)> {
+    let newest = newest_id(db, "attempts")?;
+    let sql = "SELECT DISTINCT user FROM attempts WHERE id > ?1 AND id <= ?2 AND class IS NULL AND user IS NOT NULL";
+    let mut statement = db.prepare(sql)?;
+    let mut rows = statement.query((after, newest))?;
+    let mut names = Vec::new();
+    while let Some(row) = rows.next()? {
+        names.extend(legible(row.get(0).map(Some))?);
+    }
+    Ok((names, newest))
 }
 
 /// The numbers of the attempts from these, if they are single addresses, and if listing them is worth it.
@@ -457,9 +466,10 @@ pub(crate) fn began(
 ) -> rusqlite::Result<Option<(Timestamp, Option<Timestamp>)>> {
     let prefix = prefix.to_string();
     let Some(since) = standing::since(db, &prefix, jail)? else { return Ok(None) };
-    let sql = "SELECT max(time) FROM history
-        WHERE prefix = ?1 AND jail = ?2 AND what IN ('unban', 'expire', 'narrow', 'displace', 'mistake') AND time <= ?3";
-    let before: Option<i64> = db.query_row(sql, (prefix, jail, since), |row| row.get(0))?;
+    let sql = format!(
+        "SELECT max(time) FROM history WHERE prefix = ?1 AND jail = ?2 AND what IN ({ENDS}) AND time <= ?3"
+    );
+    let before: Option<i64> = db.query_row(&sql, (prefix, jail, since), |row| row.get(0))?;
     Ok(Some((Timestamp::from_millis(since), before.map(Timestamp::from_millis))))
 }
 

@@ -33,6 +33,9 @@ pub(super) fn keep_all(transaction: &Transaction<'_>, records: &[&Record]) -> ru
     met::complete(transaction)
 }
 
+/// All of [`word_of`], for SQL.
+pub(super) const ENDS: &str = "'expire', 'unban', 'narrow', 'displace', 'mistake', 'retire'";
+
 /// How the history calls an end.
 fn word_of(how: Ended) -> &'static str {
     match how {
@@ -41,6 +44,7 @@ fn word_of(how: Ended) -> &'static str {
         Ended::Narrowed => "narrow",
         Ended::Displaced => "displace",
         Ended::Mistaken => "mistake",
+        Ended::Retired => "retire",
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::rows::columns;
+use super::rows::{ENDS, columns};
 use super::{BAN, BEHIND_BAN, JailNames, ban_of, query};
 use pillory_core::event::JailName;
 use pillory_core::ledger::Ban;
@@ -34,7 +34,7 @@ fn ahead() -> String {
     let ban = BAN.replace("since", "time AS since");
     format!(
         "SELECT {ban}, what = 'ban' AS in_force, id FROM history WHERE id > ?1 AND scope IS NOT NULL
-        AND what IN ('ban', 'unban', 'expire', 'narrow', 'displace', 'mistake')"
+        AND what IN ('ban', {ENDS})"
     )
 }
 

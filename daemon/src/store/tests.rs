@@ -7,6 +7,8 @@ use pillory_core::jail::names::{By, MOST_TRIED, Tried};
 use pillory_core::jail::replay::Turn;
 use pillory_core::ledger::Ended;
 use pillory_core::machine::Record;
+use pillory_core::time::Span;
+use pillory_core::wall::{Rules, Spared};
 use query::{Since, Wanted};
 use writer::{Write, Written, commit};
 
@@ -109,6 +111,32 @@ fn a_ban_was_lifted_if_somebody_did_after_it_began_or_it_was_a_mistake() {
     let all = ["192.0.2.7", "192.0.2.8", "192.0.2.9"].map(|addr| lifted(addr, 40));
     assert_eq!(all, [true, true, false]);
     assert!(!lifted("192.0.2.7", 60), "that was a ban before");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn whatever_ends_a_ban_it_is_over_and_the_wall_forgets_only_who_was_let_in() {
+    const HOW: [Ended; 6] =
+        [Ended::Expired, Ended::Lifted, Ended::Narrowed, Ended::Displaced, Ended::Mistaken, Ended::Retired];
+    let directory = directory("ends");
+    std::fs::create_dir_all(&directory).unwrap();
+    let (mut db, _) = open(&directory).unwrap();
+    let addr = |n: usize| format!("192.0.{n}.7");
+    let tries = |n: usize| (0..20).map(move |_| Record::Attempt(attempt(5, &addr(n))));
+    let begun = (0..HOW.len()).flat_map(|n| tries(n).chain([Record::Banned(ban(&addr(n), Some(99)))]));
+    let ended =
+        (0..).zip(HOW).map(|(n, how)| Record::Ended(ban(&addr(n), Some(99)), how, Timestamp::from_secs(50)));
+    // So many that `bans` is behind the history, and read with it.
+    let rest = (0..300).map(|_| Record::Attempt(attempt(6, "198.51.100.1")));
+    let records = begun.chain(ended).chain(rest).collect();
+    commit(&mut db, &[Write { records, ..Write::default() }]).unwrap();
+    assert!(standing::bans(&db).unwrap().is_empty());
+    assert!(query::began(&db, "192.0.5.7/32".parse().unwrap(), "sshd").unwrap().is_none());
+    let past = shown::past(&directory, Timestamp::from_secs(200_000), Span::from_secs(60)).unwrap();
+    let wall = past.wall(&Rules { mask: false, ..Rules::default() }, &Spared::default());
+    let mut shown: Vec<String> = wall.offenders.iter().map(|offender| offender.name()).collect();
+    shown.sort();
+    assert_eq!(shown, ["192.0.0.7", "192.0.2.7", "192.0.3.7", "192.0.5.7"]);
     std::fs::remove_dir_all(directory).unwrap();
 }
 

@@ -18,10 +18,28 @@ const MOST_HEADERS: usize = 64;
 /// The longest form.
 const MOST_FORM_BYTES: usize = 4 * 1024;
 
-/// How something is asked.
-/// What proxies add to what they pass on.
-const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+/// What proxies add to what they pass on; and whatever else begins like `X-Forwarded-For`. Source: RFC 7239, RFC 9110
+/// section 7.6.3, RFC 8586; the manuals of nginx, Apache, HAProxy, Envoy and of those who run proxies for others.
+const FORWARDED: [&str; 15] = [
+    "forwarded",
+    "via",
+    "cdn-loop",
+    "x-real-ip",
+    "x-client-ip",
+    "client-ip",
+    "true-client-ip",
+    "x-cluster-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "x-envoy-external-address",
+    "x-original-host",
+    "x-original-url",
+    "x-original-forwarded-for",
+    "x-proxyuser-ip",
+];
+const FORWARDED_BEGIN: &str = "x-forwarded";
 
+/// How something is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
     Get,
@@ -163,12 +181,16 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<(Request, usize), Stat
         accept: one(head, "accept")?,
         fetch_site: one(head, "sec-fetch-site")?,
         fetch_dest: one(head, "sec-fetch-dest")?,
-        is_forwarded: head
-            .headers
-            .iter()
-            .any(|header| FORWARDED.iter().any(|name| header.name.eq_ignore_ascii_case(name))),
+        is_forwarded: head.headers.iter().any(|header| is_of_proxy(header.name)),
     };
     Ok((request, body_bytes))
+}
+
+/// True if only a proxy adds a field of that name.
+fn is_of_proxy(name: &str) -> bool {
+    let begin = name.get(..FORWARDED_BEGIN.len());
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(FORWARDED_BEGIN))
+        || FORWARDED.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// A field of the head; one that stands twice means two things.
@@ -244,6 +266,20 @@ mod tests {
         }
         assert_eq!(refused(&format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(9_000))), 431);
         assert_eq!(refused(&format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(65))), 431);
+    }
+
+    #[test]
+    fn whatever_a_proxy_adds_shows_that_there_is_one() {
+        let is_forwarded =
+            |field: &str| whole(&format!("GET / HTTP/1.1\r\nHost: a\r\n{field}: x\r\n\r\n")).is_forwarded;
+        for field in
+            ["X-Forwarded-For", "x-forwarded-host", "X-FORWARDED-PROTO", "Forwarded", "X-Real-IP", "Via"]
+        {
+            assert!(is_forwarded(field), "{field}");
+        }
+        for field in ["X-Forward", "Referer", "Accept", "X-Requested-With"] {
+            assert!(!is_forwarded(field), "{field}");
+        }
     }
 
     #[test]

@@ -26,7 +26,27 @@ const SCRIPT: &str = include_str!("../../templates/web/live.js");
 
 const CROWDED: &str = "too many ask at once; try again soon";
 
-/// The right to ask the engine; given back in any case, after a fault in a page too.
+/// So many read the store for a page at once, beside whoever asks the engine: who wants to know all of it takes seconds, and
+/// others shall not wait for that, nor all of them take the processors from the engine.
+const MOST_READING: usize = 2;
+
+/// Places that so many may have at once.
+#[derive(Debug)]
+struct Places(Sender<()>, Receiver<()>);
+
+impl Places {
+    fn new(most: usize) -> Places {
+        let (taken, free) = bounded(most);
+        Places(taken, free)
+    }
+
+    /// One of them; nothing if others have them for too long.
+    fn take(&self) -> Option<Turn<'_>> {
+        self.0.send_timeout((), PATIENCE).ok().map(|()| Turn(&self.1))
+    }
+}
+
+/// One of these places; given back in any case, after a fault in a page too.
 struct Turn<'s>(&'s Receiver<()>);
 
 impl Drop for Turn<'_> {
@@ -43,8 +63,10 @@ pub(super) struct Site {
     guard: Guard,
     wall: wall::Kept,
     followers: std::sync::Arc<AtomicUsize>,
-    /// Holds something while a question is on its way: a crowd of readers keeps the engine from no ban.
-    asking: (Sender<()>, Receiver<()>),
+    /// One question is on its way at a time: a crowd of readers keeps the engine from no ban.
+    asking: Places,
+    /// See [`MOST_READING`].
+    reading: Places,
 }
 
 /// How a request goes on.
@@ -85,7 +107,9 @@ struct Login<'a> {
 
 impl Site {
     pub(super) fn new(desk: Desk, guard: Guard) -> Site {
-        Site { desk, guard, wall: wall::Kept::default(), followers: Default::default(), asking: bounded(1) }
+        let (asking, reading) = (Places::new(1), Places::new(MOST_READING));
+        let (wall, followers) = (wall::Kept::default(), Default::default());
+        Site { desk, guard, wall, followers, asking, reading }
     }
 
     /// What a request gets.
@@ -138,7 +162,7 @@ impl Site {
                 Ok(status) => overview::page(&frame("Overview"), &status),
                 Err(reply) => unanswered(&frame("No answer"), &reply.message),
             },
-            "/bans" => match self.turn() {
+            "/bans" => match self.asking.take() {
                 Some(_turn) => bans::page(&frame("Bans"), &self.desk, &request.query),
                 None => unanswered(&frame("No answer"), CROWDED),
             },
@@ -208,16 +232,19 @@ impl Site {
         Frame { title, may_log_in: self.guard.has_token() && csrf.is_none(), csrf }
     }
 
-    /// The right to ask, which one has at a time; nothing if others have it for too long.
-    fn turn(&self) -> Option<Turn<'_>> {
-        self.asking.0.send_timeout((), PATIENCE).ok().map(|()| Turn(&self.asking.1))
-    }
-
     /// The data of an answer.
     pub(super) fn ask(&self, order: Order) -> Result<Value, Reply> {
-        let Some(_turn) = self.turn() else { return Err(Reply::say(69, CROWDED)) };
-        let reply = self.desk.ask_within(order, Some(PATIENCE));
-        if reply.value.is_null() { Err(reply) } else { Ok(reply.value) }
+        let crowded = || Reply::say(69, CROWDED);
+        let (mut reply, more) = {
+            let _turn = self.asking.take().ok_or_else(crowded)?;
+            self.desk.ask_engine(order, Some(PATIENCE))
+        };
+        if reply.value.is_null() {
+            return Err(reply);
+        }
+        let _turn = self.reading.take().ok_or_else(crowded)?;
+        self.desk.complete(&mut reply, more);
+        Ok(reply.value)
     }
 }
 
@@ -233,5 +260,31 @@ fn refusal(refused: Refused) -> Response {
             Response::refusal(Status::UNAUTHORIZED).with("WWW-Authenticate", "Bearer".to_owned())
         }
         Refused::TooMany => Response::refusal(Status::MANY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pillory_core::config::{Listen, Web};
+
+    #[test]
+    fn who_reads_a_long_past_keeps_nobody_from_asking_the_engine() {
+        let ((orders, engine), (kernel, _jobs)) = (bounded(9), bounded(1));
+        let desk = Desk { orders, kernel, state_dir: "/nowhere".into(), reviews: Default::default() };
+        let listen = Listen::Unix("/nowhere".into());
+        let web = Web { listen, token_file: None, hosts: Vec::new() };
+        let site = Site::new(desk, Guard::of(&web).unwrap());
+        let long: Vec<_> = (0..MOST_READING).map(|_| site.reading.take().unwrap()).collect();
+        std::thread::scope(|scope| {
+            let asking = [(), ()].map(|()| scope.spawn(|| site.ask(Order::Glance).is_ok()));
+            for _ in &asking {
+                let (_, to) = engine.recv_timeout(PATIENCE).unwrap();
+                let value = serde_json::json!({"warnings": []});
+                to.send(Reply { exit: 0, message: String::new(), value }).unwrap();
+            }
+            drop(long);
+            assert_eq!(asking.map(|asked| asked.join().unwrap()), [true, true]);
+        });
     }
 }

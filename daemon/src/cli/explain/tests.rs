@@ -136,3 +136,14 @@ fn a_ban_of_who_is_never_banned_is_told_to_have_no_effect() {
     );
     assert!(!text.contains("192.0.2.7 is banned") && text.contains("without effect on it"), "{text}");
 }
+
+#[test]
+fn of_more_bans_than_are_told_those_without_effect_are_not_counted() {
+    let mut value = told();
+    let mut inside = ban("192.0.2.7/32", "sshd", Value::Null);
+    inside["spared"] = json!(true);
+    value["bans"] = json!([inside]);
+    (value["bans_more"], value["bans_in_effect"]) = (json!(60), json!(7));
+    let text = story("192.0.0.0/16".parse().unwrap(), &value).replace('\n', " ");
+    assert!(text.starts_with("192.0.0.0/16 is not banned, but 7 bans hold inside it."), "{text}");
+}

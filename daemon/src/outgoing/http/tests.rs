@@ -2,6 +2,7 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::netlink::lab::{in_new_namespace, run};
 
 fn answer(status: u16, retry_after: Option<u64>) -> Answer {
     Answer { status, retry_after: retry_after.map(Span::from_secs), body: Ok(b" \x1b[31mno ".to_vec()) }
@@ -76,6 +77,11 @@ fn a_redirect_leads_neither_into_our_networks_nor_out_of_tls() {
         "[::ffff:127.0.0.1]",
         "[::ffff:10.0.0.1]",
         "[64:ff9b:1::1]",
+        // By a gateway to 127.0.0.1, 10.0.0.1 and 10.0.0.1, or by a tunnel.
+        "[64:ff9b::7f00:1]",
+        "[64:ff9b::a00:1]",
+        "[::ffff:0:a00:1]",
+        "[2001:0:c633:6407::1]",
     ] {
         let said = led(home, &format!("https://{inside}/x"));
         assert!(matches!(said, Err(ureq::Error::Other(_))), "{inside}: {said:?}");
@@ -83,7 +89,22 @@ fn a_redirect_leads_neither_into_our_networks_nor_out_of_tls() {
     assert!(led(home, "https://127.0.0.1:8443/other").is_ok());
     assert!(led(home, "https://198.51.100.7/").is_ok());
     assert!(led("http://198.51.100.7/", "https://[2001:db8::7]/").is_ok());
+    assert!(led(home, "https://[64:ff9b::c633:6407]/").is_ok());
     assert!(matches!(led(home, "http://198.51.100.7/"), Err(ureq::Error::RequireHttpsOnly(_))));
+}
+
+#[test]
+fn a_redirect_leads_to_none_of_this_hosts_own_addresses_however_public() {
+    in_new_namespace(|| {
+        run("ip", &["addr", "add", "203.0.113.5/32", "dev", "lo"]);
+        run("ip", &["addr", "add", "2001:db8::5/128", "dev", "lo", "nodad"]);
+        for own in ["203.0.113.5", "[2001:db8::5]", "[64:ff9b::cb00:7105]"] {
+            let said = led("https://198.51.100.7/", &format!("https://{own}/x"));
+            assert!(matches!(said, Err(ureq::Error::Other(_))), "{own}: {said:?}");
+        }
+        assert!(led("https://198.51.100.7/", "https://203.0.113.6/").is_ok());
+        assert!(led("https://203.0.113.5/", "https://203.0.113.5/x").is_ok(), "that is where it was sent");
+    });
 }
 
 #[test]

@@ -29,16 +29,40 @@ use super::queue::Row;
 const BEFORE: Span = Span::from_secs(2 * 86_400);
 const MOST_ATTEMPTS: usize = 500;
 
+/// Names by which somebody logged in, as far back as the store knows. There may be millions of attempts, so all are read
+/// once, and then what is new.
+#[derive(Debug, Default)]
+pub(crate) struct Logins {
+    names: HashSet<String>,
+    /// The number of the last attempt that was looked at.
+    up_to: i64,
+}
+
+impl Logins {
+    fn update(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        if query::newest_id(db, "attempts")? < self.up_to {
+            // It is another store, which began anew.
+            self.up_to = 0;
+        }
+        let (found, up_to) = query::logged_in(db, self.up_to)?;
+        self.names.extend(found.iter().flat_map(|name| forms(name)));
+        self.up_to = up_to;
+        Ok(())
+    }
+}
+
 /// What is looked up for reports.
 #[derive(Debug)]
-pub(crate) struct Sources {
+pub(crate) struct Sources<'l> {
     db: Connection,
     /// Who is never banned, so is never reported.
     never: PrefixSet,
     /// The jails whose attempts prove that somebody is there.
     answered: HashSet<JailName>,
-    /// Names that somebody has here: accounts, good users, and whoever logged in as far back as the store knows.
+    /// Names that somebody has here: accounts, good users.
     owned: HashSet<String>,
+    /// And whoever logged in.
+    logins: &'l Logins,
     host: String,
 }
 
@@ -66,11 +90,15 @@ impl Nothing {
     }
 }
 
-impl Sources {
-    /// Looks up what this host knows now.
+impl<'l> Sources<'l> {
+    /// Looks up what this host knows now. `logins`: what was known of them before.
     /// # Errors
     /// What cannot be read, in words.
-    pub(crate) fn open(state_dir: &Path, config: &Config) -> Result<Sources, String> {
+    pub(crate) fn open(
+        state_dir: &Path,
+        config: &Config,
+        logins: &'l mut Logins,
+    ) -> Result<Sources<'l>, String> {
         let db = store::open_read_only(state_dir).map_err(|error| error.to_string())?;
         let path = state_dir.join(store::FILE);
         let unreadable =
@@ -85,9 +113,9 @@ impl Sources {
             config.jails.iter().filter(|jail| is_answered(jail)).map(|jail| jail.name.clone()).collect();
         let mut owned = facts::accounts(Path::new("/etc/passwd"));
         owned.extend(config.goodusers.iter().cloned());
-        owned.extend(query::logged_in(&db).map_err(unreadable)?);
-        let owned = owned.iter().map(|name| plain(name)).collect();
-        Ok(Sources { db, never, answered, owned, host: host_name() })
+        logins.update(&db).map_err(unreadable)?;
+        let owned = owned.iter().flat_map(|name| forms(name)).collect();
+        Ok(Sources { db, never, answered, owned, logins, host: host_name() })
     }
 
     /// Why nobody is told of a ban, whatever was gathered; asked again when the report leaves.
@@ -153,7 +181,8 @@ impl Sources {
 
     /// Whether a name may be told: everybody guesses at it, and it is nobody's here.
     fn shows(&self, user: &str) -> bool {
-        is_common(user) && !self.owned.contains(&plain(user)) && !self.is_host(user)
+        let is_owned = |name: &String| self.owned.contains(name) || self.logins.names.contains(name);
+        is_common(user) && !forms(user).iter().any(is_owned) && !self.is_host(user)
     }
 
     fn is_host(&self, user: &str) -> bool {
@@ -161,9 +190,17 @@ impl Sources {
     }
 }
 
-/// A name as others may write it: in small letters, and without the domain of a mailbox.
-fn plain(name: &str) -> String {
-    name.split('@').next().unwrap_or_default().to_lowercase()
+/// The account names that a name may stand for, in small letters: without the domain of a mailbox (`git@example.net`,
+/// `git%example.net`), without one of Windows (`EXAMPLE\git`, `EXAMPLE/git`, and by winbind `EXAMPLE+git`), and without the
+/// tag of a mailbox (`git+tag`).
+fn forms(name: &str) -> Vec<String> {
+    let name = name.to_lowercase();
+    let local = name.split(['@', '%']).next().unwrap_or_default();
+    let bare = local.rsplit(['\\', '/']).next().unwrap_or_default();
+    let tagged = bare.split('+').filter(|part| !part.is_empty());
+    let mut forms: Vec<String> = tagged.chain([bare]).map(str::to_owned).collect();
+    forms.dedup();
+    forms
 }
 
 fn unread(what: &str, error: &rusqlite::Error) -> String {
@@ -179,15 +216,17 @@ pub(crate) fn host_name() -> String {
 mod tests {
     use super::*;
 
-    fn sources(logins: &[(&str, Option<&str>, i64)]) -> Sources {
+    fn sources(logins: &[(&str, Option<&str>, i64)]) -> Sources<'static> {
+        static NOBODY: std::sync::LazyLock<Logins> = std::sync::LazyLock::new(Logins::default);
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(store::SCHEMA).unwrap();
         for (jail, user, hours) in logins {
             let sql = "INSERT INTO attempts(time, jail, addr, user, points, tries) VALUES (?1, ?2, '192.0.2.7', ?3, 0, 1)";
             db.execute(sql, (hours * 3_600_000, jail, user)).unwrap();
         }
-        let owned = ["git", &plain("Info@example.net")].map(str::to_owned).into();
+        let owned = ["git", "Info@example.net"].iter().flat_map(|name| forms(name)).collect();
         Sources {
+            logins: &NOBODY,
             db,
             never: PrefixSet::default(),
             answered: HashSet::new(),
@@ -204,6 +243,47 @@ mod tests {
         assert!(!belongs(&[("wordpress", None, 1), ("wordpress", None, 2), ("nginx", None, 40)]));
         assert!(belongs(&[("wordpress", None, 1), ("wordpress", None, 2), ("wordpress", None, 22)]));
         assert!(belongs(&[("sshd", Some("alice"), 1)]));
+    }
+
+    #[test]
+    fn whatever_is_written_around_an_account_it_is_that_account() {
+        for name in
+            ["git", "GIT@example.net", "EXAMPLE\\git", "example/git", "EXAMPLE+git", "git+tag@x", "git%x"]
+        {
+            let owned = forms(name).into_iter().collect();
+            let sources = Sources { owned, ..sources(&[]) };
+            assert!(!sources.shows("git") && sources.shows("admin"), "{name}");
+        }
+        let sources = sources(&[]);
+        assert!(["git+tag", "EXAMPLE\\git"].iter().all(|name| !sources.shows(name)));
+    }
+
+    #[test]
+    fn logins_are_read_once_and_then_what_is_new_and_what_is_no_name_is_passed_over() {
+        let db = sources(&[("sshd", Some("admin"), 1)]).db;
+        let mut logins = Logins::default();
+        let mut known = || {
+            logins.update(&db).unwrap();
+            let mut names: Vec<&str> = logins.names.iter().map(String::as_str).collect();
+            names.sort_unstable();
+            (names.join(" "), logins.up_to)
+        };
+        assert_eq!(known(), ("admin".to_owned(), 1));
+        // What was read is not read again.
+        db.execute_batch(
+            "UPDATE attempts SET user = 'x' WHERE id = 1;
+             INSERT INTO attempts(time, jail, addr, user, points, tries) VALUES
+                (2, 'sshd', '192.0.2.7', x'ff', 0, 1), (3, 'sshd', '192.0.2.7', 'EXAMPLE\\Oracle', 0, 1)",
+        )
+        .unwrap();
+        assert_eq!(known(), ("admin oracle".to_owned(), 3));
+        // A store that began anew.
+        db.execute_batch(
+            "DELETE FROM attempts; INSERT INTO attempts(time, jail, addr, user, points, tries)
+                VALUES (4, 'sshd', '192.0.2.7', 'test', 0, 1)",
+        )
+        .unwrap();
+        assert_eq!(known(), ("admin oracle test".to_owned(), 1));
     }
 
     #[test]

@@ -16,10 +16,10 @@ use crate::rdap::RdapError;
 
 use super::outbox::{Outbox, OutboxError, report_name};
 use super::receivers::{abuseipdb, blocklist_de, xarf};
-use super::{Failed, notify};
+use super::{Failed, Refuser, notify};
 
 use gather::Nothing;
-pub(crate) use gather::{Sources, host_name};
+pub(crate) use gather::{Logins, Sources, host_name};
 pub(crate) use queue::{REVIEWED, Row, State};
 
 /// So many are looked at in a round.
@@ -37,7 +37,7 @@ pub(super) const LOOK: Span = Span::from_secs(5);
 pub(super) fn round(
     outbox: &Outbox,
     (to, config): (&Destination, &Config),
-    state_dir: &Path,
+    (state_dir, logins): (&Path, &mut Logins),
     now: Timestamp,
 ) -> Result<Timestamp, OutboxError> {
     outbox.expire(to, now)?;
@@ -54,7 +54,7 @@ pub(super) fn round(
     }
     let left = to.pace.daily.map_or(u32::MAX, |daily| daily.saturating_sub(progress.sent_today(now)));
     let due = if may_send { next_of(to, queued, left) } else { Vec::new() };
-    let looked_up = Sources::open(state_dir, config)
+    let looked_up = Sources::open(state_dir, config, logins)
         .map_err(Stuck::Store)
         .and_then(|sources| look_up(outbox, to.name(), (ripe, due), &sources, now));
     let rows = match looked_up {
@@ -97,7 +97,7 @@ fn look_up(
     outbox: &Outbox,
     to: &str,
     (ripe, queued): (Vec<&Row>, Vec<Row>),
-    sources: &Sources,
+    sources: &Sources<'_>,
     now: Timestamp,
 ) -> Result<Vec<(i64, Report)>, Stuck> {
     for row in ripe {
@@ -116,7 +116,13 @@ fn look_up(
     Ok(rows)
 }
 
-fn gather_one(outbox: &Outbox, to: &str, row: &Row, sources: &Sources, now: Timestamp) -> Result<(), Stuck> {
+fn gather_one(
+    outbox: &Outbox,
+    to: &str,
+    row: &Row,
+    sources: &Sources<'_>,
+    now: Timestamp,
+) -> Result<(), Stuck> {
     match sources.report(row).map_err(Stuck::Store)? {
         Ok(report) => {
             let state = if outbox.approved(to)? < REVIEWED { State::Held } else { State::Queued };
@@ -172,9 +178,9 @@ fn try_to_send(
     let Some((first, _)) = rows.first() else { return Ok(true) };
     let name = report_name(to.name());
     let number = rows.len() as u32;
-    let sent = fault::outlive(|| deliver(outbox, (to, config), rows, now));
+    let sent = fault::outlive(|| deliver(outbox, (to, config), rows, (progress, now)));
     let sent = sent.unwrap_or_else(|fault| Err(notify::fault_of(&fault)));
-    match sent.map_err(|error| judged(progress, error)) {
+    match sent.map_err(|error| judged(progress, error, now)) {
         Ok(()) => {
             progress.taken();
             for (id, _) in rows {
@@ -187,6 +193,10 @@ fn try_to_send(
         Err(error) if error.is_about_content && number > 1 => {
             warn!(destination = to.name(), reason = %error.why, "a file of reports was refused; they go one by one");
             return Ok(false);
+        }
+        Err(error) if error.is_foregone => {
+            outbox.settle(*first, State::Refused, &error.why, now)?;
+            info!(destination = to.name(), reason = %error.why, "a report is not sent");
         }
         Err(error) if error.is_about_content => {
             outbox.settle(*first, State::Refused, &error.why, now)?;
@@ -214,8 +224,9 @@ fn try_to_send(
 
 /// What a refusal means after those before it: a server answers in the same way whether it will not have who is written
 /// to or who writes.
-fn judged(progress: &mut Progress, error: Failed) -> Failed {
-    if !error.refuser.as_deref().is_some_and(|who| progress.refused_by(who)) {
+fn judged(progress: &mut Progress, error: Failed, now: Timestamp) -> Failed {
+    let Some(Refuser { mailbox, is_about_it }) = &error.refuser else { return error };
+    if !progress.refused_by(mailbox, *is_about_it, now) {
         return error;
     }
     let why = format!(
@@ -229,7 +240,7 @@ fn deliver(
     outbox: &Outbox,
     (to, config): (&Destination, &Config),
     rows: &[(i64, Report)],
-    now: Timestamp,
+    (progress, now): (&Progress, Timestamp),
 ) -> Result<(), Failed> {
     match (&to.to, rows) {
         (Receiver::AbuseIpDb { url, key_file, .. }, [(_, report)]) => abuseipdb::one(url, key_file, report),
@@ -243,6 +254,10 @@ fn deliver(
         (Receiver::Xarf { mail, organisation }, [(id, report), ..]) => {
             let network = crate::rdap::network(&config.outgoing.rdap, report.addr, Some(outbox), now);
             let network = network.map_err(|error| not_known(&error))?;
+            if network.abuse.as_ref().is_some_and(|mailbox| progress.is_refuser(mailbox, now)) {
+                let why = "the abuse mailbox of that network refused another report within a day";
+                return Err(Failed { is_foregone: true, ..Failed::content(why) });
+            }
             xarf::send((mail, organisation), &network, (*id, report))
         }
         (_, []) => Ok(()),

@@ -23,6 +23,8 @@ const MOST_WAITING: u32 = 5_000;
 /// Those of older bans are told to nobody.
 const OLDEST: Span = Span::from_secs(7 * 86_400);
 
+const DAY: Span = Span::from_secs(86_400);
+
 /// So long it is remembered what became of one.
 const REMEMBERED: Span = Span::from_secs(30 * 86_400);
 
@@ -73,7 +75,8 @@ pub(crate) struct Row {
 }
 
 impl Outbox {
-    /// Notes that a banned attacker is to be reported, unless that was done lately.
+    /// Notes that a banned attacker is to be reported, unless that was done lately, or is about to be. What was dropped
+    /// nobody was told of.
     /// # Errors
     /// [`OutboxError`]
     pub(in super::super) fn intend(
@@ -85,9 +88,10 @@ impl Outbox {
         let (name, prefix) = (report_name(to.name()), prefix.to_string());
         let work = || {
             let lately: i64 = self.db.query_row(
-                "SELECT count(*) FROM reports WHERE destination = ?1 AND prefix = ?2
-                    AND state NOT IN ('withdrawn', 'empty') AND (coalesce(settled, made) > ?3 OR state IN ('new', 'held', 'queued'))",
-                params![name, prefix, (made - to.cool_down).millis()],
+                "SELECT count(*) FROM reports WHERE destination = ?1 AND prefix = ?2 AND (state IN ('new', 'held', 'queued')
+                    OR (state IN ('sent', 'refused') AND settled > ?3 AND settled <= ?4))",
+                // What was told by a clock that was ahead is no news, and no hold until that time comes.
+                params![name, prefix, (made - to.cool_down).millis(), (made + to.cool_down).millis()],
                 |row| row.get(0),
             )?;
             if lately > 0 {
@@ -156,9 +160,11 @@ impl Outbox {
     fn rows(&self, (to, state, most): (&str, State, u32), now: i64) -> Result<Vec<Row>, OutboxError> {
         let work = || {
             let sql = "SELECT id, prefix, jail, made, report, note FROM reports WHERE destination = ?1 AND state = ?2
-                AND not_before <= ?4 ORDER BY not_before, id LIMIT ?3";
+                AND (not_before <= ?4 OR not_before > ?5) ORDER BY not_before, id LIMIT ?3";
             let mut statement = self.db.prepare_cached(sql)?;
-            let mut rows = statement.query(params![report_name(to), state.name(), most, now])?;
+            // Nothing is postponed for so long: the clock was ahead then.
+            let ahead = now.saturating_add(DAY.millis().cast_signed());
+            let mut rows = statement.query(params![report_name(to), state.name(), most, now, ahead])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 let prefix = row.get::<_, String>(1)?.parse::<Prefix>();
@@ -305,6 +311,37 @@ mod tests {
             assert_eq!(those(outbox, to, State::New).len(), 0);
             intend(outbox, to, "192.0.2.7/32", hours(73));
             assert_eq!(those(outbox, to, State::New).len(), 1);
+        });
+    }
+
+    #[test]
+    fn only_what_was_told_cools_down_and_no_clock_that_was_ahead_makes_it_longer() {
+        with_outbox("told", |outbox, to| {
+            let hours = |hours: u64| NOW + Span::from_secs(hours * 3_600);
+            let is_intended = |addr: &str, made| {
+                let before = those(outbox, to, State::New).len();
+                intend(outbox, to, addr, made);
+                those(outbox, to, State::New).len() > before
+            };
+            for (addr, state, settled, expected) in [
+                ("192.0.2.7/32", State::Dropped, hours(1), true),
+                ("192.0.2.8/32", State::Refused, hours(1), false),
+                ("192.0.2.9/32", State::Sent, hours(1), false),
+                // The clock was set back by a year.
+                ("192.0.2.10/32", State::Sent, hours(365 * 24), true),
+            ] {
+                assert!(is_intended(addr, NOW));
+                let id = those(outbox, to, State::New).last().unwrap().id;
+                outbox.settle(id, state, "", settled).unwrap();
+                assert_eq!(is_intended(addr, hours(2)), expected, "{addr} {state:?}");
+            }
+            let id = those(outbox, to, State::New)[0].id;
+            let ready = |at| outbox.rows((to.name(), State::New, 10), Timestamp::millis(at)).unwrap().len();
+            let all = ready(hours(2));
+            outbox.postpone(id, hours(3)).unwrap();
+            assert_eq!((ready(hours(2)), ready(hours(3))), (all - 1, all));
+            outbox.postpone(id, hours(365 * 24)).unwrap();
+            assert_eq!(ready(hours(2)), all);
         });
     }
 

@@ -19,7 +19,7 @@ use crate::escape::escape;
 use crate::{clock, privilege};
 
 use super::super::http::{RESOLVE, addresses, certificates};
-use super::super::{Failed, secret};
+use super::super::{Failed, Refuser, secret};
 
 /// So long each step of a conversation may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -126,8 +126,10 @@ pub(in super::super) fn send(mail: &Mail, letter: &Letter<'_>) -> Result<(), Fai
             Ok(_) => return Ok(()),
             Err(error) => {
                 let is_final = error.status().is_some() || error.is_tls() || error.is_client();
+                let is_about_it = blames_mailbox(&said(&error));
                 let error = failed(mail, &error);
-                let refuser = error.is_about_content.then(|| letter.to.join(" "));
+                let refuser =
+                    error.is_about_content.then(|| Refuser { mailbox: letter.to.join(" "), is_about_it });
                 last = Some(Failed { refuser, ..error });
                 if is_final {
                     break;
@@ -207,6 +209,31 @@ fn of_one(status: u16, why: String) -> Failed {
     }
 }
 
+/// What the server said, without its status.
+fn said(error: &lettre::transport::smtp::Error) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}
+
+/// What servers say of a mailbox that is none, where they do not say it by an enhanced status.
+const NO_MAILBOX: [&str; 6] =
+    ["user unknown", "unknown user", "no such user", "no such mailbox", "no mailbox", "unrouteable address"];
+
+/// True if a refusal is about the mailbox that was written to, and not about who writes: by its enhanced status, of a bad
+/// address (but for those of the sender) or of a mailbox, or by its words. Source: RFC 3463, sections 3.2 and 3.3; RFC 7505.
+fn blames_mailbox(said: &str) -> bool {
+    let parts: Option<Vec<u16>> = said
+        .split_whitespace()
+        .next()
+        .and_then(|status| status.split('.').map(|part| part.parse().ok()).collect());
+    match parts.as_deref() {
+        Some([5, subject, detail]) => matches!((*subject, *detail), (1, 1..=6 | 10) | (2, 1..=4)),
+        _ => {
+            let said = said.to_lowercase();
+            NO_MAILBOX.iter().any(|words| said.contains(words))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,6 +264,29 @@ mod tests {
             let (mail, to) = (Mail { to: own, ..mail() }, ["a..b@-.".to_owned()]);
             let letter = Letter { id: "7", to: &to, subject: "", text: "", json: None };
             assert_eq!(write(&mail, &letter).unwrap_err().is_about_content, is_about_content);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_about_the_mailbox_if_it_says_so() {
+        for said in [
+            "5.1.1 <abuse@example.org>: Recipient address rejected: User unknown",
+            "5.2.1 disabled",
+            "5.1.10 null MX",
+            "Unrouteable address",
+            "no such user here",
+        ] {
+            assert!(blames_mailbox(said), "{said}");
+        }
+        for said in [
+            "5.7.1 user unknown to us: this sender may not",
+            "5.1.8 bad sender",
+            "4.2.1 later",
+            "relay not permitted",
+            "5.1",
+            "",
+        ] {
+            assert!(!blames_mailbox(said), "{said}");
         }
     }
 

@@ -138,30 +138,41 @@ impl<'s> Folder<'s> {
             return made.map(|()| Written::default());
         }
         let Done { files, mut written } = self.done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut outcome = made;
-        let inside = INSIDE.map(|name| self.path.join(name));
-        for directory in std::iter::once(self.path.clone()).chain(inside) {
-            let entries = match fs::read_dir(&directory) {
-                Ok(entries) => entries,
-                Err(cause) => {
-                    outcome = outcome.and(Err(system("list", &directory, cause)));
-                    continue;
-                }
-            };
-            for entry in entries.flatten() {
-                let path = entry.path();
-                if files.contains(&path) || entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    continue;
-                }
-                match fs::remove_file(&path) {
-                    Ok(()) => written.removed += 1,
-                    // What can be removed is removed, whatever cannot.
-                    Err(cause) => outcome = outcome.and(Err(system("remove", &path, cause))),
-                }
+        let (removed, swept) = sweep(&self.path, &files, |path| fs::remove_file(path));
+        written.removed = removed;
+        made.and(swept).map(|()| written)
+    }
+}
+
+/// Removes the files of a folder that are not among these: what can be removed is, whatever cannot. Returns how many were,
+/// and the first trouble.
+fn sweep(
+    folder: &Path,
+    files: &HashSet<PathBuf>,
+    remove: impl Fn(&Path) -> io::Result<()>,
+) -> (usize, Result<(), FolderError>) {
+    let (mut removed, mut outcome) = (0, Ok(()));
+    let inside = INSIDE.map(|name| folder.join(name));
+    for directory in std::iter::once(folder.to_owned()).chain(inside) {
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(cause) => {
+                outcome = outcome.and(Err(system("list", &directory, cause)));
+                continue;
+            }
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if files.contains(&path) || entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            match remove(&path) {
+                Ok(()) => removed += 1,
+                Err(cause) => outcome = outcome.and(Err(system("remove", &path, cause))),
             }
         }
-        outcome.map(|()| written)
     }
+    (removed, outcome)
 }
 
 /// Makes the folder's directory, for whoever gives up the right to make one; what is wrong with it is said later.
@@ -202,4 +213,38 @@ fn replace(path: &Path, content: &[u8], is_unseen: bool) -> io::Result<()> {
 
 fn system(tried: &'static str, path: &Path, cause: io::Error) -> FolderError {
     FolderError::System { tried, path: path.to_owned(), cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_removed_keeps_nothing_else_there() {
+        let folder = std::env::temp_dir().join(format!("pillory-sweep-{}", std::process::id()));
+        drop(fs::remove_dir_all(&folder));
+        for name in INSIDE {
+            fs::create_dir_all(folder.join(name)).unwrap();
+        }
+        let names =
+            ["index.html", "old.html", "o/kept.html", "o/stuck.html", "o/gone.html", "feeds/gone.txt"];
+        for name in names {
+            fs::write(folder.join(name), name).unwrap();
+        }
+        let files = ["index.html", "o/kept.html"].map(|name| folder.join(name)).into();
+        let (removed, outcome) = sweep(&folder, &files, |path| match path.ends_with("stuck.html") {
+            true => Err(ErrorKind::PermissionDenied.into()),
+            false => fs::remove_file(path),
+        });
+        let said = outcome.unwrap_err().to_string();
+        assert!(removed == 3 && said.contains("cannot remove") && said.contains("stuck.html"), "{said}");
+        let left: Vec<&str> = names.into_iter().filter(|name| folder.join(name).exists()).collect();
+        assert_eq!(left, ["index.html", "o/kept.html", "o/stuck.html"]);
+        // A directory that cannot be listed, neither.
+        fs::remove_dir_all(folder.join("o")).unwrap();
+        fs::write(folder.join("feeds/again.txt"), "").unwrap();
+        let (removed, outcome) = sweep(&folder, &files, |path| fs::remove_file(path));
+        assert!(removed == 1 && outcome.unwrap_err().to_string().contains("cannot list"));
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

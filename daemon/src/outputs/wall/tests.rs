@@ -124,6 +124,28 @@ fn what_has_not_changed_is_not_written_and_what_is_over_is_removed() {
 }
 
 #[test]
+fn who_reads_a_page_or_a_list_while_it_is_made_anew_reads_all_of_the_old_one() {
+    use std::io::Read as _;
+    let scratch = Scratch::new("readers");
+    make(&site(), &wall(vec![offender("203.0.113.0/24", true)]), &scratch).unwrap();
+    let names = ["index.html", "feed.atom", "feeds/offenders.txt", "feeds/offenders.json"];
+    let readers =
+        names.map(|name| (name, scratch.read(name), std::fs::File::open(scratch.0.join(name)).unwrap()));
+    let many = (0..200).map(|n| offender(&format!("198.51.{n}.0/24"), true)).collect();
+    make(&site(), &Wall { made: NOON + Span::from_secs(3_600), ..wall(many) }, &scratch).unwrap();
+    for (name, old, mut reader) in readers {
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert!(read == old && scratch.read(name) != old, "{name}");
+    }
+    let folders = ["", "feeds", "o"].map(|inside| std::fs::read_dir(scratch.0.join(inside)).unwrap());
+    let is_part = |entry: &std::io::Result<std::fs::DirEntry>| {
+        entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".new")
+    };
+    assert!(!folders.into_iter().flatten().any(|entry| is_part(&entry)));
+}
+
+#[test]
 fn pages_are_for_everybody_and_planted_links_are_replaced_and_not_followed() {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     let scratch = Scratch::new("links");

@@ -139,6 +139,29 @@ fn unban_of_an_address_lifts_the_network_for_a_week_over_a_restart_too() {
 }
 
 #[test]
+fn unban_of_who_is_banned_by_its_network_only_is_kept_of_it_and_of_nobody_else() {
+    let mut host = Host::new(widen::BUDGET);
+    host.attack("43.229.53.13");
+    host.wait(3 * DAY);
+    host.attack("43.229.53.14");
+    let before = host.out.len();
+    let both = ["43.229.53.13", "43.229.53.14"].map(prefix);
+    let gone = host.machine.unban(Some(&both), None, host.time(), &mut host.out);
+    let gone: Vec<String> = gone.iter().map(|ban| ban.prefix.short()).collect();
+    assert_eq!(gone, ["43.229.53.8/29", "43.229.53.14"]);
+    let kept = host.out[before..].iter().filter_map(|effect| match effect {
+        Effect::Record(Record::Ended(ban, Ended::Lifted, _)) => Some((ban.prefix.short(), ban.origin)),
+        _ => None,
+    });
+    let of = |text: &str| (text.to_owned(), Origin::Local);
+    let kept: Vec<_> = kept.collect();
+    assert_eq!(kept, [of("43.229.53.8/29"), of("43.229.53.14"), of("43.229.53.13")]);
+    assert!(!host.out[before..].iter().any(|effect| {
+        matches!(effect, Effect::Say(Notice::Ended(ban, _)) if ban.prefix == prefix("43.229.53.13"))
+    }));
+}
+
+#[test]
 fn unban_of_an_offender_lets_it_in() {
     let mut host = Host::new(widen::BUDGET);
     ["43.229.53.13", "43.229.53.14"].iter().for_each(|addr| host.attack(addr));

@@ -38,6 +38,7 @@ mod habits;
 mod harness;
 mod hostile_text;
 mod ignoreip_names;
+mod install;
 mod journal;
 mod lab;
 mod learning;

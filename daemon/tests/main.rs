@@ -34,6 +34,7 @@ mod feeds;
 mod first_ban;
 mod friends;
 mod geo;
+mod golden;
 mod habits;
 mod harness;
 mod hostile_text;

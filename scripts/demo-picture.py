@@ -118,6 +118,9 @@ def drawn(rows, length):
 
 def main():
     where = sys.argv[1] if len(sys.argv) > 1 else "docs/demo.svg"
+    if where.startswith("-"):
+        # Recording builds the program, which is not what somebody asks for by --help.
+        sys.exit(__doc__.strip())
     rows, length = timed(record())
     picture = drawn(rows, length)
     with open(where, "w", encoding="utf-8") as file:

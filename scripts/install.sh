@@ -4,12 +4,17 @@
 #
 # PREFIX (/usr) is where; with DESTDIR the files are put below that directory, and nothing else is done.
 # PILLORY_BIN installs another program and builds none. PURGE=1: uninstall removes state and configuration, too.
-# ZSH_FUNCTIONS is the directory below share/zsh for its completions.
+# ZSH_FUNCTIONS is the directory below PREFIX/share/zsh for its completions.
 set -eu
 cd "$(dirname "$0")/.."
 PREFIX=${PREFIX:-/usr}
 DESTDIR=${DESTDIR:-}
-ZSH_FUNCTIONS=${ZSH_FUNCTIONS:-$([ -e /etc/debian_version ] && echo vendor-completions || echo site-functions)}
+# Debian's zsh has a place of its own for what packages bring, below /usr only.
+if [ "$PREFIX" = /usr ] && [ -e /etc/debian_version ]; then
+    ZSH_FUNCTIONS=${ZSH_FUNCTIONS:-vendor-completions}
+else
+    ZSH_FUNCTIONS=${ZSH_FUNCTIONS:-site-functions}
+fi
 . packaging/lifecycle.sh
 
 # systemd looks for units, users and directories below these two prefixes; for others there is the administrator's place.
@@ -31,7 +36,6 @@ table() {
 644 $doc/examples/fail2ban-log.conf packaging/drop-ins/fail2ban-log.conf
 644 $doc/examples/alerts.yml packaging/prometheus/alerts.yml
 644 $doc/examples/grafana-dashboard.json packaging/prometheus/grafana-dashboard.json
-644 $doc/README.md README.md
 644 $doc/copyright packaging/debian/copyright
 644 $PREFIX/share/licenses/pillory/LICENSE-MIT LICENSE-MIT
 644 $PREFIX/share/licenses/pillory/LICENSE-APACHE LICENSE-APACHE
@@ -43,6 +47,9 @@ table() {
 644 $PREFIX/share/zsh/$ZSH_FUNCTIONS/_pillory $made/completions/_pillory
 644 $PREFIX/share/fish/vendor_completions.d/pillory.fish $made/completions/pillory.fish
 TABLE
+    for name in *.md benches/*.md docs/*.png docs/*.svg docs/src/*.md; do
+        [ "$name" = CHANGELOG.md ] || echo "644 $doc/$name $made/doc/$name"
+    done
 }
 
 # The program to install: the one that is named, the tarball's, or the release binary.
@@ -62,17 +69,23 @@ find_program() {
 make_files() {
     sed "s|/usr/bin/pillory|$PREFIX/bin/pillory|" packaging/pillory.service >"$made/pillory.service"
     gzip -9nc CHANGELOG.md >"$made/changelog.gz"
-    if "$program" generate --help >/dev/null 2>&1; then
-        "$program" generate --out "$made"
-        gzip -9n "$made"/man/man?/*
+    # The README and the book, in the folders in which their links find each other.
+    mkdir -p "$made/doc/benches" "$made/doc/docs/src"
+    cp docs/*.png docs/*.svg "$made/doc/docs/"
+    for name in *.md benches/*.md docs/src/*.md; do
+        sed -E -e 's#\]\(((\.\./)*)CHANGELOG\.md#](\1changelog.gz#g' -e 's#\]\(((\.\./)*)LICENSE-[A-Z]+#](\1copyright#g' \
+            "$name" >"$made/doc/$name"
+    done
+    if ! "$program" generate --out "$made"; then
+        echo "install.sh: $program generate failed (see above), so there are no manual pages and no completions; nothing was installed." >&2
+        echo "  It must run on this machine; PILLORY_BIN=FILE names another program" >&2
+        exit 1
     fi
+    gzip -9n "$made"/man/man?/*
 }
 
 install_files() {
     table | while read -r mode place source; do
-        case $source in
-        "$made"/man/* | "$made"/completions/*) [ -e "$source" ] || continue ;;
-        esac
         install -D -m "$mode" "$source" "$DESTDIR$place"
     done
 }
@@ -96,7 +109,8 @@ remove_files() {
 as_root() {
     if [ "$(id -u)" != 0 ] && [ -z "$DESTDIR" ]; then
         echo "make $1: root is needed to write below $PREFIX; using sudo"
-        exec scripts/as-root.sh env PREFIX="$PREFIX" PURGE="${PURGE:-}" PILLORY_BIN="$program" "$PWD/scripts/install.sh" "$1"
+        exec scripts/as-root.sh env PREFIX="$PREFIX" PURGE="${PURGE:-}" PILLORY_BIN="$program" ZSH_FUNCTIONS="$ZSH_FUNCTIONS" \
+            "$PWD/scripts/install.sh" "$1"
     fi
 }
 
@@ -125,7 +139,8 @@ uninstall)
     [ -z "$DESTDIR" ] || exit 0
     pillory_forget
     [ -z "${PURGE:-}" ] || pillory_purge
-    if [ -d /var/lib/pillory ]; then echo "pillory: its state is kept in /var/lib/pillory; PURGE=1 removes it, and /etc/pillory"; fi
+    kept=$(pillory_kept)
+    [ -z "$kept" ] || echo "pillory: kept are$kept; PURGE=1 removes these, too"
     ;;
 *)
     echo "usage: scripts/install.sh install|uninstall" >&2

@@ -80,8 +80,9 @@ rpm() {
 tarball() {
     name=pillory-$version-$machine-linux
     rm -rf "${work:?}/$name"
-    mkdir -p "$work/$name/scripts"
-    cp -r README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT packaging "$work/$name/"
+    mkdir -p "$work/$name/scripts" "$work/$name/benches"
+    cp -r ./*.md LICENSE-APACHE LICENSE-MIT packaging docs "$work/$name/"
+    cp benches/*.md "$work/$name/benches/"
     cp scripts/install.sh scripts/as-root.sh "$work/$name/scripts/"
     install -m 755 "$PILLORY_BIN" "$work/$name/pillory"
     tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$epoch" -cf - "$name" |

@@ -4,6 +4,7 @@
 //! - In a block `console` a line that begins with `# ` or `$ ` is a command, and ends with status 0, or 1 where the answer
 //!   is no; in a block `console,fails` it is refused. What stands below it is printed by it, line by line in this order;
 //!   lines may be left out, `..` stands for anything, and numbers, days and months are not compared.
+//! - A block `console,terminal` shows what a terminal of 80 columns shows over ssh, from this host's gateway.
 //! - The output below `cat FILE` is written into that file before.
 //! - A block `toml` is a valid configuration, and if its first line is `# /path`, it is written there.
 //! - `<!-- attack ADDRESS -->` is somebody who guesses from there until banned.
@@ -14,11 +15,28 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::lab::{Answer, Outcome, Place, SYSTEMD, Systemd, World, say_skipped, stock_fail2ban};
+use crate::lab::{
+    Answer, Outcome, Place, SYSTEMD, Systemd, Terminal, World, say_skipped, stock_fail2ban, without_colour,
+};
 use crate::markdown::{Block, Piece, chapters, code_spans, documents, pieces, root};
 
 /// Programs that a host of the lab does not run: they get or build the program, or are typed elsewhere.
 const ELSEWHERE: [&str; 5] = ["git", "apt", "dnf", "cargo", "ssh"];
+
+/// What the environment of whoever came over ssh has, in a terminal.
+const SEEN: [&str; 4] =
+    ["TERM=xterm", "PAGER=cat", "LC_ALL=C.UTF-8", "SSH_CONNECTION=192.0.2.254 50000 192.0.2.1 22"];
+
+/// What is to become of a line that is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// It is done, or answered with no.
+    Works,
+    /// The same, and the chapter has what a terminal shows.
+    Seen,
+    /// It is refused.
+    Fails,
+}
 
 /// What a chapter has its reader do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +46,7 @@ enum Step {
     /// Be attacked from here.
     Attacked(IpAddr),
     /// Type a line.
-    Type { line: String, shown: Vec<String>, fails: bool },
+    Type { line: String, shown: Vec<String>, how: How },
 }
 
 /// The steps of a chapter, in order.
@@ -57,11 +75,15 @@ fn steps(text: &str) -> Vec<Step> {
 
 /// The commands of a block.
 fn typed(block: &Block, steps: &mut Vec<Step>) {
-    let fails = block.info == "console,fails";
+    let how = match block.info.as_str() {
+        "console,fails" => How::Fails,
+        "console,terminal" => How::Seen,
+        _ => How::Works,
+    };
     let first = steps.len();
     for line in &block.lines {
         match line.strip_prefix("# ").or_else(|| line.strip_prefix("$ ")) {
-            Some(command) => steps.push(Step::Type { line: command.to_owned(), shown: Vec::new(), fails }),
+            Some(command) => steps.push(Step::Type { line: command.to_owned(), shown: Vec::new(), how }),
             None => match steps.get_mut(first..).and_then(<[Step]>::last_mut) {
                 Some(Step::Type { shown, .. }) => shown.push(line.clone()),
                 _ => panic!("no command stands above {line:?}"),
@@ -139,7 +161,7 @@ fn play(chapter: &str, world: &World, files: &[(&str, &str)]) {
                 std::fs::write(path, text).expect("the file is written");
             }
             Step::Attacked(addr) => attack(world, &host, addr),
-            Step::Type { line, shown, fails } => answered(chapter, &host, &line, &shown, fails),
+            Step::Type { line, shown, how } => answered(chapter, &host, &line, &shown, how),
         }
     }
 }
@@ -153,17 +175,26 @@ fn attack(world: &World, host: &Systemd, addr: IpAddr) {
 }
 
 /// Types a line; its answer must be what the chapter says.
-fn answered(chapter: &str, host: &Systemd, line: &str, shown: &[String], fails: bool) {
+fn answered(chapter: &str, host: &Systemd, line: &str, shown: &[String], how: How) {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.as_slice() {
         ["make", target, ..] => return assert_target(chapter, target),
         [program, ..] if ELSEWHERE.contains(program) => return,
         _ => {}
     }
-    let answer = host.run(&["sh", "-c", line]);
-    let wanted = if fails { answer.code > Some(1) } else { matches!(answer.code, Some(0 | 1)) };
-    let printed = format!("{}{}", answer.out, answer.err);
-    assert!(wanted, "{chapter}: {line}: status {:?}\n{printed}\n{}", answer.code, host.journal());
+    let (code, printed) = match how {
+        How::Seen => {
+            let words = [&["env"], &SEEN[..], &["sh", "-c", line]].concat();
+            let (code, text) = Terminal::start(host.command(&words), 80).end();
+            (code, without_colour(&text))
+        }
+        How::Works | How::Fails => {
+            let answer = host.run(&["sh", "-c", line]);
+            (answer.code, answer.out + &answer.err)
+        }
+    };
+    let wanted = if how == How::Fails { code > Some(1) } else { matches!(code, Some(0 | 1)) };
+    assert!(wanted, "{chapter}: {line}: status {code:?}\n{printed}\n{}", host.journal());
     let missing = missing(shown, &printed);
     assert_eq!(missing, None, "{chapter}: {line} did not print that there, but:\n{printed}");
 }
@@ -318,11 +349,14 @@ one
 ```console,fails
 # pillory check
 ```
+```console,terminal
+# pillory status
+```
 ";
-    let typed = |line: &str, shown: &[&str], fails| Step::Type {
+    let typed = |line: &str, shown: &[&str], how| Step::Type {
         line: line.into(),
         shown: shown.iter().map(|&line| line.into()).collect(),
-        fails,
+        how,
     };
     let wanted = [
         Step::Attacked("198.51.100.66".parse().unwrap()),
@@ -331,9 +365,10 @@ one
             text: "# /etc/pillory/pillory.toml\nmaxretry = 3\n".into(),
         },
         Step::Write { path: "/srv/a.log".into(), text: "one\n".into() },
-        typed("cat /srv/a.log", &["one"], false),
-        typed("pillory list", &["198.51.100.66 .. left"], false),
-        typed("pillory check", &[], true),
+        typed("cat /srv/a.log", &["one"], How::Works),
+        typed("pillory list", &["198.51.100.66 .. left"], How::Works),
+        typed("pillory check", &[], How::Fails),
+        typed("pillory status", &[], How::Seen),
     ];
     assert_eq!(steps(text), wanted);
     for (shown, printed, same) in [

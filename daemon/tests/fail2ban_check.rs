@@ -98,7 +98,7 @@ fn the_stock_directory_is_fine_and_a_missing_one_is_not() {
     let Some(stock) = stock_fail2ban() else { return };
     let answer = place.run(&["check", "--fail2ban", &stock.display().to_string()]);
     assert_eq!(answer.code, Some(0), "{answer:?}");
-    assert!(answer.out.contains("fine, 1 jails configured"), "{answer:?}");
+    assert!(answer.out.contains("fine, 1 jail configured"), "{answer:?}");
 }
 
 #[test]

@@ -1,81 +1,28 @@
 //! What commands print where somebody reads it: made for the terminal's size, through a pager if it is longer; and what
 //! is told of the time before the first start.
 
-use std::io::Read;
-use std::process::Child;
-use std::sync::{Arc, Mutex};
-
-use nix::pty::{Winsize, openpty};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::lab::{
-    Answer, CONTROL, Daemon, Host, LOG, SOON, STATE_DIR, binary, failed_line, failed_lines, quiet_server,
-    sshd_line, wait_for,
+    Answer, CONTROL, Daemon, Host, LOG, SOON, STATE_DIR, Terminal, binary, failed_line, failed_lines,
+    quiet_server, sshd_line, wait_for, without_colour,
 };
 
-/// A program in a terminal of 80 columns and 24 rows, and all that it has written.
-struct Terminal {
-    child: Child,
-    written: Arc<Mutex<String>>,
-}
-
-impl Terminal {
-    fn start(host: &Host, args: &[&str], environment: &[(&str, &str)]) -> Terminal {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).expect("a terminal");
-        let end = || std::process::Stdio::from(pair.slave.try_clone().expect("a descriptor"));
-        let mut command = host.command(&binary().display().to_string());
-        command.args(args).args(["--control", CONTROL]).env("TERM", "xterm").env_remove("NO_COLOR");
-        for name in ["PAGER", "SSH_CONNECTION", "SSH_CLIENT"] {
-            command.env_remove(name);
-        }
-        command.envs(environment.iter().copied());
-        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("nsenter starts");
-        let written = Arc::new(Mutex::new(String::new()));
-        let (kept, mut master) = (Arc::clone(&written), std::fs::File::from(pair.master));
-        // It ends with the last program in the terminal.
-        std::thread::spawn(move || {
-            let (mut part, mut all) = ([0; 4096], Vec::new());
-            while let Ok(count @ 1..) = master.read(&mut part) {
-                all.extend_from_slice(&part[..count]);
-                *kept.lock().expect("nobody panics holding it") =
-                    String::from_utf8_lossy(&all).replace("\r\n", "\n");
-            }
-        });
-        Terminal { child, written }
+/// `pillory` in a terminal of 80 columns.
+fn terminal(host: &Host, args: &[&str], environment: &[(&str, &str)]) -> Terminal {
+    let mut command = host.command(&binary().display().to_string());
+    command.args(args).args(["--control", CONTROL]).env("TERM", "xterm").env_remove("NO_COLOR");
+    for name in ["PAGER", "SSH_CONNECTION", "SSH_CLIENT"] {
+        command.env_remove(name);
     }
-
-    fn text(&self) -> String {
-        self.written.lock().expect("the reader does not panic").clone()
-    }
-
-    /// Waits for its end; its status and what it wrote.
-    fn end(mut self) -> (Option<i32>, String) {
-        let code = wait_for(SOON, "its end", || self.child.try_wait().ok().flatten()).code();
-        // The reader holds the text as long as it reads.
-        wait_for(SOON, "the end of what it writes", || (Arc::strong_count(&self.written) == 1).then_some(()));
-        (code, self.text())
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    command.envs(environment.iter().copied());
+    Terminal::start(command, 80)
 }
 
 fn at_terminal(host: &Host, args: &[&str], environment: &[(&str, &str)]) -> String {
-    let (code, text) = Terminal::start(host, args, environment).end();
+    let (code, text) = terminal(host, args, environment).end();
     assert_eq!(code, Some(0), "{args:?}: {text}");
     text
-}
-
-/// Without what colours it.
-fn plain(text: &str) -> String {
-    let mut parts = text.split('\x1b');
-    let first = parts.next().unwrap_or_default().to_owned();
-    first + &parts.map(|part| part.split_once('m').map_or("", |(_, rest)| rest)).collect::<String>()
 }
 
 /// True if the first of these words stands before the second.
@@ -106,7 +53,7 @@ fn status_fits_the_terminal_and_a_word_says_how_to_see_all() {
         (daemon.status()["latest"][0]["prefix"] == "198.51.100.4/32").then_some(())
     });
     let coloured = at_terminal(&server, &["status"], &[]);
-    let text = plain(&coloured);
+    let text = without_colour(&coloured);
     assert!(coloured.contains("\x1b[1m"), "{coloured:?}");
     assert!(text.lines().count() < 24 && text.lines().all(|line| line.chars().count() <= 80), "{text}");
     for (first, second) in [
@@ -136,9 +83,9 @@ fn the_first_screen_of_run_is_the_look_of_status() {
     server.write("/etc/pillory/pillory.toml", "");
     std::fs::create_dir_all(server.path("/run/pillory")).expect("it is made");
     let seat = [("SSH_CONNECTION", "192.0.2.254 50000 192.0.2.1 22")];
-    let terminal = Terminal::start(&server, &["run", "--state-dir", STATE_DIR], &seat);
+    let terminal = terminal(&server, &["run", "--state-dir", STATE_DIR], &seat);
     let text = wait_for(SOON, "the first screen", || {
-        Some(plain(&terminal.text())).filter(|text| text.contains("attempts a day: "))
+        Some(without_colour(&terminal.text())).filter(|text| text.contains("attempts a day: "))
     });
     // Lines of the log may stand above it.
     let screen = text.split_once("\nready: ").and_then(|(_, text)| text.split_once("\npillory "));
@@ -148,7 +95,7 @@ fn the_first_screen_of_run_is_the_look_of_status() {
     {
         assert!(screen.contains(words), "{words}:\n{screen}");
     }
-    kill_process(Pid::from_child(&terminal.child), Signal::TERM).expect("it runs");
+    terminal.signal(Signal::TERM);
     let (code, text) = terminal.end();
     assert!(code == Some(0) && text.contains("stopped: "), "{text}");
 }
@@ -175,7 +122,7 @@ fn long_listings_go_through_a_pager_where_somebody_reads_and_nowhere_else() {
         let text = at_terminal(&server, &["attempts"], &[("PAGER", none)]);
         assert_eq!(text.lines().count(), 40, "{text}");
     }
-    let following = Terminal::start(&server, &["attempts", "-f"], &pager);
+    let following = terminal(&server, &["attempts", "-f"], &pager);
     wait_for(SOON, "what there is", || (following.text().lines().count() == 40).then_some(()));
     server.append(LOG, failed_line(6000, "alice", "198.51.100.8"));
     let text =

@@ -109,6 +109,28 @@ fn every_command_and_option_is_in_the_first_page() {
 }
 
 #[test]
+fn the_first_page_tells_whoever_is_locked_out_what_the_chapter_does() {
+    let place = Place::new("locked-out");
+    generate(&place);
+    let page = page(&place, PAGES[0]);
+    let part = page.split(".SH \"LOCKED OUT\"").nth(1).and_then(|text| text.split("\n.SH ").next());
+    let part = part.expect("there is such a section");
+    let chapter = include_str!("../../docs/src/locked-out.md");
+    let ways = [
+        "pillory rescue HOST",
+        "pillory unban",
+        "pillory off",
+        "systemctl disable --now pillory",
+        "nft delete table inet pillory",
+        "ip route flush proto 199",
+        "systemd.mask=pillory.service",
+    ];
+    for way in ways {
+        assert!(chapter.contains(way) && part.contains(way), "{way}: {part}");
+    }
+}
+
+#[test]
 fn every_key_setting_and_tag_is_in_its_page() {
     let place = Place::new("page-5");
     generate(&place);

@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::lab::{Answer, CONFIG, Place, SYSTEMD, Systemd, World, binary, find, need, say_skipped};
+use crate::install::check_documents;
+use crate::lab::{Answer, CONFIG, SYSTEMD, Systemd, World, binary, find, need, say_skipped};
 
 const PILLORY: &str = "pillory.service";
 const BANNED: &str = "198.51.100.7";
@@ -42,7 +43,8 @@ const RPM: Way = Way {
     // Its own database is empty here, and Debian's rpm wants to be told that it may.
     install: "rpm --force-debian --nodeps -U /root/REVISION/pillory-*.rpm",
     remove: "rpm --force-debian -e pillory",
-    purge: "rpm --force-debian -e pillory && rm -r /var/lib/pillory /etc/pillory",
+    // What it says itself.
+    purge: "rpm --force-debian -e pillory | sed -n 's/.*, too: rm -r/rm -r/p' | sh",
     removes_twice: false,
     program: "/usr/bin/pillory",
     config: "banaction = \"nullroute\"\n",
@@ -99,30 +101,6 @@ fn make_install_and_make_uninstall_leave_no_trace() {
     compare(&before, &traces(&world, &host));
 }
 
-#[test]
-fn below_another_prefix_the_unit_names_the_program_there_and_all_of_it_goes_again() {
-    let place = Place::new("prefix");
-    let run = |order: &str| {
-        let mut command = Command::new("make");
-        command.args([order, "PREFIX=/opt/pillory", &format!("DESTDIR={}", place.0.display())]);
-        command.env("PILLORY_BIN", binary()).current_dir(ROOT).stdin(Stdio::null());
-        let answer: Answer = command.output().expect("make starts").into();
-        assert_eq!(answer.code, Some(0), "{answer:?}");
-    };
-    run("install");
-    let read = |path: &str| std::fs::read_to_string(place.0.join(path)).expect("it is there");
-    let unit = read("etc/systemd/system/pillory.service");
-    assert!(unit.contains("\nExecStart=/opt/pillory/bin/pillory run\n"), "{unit}");
-    assert!(unit.contains("\nExecReload=/opt/pillory/bin/pillory reload\n"), "{unit}");
-    assert!(read("etc/sysusers.d/pillory.conf").contains("u     pillory"));
-    assert!(place.0.join("opt/pillory/bin/pillory").exists());
-    run("uninstall");
-    let mut command = Command::new("find");
-    let left =
-        command.arg(&place.0).args(["-name", "*pillory*", "-type", "f"]).output().expect("find starts");
-    assert_eq!(String::from_utf8_lossy(&left.stdout), "");
-}
-
 /// A file, a rule or an account each.
 type Traces = BTreeSet<String>;
 
@@ -142,6 +120,8 @@ fn walk(way: &Way) -> Option<(World, Systemd)> {
     assert_eq!(host.property(PILLORY, "ActiveState"), "inactive");
     assert_eq!(host.property(PILLORY, "UnitFileState"), "disabled");
     check_unit(&host);
+    let prefix = way.program.strip_suffix("/bin/pillory").expect("a program");
+    check_documents(&host.path(&format!("{prefix}/share/doc/pillory")));
     shell(&host, way.remove);
     if way.removes_twice {
         shell(&host, way.remove);
@@ -152,6 +132,9 @@ fn walk(way: &Way) -> Option<(World, Systemd)> {
     install(&host, way, 1);
     let config = format!("decoys = 0\n{}", way.config);
     std::fs::write(host.path(CONFIG), &config).expect("its directory was made");
+    // What somebody wrote for the unit goes with a purge only.
+    shell(&host, "mkdir -p /etc/systemd/system/pillory.service.d");
+    shell(&host, "printf '[Service]\\nNice=1\\n' >/etc/systemd/system/pillory.service.d/own.conf");
     host.must(&["systemctl", "enable", "--now", PILLORY]);
     host.must(&[way.program, "ban", BANNED, "--for", "1h"]);
     let (bans, pid) = (bans(&host, way), host.daemon_pid());
@@ -174,7 +157,10 @@ fn walk(way: &Way) -> Option<(World, Systemd)> {
     assert!(!is_banned(&world));
     assert_eq!(host.property(PILLORY, "LoadState"), "not-found");
     let new: Vec<String> = traces(&world, &host).difference(&before).cloned().collect();
-    let kept = |trace: &String| trace.contains(" /var/lib/pillory") || trace.contains(" /etc/pillory");
+    let kept = |trace: &String| {
+        let places = [" /var/lib/pillory", " /etc/pillory", " /etc/systemd/system/pillory.service.d"];
+        places.iter().any(|place| trace.contains(place))
+    };
     assert!(new.iter().all(|trace| kept(trace) && trace.contains(" 0:0 ")), "{new:?}");
     assert_eq!(std::fs::read_to_string(host.path(CONFIG)).expect("it is kept"), config);
     host.must(&["useradd", "--system", "--no-create-home", "--uid", &own, "other"]);
@@ -278,13 +264,19 @@ fn bring(host: &Systemd, packed: &Path) {
         "Cargo.toml",
         "scripts",
         "packaging",
+        "docs",
         "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
         "CHANGELOG.md",
         "LICENSE-MIT",
         "LICENSE-APACHE",
     ] {
         copy(&Path::new(ROOT).join(name), "/root/source/");
     }
+    std::fs::create_dir_all(host.path("/root/source/benches")).expect("a directory is made");
+    copy(&Path::new(ROOT).join("benches/RESULTS.md"), "/root/source/benches/");
     // The lab's server has the one directory and lacks the other; a host on which nothing was installed is the reverse.
     shell(host, "rmdir /etc/pillory; mkdir -p /etc/systemd/system");
     // Other packages have files where ours are put: a directory that nobody uses is taken away with the last file.
@@ -306,7 +298,12 @@ fn packed() -> Option<&'static Path> {
     if !need(&[]) {
         return None;
     }
-    if find("dpkg").is_none() || !Path::new(ROOT).join("target/tools/cargo/bin/cargo-deb").exists() {
+    if find("dpkg").is_none() {
+        say_skipped("no dpkg here, which makes packages");
+        return None;
+    }
+    let is_there = |tool| Path::new(ROOT).join("target/tools/cargo/bin").join(tool).exists();
+    if !is_there("cargo-deb") || !is_there("cargo-generate-rpm") {
         say_skipped(
             "packages are not made (cargo-deb and cargo-generate-rpm are not here; `make test PACKAGES=1` builds them)",
         );

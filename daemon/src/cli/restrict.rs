@@ -178,7 +178,8 @@ fn proposal(value: &Value, known: Known, networks: &[(Prefix, usize)]) -> String
     let allow = quoted(&mut networks.iter().map(|(prefix, _)| prefix.short()));
     let _ = write!(
         text,
-        "# put it into the configuration, add whoever else shall come in, and run it with `pillory apply {}`\n\
+        "# put it into the configuration, add whoever else shall come in,\n\
+         # and run it with `pillory apply {}`\n\
          [restrict.{}]\nport = [{ports}]\nallow = [{allow}]\n",
         super::configfile::DEFAULT_CONFIG,
         word(&value["name"])
@@ -232,6 +233,9 @@ mod tests {
         assert!(text.starts_with(&first), "{text}");
         assert!(text.contains("no login of before that is known, though 90 days were asked for"), "{text}");
         assert!(text.contains("whoever comes more rarely than that is left out"), "{text}");
+        // What a terminal breaks is no comment any more where it goes on.
+        let comments = || text.lines().filter(|line| line.starts_with('#'));
+        assert!(comments().count() > 4 && comments().all(|line| line.len() <= 80), "{text}");
         let whole = proposal(&value, Known { asked: at(60), ..known }, &networks);
         assert!(!whole.contains("were asked for") && whole.contains("is left out"), "{whole}");
         let raw = pillory_core::config::raw::parse("x", &text).unwrap();

@@ -109,6 +109,13 @@ impl Attacker {
         command.output().expect("ssh starts").into()
     }
 
+    /// What runs a command line on the server over ssh, in a terminal of that command.
+    pub fn in_terminal(&self, user: &str, password: &str, line: &str) -> Command {
+        let mut command = self.ssh(&Try { user, password, connect_timeout_s: 10, ..Try::default() });
+        command.args(["-tt", &format!("{user}@{}", self.server()), line]);
+        command
+    }
+
     fn ssh(&self, what: &Try<'_>) -> Command {
         let mut command = self.host.command("ssh");
         command

@@ -27,6 +27,7 @@ mod scene;
 mod sshd;
 mod subject;
 mod systemd;
+mod terminal;
 mod tools;
 mod wait;
 mod web_server;
@@ -47,6 +48,7 @@ pub use scene::{LOG, SHORT, SOON, Scene, SceneOptions, failed_line, failed_lines
 pub use sshd::{Sshd, SshdOptions, sshd_writes_btmp};
 pub use subject::{Pillory, Settings, Subject};
 pub use systemd::{SYSTEMD, Systemd};
+pub use terminal::{Terminal, without_colour};
 pub use tools::{
     Missing, find, module_dir, need, package_file, say_figure, say_skipped, stock_fail2ban, tools_dir,
     unpacked_environment,

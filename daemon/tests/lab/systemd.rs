@@ -76,13 +76,18 @@ impl Systemd {
         PathBuf::from(format!("/proc/{}/root{inside}", self.pid))
     }
 
-    /// Runs a program on this host, with nothing of this environment, to its end.
-    #[track_caller]
-    pub fn run(&self, words: &[&str]) -> Answer {
+    /// A command that will run on this host, with nothing of this environment.
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         let namespaces = ["--all", "env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"];
-        command.arg(format!("--target={}", self.pid)).args(namespaces).args(words);
-        command.stdin(Stdio::null()).output().expect("nsenter starts").into()
+        command.arg(format!("--target={}", self.pid)).args(namespaces).args(words).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a program on this host to its end.
+    #[track_caller]
+    pub fn run(&self, words: &[&str]) -> Answer {
+        self.command(words).output().expect("nsenter starts").into()
     }
 
     /// The same, which has to succeed. Returns standard output.

@@ -28,6 +28,22 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Ways back for who is shut out, for the manual; the book has a chapter of them.
+const LOCKED_OUT: &[(&str, &str)] = &[
+    (
+        "pillory rescue HOST PORT CODE [ADDRESS]",
+        "from the address that is shut out, or from any other with that address behind the code. It takes [rescue] of \
+         pillory.toml(5), and a code that `pillory rescue-code` made before",
+    ),
+    ("pillory unban ADDRESS", "over any other way in, such as another address or a console"),
+    ("pillory off", "lifts every ban, and nobody is banned until `pillory on`; without a daemon, too"),
+    (
+        "systemctl disable --now pillory; nft delete table inet pillory",
+        "the same without this program. Null routes go by `ip route flush proto 199` and `ip -6 route flush proto 199`",
+    ),
+    ("systemd.mask=pillory.service", "on the kernel's command line: one boot without a ban"),
+];
+
 /// pillory(1)
 pub(super) fn pillory(command: &Command) -> String {
     let mut page = Page::new("pillory", "1", "shuts attackers out who fail to log in");
@@ -49,6 +65,11 @@ pub(super) fn pillory(command: &Command) -> String {
     }
     page.heading("EXAMPLES");
     examples_of(&mut page, "pillory");
+    page.heading("LOCKED OUT").text(
+        "Whose packets are dropped sees connections time out. The far end of an open session is never banned, and the first \
+         ban of a place from which somebody logged in within 30 days lasts ten minutes. These let an address in again:",
+    );
+    page.items(LOCKED_OUT);
     page.heading("EXIT STATUS");
     for (status, means) in exit::ALL {
         page.item(&status.to_string(), "", means);

@@ -122,7 +122,7 @@ fn check_is_understood_by_fail2bans_option() {
     let directory = place.0.display().to_string();
     place.write("jail.local", "[sshd]\nenabled = true\n");
     let answer = place.run(&["-c", &directory, "-t"]);
-    assert!(answer.code == Some(0) && answer.out.contains("1 jails"), "{answer:?}");
+    assert!(answer.code == Some(0) && answer.out.contains("1 jail configured"), "{answer:?}");
     assert!(answer.err.contains("`pillory check --fail2ban"), "{answer:?}");
 }
 

@@ -115,12 +115,7 @@ impl Failure {
 pub(crate) type Outcome = Result<u8, Failure>;
 
 #[derive(Debug, Parser)]
-#[command(
-    name = "pillory",
-    version,
-    about = "Watches failed logins and shuts attackers out in the kernel.",
-    max_term_width = 100
-)]
+#[command(name = "pillory", version, about = "Watches failed logins and shuts attackers out in the kernel.")]
 struct Arguments {
     /// Colours: if standard output is a terminal and NO_COLOR is not set, always, or never.
     #[arg(long, global = true, value_name = "auto|always|never", default_value = "auto", value_parser = parse_color)]
@@ -260,7 +255,8 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // --help and --version are no errors; clap knows.
             if !error.use_stderr() {
-                drop(error.print());
+                let help = screen::Screen::here().fitted(&error.render().to_string());
+                drop(print_as_it_is(&help));
                 return ExitCode::from(0);
             }
             // It says the argument again, which may be a name out of a log.

@@ -18,8 +18,8 @@ const USUAL: (usize, usize) = (80, 24);
 /// Narrower ones are taken for that wide.
 const NARROWEST: usize = 40;
 
-/// A gap further to the right than this is none between a name and what is said of it.
-const NAMES_END: usize = 24;
+/// A gap further to the right than this is none between a name and what is said of it; options end there.
+const NAMES_END: usize = 38;
 
 /// What is shown if nobody chose: it shows a short text and ends, leaves colours, and leaves the text on the screen.
 const PAGER: [&str; 2] = ["less", "-FRX"];

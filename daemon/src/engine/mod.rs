@@ -22,6 +22,7 @@ mod reload;
 pub(crate) mod report;
 pub(crate) mod rescue;
 pub(crate) mod restrict;
+mod rhythms;
 mod sent;
 mod setback;
 mod streams;
@@ -238,6 +239,9 @@ pub(crate) const META_SECRET: &str = "secret";
 
 /// Name of the setting that keeps presumed proxies over restarts.
 pub(crate) const META_PROXIES: &str = "presumed_proxies";
+
+/// Name of the setting that keeps how often logs have lines, as JSON.
+pub(crate) const META_RHYTHMS: &str = "rhythms";
 
 /// Name of the setting that keeps the bans of whom no address names, as JSON.
 pub(crate) const META_IDENTITIES: &str = "identities";
@@ -579,6 +583,7 @@ impl Engine {
     /// Finishes what is queued, within a few seconds, and stops.
     fn settle(&mut self, inputs: &Receiver<Input>) {
         service::stopping();
+        self.keep_rhythms();
         self.flush();
         let limit = Duration::from_secs(5);
         let since = clock::Stopwatch::start();

@@ -208,6 +208,13 @@ pub(crate) fn zone() -> TimeZone {
     }
 }
 
+/// A time of the daemon's as people read it on this host, with the zone: what the daemon says may be read elsewhere.
+pub(crate) fn told(at: Timestamp) -> String {
+    let millis = read().on_the_wall(at).millis();
+    let Ok(stamp) = jiff::Timestamp::from_millisecond(millis) else { return at.to_string() };
+    stamp.to_zoned(zone()).strftime("%a %b %e %H:%M:%S %Y %Z").to_string()
+}
+
 /// What is wrong with the zone that `TZ` or `/etc/localtime` names, and what to do.
 pub(crate) fn zone_problem() -> Option<&'static str> {
     static PROBLEM: OnceLock<Option<String>> = OnceLock::new();
@@ -318,6 +325,13 @@ mod tests {
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", notice.0.as_raw_fd())).unwrap();
         // CLOCK_REALTIME, and TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET in octal digits.
         assert!(info.contains("clockid: 0\n") && info.contains("settime flags: 03\n"), "{info}");
+    }
+
+    #[test]
+    fn people_are_told_the_time_of_this_host() {
+        simulated::set(at(1_795_374_900), boot(0));
+        simulated::set_zone(1);
+        assert_eq!(told(at(1_795_374_900)), "Sun Nov 22 20:15:00 2026 +01");
     }
 
     #[test]

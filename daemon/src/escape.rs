@@ -73,6 +73,16 @@ pub(crate) fn json(value: &impl std::fmt::Display) -> String {
     safe
 }
 
+/// A command as it is to be typed.
+pub(crate) fn command_line(words: impl Iterator<Item = String>) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    let quoted = |word: String| match !word.is_empty() && word.chars().all(is_plain) {
+        true => word,
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    };
+    words.map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +111,11 @@ mod tests {
         assert_eq!(escape("a\n\x1b\u{202e}"), "a\\n\\u{1b}\\u{202e}");
         assert_eq!(lines("a\n\x1b\u{202e}"), "a\n\\u{1b}\\u{202e}");
         assert_eq!(printed("a\n\x1b\u{202e}"), "a\n\x1b\\u{202e}");
+    }
+
+    #[test]
+    fn a_command_is_quoted_as_a_shell_wants_it() {
+        let words = ["pillory", "ban", "2001:db8::/64", "--reason", "it's me", ""].map(str::to_owned);
+        assert_eq!(command_line(words.into_iter()), "pillory ban 2001:db8::/64 --reason 'it'\\''s me' ''");
     }
 }

@@ -211,7 +211,7 @@ pub(crate) fn unban_words(ban: &Ban, how: Ended) -> String {
 /// When a ban ends, by the wall clock.
 fn end_of(ban: &Ban) -> String {
     let end = ban.until.timestamp();
-    end.map_or_else(|| "forever".to_owned(), |at| clock::read().on_the_wall(at).to_string())
+    end.map_or_else(|| "forever".to_owned(), clock::told)
 }
 
 /// Why a ban was not made, and what to do.
@@ -228,8 +228,9 @@ pub(crate) fn spared_words(alert: &Alert) -> String {
             )
         }
         Reason::GoodLogins(count, addr, at) => format!(
-            "good logins came from {count} of its addresses lately, the last from {addr} at {at}; if they were an \
+            "good logins came from {count} of its addresses lately, the last from {addr} at {}; if they were an \
              attacker's, `pillory ban --force {}`",
+            clock::told(at),
             alert.prefix.short()
         ),
     }
@@ -319,7 +320,7 @@ pub(crate) fn alarm_words(alarm: &Alarm) -> String {
         Alarm::Outage(outage::Change::Ended(jail)) => format!("jail {jail}: the outage is over"),
         Alarm::Stealth(stealth::Change::Began(jail, attack)) => format!(
             "jail {jail}: accounts in use are guessed at since {}, from {} places within a day, each too rarely to be banned for it: {}; see `pillory attempts`, and have their owners use keys",
-            attack.since,
+            clock::told(attack.since),
             attack.places,
             listed(&attack.users)
         ),
@@ -356,6 +357,7 @@ pub(crate) fn alarm_words(alarm: &Alarm) -> String {
 /// What is said of a campaign that is on; its names were each tried by several.
 pub(crate) fn campaign_words(jail: &JailName, campaign: &Campaign) -> String {
     let Campaign { since, members, names } = campaign;
+    let since = clock::told(*since);
     let names: Vec<String> = names.iter().map(|name| escape(name)).collect();
     format!(
         "jail {jail}: a campaign is on since {since}: {members} addresses within a day try the same names ({}), a few times each; while it lasts such a name bans at the first try if it does not exist here, and nothing need be done",
@@ -366,6 +368,7 @@ pub(crate) fn campaign_words(jail: &JailName, campaign: &Campaign) -> String {
 /// What is said of places that share lists of names, each of which several tried.
 pub(crate) fn group_words(jail: &JailName, group: &Group) -> String {
     let Group { since, places, names } = group;
+    let since = clock::told(*since);
     let names: Vec<String> = names.iter().map(|name| escape(name)).collect();
     let named = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
     format!(
@@ -376,6 +379,7 @@ pub(crate) fn group_words(jail: &JailName, group: &Group) -> String {
 /// What is said of many strangers at accounts.
 pub(crate) fn spray_words(jail: &JailName, spray: &Spray) -> String {
     let Spray { since, places } = spray;
+    let since = clock::told(*since);
     format!(
         "jail {jail}: strangers try accounts far more than usual since {since}, from {places} places within a day; while they do, a second account bans at once, and nothing need be done"
     )
@@ -384,6 +388,7 @@ pub(crate) fn spray_words(jail: &JailName, spray: &Spray) -> String {
 /// What is said of an operator whose networks attack together.
 pub(crate) fn system_words(jail: &JailName, system: &System) -> String {
     let System { number, since, networks } = system;
+    let since = clock::told(*since);
     format!(
         "jail {jail}: {networks} networks of AS{number} attack together since {since}; while they do, a name that does not exist here bans at the first try from there, and nothing need be done"
     )

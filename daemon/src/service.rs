@@ -1,10 +1,27 @@
 //! What the service manager is told (sd_notify(3)): ready, reloading, stopping, still alive. Nobody, if there is none.
 
+use std::path::Path;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
 use crate::clock::Stopwatch;
+
+/// Where units are looked for. Source: systemd.unit(5), "UNIT FILE LOAD PATH".
+const UNITS: [&str; 6] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+    "/run/systemd/generator",
+];
+
+/// True where systemd runs and has a unit of ours.
+pub(crate) fn has_unit() -> bool {
+    let mut units = UNITS.iter().map(|directory| Path::new(directory).join("pillory.service"));
+    Path::new("/run/systemd/system").exists() && units.any(|unit| unit.exists())
+}
 
 /// Everything is watched and the kernel agrees with the ledger; after a reload again.
 pub(crate) fn ready() {

@@ -4,9 +4,11 @@
 use std::io::Write;
 use std::process::Stdio;
 
+use rustix::process::Signal;
+
 use crate::lab::{
-    Answer, CONTROL, Daemon, Host, LOG, Place, SOON, binary, failed_lines, find, need, pillory, quiet_server,
-    sshd_line, stock_fail2ban,
+    Answer, CONTROL, Daemon, Host, LOG, Place, Running, SOON, STATE_DIR, binary, failed_lines, find, need,
+    pillory, quiet_server, sshd_line, stock_fail2ban, wait_for,
 };
 
 /// Runs a command of the daemon with this text on standard input.
@@ -29,10 +31,30 @@ fn without_a_command_it_shows_the_status_or_the_next_step() {
     }
     assert!(!answer.err.contains("systemctl"), "there is no systemd here: {answer:?}");
     std::fs::create_dir_all(server.path("/run/systemd/system")).expect("a directory");
-    assert!(pillory(&server, &[]).err.contains("systemctl enable --now pillory"));
-    let _daemon = Daemon::start(&server, "");
+    assert!(!pillory(&server, &[]).err.contains("systemctl"), "it has no unit of ours");
+    server.write("/run/systemd/system/pillory.service", "[Service]\n");
+    let answer = pillory(&server, &[]);
+    for step in ["systemctl enable --now pillory", "`systemctl status pillory`", "`journalctl -u pillory`"] {
+        assert!(answer.err.contains(step), "{step}: {answer:?}");
+    }
+    // What is named is there.
+    server.run("rm", &[LOG]);
+    assert!(!pillory(&server, &[]).err.contains("pillory scan"), "there is nothing to look at");
+    server.run("mkdir", &["-p", "/var/log/journal/0123"]);
+    server.write("/var/log/journal/0123/system.journal", "x");
+    assert!(pillory(&server, &[]).err.contains("pillory scan /var/log/journal "));
+    server.write("/var/log/secure", "x\n");
+    assert!(pillory(&server, &[]).err.contains("pillory scan /var/log/secure "));
+    let daemon = Daemon::start(&server, "");
     let answer = pillory(&server, &[]);
     assert!(answer.code == Some(0) && answer.out.contains("protected by"), "{answer:?}");
+    // Bans outlive the daemon.
+    assert_eq!(daemon.ask(&["ban", "203.0.113.7"]).code, Some(0));
+    assert_eq!(daemon.stop().0, Some(0));
+    let answer = pillory(&server, &[]);
+    let said = "no daemon answers, so nobody new is banned; 1 ban of before stays in force";
+    assert!(answer.code == Some(69) && answer.err.contains(said), "{answer:?}");
+    assert!(!answer.err.contains("not protected"), "{answer:?}");
 }
 
 #[test]
@@ -276,22 +298,31 @@ contact = \"abuse@example.net\"
 [notify.owner]
 kind = \"command\"
 command = [\"/bin/true\"]
+[report.abuseipdb]
+url = \"http://127.0.0.1:8080/api/v2\"
+key_file = \"/srv/key\"
 ";
 
-/// These are tried elsewhere: they go on until they are stopped, ask a terminal, or need what is not here.
-const NOT_RUN: [&str; 8] = [
-    "pillory run",
-    "pillory run --dry-run",
-    "pillory rescue 192.0.2.1 2200 CODE",
-    "pillory rescue 192.0.2.1 2200 CODE 198.51.100.9",
-    "pillory confirm",
-    "pillory reports",
-    "pillory reports review --approve all",
-    "pillory notify --test owner",
-];
+/// These go on until they are stopped, so they run before the others.
+const GO_ON: [&str; 2] = ["pillory run", "pillory run --dry-run"];
+
+/// What this asks for, a new ssh connection, is not here: it says so (`apply.rs` has one).
+const REFUSED: &str = "pillory confirm";
 
 /// These say nothing when all is well.
 const QUIET: [&str; 1] = ["pillory metrics --out /var/lib/pillory/pillory.prom"];
+
+/// Runs what goes on until it is ready, and stops it.
+fn goes_on(server: &Host, line: &str) {
+    let program = binary().display().to_string();
+    let mut command = server.command(&program);
+    command.args(line.split(' ').skip(1));
+    std::fs::create_dir_all(server.path("/run/pillory")).expect("a directory");
+    let mut running = Running::start(line, command);
+    wait_for(SOON * 2, line, || running.errors().contains("ready: ").then_some(()));
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait(SOON), Some(0), "{line}: {}", running.errors());
+}
 
 #[test]
 fn every_help_ends_in_two_examples_and_they_work() {
@@ -301,6 +332,9 @@ fn every_help_ends_in_two_examples_and_they_work() {
     let Some(((_world, server), stock)) = quiet_server().zip(stock_fail2ban()) else { return };
     server.run("cp", &["-r", &stock.display().to_string(), "/etc/fail2ban"]);
     server.run("ln", &["-s", &binary().display().to_string(), "/run/pillory-itself"]);
+    server.write("/srv/key", "the-key\n");
+    GO_ON.iter().for_each(|line| goes_on(&server, line));
+    server.run("rm", &["-rf", STATE_DIR]);
     server.append(LOG, failed_lines(5000, 3, "root", "203.0.113.7"));
     server.write("/etc/pillory/new.toml", format!("maxretry = 4\n{EXAMPLES}"));
     server.write("/etc/pillory/bad.txt", "203.0.113.99\n");
@@ -309,6 +343,8 @@ fn every_help_ends_in_two_examples_and_they_work() {
     daemon.wait_for(SOON, "the good login", || {
         (daemon.ask(&["restrict", "ssh", "--suggest"]).code == Some(0)).then_some(())
     });
+    let made = daemon.ask_json(&["rescue-code", "-n", "2"]);
+    let mut codes = made["codes"].as_array().into_iter().flatten().filter_map(|code| code.as_str());
     let mut failed = Vec::new();
     let help = daemon.ask(&["--help"]).out;
     let commands =
@@ -321,16 +357,23 @@ fn every_help_ends_in_two_examples_and_they_work() {
         let lines = examples(&help);
         assert_eq!(lines.len(), 2, "{name}: {help}");
         assert!(help.trim_end().ends_with(&lines[1]), "{name}: {help}");
-        for line in lines.iter().filter(|line| !NOT_RUN.contains(&line.as_str())) {
+        for line in lines.iter().filter(|line| !GO_ON.contains(&line.as_str())) {
             if line.starts_with("pillory apply") {
                 // One policy at a time is on trial.
                 daemon.ask(&["confirm", "--take-back"]);
             }
-            let script = format!("pillory() {{ /run/pillory-itself \"$@\"; }}; {line}");
+            let typed = match line.contains(" CODE") {
+                true => line.replace("CODE", codes.next().expect("another code")),
+                false => line.clone(),
+            };
+            let script = format!("pillory() {{ /run/pillory-itself \"$@\"; }}; {typed}");
             let answer: Answer =
                 server.command("sh").args(["-c", &script]).output().expect("sh starts").into();
-            if !matches!(answer.code, Some(0 | 1)) || answer.out.is_empty() && !QUIET.contains(&line.as_str())
-            {
+            let says = match line.as_str() {
+                REFUSED => answer.code == Some(1) && answer.err.contains("not confirmed"),
+                line => !answer.out.is_empty() || QUIET.contains(&line),
+            };
+            if !matches!(answer.code, Some(0 | 1)) || !says {
                 failed.push(format!("{line}: {answer:?}"));
             }
         }

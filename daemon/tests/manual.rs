@@ -84,11 +84,12 @@ fn every_command_and_option_is_in_the_first_page() {
         let help = place.run(&[name, "--help"]).out;
         let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
         for option in lines.filter_map(|line| line.split([' ', ',']).find(|word| word.starts_with("--"))) {
-            let is_common = ["--help", "--color"].contains(&option);
+            let is_common = ["--help", "--color", "--no-pager"].contains(&option);
             assert!(is_common || part.contains(option), "{name}: no {option} in {part}");
         }
         assert!(part.contains("# "), "{name} has no examples: {part}");
     }
+    assert_eq!(page.matches("\n--no-pager\n").count(), 1, "it stands once, at the top");
     let rows = |chapter: &str, heading: &str| {
         let table = chapter.split(heading).nth(1).and_then(|text| text.split("\n#").next()).expect("a table");
         let rows = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
@@ -211,6 +212,8 @@ fn bash_completes_jails_and_banned_addresses() {
     });
     assert_eq!(completed(&lines), expected.concat());
     assert_eq!(completed(&["pillory ban --fo"]), "--for|--force|\n");
+    // What bash-completion hands over of a line behind sudo: the word before is gone, the blank is not.
+    assert_eq!(completed(&[" pillory stat"]), "status|\n");
     daemon.stop();
     assert_eq!(
         completed(&["pillory status s", "pillory unban "]),
@@ -233,7 +236,7 @@ fn fish_completes_jails_and_banned_addresses() {
 #[test]
 fn zsh_completes_jails_and_banned_addresses() {
     let Some((_world, server, _daemon)) = completing("zsh") else { return };
-    for (line, word) in LINES {
+    for (line, word) in LINES.into_iter().chain([("sudo pillory stat", "status")]) {
         // A shell with a terminal of its own: a tab completes, then the line is printed in the place of being run.
         let script = format!(
             "zmodload zsh/zpty; zpty z zsh -f -i

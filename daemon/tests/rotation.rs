@@ -268,6 +268,29 @@ fn a_log_that_appears_late_is_read_from_its_beginning() {
 }
 
 #[test]
+fn what_a_rotated_part_held_before_the_first_start_is_never_judged() {
+    let Some((_world, server)) = quiet_server() else { return };
+    // The new log was made before the writer let go of the old one, and takes its place only later.
+    let fresh = "/var/log/fresh";
+    rename(&server, LOG, fresh);
+    let made = std::time::SystemTime::now() - Duration::from_secs(60);
+    let file = std::fs::OpenOptions::new().write(true).open(server.path(fresh)).expect("it opens");
+    file.set_modified(made).expect("its time is set");
+    server.write(format!("{LOG}.1"), lines(100..120));
+    let daemon = Daemon::start(&server, &format!("{COUNT_ONLY}[jail.sshd]\nlogpath = \"{LOG}\"\n"));
+    rename(&server, fresh, LOG);
+    daemon.wait_for(SOON, "the log to be seen", || {
+        let status = daemon.status();
+        let mut sources =
+            status["jails"].as_array()?.iter().flat_map(|jail| jail["sources"].as_array()).flatten();
+        sources.any(|source| source["path"] == LOG && source["problem"].is_null()).then_some(())
+    });
+    server.append(LOG, lines(0..10));
+    expect_all(&daemon, 10);
+    assert_eq!(seen(&daemon).len(), 10, "{:?}", seen(&daemon));
+}
+
+#[test]
 fn a_line_that_is_written_in_pieces_is_one_line() {
     let Some((_world, server)) = quiet_server() else { return };
     let daemon = Daemon::start(&server, COUNT_ONLY);

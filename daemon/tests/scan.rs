@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::lab::Place;
+use crate::lab::{Answer, LOG, Place, World, binary};
 
 /// What sshd writes of somebody who guesses, and of somebody who mistypes once.
 pub const BRUTE_FORCE: &str = "\
@@ -177,4 +177,37 @@ fn scan_of_a_log_without_failures_answers_no() {
     let place = Place::new("nothing");
     let log = place.write("auth.log", "\0\0\u{fffd}\nhello\n");
     assert_eq!(place.run(&["scan", &log]).code, Some(1));
+}
+
+#[test]
+fn scan_without_rights_counts_what_it_may_and_names_the_command_that_works() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(world) = World::with(&["setpriv"]) else { return };
+    let server = &world.server;
+    server.write(LOG, BRUTE_FORCE);
+    let closed = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(server.path(LOG), closed).expect("its mode is set");
+    server.write("/srv/open.log", BRUTE_FORCE);
+    let program = binary().display().to_string();
+    let scan = |files: &[&str]| -> Answer {
+        let mut command = server.command("setpriv");
+        command.args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            &program,
+            "scan",
+            "--jail",
+            "sshd",
+        ]);
+        command.args(files).output().expect("setpriv starts").into()
+    };
+    let answer = scan(&[LOG, "/srv/open.log"]);
+    assert_eq!(answer.code, Some(77), "{answer:?}");
+    assert!(answer.out.contains("192.0.2.7"), "{answer:?}");
+    let works = format!("`sudo {program} scan --jail sshd {LOG} /srv/open.log`");
+    assert!(answer.err.contains(&works), "{answer:?}");
+    assert_eq!(scan(&[LOG]).code, Some(77));
+    assert_eq!(scan(&["/srv/open.log"]).code, Some(0));
+    assert_eq!(scan(&["/srv/open.log", "/nowhere"]).code, Some(2));
 }

@@ -210,3 +210,37 @@ fn what_fail2ban_decides_for_its_sample_lines_is_what_the_command_says() {
     }
     assert!(compared > 1_100 && failures > 850, "{compared} records and {failures} failures: too few");
 }
+
+#[test]
+fn the_filter_of_a_jail_is_taken_from_the_configuration() {
+    let place = Place::new("of-a-jail");
+    let log = place.write("app.log", "app: denied 192.0.2.7\nDenied from 192.0.2.8\n");
+    let config = place.write(
+        "pillory.toml",
+        &format!("[jail.app]\nlogpath = {log:?}\nfailregex = ['^app: denied <HOST>$']\n[jail.sshd]\nfailregex = ['^Denied from <HOST>$']\n"),
+    );
+    let prefix_of = |args: &[&str]| -> Vec<String> {
+        let answer = place.run(&[&["test-filter", "--json"], args].concat());
+        assert_eq!(answer.code, Some(0), "{args:?}: {answer:?}");
+        let prefixes = values(&answer.out);
+        prefixes.iter().filter_map(|value| value["prefix"].as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(prefix_of(&["--jail", "app", "--config", &config, &log]), ["192.0.2.7/32"]);
+    // The jail's own, and not the built-in filter of its name.
+    assert_eq!(prefix_of(&["--jail", "sshd", "--config", &config, &log]), ["192.0.2.8/32"]);
+    std::fs::create_dir_all(place.0.join("f2b/filter.d")).expect("a directory");
+    place.write("f2b/filter.d/mine.conf", "[Definition]\nfailregex = ^\\s*<word> from <HOST>$\nword = no\n");
+    let jail = format!("[theirs]\nenabled = true\nfilter = mine[word=Denied]\nlogpath = {log}\n");
+    place.write("f2b/jail.local", &jail);
+    let directory = place.0.join("f2b").display().to_string();
+    assert_eq!(prefix_of(&["--fail2ban", &directory, "--jail", "theirs", &log]), ["192.0.2.8/32"]);
+    for (args, said) in [
+        (&["--jail", "ap", "--config", &config, &log][..], "did you mean app?"),
+        (&["--jail", "app", "--config", &config, "sshd", &log], "test-filter --jail JAIL FILE"),
+        (&["--config", &config, "sshd", &log], "--jail"),
+        (&["sshd"], "<FILE>"),
+    ] {
+        let answer = place.run(&[&["test-filter"], args].concat());
+        assert!(answer.code == Some(2) && answer.err.contains(said), "{args:?}: {answer:?}");
+    }
+}

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::lab::{Daemon, LOG, SOON, failed_lines, pillory, quiet_server};
+use crate::lab::{CONFIG, Daemon, LOG, SOON, failed_lines, pillory, quiet_server};
+use crate::learning::edit_store;
 use crate::meddling::{fill, rename};
 
 /// Some things are looked at once a minute.
@@ -124,7 +125,12 @@ fn a_filter_that_matches_nothing_and_bans_without_effect_are_told_once() {
     daemon.wait_for(SOON, "the ban", || daemon.lists("198.51.100.7/32").then_some(()));
     let text = "jail app: its filter has matched nothing since the start, but of 25 lines looked at 25 look like failures";
     let warning = warned(&daemon, MINUTE, text);
-    assert!(warning.contains("pillory test-filter app"), "{warning}");
+    // The cure is a command that works.
+    let cure = warning.split('`').nth(1).expect("a command");
+    let words: Vec<&str> = cure.split(' ').collect();
+    assert_eq!(words[..4], ["pillory", "test-filter", "--jail", "app"], "{warning}");
+    let answer = pillory(&server, &words[1..]);
+    assert!(answer.code == Some(1) && answer.out.contains("25 misses"), "{cure}: {answer:?}");
     said_once(&daemon, text);
     // Half a minute after the ban is over by now: what comes, comes through.
     server.append(LOG, failed_lines(6000, 7, "root", "198.51.100.7"));
@@ -135,4 +141,33 @@ fn a_filter_that_matches_nothing_and_bans_without_effect_are_told_once() {
     let is_over = || (!warnings(&daemon).iter().any(|warning| warning.contains("jail app"))).then_some(());
     daemon.wait_for(MINUTE, "the end of the warning", is_over);
     assert!(warnings(&daemon).iter().any(|warning| warning.contains("has no effect")), "it lasts an hour");
+}
+
+#[test]
+fn a_log_that_has_gone_silent_is_told_after_a_restart_and_a_reload_too() {
+    let Some((_world, server)) = quiet_server() else { return };
+    Daemon::start(&server, "").kill();
+    // For two days it had a line each minute, and has had none for more than six hours.
+    let kept = r#"{"file:/var/log/auth.log":{"known":4000,"silence":400,"longest":1}}"#;
+    edit_store(&server, |store| {
+        store.execute("INSERT OR REPLACE INTO meta VALUES ('rhythms', ?1)", [kept]).map(drop)
+    });
+    let daemon = Daemon::start(&server, "");
+    let text = "jail sshd: /var/log/auth.log has had no line for 6h";
+    warned(&daemon, MINUTE, text);
+    // Another jail comes before this one.
+    server.write("/var/log/app.log", "");
+    let config =
+        "[jail.app]\nlogpath = \"/var/log/app.log\"\nfailregex = ['^app: wrong password from <HOST>$']\n";
+    server.write(CONFIG, config);
+    let reloaded = daemon.ask(&["reload"]);
+    assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+    server.append("/var/log/app.log", "app: login failed for alice from 192.0.2.7\n".repeat(25));
+    // Both are looked at in the same minute.
+    warned(&daemon, MINUTE, "jail app: its filter has matched nothing");
+    assert!(warnings(&daemon).iter().any(|warning| warning.contains(text)), "{:?}", warnings(&daemon));
+    said_once(&daemon, text);
+    server.append(LOG, failed_lines(5000, 1, "root", "198.51.100.7"));
+    let is_over = || (!warnings(&daemon).iter().any(|warning| warning.contains(text))).then_some(());
+    daemon.wait_for(MINUTE, "the end of the warning", is_over);
 }

@@ -118,7 +118,7 @@ pub(super) fn list_text(bans: &Value, screen: Screen) -> String {
         return "nobody is banned\n".to_owned();
     }
     let rows: Vec<Vec<String>> = bans.iter().map(ban_row).collect();
-    Table::new(screen, &[38, 13, 10, 11, 0], [&[4], &[0, 1]]).lines(&rows)
+    Table::new(screen, &[38, 13, 10, 11, 0], [&[], &[0, 1]]).breaking().lines(&rows)
 }
 
 fn ban_row(ban: &Value) -> Vec<String> {

@@ -17,7 +17,7 @@ use crate::allowed::{self, Allowed};
 use crate::engine::jails::{Facts, Readers};
 use crate::engine::learning::{Learning, META_LEARNT};
 use crate::engine::restrict;
-use crate::engine::{META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
+use crate::engine::{META_IDENTITIES, META_OFF, META_PROXIES, META_RHYTHMS, META_SECRET};
 use crate::sources::Position;
 use crate::store::META_ANEW;
 use crate::store::keeper::Started;
@@ -43,6 +43,8 @@ pub(crate) struct Restored {
     pub(crate) learning: Learning,
     /// Who is left out of the wall.
     pub(crate) unlisted: Unlisted,
+    /// How often logs have lines.
+    pub(crate) rhythms: Option<String>,
 }
 
 /// What a start has taken over.
@@ -136,7 +138,8 @@ fn restore(store: &mut Started, config: &Config, machine: &mut Machine) -> Resul
     let anew = restored.meta.get(META_ANEW).is_some_and(|mark| !mark.is_empty());
     let learning = Learning::restored(learnt, anew || store.broken.is_some(), now);
     let unlisted = Unlisted::restored(restored.meta.get(META_UNLISTED).map(String::as_str));
-    Ok(Restored { positions, off, anew, learning, unlisted })
+    let rhythms = restored.meta.get(META_RHYTHMS).cloned();
+    Ok(Restored { positions, off, anew, learning, unlisted, rhythms })
 }
 
 /// Tells once a jail which attacks go on that were told before.

@@ -130,16 +130,13 @@ pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse::<jiff::Timestamp>().ok().map(|stamp| Timestamp::from_millis(stamp.as_millisecond()))
 }
 
-/// How wide a terminal is at least.
-pub(super) const COLUMNS: usize = 80;
-
-/// A sentence in lines that fit a terminal, `indent` columns to the right; a word that is longer has a line of its own.
-pub(super) fn wrapped(sentence: &str, indent: usize) -> String {
+/// A sentence in lines of so many columns, `indent` columns to the right; a word that is longer has a line of its own.
+pub(super) fn wrapped(sentence: &str, indent: usize, columns: usize) -> String {
     let mut text = " ".repeat(indent);
     let mut column = indent;
     for word in sentence.split(' ') {
         let width = word.chars().count();
-        if column > indent && column + 1 + width > COLUMNS {
+        if column > indent && column + 1 + width > columns {
             text.push('\n');
             text.push_str(&" ".repeat(indent));
             column = indent;

@@ -14,7 +14,7 @@ use crate::outputs::wall::world;
 use super::client::{parse_time, word, wrapped};
 use super::rows::local;
 use super::scan::report::round;
-use super::screen::roughly;
+use super::screen::{Screen, roughly};
 use super::{Client, Failure, Outcome, addresses, count, whois, widening};
 
 /// So many attempts of a jail, rows of history and names are shown to people.
@@ -41,7 +41,8 @@ impl Explain {
         let prefixes: Vec<Prefix> = addresses::read(&self.prefixes)?;
         let [prefix] = prefixes[..] else { return self.several(&prefixes) };
         let reply = self.ask(prefix)?;
-        self.client.show(&reply, |value| story(prefix, value))
+        let columns = Screen::here().prose();
+        self.client.show(&reply, |value| story(prefix, value, columns))
     }
 
     fn ask(&self, prefix: Prefix) -> Result<Reply, Failure> {
@@ -63,15 +64,16 @@ impl Explain {
         let all = Reply { exit, message: messages.join("\n"), value: Value::Array(values) };
         self.client.show(&all, |values| {
             let values = values.as_array().into_iter().flatten();
+            let columns = Screen::here().prose();
             let stories: Vec<String> =
-                prefixes.iter().zip(values).map(|(prefix, value)| story(*prefix, value)).collect();
+                prefixes.iter().zip(values).map(|(prefix, value)| story(*prefix, value, columns)).collect();
             stories.join("\n")
         })
     }
 }
 
-/// The story of what [`Request::Explain`] told.
-pub(crate) fn story(prefix: Prefix, value: &Value) -> String {
+/// The story of what [`Request::Explain`] told, its prose in lines of so many columns.
+pub(crate) fn story(prefix: Prefix, value: &Value, columns: usize) -> String {
     let mut text = String::new();
     let sentences = [
         state(prefix, value),
@@ -85,10 +87,10 @@ pub(crate) fn story(prefix: Prefix, value: &Value) -> String {
         never_banned(value),
     ];
     for sentence in sentences.iter().filter(|sentence| !sentence.is_empty()) {
-        text.push_str(&wrapped(sentence, 0));
+        text.push_str(&wrapped(sentence, 0, columns));
     }
     bans(&mut text, prefix, value);
-    points(&mut text, prefix, value);
+    points(&mut text, prefix, value, columns);
     text.push_str(&widening::text(value));
     text.push_str(&whois::text(&value["whois"]));
     history(&mut text, value);
@@ -297,7 +299,7 @@ fn bans(text: &mut String, asked: Prefix, value: &Value) {
 }
 
 /// The arithmetic, jail by jail: what counted, and how it adds up to what bans.
-fn points(text: &mut String, asked: Prefix, value: &Value) {
+fn points(text: &mut String, asked: Prefix, value: &Value, columns: usize) {
     let mut jails: Vec<&str> = Vec::new();
     let named = list(value, "points").iter().chain(list(value, "evidence"));
     for jail in named.filter_map(|row| row["jail"].as_str()) {
@@ -316,7 +318,7 @@ fn points(text: &mut String, asked: Prefix, value: &Value) {
         };
         let _ = writeln!(text, "\njail {}, {head}", word(&Value::from(jail)));
         if let Some(counting) = counting.filter(|_| !banned) {
-            text.push_str(&held_back(counting));
+            text.push_str(&held_back(counting, columns));
         }
         evidence(text, &rows);
     }
@@ -364,7 +366,7 @@ fn counting_now(counting: &Value, value: &Value) -> String {
 }
 
 /// Why who has as many points as ban is not banned; empty if there are fewer.
-fn held_back(counting: &Value) -> String {
+fn held_back(counting: &Value, columns: usize) -> String {
     let points = |key: &str| counting[key].as_f64();
     let Some(threshold) = points("threshold").filter(|threshold| points("points") >= Some(*threshold)) else {
         return String::new();
@@ -377,7 +379,7 @@ fn held_back(counting: &Value) -> String {
         ),
         _ => format!("That is as many as ban it ({threshold}): its next failure does."),
     };
-    wrapped(&said, 2)
+    wrapped(&said, 2, columns)
 }
 
 fn evidence(text: &mut String, rows: &[&Value]) {

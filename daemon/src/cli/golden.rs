@@ -143,8 +143,9 @@ fn without_a_terminal_lines_are_whole_and_stay_as_they_are() {
 #[test]
 fn explain_tells_a_story() {
     let prefix = "198.51.100.7".parse().unwrap();
-    check("explain", |_| explain::story(prefix, &replies::explained()));
-    check("explain-spared", |_| explain::story("192.0.2.10".parse().unwrap(), &replies::explained_spared()));
+    check("explain", |screen| explain::story(prefix, &replies::explained(), screen.prose()));
+    let spared = "192.0.2.10".parse().unwrap();
+    check("explain-spared", |screen| explain::story(spared, &replies::explained_spared(), screen.prose()));
 }
 
 #[test]

@@ -93,7 +93,7 @@ const HABITS: &[(&str, Here)] = &[
     (
         "get JAIL failregex",
         Instead(
-            "`pillory test-filter JAIL FILE` says which of its expressions match; `man pillory-filter` tells what filters are made of",
+            "`pillory test-filter --jail JAIL LOG` says which of its expressions match; `man pillory-filter` tells what filters are made of",
         ),
     ),
     (
@@ -105,8 +105,22 @@ const HABITS: &[(&str, Here)] = &[
     ("get JAIL KEY ANY..", Instead(ACTIONS)),
     ("get KEY", Instead("pillory.toml says it; `man pillory.toml` has every key")),
     ("set JAIL banip IP..", Do("ban --jail JAIL IP..")),
+    ("set JAIL banip", Instead("name whom: `pillory ban --jail JAIL ADDRESS`, or more of them")),
+    ("set JAIL unbanip", Instead("name whom: `pillory unban --jail JAIL ADDRESS`, or more of them")),
+    (
+        "set JAIL unbanip --report-absent",
+        Instead("name whom: `pillory unban --jail JAIL ADDRESS`, or more of them"),
+    ),
     ("set JAIL unbanip --report-absent IP..", Do("unban --jail JAIL IP..")),
     ("set JAIL unbanip IP..", Do("unban --jail JAIL IP..")),
+    (
+        "set JAIL addignoreip",
+        Instead("name whom: `pillory allow ADDRESS` does it for all jails; `pillory allow` lists who is"),
+    ),
+    (
+        "set JAIL delignoreip",
+        Instead("name whom: `pillory allow --remove ADDRESS`; `pillory allow` lists who is"),
+    ),
     (
         "set JAIL addignoreip IP..",
         Instead(
@@ -136,7 +150,8 @@ const ACTIONS: &str = "there are no actions to be asked at run time; `pillory ch
 const RELOAD: &str = "`pillory reload` reads the configuration of all jails again, and keeps bans and counts";
 
 /// Options of this program that may stand among fail2ban's words, and whether a value follows.
-const OPTIONS: [(&str, bool); 4] = [("--control", true), ("--color", true), ("--json", false), ("-j", false)];
+const OPTIONS: [(&str, bool); 5] =
+    [("--control", true), ("--color", true), ("--no-pager", false), ("--json", false), ("-j", false)];
 
 /// The arguments of this program as they are meant.
 /// # Errors
@@ -230,6 +245,8 @@ mod tests {
             ("set sshd banip 192.0.2.7 2001:db8::7", "ban --jail sshd 192.0.2.7 2001:db8::7"),
             ("--control /s set sshd unbanip 192.0.2.7", "unban --jail sshd 192.0.2.7 --control /s"),
             ("get sshd banip --control=/s", "list --jail sshd --control=/s"),
+            ("--no-pager banned", "list --no-pager"),
+            ("--no-pager status sshd", "--no-pager status sshd"),
             ("-t", "check"),
             ("-c /etc/fail2ban -t", "check --fail2ban /etc/fail2ban"),
         ] {
@@ -248,6 +265,11 @@ mod tests {
             ("reload sshd", "`pillory reload`"),
             ("add sshd auto", "[jail.sshd]"),
             ("-d", "pillory check"),
+            ("set sshd banip", "`pillory ban --jail sshd ADDRESS`"),
+            ("set sshd unbanip", "`pillory unban --jail sshd ADDRESS`"),
+            ("set sshd unbanip --report-absent", "`pillory unban --jail sshd ADDRESS`"),
+            ("set sshd addignoreip", "`pillory allow ADDRESS`"),
+            ("get sshd failregex", "`pillory test-filter --jail sshd LOG`"),
         ] {
             let said = heard(written).unwrap_err();
             assert!(said.contains(cure) && said.contains(written), "{written}: {said}");

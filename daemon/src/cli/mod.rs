@@ -5,6 +5,7 @@ mod addresses;
 mod allow;
 mod apply;
 mod ask;
+mod bare;
 pub(crate) mod begin;
 mod check;
 mod client;
@@ -33,7 +34,7 @@ mod restrict;
 mod rows;
 pub(crate) mod run;
 mod scan;
-mod screen;
+pub(crate) mod screen;
 mod status;
 mod test_filter;
 mod threads;
@@ -45,7 +46,7 @@ mod widening;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{FromArgMatches, Parser, Subcommand};
@@ -53,7 +54,7 @@ use clap::{FromArgMatches, Parser, Subcommand};
 pub(crate) use client::{parse_bantime, parse_time};
 pub(crate) use order::{ban_text, unban_text};
 
-use crate::escape::{json, lines, printed};
+use crate::escape::{command_line, json, lines, printed};
 use crate::logging;
 
 /// Where state is kept if nobody says otherwise.
@@ -268,7 +269,7 @@ pub(crate) fn main() -> ExitCode {
     if arguments.no_pager {
         screen::without_pager();
     }
-    let outcome = arguments.command.map_or_else(status_or_next_step, done);
+    let outcome = arguments.command.map_or_else(bare::status_or_next_step, done);
     let code = match outcome {
         Ok(code) => code,
         Err(failure) => {
@@ -290,34 +291,6 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::E
     let mut command = examples::command();
     let mut matches = command.try_get_matches_from_mut(words)?;
     Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
-}
-
-/// What is done without a command.
-fn status_or_next_step() -> Outcome {
-    let status =
-        parse(["pillory", "status"].map(OsString::from)).ok().and_then(|arguments| arguments.command);
-    let outcome = status.map_or(Ok(exit::USAGE), done);
-    outcome.map_err(|failure| match failure.exit {
-        exit::UNREACHABLE => Failure::new(failure.exit, next_step(&failure.message)),
-        _ => failure,
-    })
-}
-
-/// What to do where no daemon answers, and why it is known that none does.
-fn next_step(why: &str) -> String {
-    let sudo = if rustix::process::geteuid().is_root() { "" } else { "sudo " };
-    let mut steps = vec![(format!("{sudo}pillory run"), "protects this host until Ctrl-C")];
-    if Path::new("/run/systemd/system").exists() {
-        steps.insert(
-            0,
-            (format!("{sudo}systemctl enable --now pillory"), "protects it as a service, from now on"),
-        );
-    }
-    steps
-        .push(("pillory scan /var/log/auth.log".to_owned(), "a look without a daemon: who attacked so far?"));
-    steps.push(("pillory --help".to_owned(), "everything else"));
-    let steps: String = steps.iter().map(|(step, what)| format!("\n  {step:<40}{what}")).collect();
-    format!("this host is not protected: no daemon answers\n{why}\n\nnext:{steps}")
 }
 
 fn done(command: Command) -> Outcome {
@@ -369,16 +342,6 @@ fn with_cure(failure: &Failure) -> String {
     format!("{message}: `sudo {}`", command_line(std::env::args()))
 }
 
-/// A command as it is to be typed.
-fn command_line(words: impl Iterator<Item = String>) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    let quoted = |word: String| match !word.is_empty() && word.chars().all(is_plain) {
-        true => word,
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    };
-    words.map(quoted).collect::<Vec<_>>().join(" ")
-}
-
 /// Prints to standard error; if that is closed there is nobody to tell.
 pub(crate) fn complain(message: &str) {
     logging::plain(&format!("pillory: {}\n", lines(message)));
@@ -401,16 +364,5 @@ pub(crate) fn print_as_it_is(text: &str) -> Result<(), Failure> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::new(0, "")),
         Err(error) => Err(Failure::new(exit::NO, format!("cannot write to standard output: {error}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_is_quoted_as_a_shell_wants_it() {
-        let words = ["pillory", "ban", "2001:db8::/64", "--reason", "it's me", ""].map(str::to_owned);
-        assert_eq!(command_line(words.into_iter()), "pillory ban 2001:db8::/64 --reason 'it'\\''s me' ''");
     }
 }

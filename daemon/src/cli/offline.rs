@@ -282,7 +282,7 @@ pub(super) fn failed(error: &StoreError) -> Failure {
 }
 
 /// Every action that may have left something in the kernel.
-fn kernel_actions() -> Result<Vec<Box<dyn Action>>, Failure> {
+pub(super) fn kernel_actions() -> Result<Vec<Box<dyn Action>>, Failure> {
     let mut open = Vec::new();
     for kind in actions::KINDS.iter().filter(|kind| kind.is_automatic) {
         match (kind.open)() {

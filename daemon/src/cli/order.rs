@@ -11,6 +11,7 @@ use crate::control::client::ask_once;
 use crate::control::{BanOptions, BanOrder, Request};
 
 use super::client::{JailArgument, caller, parse_bantime, say, word};
+use super::rows::local;
 use super::{Client, Failure, Outcome, addresses, exit, offline, pieces, red, whois};
 
 /// `pillory ban`
@@ -76,7 +77,10 @@ pub(crate) fn ban_text(value: &Value, bantime: BanTime) -> String {
             None if bantime == BanTime::Forever => writeln!(text, "banned {} forever", word(prefix)),
             None => writeln!(text, "banned {} for {bantime}", word(prefix)),
             Some(kept) => {
-                let until = kept["until"].as_str().map_or("forever".to_owned(), |at| format!("until {at}"));
+                let until = match kept["until"].is_null() {
+                    true => "forever".to_owned(),
+                    false => format!("until {}", local(&kept["until"])),
+                };
                 let cure = "`pillory unban` it first to shorten that";
                 writeln!(text, "{} is banned {until} already; {cure}", word(prefix))
             }

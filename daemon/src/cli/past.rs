@@ -33,38 +33,49 @@ pub(super) fn you_text(you: &Value) -> String {
         return format!("{}: no ssh session is known, so no address of yours either\n", strong("you"));
     }
     let never = you["never_banned"].as_array().and_then(|all| all.first());
-    let login = &you["last_good_login"];
+    let (login, address) = (&you["last_good_login"], word(&you["address"]));
+    let cure = format!("`pillory allow {address}` makes it safe");
     let what = match (you["banned"] == true, never) {
         (true, _) => red("banned! `pillory explain` says why, `pillory unban` lifts it"),
         (false, Some(never)) => format!("never banned, it is {}", word(&never["why"])),
         (false, None) if login.is_object() => {
-            "not banned, but could be; a good login from there makes that slow: one point a failure, ten minutes the first time; list it in ignoreip to be safe".to_owned()
+            format!(
+                "not banned, but could be; a good login from there makes that slow: one point a failure, ten minutes the first time; {cure}"
+            )
         }
-        (false, None) => "not banned, but could be; list it in ignoreip to be safe".to_owned(),
+        (false, None) => format!("not banned, but could be; {cure}"),
     };
-    format!("{} come from {}: {what}\n", strong("you"), word(&you["address"]))
+    format!("{} come from {address}: {what}\n", strong("you"))
 }
 
-/// `attempts a day: 318,000 in the week before, 41 since`; empty if nothing was ever counted.
+/// `attempts a day: 318,000 in the week before, 41 since`; empty if nothing is counted.
 pub(super) fn a_day_text(a_day: &Value) -> String {
     let what = strong("attempts a day");
     if a_day.is_null() {
         return String::new();
     }
-    let before = match (a_day["counted"] == true, rate(&a_day["before"])) {
-        (_, Some((many, span))) if span >= WEEK_S => format!("{many} in the week before"),
-        (_, Some((many, span))) => format!("{many} in the {} before", roughly(Span::from_secs(span))),
-        (true, None) => "no log tells of the time before".to_owned(),
-        (false, None) => "the week before is being counted in the logs".to_owned(),
+    let known = |part: &str, least: u64| rate(&a_day[part]).filter(|(_, span)| *span >= least);
+    let before = match (a_day["counted"] == true, known("before", LEAST_S)) {
+        (_, Some((many, span))) if span >= WEEK_S => Some(format!("{many} in the week before")),
+        (_, Some((many, span))) => Some(format!("{many} in the {} before", roughly(Span::from_secs(span)))),
+        (true, None) => None,
+        (false, None) => Some("the week before is being counted in the logs".to_owned()),
     };
-    let since = match rate(&a_day["since"]) {
-        Some((many, span)) if span >= WEEK_S => format!(", {many} in the last week"),
-        Some((many, span)) if span >= DAY_S => format!(", {many} since"),
-        Some((many, span)) => format!(", {many} in the {} since", roughly(Span::from_secs(span))),
-        None => String::new(),
-    };
-    format!("{what}: {before}{since}\n")
+    let start = if before.is_none() { " the start" } else { "" };
+    let since = known("since", 1).map(|(many, span)| match span {
+        span if span >= WEEK_S => format!("{many} in the last week"),
+        span if span >= DAY_S => format!("{many} since{start}"),
+        span => format!("{many} in the {} since{start}", roughly(Span::from_secs(span))),
+    });
+    let told: Vec<String> = before.into_iter().chain(since).collect();
+    match told.is_empty() {
+        true => format!("{what}: it is too early to tell\n"),
+        false => format!("{what}: {}\n", told.join(", ")),
+    }
 }
+
+/// Records that begin a shorter time before tell nothing of it.
+const LEAST_S: u64 = 60;
 
 const DAY_S: u64 = 86_400;
 

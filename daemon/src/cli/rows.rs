@@ -140,7 +140,7 @@ pub(super) fn attempts_table(screen: Screen) -> Listed {
 
 /// What, whom, by which jail, when, and why.
 pub(super) fn history_table(screen: Screen) -> Listed {
-    let table = screen::Table::new(screen, &[7, 38, 11, 24, 0], [&[4], &[1, 2]]);
+    let table = screen::Table::new(screen, &[7, 38, 11, 24, 0], [&[], &[1, 2]]).breaking();
     Listed { table, row: history_row, screen }
 }
 

@@ -15,6 +15,9 @@ use super::{Failure, print_as_it_is};
 /// What a terminal has that does not say.
 const USUAL: (usize, usize) = (80, 24);
 
+/// How wide prose is where there is no terminal, and how wide at most: longer lines are hard to read.
+pub(crate) const PROSE: (usize, usize) = (80, 100);
+
 /// Narrower ones are taken for that wide.
 const NARROWEST: usize = 40;
 
@@ -55,6 +58,11 @@ impl Screen {
         let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
         let (columns, rows) = size.map_or(USUAL, |size| (size.ws_col.into(), size.ws_row.into()));
         Screen { columns: Some(columns.max(NARROWEST)), rows: Some(rows) }
+    }
+
+    /// How many columns prose takes.
+    pub(crate) fn prose(self) -> usize {
+        self.columns.map_or(PROSE.0, |columns| columns.min(PROSE.1))
     }
 
     /// The same text with no line longer than the terminal is wide, unless it cannot be broken.
@@ -176,14 +184,24 @@ pub(crate) struct Table {
     widths: Vec<usize>,
     /// The columns that are cut where the terminal is too narrow, and those that are if that is not enough.
     yields: [&'static [usize]; 2],
+    /// What stands in the last column is not cut: where it is too long the line is broken.
+    breaks: bool,
     screen: Screen,
 }
+
+/// A last column that breaks begins with so much on the first line, if it is as long.
+const BEGIN: usize = 16;
 
 impl Table {
     /// On a terminal a column is as wide as its widest text, elsewhere as is said here.
     pub(crate) fn new(screen: Screen, fixed: &[usize], yields: [&'static [usize]; 2]) -> Table {
         let widths = fixed.iter().map(|width| if screen.columns.is_some() { 0 } else { *width });
-        Table { widths: widths.collect(), yields, screen }
+        Table { widths: widths.collect(), yields, breaks: false, screen }
+    }
+
+    /// The last column is broken and not cut.
+    pub(crate) fn breaking(self) -> Table {
+        Table { breaks: true, ..self }
     }
 
     /// The lines of these rows; what stands in the last column ends where it ends.
@@ -196,11 +214,15 @@ impl Table {
                 *widest = (*widest).max(width(cell));
             }
         }
-        let room = self.room(columns);
+        let mut room = self.room(columns);
+        if let Some(last) = room.last_mut().filter(|_| self.breaks) {
+            *last = usize::MAX;
+        }
         let fitting = |row: &Vec<String>| -> Vec<String> {
             row.iter().zip(&room).map(|(cell, room)| cut(cell, *room)).collect()
         };
-        rows.iter().map(|row| line(&fitting(row), &room)).collect()
+        let lines: String = rows.iter().map(|row| line(&fitting(row), &room)).collect();
+        if self.breaks { self.screen.fitted(&lines) } else { lines }
     }
 
     /// How wide each column may be; the widest of those that yield does so first.
@@ -208,6 +230,9 @@ impl Table {
         /// What is cut to less tells nothing.
         const LEAST: usize = 10;
         let mut room = self.widths.clone();
+        if let Some(last) = room.last_mut().filter(|_| self.breaks) {
+            *last = (*last).min(BEGIN);
+        }
         for yielding in self.yields {
             while room.iter().sum::<usize>() + 2 * room.len().saturating_sub(1) > columns {
                 let widest = yielding.iter().copied().max_by_key(|at| room.get(*at).copied());
@@ -275,6 +300,27 @@ mod tests {
             table.lines(&[row("c", "192.0.2.9", "x")]),
             format!("c{}  192.0.2.9   x\n", " ".repeat(21))
         );
+    }
+
+    #[test]
+    fn a_last_column_that_breaks_is_read_to_its_end() {
+        let row = |who: &str, why: &str| vec![who.to_owned(), "sshd".to_owned(), why.to_owned()];
+        let mut table = Table::new(at(40), &[9, 9, 9], [&[], &[0, 1]]).breaking();
+        let text =
+            table.lines(&[row("192.0.2.7", "3 failures in 2s, 5 points"), row("192.0.2.80", "by hand")]);
+        assert_eq!(
+            text,
+            "192.0.2.7   sshd  3 failures in 2s, 5\n            points\n192.0.2.80  sshd  by hand\n"
+        );
+        let nowhere = Table::new(Screen::default(), &[9, 9, 9], [&[], &[0, 1]])
+            .breaking()
+            .lines(&[row("a", &"x ".repeat(99))]);
+        assert_eq!(nowhere.lines().count(), 1);
+    }
+
+    #[test]
+    fn prose_is_as_wide_as_the_terminal_but_not_too_wide() {
+        assert_eq!([at(60), at(90), at(200), Screen::default()].map(Screen::prose), [60, 90, 100, 80]);
     }
 
     #[test]

@@ -153,15 +153,23 @@ fn cut_to(parts: &[Part], rows: usize) -> String {
 }
 
 fn head(value: &Value) -> String {
-    let is_dry = value["banaction"] == dryrun::NAME;
-    let state = match (is_dry, value["enforcing"] == true) {
+    let state = match (is_dry(value), value["enforcing"] == true) {
         (true, _) => red("DRY RUN, nothing is enforced"),
         (_, true) => strong(&format!("protected by {}", word(&value["banaction"]))),
         (_, false) => red("OFF, nothing is enforced (`pillory on` switches on)"),
     };
     let uptime = Span::from_secs(value["uptime_s"].as_u64().unwrap_or(0));
-    let would = if is_dry { "would be " } else { "" };
+    let would = would(value);
     format!("pillory {}: {state}, up {uptime}, {} {would}banned\n", word(&value["version"]), value["banned"])
+}
+
+fn is_dry(value: &Value) -> bool {
+    value["banaction"] == dryrun::NAME
+}
+
+/// What is said before `banned`: in a dry run nobody is.
+fn would(value: &Value) -> &'static str {
+    if is_dry(value) { "would be " } else { "" }
 }
 
 /// Each jail with what it reads, and how old the last line of that is; with all its figures if there is room.
@@ -169,13 +177,14 @@ fn jails(value: &Value, in_full: bool) -> Vec<String> {
     let jails = value["jails"].as_array().map_or(&[][..], Vec::as_slice);
     let names = jails.iter().map(|jail| word(&jail["name"]).len()).max().unwrap_or(0).clamp(6, 16);
     let figure = |jail: &Value, key: &str, noun: &str| counted(jail[key].as_u64().unwrap_or(0), noun);
+    let would = would(value);
     let mut entries = Vec::new();
     for jail in jails {
         let (failures, banned) = (figure(jail, "failures", "failure"), &jail["banned"]);
         let figures = match in_full {
-            false => format!("{failures}, {banned} banned"),
+            false => format!("{failures}, {banned} {would}banned"),
             true => format!(
-                "{}, {failures}, {} tracked, {banned} banned ({} in all)",
+                "{}, {failures}, {} tracked, {banned} {would}banned ({} in all)",
                 figure(jail, "lines", "line"),
                 jail["tracked"],
                 jail["bans_total"]
@@ -222,10 +231,15 @@ fn now(value: &Value, screen: Screen) -> String {
     let banned = value["banned"].as_u64().unwrap_or(0);
     let latest = value["latest"].as_array().map_or(&[][..], Vec::as_slice);
     if banned == 0 {
-        return format!("{}: nobody is banned\n", strong("now"));
+        let who = if is_dry(value) { "nobody would be banned" } else { "nobody is banned" };
+        return format!("{}: {who}\n", strong("now"));
     }
     let colon = if latest.is_empty() { "" } else { "; the latest:" };
-    let mut text = format!("{}: {} in force{colon}\n", strong("now"), count(banned, "ban"));
+    let bans = match is_dry(value) {
+        true => format!("{banned} would be banned"),
+        false => format!("{} in force", count(banned, "ban")),
+    };
+    let mut text = format!("{}: {bans}{colon}\n", strong("now"));
     let wide = latest.iter().map(|ban| short(&ban["prefix"]).len()).max().unwrap_or(0);
     for ban in latest {
         let since = ban["time"].as_str().and_then(parse_time);

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::escape::{self, escape};
 use crate::sources::{MAX_LINE_BYTES, past};
 
+use super::configfile::Place;
 use super::{Failure, Outcome, complain, exit, print, print_json};
 use filters::{Judge, Wanted};
 use told::{Told, Verdict};
@@ -27,12 +28,18 @@ use told::{Told, Verdict};
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestFilter {
     /// A built-in filter's name, or the path of a filter file; with --fail2ban the name of a filter there. Options
-    /// stand behind it: 'sshd[mode=aggressive]'.
+    /// stand behind it: 'sshd[mode=aggressive]'. Left out with --jail.
     #[arg(value_name = "FILTER")]
     filter: String,
     /// Log lines; `-` is standard input; or a single line in quotes.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "jail")]
+    file: Option<PathBuf>,
+    /// Take the filter of this jail, as the configuration has it.
+    #[arg(long, value_name = "J", conflicts_with = "usedns")]
+    jail: Option<String>,
+    /// The configuration that has the jail.
+    #[arg(long, value_name = "FILE", requires = "jail")]
+    config: Option<PathBuf>,
     /// Take the filter from this fail2ban directory, such as /etc/fail2ban, and judge as fail2ban does.
     #[arg(long, value_name = "DIR")]
     fail2ban: Option<PathBuf>,
@@ -75,14 +82,10 @@ fn parse_zone(text: &str) -> Result<TimeZone, String> {
 
 impl TestFilter {
     pub(crate) fn run(mut self) -> Outcome {
-        self.sort();
-        let wanted = Wanted {
-            filter: &self.filter,
-            fail2ban: self.fail2ban.as_deref(),
-            usedns: self.usedns,
-            journal: self.journal,
+        let mut judge = match self.jail.take() {
+            Some(jail) => self.of_jail(&jail)?,
+            None => self.named()?,
         };
-        let mut judge = Judge::open(&wanted)?;
         let millis = |epoch: f64| Timestamp::from_millis((epoch * 1000.0) as i64);
         let now = self.now.map_or_else(clock::now, millis);
         let clock = Clock { now, zone: self.tz.clone().unwrap_or_else(clock::zone) };
@@ -105,14 +108,39 @@ impl TestFilter {
         Ok(if summary.lines == summary.count(Verdict::Miss) { exit::NO } else { 0 })
     }
 
+    /// With a jail all that is named is the log.
+    fn of_jail(&mut self, jail: &str) -> Result<Judge, Failure> {
+        if self.file.is_some() {
+            let said = "the filter is that of the jail: pillory test-filter --jail JAIL FILE";
+            return Err(Failure::new(exit::USAGE, said));
+        }
+        self.file = Some(std::mem::take(&mut self.filter).into());
+        let place = Place { file: self.config.take(), fail2ban: self.fail2ban.take() };
+        Judge::of_jail(jail, &place)
+    }
+
+    fn named(&mut self) -> Result<Judge, Failure> {
+        self.sort();
+        Judge::open(&Wanted {
+            filter: &self.filter,
+            fail2ban: self.fail2ban.as_deref(),
+            usedns: self.usedns,
+            journal: self.journal,
+        })
+    }
+
+    fn file(&self) -> &Path {
+        self.file.as_deref().unwrap_or(Path::new("-"))
+    }
+
     /// fail2ban-regex takes the log first: if that is what stands here, the two change places.
     fn sort(&mut self) {
-        let (first, second) = (PathBuf::from(&self.filter), self.file.to_string_lossy().into_owned());
+        let (first, second) = (PathBuf::from(&self.filter), self.file().to_string_lossy().into_owned());
         let is_log = first.is_file() || is_line(&first);
         if self.is_filter(&self.filter) || !is_log || !self.is_filter(&second) {
             return;
         }
-        (self.filter, self.file) = (second, first);
+        (self.filter, self.file) = (second, Some(first));
         complain("the filter comes first here: pillory test-filter FILTER FILE");
     }
 
@@ -127,7 +155,7 @@ impl TestFilter {
     }
 
     fn open(&self) -> Result<BufReader<Box<dyn Read>>, Failure> {
-        let reader: Box<dyn Read> = match self.file.as_path() {
+        let reader: Box<dyn Read> = match self.file() {
             path if path == Path::new("-") => Box::new(std::io::stdin()),
             line if is_line(line) => Box::new(std::io::Cursor::new(line.as_os_str().as_bytes().to_vec())),
             path => Box::new(past::open_finite(path).map_err(|error| self.unreadable(&error))?),
@@ -136,7 +164,7 @@ impl TestFilter {
     }
 
     fn unreadable(&self, error: &std::io::Error) -> Failure {
-        let name = escape(&self.file.display().to_string());
+        let name = escape(&self.file().display().to_string());
         Failure::new(exit::USAGE, format!("cannot read {name}: {error}"))
     }
 

@@ -111,6 +111,7 @@ impl Threads {
         let outside = setup.outside.clone();
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
         engine.leave_out(restored.unlisted);
+        engine.begin_rhythms(restored.rhythms.as_deref());
         engine.resume(restored.off, restored.positions, start, known);
         engine.begin_dry(begin::left_in_kernel(name));
         engine.begin_trial(trial);

@@ -4,13 +4,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use crate::service;
+
 use super::{Reply, Request};
 
 /// Why the daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// Nobody listens there.
-    #[error("cannot reach the daemon at {}: {cause}; is `pillory run` running, and is this its --control?", .path.display())]
+    #[error("cannot reach the daemon at {}: {cause}; {}", .path.display(), does_it_run())]
     Unreachable {
         /// The socket.
         path: PathBuf,
@@ -33,6 +35,16 @@ pub(crate) enum ClientError {
         #[source]
         cause: std::io::Error,
     },
+}
+
+/// What to look at where nobody listens.
+fn does_it_run() -> &'static str {
+    match service::has_unit() {
+        true => {
+            "does its service run (`systemctl status pillory`, `journalctl -u pillory`), and is this its --control?"
+        }
+        false => "is `pillory run` running, and is this its --control?",
+    }
 }
 
 /// Sends a request and hands each reply to `take`, until the stream ends or `take` returns false.

@@ -66,7 +66,7 @@ impl Engine {
                     until = until.map(|until| until.to_string()),
                     "switched off by command; nothing is enforced until `pillory on`"
                 );
-                let end = until.map_or_else(String::new, |until| format!(" or {until}"));
+                let end = until.map_or_else(String::new, |until| format!(" or {}", clock::told(until)));
                 let said =
                     "off: every ban is lifted from the kernel and nothing is enforced until `pillory on`";
                 Reply::say(0, format!("{said}{end}"))
@@ -249,6 +249,7 @@ impl Spare<'_> {
             return None;
         }
         let (count, addr, at) = self.machine?.good_logins_in(prefix, self.now)?;
+        let at = clock::told(at);
         Some(match prefix.is_host() {
             true => format!("somebody logged in from there at {at}"),
             false if count == 1 => format!("it holds {addr}, from which somebody logged in at {at}"),

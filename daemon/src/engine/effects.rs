@@ -29,7 +29,7 @@ use super::commands::LISTS;
 use super::posting;
 use super::rescue::META_RESCUE;
 use super::trial::META_TRIAL;
-use super::{Engine, META_IDENTITIES, META_OFF, META_PROXIES, META_SECRET};
+use super::{Engine, META_IDENTITIES, META_OFF, META_PROXIES, META_RHYTHMS, META_SECRET};
 
 /// So many bans that came from a list, or ended, are told one by one.
 const FEW: usize = 16;
@@ -250,6 +250,7 @@ impl Engine {
             (META_UNLISTED.into(), self.editions.unlisted.kept()),
             (META_RESCUE.into(), self.codes.kept()),
             (META_IDENTITIES.into(), self.identities_kept()),
+            (META_RHYTHMS.into(), self.rhythms_kept()),
         ];
         meta.extend(self.secret_kept());
         self.write(Write { snapshot: Some(bans), positions, meta, ..Write::default() });

@@ -52,8 +52,6 @@ pub(crate) struct Readers {
     pub(crate) kinds: Vec<&'static str>,
     /// Ports of each jail.
     pub(crate) ports: JailPorts,
-    /// What each jail reads, in words, by its index.
-    pub(crate) reads: Vec<String>,
     /// What of the configuration cannot be as it is meant, for `status`.
     pub(crate) warnings: Vec<String>,
 }
@@ -109,7 +107,6 @@ pub(crate) fn build(
         extractors.push(own);
         let lines = jail.config.lines.as_ref().map(|lines| lines.rules.clone());
         jails.push(Jail { name: jail.config.name.clone(), policy: jail.config.policy.clone(), lines });
-        readers.reads.push(jail.reads.clone());
     }
     if !problems.is_empty() {
         return Err(problems);

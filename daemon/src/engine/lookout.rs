@@ -12,14 +12,16 @@ use pillory_core::net::Prefix;
 use pillory_core::time::{Span, Timestamp};
 use tracing::{info, warn};
 
+use crate::cli::configfile::DEFAULT_CONFIG;
 use crate::clock;
-use crate::escape::escape;
+use crate::escape::{command_line, escape};
 use crate::findings::Finding;
 use crate::kernel::Job;
 use crate::lookout::{Order, Seen};
-use crate::sources::FeedId;
+use crate::sources::{Feed, FeedId, StreamStatus};
 
-use super::Engine;
+use super::rhythms::{self, Rhythm, Rhythms};
+use super::{Engine, META_RHYTHMS};
 
 /// Keys of warnings, each begins with one of these.
 const HOST: &str = "host ";
@@ -29,6 +31,9 @@ const UNMATCHED: &str = "unmatched ";
 /// The same, known to whoever sends warnings.
 pub(super) const NO_EFFECT: &str = "no effect ";
 const STORE_FULL: &str = "state_max";
+
+/// So often the rhythms of logs are kept, in minutes.
+const KEEP_EVERY: u32 = 60;
 
 /// So often the kernel is looked through for bans of others, in minutes: it lists what others made, too.
 const KERNEL_EVERY: u32 = 10;
@@ -45,7 +50,7 @@ const MOST_SHOWN: usize = 10;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Lookout {
-    rhythms: HashMap<FeedId, Rhythm>,
+    rhythms: Rhythms,
     no_effect: BTreeMap<JailName, Pierced>,
     /// How often a minute was over.
     minutes: u32,
@@ -54,46 +59,10 @@ pub(super) struct Lookout {
     /// What stands in the file of `motd`.
     motd: Option<(PathBuf, Option<String>)>,
     shown: Timestamp,
+    /// What the store knows of the rhythms.
+    kept: String,
     /// From when on attempts are kept, if that is later than `retention` says.
     kept_since: Option<Timestamp>,
-}
-
-/// How often a log has lines, in minutes in which the daemon ran: a host that slept was not silent.
-///
-/// A log is silent if it had lines for [`Rhythm::KNOWN`] at least and has none for eight times the longest silence before,
-/// and six hours at least. So an office whose host is quiet for 14 hours at night may be quiet for more than four days over
-/// a holiday, and a host that is idle by nature has silences of its own to be measured by; one that is attacked each
-/// minute is missed after six hours.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Rhythm {
-    /// Minutes from its first line to its last.
-    known: u32,
-    /// Minutes since its last line.
-    silence: u32,
-    /// The longest silence before this one.
-    longest: u32,
-}
-
-impl Rhythm {
-    /// Two days, so that two nights are in them.
-    const KNOWN: u32 = 2 * 24 * 60;
-    const LEAST: u32 = 6 * 60;
-    const TIMES: u32 = 8;
-
-    fn line(&mut self) {
-        self.longest = self.longest.max(self.silence);
-        self.known = self.known.saturating_add(self.silence);
-        self.silence = 0;
-    }
-
-    fn minute(&mut self) {
-        self.silence = self.silence.saturating_add(1);
-    }
-
-    fn is_silent(self) -> bool {
-        let usual = self.longest.saturating_mul(Self::TIMES);
-        self.known >= Self::KNOWN && self.silence >= usual.max(Self::LEAST)
-    }
 }
 
 /// Attempts that come from who is banned.
@@ -109,12 +78,32 @@ const MOST_PIERCING: usize = 1_000;
 impl Engine {
     /// There were lines for this feed just now.
     pub(super) fn heard(&mut self, feed: FeedId) {
-        self.lookout.rhythms.entry(feed).or_default().line();
+        self.lookout.rhythms.heard(feed);
     }
 
-    /// Sources are numbered anew.
-    pub(super) fn forget_rhythms(&mut self) {
-        self.lookout.rhythms.clear();
+    /// Takes over how often logs had lines before a restart.
+    pub(crate) fn begin_rhythms(&mut self, kept: Option<&str>) {
+        self.lookout.rhythms = Rhythms::restored(&self.readers.feeds, kept.unwrap_or_default());
+        self.lookout.kept = self.rhythms_kept();
+    }
+
+    /// Feeds may be numbered anew; what else is read has its rhythm as before.
+    pub(super) fn renumber_rhythms(&mut self, old: &[Feed]) {
+        let kept = self.lookout.rhythms.kept(old);
+        self.lookout.rhythms = Rhythms::restored(&self.readers.feeds, &kept);
+    }
+
+    pub(super) fn rhythms_kept(&self) -> String {
+        self.lookout.rhythms.kept(&self.readers.feeds)
+    }
+
+    /// Has the store keep them, if they have changed.
+    pub(super) fn keep_rhythms(&mut self) {
+        let kept = self.rhythms_kept();
+        if kept != self.lookout.kept {
+            self.lookout.kept.clone_from(&kept);
+            self.meta.push((META_RHYTHMS.into(), kept));
+        }
     }
 
     /// What the lookout sees.
@@ -157,13 +146,19 @@ impl Engine {
 
     /// A minute is over.
     pub(super) fn look_out(&mut self, now: Timestamp) {
-        self.lookout.rhythms.values_mut().for_each(Rhythm::minute);
+        self.lookout.rhythms.minute();
         self.lookout.no_effect.retain(|_, pierced| now.since(pierced.last.1) < NO_EFFECT_LASTS);
         self.lookout.minutes = self.lookout.minutes.wrapping_add(1);
         if self.lookout.minutes.is_multiple_of(KERNEL_EVERY) {
             self.look_at_kernel();
         }
-        self.hold(SILENT, self.silent());
+        if self.lookout.minutes.is_multiple_of(KEEP_EVERY) {
+            self.keep_rhythms();
+        }
+        // After a reload the sources have yet to say what they read.
+        if !self.streams.is_empty() {
+            self.hold(SILENT, self.silent());
+        }
         self.hold(UNMATCHED, self.unmatched());
         self.hold_no_effect();
         self.hold_store();
@@ -200,12 +195,15 @@ impl Engine {
     }
 
     fn silent(&self) -> Seen {
-        let silent = self.lookout.rhythms.iter().filter(|(_, rhythm)| rhythm.is_silent());
-        silent.filter_map(|(feed, rhythm)| self.silent_words(*feed, *rhythm)).collect()
+        let feeds = self.readers.feeds.iter();
+        let silent = feeds.filter_map(|feed| Some((feed, self.lookout.rhythms.silent(feed.id)?)));
+        silent
+            .filter_map(|(feed, rhythm)| Some((rhythms::name(feed), self.silent_words(feed.id, rhythm)?)))
+            .collect()
     }
 
     /// What is said of a feed; nothing if something else is wrong with all that it reads.
-    fn silent_words(&self, feed: FeedId, rhythm: Rhythm) -> Option<(String, String)> {
+    fn silent_words(&self, feed: FeedId, rhythm: Rhythm) -> Option<String> {
         let streams = self.streams.values().flatten().filter(|stream| stream.feed == feed);
         let paths: Vec<&str> =
             streams.filter(|stream| stream.problem.is_none()).map(|stream| stream.path.as_str()).collect();
@@ -215,31 +213,68 @@ impl Engine {
         let jails = jails.filter_map(|(jail, _)| self.machine.judge.jails().get(usize::from(*jail)));
         let mut jails: Vec<&str> = jails.map(|jail| jail.name.as_str()).collect();
         jails.dedup();
-        let text = format!(
+        Some(format!(
             "jail {}: {}{others} has had no line for {}, and never was silent for longer than {} before; look whether its \
              service still logs there (`systemctl status rsyslog`, `pillory doctor`)",
             jails.join(", "),
             escape(first),
             Span::from_secs(u64::from(rhythm.silence / 60) * 3_600),
             Span::from_secs(u64::from(rhythm.longest.max(1)) * 60)
-        );
-        Some((feed.to_string(), text))
+        ))
     }
 
     fn unmatched(&self) -> Seen {
         let jails = (0..).zip(self.machine.judge.jails());
         let words = jails.filter_map(|(at, jail): (JailIndex, _)| {
             let Unmatched { looked_at, like_failures } = self.machine.unmatched(at)?;
-            let reads = self.readers.reads.get(usize::from(at)).map_or("", String::as_str);
             let text = format!(
-                "jail {}: its filter has matched nothing since the start, but of {looked_at} lines looked at {like_failures} look like failures (such as failed or denied, with an address); try `pillory test-filter {} LOG` on what it reads ({})",
+                "jail {}: its filter has matched nothing since the start, but of {looked_at} lines looked at {like_failures} look like failures (such as failed or denied, with an address); see `{}`",
                 jail.name,
-                jail.name,
-                escape(reads)
+                escape(&self.test_command(at, &jail.name))
             );
             Some((jail.name.to_string(), text))
         });
         words.collect()
+    }
+
+    /// The command that shows what a jail's filter makes of what it reads.
+    fn test_command(&self, at: JailIndex, jail: &JailName) -> String {
+        let place = &self.setup.place;
+        let path =
+            |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+        let mut words = vec!["pillory".to_owned(), "test-filter".into(), "--jail".into(), jail.to_string()];
+        let file = place.file.as_deref().filter(|file| *file != Path::new(DEFAULT_CONFIG));
+        for (option, given) in [("--config", file), ("--fail2ban", place.fail2ban.as_deref())] {
+            words.extend(given.into_iter().flat_map(|given| [option.to_owned(), path(given)]));
+        }
+        let is_its =
+            |stream: &&StreamStatus| self.readers.of(stream.feed).iter().any(|(reader, _)| *reader == at);
+        let mut streams = self.streams.values().flatten().filter(is_its);
+        let stream = streams.find(|stream| stream.problem.is_none());
+        let mut entries = Vec::new();
+        match stream.map(|stream| stream.kind) {
+            Some("journal") => {
+                entries = self.journalctl(jail);
+                words.push("-".to_owned());
+            }
+            _ => words.push(stream.map_or("LOG".to_owned(), |stream| stream.path.clone())),
+        }
+        let command = command_line(words.into_iter());
+        match entries.is_empty() {
+            true => command,
+            false => format!("{} | {command}", command_line(entries.into_iter())),
+        }
+    }
+
+    /// The command that prints the latest entries of the journal that a jail reads.
+    fn journalctl(&self, jail: &JailName) -> Vec<String> {
+        let config = self.setup.config.jails.iter().find(|known| known.name == *jail);
+        let mut words: Vec<String> = ["journalctl", "-n", "1000"].map(str::to_owned).to_vec();
+        for (at, pairs) in config.iter().flat_map(|jail| &jail.filter.journalmatch).enumerate() {
+            words.extend((at > 0).then(|| "+".to_owned()));
+            words.extend(pairs.iter().map(|(field, value)| format!("{field}={value}")));
+        }
+        words
     }
 
     fn hold_no_effect(&mut self) {
@@ -249,6 +284,7 @@ impl Engine {
         };
         let words = |(jail, pierced): (&JailName, &Pierced)| {
             let (count, (last, at)) = (pierced.prefixes.len(), pierced.last);
+            let at = clock::told(at);
             let who = match count {
                 1 => format!("the ban of {}", last.short()),
                 _ => format!("bans of {count} addresses, the last {},", last.short()),
@@ -275,7 +311,8 @@ impl Engine {
         let now = clock::now();
         self.lookout.kept_since = self.lookout.kept_since.filter(|since| now.since(*since) < retention);
         let words = |since: Timestamp| {
-            let most = crate::findings::disk::size(self.setup.config.state_max);
+            let (most, since) =
+                (crate::findings::disk::size(self.setup.config.state_max), clock::told(since));
             let text = format!(
                 "the store has reached state_max ({most}): attempts and history of before {since} are forgotten, earlier than retention ({retention}) says; bans in force stay; a larger state_max keeps more"
             );
@@ -322,56 +359,5 @@ impl Engine {
         lines
             .extend((more > 0).then(|| format!("pillory: {more} more warnings; `pillory status` has all\n")));
         (!lines.is_empty()).then(|| lines.concat())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Plays the minutes of so many days; `line`: whether there is a line in that minute. Returns the first minute in
-    /// which the log counts as silent.
-    fn silent_at(days: u32, line: impl Fn(u32) -> bool) -> Option<u32> {
-        let mut rhythm = Rhythm::default();
-        (0..days * 24 * 60).find(|minute| {
-            rhythm.minute();
-            if line(*minute) {
-                rhythm.line();
-            }
-            rhythm.is_silent()
-        })
-    }
-
-    const DAY: u32 = 24 * 60;
-
-    #[test]
-    fn a_log_that_is_written_all_the_time_is_missed_after_six_hours() {
-        let stops = 3 * DAY;
-        let found = silent_at(10, |minute| minute < stops && minute % 5 == 0).unwrap();
-        assert!((stops + 6 * 60 - 6..=stops + 6 * 60).contains(&found), "{found}");
-    }
-
-    #[test]
-    fn nights_weekends_and_holidays_of_an_office_are_no_silence() {
-        let works = |minute: u32| {
-            let (day, hour) = (minute / DAY, minute / 60 % 24);
-            // From Monday on; Easter from Friday to Monday in the first week.
-            let is_off = day % 7 >= 5 || [4, 7].contains(&day);
-            !is_off && (8..18).contains(&hour) && minute.is_multiple_of(20)
-        };
-        assert_eq!(silent_at(60, works), None);
-    }
-
-    #[test]
-    fn a_host_where_hardly_anything_happens_is_not_missed() {
-        for every in [DAY, 3 * DAY, 7 * DAY] {
-            assert_eq!(silent_at(60, |minute| minute % every == every - 1), None, "{every}");
-        }
-        assert_eq!(silent_at(60, |minute| minute == 7), None, "one line only");
-    }
-
-    #[test]
-    fn a_log_that_had_lines_for_a_day_only_is_not_known_well_enough() {
-        assert_eq!(silent_at(30, |minute| minute < DAY), None);
     }
 }

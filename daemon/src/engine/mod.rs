@@ -23,6 +23,7 @@ mod reload;
 pub(crate) mod report;
 pub(crate) mod rescue;
 pub(crate) mod restrict;
+mod rhythms;
 mod rounds;
 mod sent;
 mod setback;
@@ -219,6 +220,9 @@ pub(crate) const META_SECRET: &str = "secret";
 
 /// Name of the setting that keeps presumed proxies over restarts.
 pub(crate) const META_PROXIES: &str = "presumed_proxies";
+
+/// Name of the setting that keeps how often logs have lines, as JSON.
+pub(crate) const META_RHYTHMS: &str = "rhythms";
 
 /// Name of the setting that keeps the bans of whom no address names, as JSON.
 pub(crate) const META_IDENTITIES: &str = "identities";

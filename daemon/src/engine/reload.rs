@@ -167,7 +167,8 @@ impl Engine {
     fn take_over(&mut self, new: Reloading, restart_sources: bool) {
         let Reloading { built, purpose, reply } = new;
         self.machine.adopt(built.machine, clock::now(), &mut self.effects);
-        self.readers = built.readers;
+        let old = std::mem::replace(&mut self.readers, built.readers);
+        self.renumber_rhythms(&old.feeds);
         (self.setup.config, self.setup.policy) = (built.config, built.policy);
         self.publish_anew();
         self.follow_names();
@@ -178,7 +179,6 @@ impl Engine {
             self.watching.clear();
             self.streams.clear();
             self.last_lines.clear();
-            self.forget_rhythms();
             let start = SourceOrder::Start(self.readers.feeds.clone(), self.known_positions.clone());
             let _ = self.outlets.sources.send(start);
         }

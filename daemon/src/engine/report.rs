@@ -208,7 +208,7 @@ impl Engine {
     pub(super) fn short_of_budget(&self) -> Vec<String> {
         let short = self.machine.short_of_budget(clock::now());
         let words = |(jail, ipv4, last, budget): &(&JailName, bool, Timestamp, u64)| {
-            format!("{}; last at {last}", logging::no_room_words(jail, *ipv4, *budget))
+            format!("{}; last at {}", logging::no_room_words(jail, *ipv4, *budget), clock::told(*last))
         };
         short.iter().map(words).collect()
     }
@@ -306,7 +306,7 @@ impl Engine {
                 alert.jail,
                 alert.prefix.short(),
                 alert.evidence,
-                alert.last,
+                clock::told(alert.last),
                 logging::spared_words(alert)
             )
         });

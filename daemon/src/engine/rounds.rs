@@ -174,6 +174,7 @@ impl Engine {
     /// Finishes what is queued, within a few seconds, and stops.
     fn settle(&mut self, inputs: &Receiver<Input>) {
         service::stopping();
+        self.keep_rhythms();
         self.flush();
         let limit = Duration::from_secs(5);
         let since = clock::Stopwatch::start();

@@ -115,11 +115,13 @@ pub(super) fn alarm_words(alarm: &Alarm) -> String {
         ),
         Alarm::Campaign(campaign::Change::Began { jail, campaign }) => format!(
             "jail {jail}: a campaign is on since {}: {} addresses within a day try the same names, a few times each; nothing need be done",
-            campaign.since, campaign.members
+            clock::told(campaign.since),
+            campaign.members
         ),
         Alarm::Campaign(campaign::Change::ListsBegan { jail, group }) => format!(
             "jail {jail}: {} places share lists of names that hardly anybody else tries, since {}; nothing need be done",
-            group.places, group.since
+            group.places,
+            clock::told(group.since)
         ),
         // These name nobody.
         Alarm::Outage(outage::Change::Ended(_))

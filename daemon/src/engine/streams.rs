@@ -19,7 +19,7 @@ impl Engine {
         for feed in batch.records.iter().map(|record| record.feed) {
             if noted.replace(feed) != Some(feed) {
                 self.last_lines.insert(feed, now);
-                if batch.phase == sources::Phase::Live {
+                if batch.phase != sources::Phase::History {
                     self.heard(feed);
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::escape::escape;
+use crate::escape::{command_line, escape};
 
 use super::{Finding, Host};
 
@@ -58,28 +58,48 @@ pub(crate) fn finding(host: &Host, space: &Space, days: Option<f64>, directories
         None => format!("{mount} is nearly full ({} free, {} %)", size(space.free), space.percent()),
     };
     let (live, rotated) = largest(space, directories);
+    let journal = journal(space, directories);
     let named = |file: &Large| format!("{} {}", file.name(), size(file.bytes));
-    let what = [
-        live.as_ref().map(named),
-        rotated.as_ref().map(|file| format!("largest rotated log {}", named(file))),
-    ];
-    let what: Vec<String> = what.into_iter().flatten().collect();
+    let mut what: Vec<String> = live.iter().map(named).collect();
+    what.extend(rotated.iter().map(|file| format!("largest rotated log {}", named(file))));
+    let most = [&live, &rotated].into_iter().flatten().map(|file| file.bytes).max().unwrap_or(0);
+    if let Some(journal) = &journal {
+        let at = if journal.bytes > most { 0 } else { what.len() };
+        what.insert(at, format!("the journal {}", size(journal.bytes)));
+    }
     let what = if what.is_empty() { begin } else { format!("{begin}: {}", what.join(", ")) };
-    let cure = match live {
-        None => "see what takes the room (`du -x`), and give it more".to_owned(),
-        Some(live) => {
-            let path = live.path.display().to_string();
-            match rotated_by(host, &path) {
-                Some(file) => format!(
-                    "{} rotates {}: write `maxsize 100M`, `compress` and fewer `rotate` there, and run `logrotate /etc/logrotate.conf`",
-                    escape(&file),
-                    escape(&path)
-                ),
-                None => stanza(&path),
-            }
+    let cure = match (journal.filter(|journal| journal.bytes > most), live) {
+        (Some(journal), _) => keep_small(&journal),
+        (None, Some(live)) => rotate(host, &live.path.display().to_string()),
+        (None, None) => {
+            let du = command_line(
+                ["du", "-xh", &space.mount.display().to_string()].map(str::to_owned).into_iter(),
+            );
+            format!("see what takes the room (`{} | sort -h | tail`), and give it more", escape(&du))
         }
     };
     Finding::new("disk", what, cure)
+}
+
+/// What makes a log take less.
+fn rotate(host: &Host, path: &str) -> String {
+    match rotated_by(host, path) {
+        Some(file) => format!(
+            "{} rotates {}: write `maxsize 100M`, `compress` and fewer `rotate` there, and run `logrotate /etc/logrotate.conf`",
+            escape(&file),
+            escape(path)
+        ),
+        None => stanza(path),
+    }
+}
+
+/// What makes the journal take less, now and from now on: a quarter of what it takes, as it is written in journald.conf(5).
+fn keep_small(journal: &Large) -> String {
+    let megabytes = (journal.bytes / 4 / (1 << 20)).max(16);
+    format!(
+        "`journalctl --vacuum-size={megabytes}M` makes the journal smaller, and SystemMaxUse={megabytes}M below [Journal] in \
+         /etc/systemd/journald.conf keeps it so (`systemctl restart systemd-journald`)"
+    )
 }
 
 /// What has logrotate rotate a log that nobody does, as a command. Whoever holds a log open goes on writing to it, so it is
@@ -134,6 +154,32 @@ impl Large {
     }
 }
 
+/// What journald keeps on this file system, in all.
+fn journal(space: &Space, directories: &[PathBuf]) -> Option<Large> {
+    let kept = directories.iter().map(|directory| directory.join("journal")).find(|path| path.is_dir())?;
+    let machines = std::fs::read_dir(&kept).into_iter().flatten().flatten().take(MOST_DIRECTORIES);
+    let mut bytes: u64 = 0;
+    for file in machines.flat_map(|machine| std::fs::read_dir(machine.path()).into_iter().flatten().flatten())
+    {
+        let is_its = is_journal(&file.file_name().to_string_lossy());
+        let Some(meta) = file.metadata().ok().filter(|meta| meta.is_file() && is_its) else { continue };
+        if meta.dev() == space.device {
+            bytes = bytes.saturating_add(taken(&meta));
+        }
+    }
+    (bytes > 0).then_some(Large { path: kept, bytes })
+}
+
+/// True for a file of journald, one that it found damaged too.
+fn is_journal(name: &str) -> bool {
+    name.ends_with(".journal") || name.ends_with(".journal~")
+}
+
+/// What a file takes on the disk: one with holes is not as large as it looks.
+fn taken(meta: &std::fs::Metadata) -> u64 {
+    meta.len().min(meta.blocks().saturating_mul(512))
+}
+
 /// The largest log of this file system, and the largest one that was rotated.
 fn largest(space: &Space, directories: &[PathBuf]) -> (Option<Large>, Option<Large>) {
     let (mut live, mut rotated): (Option<Large>, Option<Large>) = (None, None);
@@ -146,14 +192,13 @@ fn largest(space: &Space, directories: &[PathBuf]) -> (Option<Large>, Option<Lar
             // A link is not followed.
             let Ok(meta) = file.metadata() else { continue };
             let path = file.path();
-            let is_journal = path.extension().is_some_and(|end| end == "journal");
-            if !meta.is_file() || meta.dev() != space.device || is_journal {
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            if !meta.is_file() || meta.dev() != space.device || is_journal(&name) {
                 continue;
             }
-            let largest =
-                if is_rotated(&file.file_name().to_string_lossy()) { &mut rotated } else { &mut live };
-            // What it takes on the disk: a file with holes is not as large as it looks.
-            let bytes = meta.len().min(meta.blocks().saturating_mul(512));
+            let largest = if is_rotated(&name) { &mut rotated } else { &mut live };
+            let bytes = taken(&meta);
             if bytes > 0 && largest.as_ref().is_none_or(|known| known.bytes < bytes) {
                 *largest = Some(Large { path, bytes });
             }

@@ -13,51 +13,59 @@ struct Rival {
     sockets: &'static [&'static str],
     /// What else it leaves as long as it runs.
     files: &'static [&'static str],
+    /// In words, commands in backquotes.
     stop: &'static str,
 }
 
-const RIVALS: [Rival; 6] = [
+const RIVALS: [Rival; 7] = [
     Rival {
         name: "fail2ban",
         programs: &["fail2ban-server"],
         sockets: &["/run/fail2ban/fail2ban.sock", "/var/run/fail2ban/fail2ban.sock"],
         files: &[],
-        stop: "systemctl disable --now fail2ban",
+        stop: "`systemctl disable --now fail2ban`",
     },
     Rival {
         name: "sshguard",
         programs: &["sshguard", "sshg-parser", "sshg-blocker"],
         sockets: &[],
         files: &["/run/sshguard.pid"],
-        stop: "systemctl disable --now sshguard",
+        stop: "`systemctl disable --now sshguard`",
     },
     Rival {
         name: "CrowdSec",
         programs: &["crowdsec", "crowdsec-firewall-bouncer", "crowdsec-firewal"],
         sockets: &[],
         files: &["/run/crowdsec.sock"],
-        stop: "systemctl disable --now crowdsec-firewall-bouncer",
+        stop: "`systemctl disable --now crowdsec-firewall-bouncer`",
     },
     Rival {
         name: "DenyHosts",
         programs: &["denyhosts", "denyhosts.py"],
         sockets: &[],
         files: &["/run/denyhosts.pid"],
-        stop: "systemctl disable --now denyhosts",
+        stop: "`systemctl disable --now denyhosts`",
     },
     Rival {
         name: "fail2ban-rs",
         programs: &["fail2ban-rs"],
         sockets: &["/run/fail2ban-rs/fail2ban-rs.sock"],
         files: &[],
-        stop: "systemctl disable --now fail2ban-rs",
+        stop: "`systemctl disable --now fail2ban-rs`",
+    },
+    Rival {
+        name: "reaction",
+        programs: &["reaction"],
+        sockets: &["/run/reaction/reaction.sock", "/run/reaction.sock"],
+        files: &[],
+        stop: "`systemctl disable --now reaction`",
     },
     Rival {
         name: "BlockHosts",
-        programs: &["blockhosts.py", "reaction"],
+        programs: &["blockhosts.py"],
         sockets: &[],
-        files: &["/run/reaction.sock"],
-        stop: "stop it",
+        files: &[],
+        stop: "take blockhosts.py out of /etc/hosts.allow and cron",
     },
 ];
 
@@ -66,7 +74,7 @@ impl Rival {
         Finding::new(
             "rival",
             format!("{} seems to ban here too ({sign}): each unbans by its own clock", self.name),
-            format!("let one of them do it: `{}`, then `pillory import` its bans", self.stop),
+            format!("let one of them do it: {}, then `pillory import` its bans", self.stop),
         )
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod before;
 mod input;
 mod journald;
 mod log;

@@ -9,6 +9,7 @@ use pillory_core::config::keys::line;
 use pillory_core::net::Prefix;
 use pillory_core::time::BanTime;
 
+use crate::cli::screen::PROSE;
 use crate::cli::{ban_text, explain, parse_bantime, unban_text};
 use crate::control::glance::{HIDDEN, hide};
 use crate::control::{BanOptions, BanOrder, Request as Order};
@@ -94,7 +95,7 @@ pub(super) fn address(frame: &Frame, site: &Site, request: &Request) -> Response
         frame,
         prefix: prefix.short(),
         is_banned: told["bans"].as_array().is_some_and(|bans| !bans.is_empty()),
-        story: explain::story(prefix, &told),
+        story: explain::story(prefix, &told, PROSE.0),
         usual: USUAL,
     };
     Response::page(&page)

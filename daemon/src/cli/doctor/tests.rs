@@ -69,6 +69,22 @@ fn another_tool_that_bans_is_found() {
 }
 
 #[test]
+fn another_tool_is_called_by_its_own_name() {
+    for (process, name, stop) in [
+        ("reaction", "reaction", "`systemctl disable --now reaction`"),
+        ("blockhosts.py", "BlockHosts", "blockhosts.py out of"),
+        ("denyhosts", "DenyHosts", "`systemctl disable --now denyhosts`"),
+    ] {
+        let made = host(process, &[("/proc/9/comm", &format!("{process}\n"))]);
+        let mut report = Report::default();
+        rivals::look(&made.0, &made.0.processes(), &mut report);
+        let [found] = &report.findings[..] else { panic!("{report:?}") };
+        assert!(found.what.starts_with(&format!("{name} seems to ban here too")), "{found:?}");
+        assert!(found.cure.contains(stop), "{found:?}");
+    }
+}
+
+#[test]
 fn bans_of_other_tools_in_the_kernel_are_found_with_what_takes_them_away() {
     crate::netlink::lab::in_new_namespace(|| {
         let host = Host { root: "/".into(), now: clock::now() };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::client::COLUMNS;
+use crate::cli::screen::PROSE;
 use serde_json::json;
 
 fn ban(prefix: &str, jail: &str, until: Value) -> Value {
@@ -33,7 +33,7 @@ fn told() -> Value {
 }
 
 fn story_of(value: &Value) -> String {
-    story("192.0.2.7".parse().unwrap(), value)
+    story("192.0.2.7".parse().unwrap(), value, PROSE.0)
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn names_are_escaped_and_prose_fits_the_terminal() {
     long["history"] = json!([{"time": "2026-01-02T03:04:05Z", "what": "ban", "prefix": "192.0.2.7/32", "jail": "sshd",
         "until": "2026-01-03T03:04:05Z", "reason": "3 failures in 2s, 5 points"}]);
     let prose = story_of(&long);
-    assert!(prose.lines().all(|line| line.chars().count() <= COLUMNS), "{prose}");
+    assert!(prose.lines().all(|line| line.chars().count() <= PROSE.0), "{prose}");
     assert!(prose.contains("It is never banned") && prose.contains("known place"), "{prose}");
 }
 
@@ -101,7 +101,7 @@ fn who_is_held_back_by_an_outage_is_told_so_with_its_end() {
         "{text}"
     );
     assert!(flat.contains("held back until that is over, or until 20 points."), "{text}");
-    assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= PROSE.0), "{text}");
     let text = story_of(&counting(7.0, 5.0, Value::Null));
     assert!(text.contains("as many as ban it (5): its next failure does."), "{text}");
     let text = story_of(&counting(4.0, 5.0, Value::Null));

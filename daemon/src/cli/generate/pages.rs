@@ -98,7 +98,9 @@ fn subcommand(page: &mut Page, command: &Command) {
 fn options(page: &mut Page, command: &Command) {
     let own = command.get_arguments().filter(|arg| !arg.is_hide_set());
     let is_top = command.get_name() == "pillory";
-    for arg in own.filter(|arg| is_top || !matches!(arg.get_id().as_str(), "help" | "version" | "color")) {
+    for arg in own
+        .filter(|arg| is_top || !matches!(arg.get_id().as_str(), "help" | "version" | "color" | "no_pager"))
+    {
         let (name, values) = shown(arg);
         let mut text = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let default: Vec<String> =

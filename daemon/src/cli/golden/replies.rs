@@ -61,7 +61,7 @@ pub(super) fn status() -> Value {
             "bytes_dropped": 5_412_600, "a_day": a_day(Some((2_226_000, 7 * DAY)), (130, 273_600), true)},
         "latency": {"kernel_bans": 90, "kernel_p50_ms": 0.41, "kernel_p99_ms": 1.2, "kernel_max_ms": 1.3,
             "durable_p50_ms": 2.9, "durable_p99_ms": 5.0, "durable_max_ms": 7.1},
-        "warnings": ["jail sshd: 192.0.2.10 earned a ban (5 failures in 40s; last at 2026-11-22T19:01:00Z) and is not \
+        "warnings": ["jail sshd: 192.0.2.10 earned a ban (5 failures in 40s; last at Sun Nov 22 20:01:00 2026 +01) and is not \
             banned: it is the far end of an open authenticated session; if that was not its owner, end the session"],
         "jails": [
             jail("sshd", json!(sshd), 180),
@@ -117,6 +117,8 @@ pub(super) fn effects() -> Vec<Value> {
         a_day(Some((0, 7 * DAY)), (0, 7 * DAY), true),
         a_day(None, (12, 3 * DAY), true),
         a_day(None, (0, 3), false),
+        a_day(None, (0, 3), true),
+        a_day(Some((0, 0)), (2, 300), true),
         Value::Null,
     ]
 }

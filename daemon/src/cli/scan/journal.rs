@@ -41,6 +41,8 @@ pub(super) fn scan(
         }
     }
     judging.count_pending();
+    let is_denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    done.is_closed = entries.left_out.iter().any(|(_, error)| is_denied(error));
     say_what_is_missing(path, &entries);
     Ok(())
 }

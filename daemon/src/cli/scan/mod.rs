@@ -67,6 +67,8 @@ pub(crate) struct Scanned {
     pub(in crate::cli) jails: Vec<String>,
     /// Why not all of it was counted.
     pub(in crate::cli) trouble: Option<String>,
+    /// A part of it may not be read.
+    is_closed: bool,
 }
 
 /// A file that was not read at all, and why.
@@ -74,6 +76,8 @@ pub(crate) struct Scanned {
 pub(crate) struct Unread {
     pub(in crate::cli) path: PathBuf,
     pub(in crate::cli) why: String,
+    /// It may not be read.
+    is_closed: bool,
 }
 
 /// A file to read.
@@ -112,6 +116,10 @@ impl Scan {
             print(&report::text((&scanned, unread.len()), tally, &names, place))?;
         }
         let nothing = tally.failures() == 0;
+        let is_closed = unread.iter().any(|file| file.is_closed) || scanned.iter().any(|file| file.is_closed);
+        if is_closed && !rustix::process::geteuid().is_root() {
+            return Err(Failure::new(exit::NOT_PERMITTED, "what may not be read was not scanned"));
+        }
         let failed = !unread.is_empty() || scanned.iter().any(|file| file.trouble.is_some());
         Ok(if failed { exit::USAGE } else { u8::from(nothing) * exit::NO })
     }
@@ -228,6 +236,7 @@ fn one(
         in_log: 0,
         jails: reading.named(&jails),
         trouble: None,
+        is_closed: false,
     };
     match file.format {
         Format::Text => text(file, scanner, &jails, &mut done, progress),
@@ -240,7 +249,24 @@ fn one(
 impl Unread {
     fn said(path: &Path, why: String) -> Unread {
         complain(&format!("cannot read {}: {}", escape(&path.display().to_string()), escape(&why)));
-        Unread { path: path.to_owned(), why }
+        Unread { path: path.to_owned(), why, is_closed: is_closed(path) }
+    }
+}
+
+/// True if a file may not be read, or a directory or one in it not be listed.
+fn is_closed(path: &Path) -> bool {
+    let denied = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    if !path.is_dir() {
+        // Not opened: a pipe would be waited for.
+        let may_read = rustix::fs::access(path, rustix::fs::Access::READ_OK);
+        return may_read == Err(rustix::io::Errno::ACCESS);
+    }
+    match std::fs::read_dir(path) {
+        Err(error) => denied(error),
+        Ok(inner) => {
+            let mut directories = inner.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+            directories.any(|directory| std::fs::read_dir(directory).is_err_and(denied))
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use pillory_core::filter::{Clock, Filter, FilterSpec, Finding, Verdict as Ours, 
 use pillory_core::net::Prefix;
 use pillory_core::suggest::did_you_mean;
 
+use crate::cli::configfile::Place;
 use crate::cli::{Failure, complain, exit, fail2ban};
 use crate::escape::escape;
 
@@ -62,6 +63,27 @@ impl Judge {
         let options = Options { year: fail2ban::year(), keep_matches: true, ..options };
         let compiled = Fail2banFilter::compile(&spec, options).map_err(|errors| all_of(errors.iter()))?;
         Ok(Judge { spec, engine: Engine::Fail2ban(Box::new(compiled)) })
+    }
+
+    /// That of a jail, as a daemon with this configuration reads lines.
+    pub(super) fn of_jail(name: &str, place: &Place) -> Result<Judge, Failure> {
+        let mut jails = place.load()?.1.jails;
+        let Some(at) = jails.iter().position(|jail| jail.name.as_str() == name) else {
+            let close = did_you_mean(name, jails.iter().map(|jail| jail.name.as_str()));
+            let what = format!("there is no jail {:?} in {}{close}", escape(name), place.path().display());
+            return Err(Failure::new(exit::USAGE, format!("{what}; `pillory status` lists those that run")));
+        };
+        let jail = jails.swap_remove(at);
+        let spec = jail.filter;
+        match jail.lines {
+            Some(lines) if !lines.rules.by_attempts => {
+                let options = Options { year: fail2ban::year(), keep_matches: true, ..lines.options };
+                let compiled =
+                    Fail2banFilter::compile(&spec, options).map_err(|errors| all_of(errors.iter()))?;
+                Ok(Judge { spec, engine: Engine::Fail2ban(Box::new(compiled)) })
+            }
+            _ => Judge::ours(spec),
+        }
     }
 
     fn ours(spec: FilterSpec) -> Result<Judge, Failure> {
@@ -192,7 +214,7 @@ fn read_own(written: &str) -> Result<FilterSpec, Failure> {
         Failure::new(
             exit::USAGE,
             format!(
-                "cannot read {}: {error}{}; name a file or a built-in filter: {}",
+                "cannot read {}: {error}{}; name a file, a built-in filter, or a jail by --jail; built in are {}",
                 escape(&name),
                 did_you_mean(&name, known.iter().copied()),
                 known.join(", ")

@@ -24,6 +24,7 @@ fn drawn(view: View, columns: u16, rows: u16) -> String {
 
 #[test]
 fn everything_is_there_in_80_by_24_and_in_40_columns() {
+    crate::clock::simulated::set_zone(2);
     for (columns, rows) in [(80, 24), (40, 30), (200, 50)] {
         let text = drawn(View { told: told(), ..View::default() }, columns, rows);
         for word in [
@@ -33,7 +34,7 @@ fn everything_is_there_in_80_by_24_and_in_40_columns() {
             "9  2001:db8:1111",
             "5  root\\u{7}",
             "7  (2 hidden)",
-            "03:04:05 ban 192.0.2.7 sshd",
+            "05:04:05 ban 192.0.2.7 sshd",
             "! and 1 more",
             "q quit",
             "█",
@@ -43,6 +44,14 @@ fn everything_is_there_in_80_by_24_and_in_40_columns() {
         assert!(!text.chars().any(|c| c != '\n' && crate::escape::is_hostile(c)), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= usize::from(columns)));
     }
+}
+
+#[test]
+fn in_a_dry_run_nobody_is_banned() {
+    let mut told = told();
+    told["banaction"] = json!("dryrun");
+    let text = drawn(View { told, ..View::default() }, 200, 50);
+    assert!(text.contains("  3 would be banned") && text.contains("sshd (3 would be banned)"), "{text}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde_json::Value;
 use pillory_core::time::Span;
 
 use crate::actions::dryrun;
+use crate::clock;
 use crate::control::short;
 use crate::escape::{escape, word};
 
@@ -91,14 +92,23 @@ impl View {
             return Line::styled(escape(trouble), ALARM);
         }
         let told = &self.told;
-        let (state, style) = match (told["banaction"] == dryrun::NAME, told["enforcing"] == true) {
+        let (state, style) = match (self.is_dry(), told["enforcing"] == true) {
             (true, _) => ("dry run, nothing is enforced".to_owned(), ALARM),
             (_, true) => (format!("protected by {}", word(&told["banaction"])), BOLD),
             (_, false) => ("OFF, nothing is enforced".to_owned(), ALARM),
         };
         let up = Span::from_secs(number(&told["uptime_s"]));
-        let more = format!("  {} banned  up {up}", number(&told["banned"]));
+        let more = format!("  {} {}banned  up {up}", number(&told["banned"]), self.would());
         Line::from(vec![Piece::styled(state, style), Piece::raw(more)])
+    }
+
+    fn is_dry(&self) -> bool {
+        self.told["banaction"] == dryrun::NAME
+    }
+
+    /// What is said before `banned`: in a dry run nobody is.
+    fn would(&self) -> &'static str {
+        if self.is_dry() { "would be " } else { "" }
     }
 
     fn attempts(&self) -> Line<'_> {
@@ -142,10 +152,11 @@ impl View {
             |row: &Value, name: &str| format!("{:>7}  {}", number(&row["attempts"]), word(&row[name]));
         let jail = |jail: &Value| {
             format!(
-                "{:>7}  {} ({} banned)",
+                "{:>7}  {} ({} {}banned)",
                 number(&jail["failures"]),
                 word(&jail["name"]),
-                number(&jail["banned"])
+                number(&jail["banned"]),
+                self.would()
             )
         };
         let mut users: Vec<String> = list(&glance["users"]).iter().map(|row| counted(row, "user")).collect();
@@ -154,7 +165,7 @@ impl View {
             users.push(format!("{:>7}  ({hidden} hidden)", number(&glance["attempts_hidden"])));
         }
         let ban = |row: &Value| {
-            let time = row["time"].as_str().and_then(|time| time.get(11..19)).unwrap_or_default();
+            let time = at_what_time(&row["time"]);
             format!("{time} {} {} {}", word(&row["what"]), short(&row["prefix"]), word(&row["jail"]))
         };
         [
@@ -164,7 +175,7 @@ impl View {
                 rows: list(&glance["offenders"]).iter().map(|row| counted(row, "ip")).collect(),
             },
             List { title: "attempts for, in an hour", rows: users },
-            List { title: "bans and unbans (UTC)", rows: list(&glance["bans"]).iter().map(ban).collect() },
+            List { title: "bans and unbans", rows: list(&glance["bans"]).iter().map(ban).collect() },
         ]
     }
 
@@ -203,6 +214,13 @@ impl List {
         let title = std::iter::once(Line::styled(self.title, BOLD));
         Paragraph::new(title.chain(rows).collect::<Vec<_>>()).render(area, buffer);
     }
+}
+
+/// `20:15:01`, where this host is.
+fn at_what_time(value: &Value) -> String {
+    let stamp = value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let local = stamp.map(|stamp| stamp.to_zoned(clock::zone()).strftime("%H:%M:%S").to_string());
+    local.unwrap_or_default()
 }
 
 fn list(value: &Value) -> &[Value] {

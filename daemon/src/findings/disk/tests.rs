@@ -83,3 +83,29 @@ fn the_largest_logs_are_named_with_what_rotates_them() {
     assert!(found.what.contains(" is nearly full ("), "{}", found.what);
     assert!(found.cure.starts_with("/etc/logrotate.d/all rotates "), "{}", found.cure);
 }
+
+#[test]
+fn a_journal_that_takes_the_most_is_named_as_such_with_its_own_cure() {
+    let root = std::env::temp_dir().join(format!("pillory-disk-journal-{}", std::process::id()));
+    let (logs, machine) =
+        (root.join("var/log"), root.join("var/log/journal/0123456789abcdef0123456789abcdef"));
+    std::fs::create_dir_all(&machine).unwrap();
+    let host = Host { root: root.clone(), now: clock::now() };
+    let space = Space::of(&logs).unwrap();
+    let found = || finding(&host, &space, None, std::slice::from_ref(&logs));
+    let nothing = found();
+    let du = format!("(`du -xh {} | sort -h | tail`)", space.mount.display());
+    assert!(nothing.cure.contains(&du), "{nothing:?}");
+    std::fs::write(logs.join("auth.log"), vec![7; 2_000_000]).unwrap();
+    std::fs::write(machine.join("system.journal"), vec![7; 1_000_000]).unwrap();
+    let small = found();
+    assert!(small.what.ends_with(": auth.log 2 MB, the journal 1 MB"), "{small:?}");
+    assert!(small.cure.contains("> /etc/logrotate.d/auth.log"), "{small:?}");
+    std::fs::write(machine.join("system@0.journal"), vec![7; 3_000_000]).unwrap();
+    std::fs::write(machine.join("user-1000@1.journal~"), vec![7; 1_000_000]).unwrap();
+    let large = found();
+    std::fs::remove_dir_all(&root).unwrap();
+    assert!(large.what.ends_with(": the journal 5 MB, auth.log 2 MB"), "{large:?}");
+    assert!(large.cure.contains("`journalctl --vacuum-size=16M`"), "{large:?}");
+    assert!(large.cure.contains("SystemMaxUse=16M below [Journal]"), "{large:?}");
+}

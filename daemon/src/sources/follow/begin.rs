@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
+use super::before::Before;
 use super::place::FileId;
 use super::tail::Tail;
 use super::{Follower, HISTORY_BYTES, Others, Places, open};
@@ -38,6 +39,9 @@ impl Begin {
 impl Follower {
     /// Looks at the path for the first time; if it cannot be read, the next look is the first again.
     pub(super) fn begin(&mut self, begin: Begin, others: &mut dyn Others, now: Instant) -> io::Result<()> {
+        if self.before.is_none() {
+            self.before = Some(Before::of(&self.path, self.format, now));
+        }
         let here = match open(&self.path) {
             Ok(here) => here,
             Err(error) => {

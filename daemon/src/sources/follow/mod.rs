@@ -10,7 +10,9 @@
 //! | rename and create, delete and recreate, symlink switch | the path names another inode | the old file is read to its end and kept a while, the new one from its first byte |
 //! | copytruncate | shorter than the offset, or other bytes right before it | the rest is read from the copy, then the file from its first byte |
 //! | any of these while the daemon was down | the same, from the saved position | the old file is searched by inode, then by content (compressed files too), then newer parts, then the log |
+//! | a part was rotated before the log was ever looked at | it lay there at the first look | what it held then is past ([`Before`]); what is added to it is read |
 
+mod before;
 mod begin;
 mod files;
 pub(crate) mod gzip;
@@ -30,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use self::before::Before;
 use self::begin::Begin;
 use self::place::Saved;
 use self::tail::{Chunk, Look};
@@ -57,6 +60,8 @@ const HISTORY_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Places {
     files: Vec<Saved>,
+    #[serde(default, skip_serializing_if = "Before::is_empty")]
+    before: Before,
 }
 
 /// One path and its open files.
@@ -70,6 +75,8 @@ pub(crate) struct Follower {
     current: Option<FileId>,
     /// How to begin, until the path could be looked at for the first time.
     begin: Option<Begin>,
+    /// What its rotated parts held then.
+    before: Option<Before>,
     /// The position is to be told even if no record comes with it.
     announce: bool,
     /// What is wrong, and what to do.
@@ -116,7 +123,10 @@ impl Follower {
     }
 
     fn new(path: PathBuf, format: Format, kind: &str, begin: Begin) -> Follower {
-        let announce = !matches!(begin, Begin::Resume(_));
+        let (announce, before) = match &begin {
+            Begin::Resume(places) => (false, Some(places.before.clone())),
+            Begin::History(_) | Begin::Fresh => (true, None),
+        };
         let stream = Arc::from(stream_name(kind, &path));
         let tails = Vec::new();
         let (current, problem) = (None, None);
@@ -127,6 +137,7 @@ impl Follower {
             tails,
             current,
             begin: Some(begin),
+            before,
             announce,
             problem,
             changed: true,
@@ -349,7 +360,8 @@ impl Follower {
                 records.push(Record { range: range.clone(), stamp: None, feed });
             }
         }
-        let places = Places { files: self.tails.iter().map(Tail::save).collect() };
+        let files = self.tails.iter().map(Tail::save).collect();
+        let places = Places { files, before: self.before.clone().unwrap_or_default() };
         // Numbers and text always have a JSON form.
         let position = Position(serde_json::to_string(&places).unwrap_or_default());
         let Chunk { bytes, phase, .. } = chunk;

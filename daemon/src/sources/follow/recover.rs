@@ -96,6 +96,7 @@ impl Follower {
                     saved || tails.iter().any(|tail| tail.is_alike(head))
                 },
                 newest: &|head| current.as_ref().is_some_and(|tail| tail.is_alike(head)),
+                before: &places.before,
             };
             let newer = siblings.newer(newest, last, &known, self.format, now);
             tails.extend(newer);
@@ -116,10 +117,12 @@ impl Follower {
         others: &dyn Others,
         now: Instant,
     ) -> (Option<Tail>, Vec<Tail>) {
+        let before = self.before.clone().unwrap_or_default();
         let known = Known {
             id: &|id| new.is_some_and(|new| new.id == id) || self.holds(id) || others.holds(id),
             content: &|head| last.head().is_alike(head) || self.tails.iter().any(|tail| tail.is_alike(head)),
             newest: &|head| new.is_some_and(|new| new.is_alike(head)),
+            before: &before,
         };
         let mut missed = (None, Vec::new());
         for _ in 0..MAX_LISTINGS {

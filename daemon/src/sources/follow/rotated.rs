@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::before::Before;
 use super::gzip::Gunzip;
 use super::place::{FileId, Saved, changed_at, holds};
 use super::split::Format;
@@ -64,6 +65,12 @@ impl Siblings {
         Siblings { path: path.to_owned(), earlier: earlier.map(Path::to_owned), found }
     }
 
+    /// The log's own rotated parts that hold anything: when each was changed last, and where it is.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (i64, &Path)> {
+        let ours = self.found.iter().filter(|c| c.generation != Generation::Unknown && c.size > 0);
+        ours.map(|c| (c.mtime, c.path.as_path()))
+    }
+
     /// Whether nothing was renamed meanwhile, so that what was found by name is what was meant.
     pub(super) fn are_still_so(&self) -> bool {
         let again = Siblings::of(&self.path, self.earlier.as_deref());
@@ -113,7 +120,7 @@ impl Siblings {
             Some((Generation::Index(of), _)) => matches!(c.generation, Generation::Index(n) if n < *of),
             Some((Generation::Date(of), _)) => matches!(&c.generation, Generation::Date(n) if n > of),
             Some((Generation::Unknown, base)) => c.mtime > base.mtime,
-            None => c.mtime > saved.mtime,
+            None => c.mtime > saved.mtime && !known.before.has(c.mtime),
         };
         // An empty part has nothing to give; most likely it is a copy that is just being made.
         let ours = |c: &&Candidate| c.generation != Generation::Unknown && Some(c.id) != found && c.size > 0;
@@ -130,12 +137,18 @@ impl Siblings {
             if reached || (known.id)(c.id) {
                 return None;
             }
-            let tail = if c.gzip {
-                open_gzip(c, None, format, now)?
-            } else {
-                let mut tail = Tail::begin(File::open(&c.path).ok()?, format, now).ok()?;
-                tail.catchup_end = tail.size().ok()?;
-                tail
+            let goes_on = known.before.parts.iter().find_map(|saved| match c.gzip {
+                true => open_gzip(c, Some(saved), format, now),
+                false => open_plain(c, saved, format, now),
+            });
+            let tail = match goes_on {
+                Some(tail) => tail,
+                None if c.gzip => open_gzip(c, None, format, now)?,
+                None => {
+                    let mut tail = Tail::begin(File::open(&c.path).ok()?, format, now).ok()?;
+                    tail.catchup_end = tail.size().ok()?;
+                    tail
+                }
             };
             let head = tail.first_bytes().ok()?;
             reached = (known.newest)(&head);
@@ -155,6 +168,8 @@ pub(super) struct Known<'a> {
     /// Whether a file that begins with these bytes is a copy of the newest one that is followed. What is newer still
     /// is found once the follower sees that this one was rotated; taken up now it would come twice.
     pub(super) newest: &'a dyn Fn(&[u8]) -> bool,
+    /// What was there before anything was.
+    pub(super) before: &'a Before,
 }
 
 /// Whether `part` is named like a rotated part of `log`.

@@ -217,7 +217,7 @@ fn the_filter_of_a_jail_is_taken_from_the_configuration() {
     let log = place.write("app.log", "app: denied 192.0.2.7\nDenied from 192.0.2.8\n");
     let config = place.write(
         "pillory.toml",
-        &format!("[jail.app]\nlogpath = {log:?}\nfailregex = ['^app: denied <HOST>$']\n[jail.sshd]\nfailregex = ['^Denied from <HOST>$']\n"),
+        format!("[jail.app]\nlogpath = {log:?}\nfailregex = ['^app: denied <HOST>$']\n[jail.sshd]\nfailregex = ['^Denied from <HOST>$']\n"),
     );
     let prefix_of = |args: &[&str]| -> Vec<String> {
         let answer = place.run(&[&["test-filter", "--json"], args].concat());

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use crate::lab::{CONFIG, Daemon, LOG, SOON, failed_lines, pillory, quiet_server};
+use crate::lab::{
+    Answer, CONFIG, Daemon, LOG, Logging, SOON, VOLATILE_JOURNAL, World, binary, failed_lines, find, pillory,
+    quiet_server,
+};
 use crate::learning::edit_store;
 use crate::meddling::{fill, rename};
 
@@ -170,4 +173,28 @@ fn a_log_that_has_gone_silent_is_told_after_a_restart_and_a_reload_too() {
     server.append(LOG, failed_lines(5000, 1, "root", "198.51.100.7"));
     let is_over = || (!warnings(&daemon).iter().any(|warning| warning.contains(text))).then_some(());
     daemon.wait_for(MINUTE, "the end of the warning", is_over);
+}
+
+#[test]
+fn the_cure_of_a_filter_that_matches_nothing_in_the_journal_reads_the_journal() {
+    let Some(world) = World::with(Logging::Journald.needs()) else { return };
+    let (server, syslog) = (&world.server, Logging::Journald.start(&world.server));
+    let config = "[jail.app]\nbackend = \"journal\"\njournalmatch = \"SYSLOG_IDENTIFIER=sshd\"\n\
+        failregex = ['^app: wrong password from <HOST>$']\n[jail.sshd]\nenabled = false\n";
+    let daemon = Daemon::start(server, config);
+    for pid in 5000..5025 {
+        syslog.log(pid, "login failed for alice from 192.0.2.7");
+    }
+    let warning = warned(&daemon, MINUTE, "jail app: its filter has matched nothing");
+    let cure = warning.split('`').nth(1).expect("a command");
+    assert_eq!(cure, "journalctl -n 1000 SYSLOG_IDENTIFIER=sshd | pillory test-filter --jail app -");
+    let (program, journalctl) = (binary(), find("journalctl").expect("it is needed").path);
+    // Of this host, whose files are not where its id says.
+    let script = format!(
+        "journalctl() {{ {} -q -D {VOLATILE_JOURNAL} \"$@\"; }}; pillory() {{ {} \"$@\"; }}; {cure}",
+        journalctl.display(),
+        program.display()
+    );
+    let answer: Answer = server.command("sh").args(["-c", &script]).output().expect("sh starts").into();
+    assert!(answer.code == Some(1) && answer.out.contains("25 misses"), "{answer:?}");
 }

@@ -110,8 +110,7 @@ impl Threads {
         let (wanted, on_trial) = (setup.config.sandbox, matches!(trial, Found::GoesOn(_)));
         let outside = setup.outside.clone();
         let mut engine = Engine::new(machine, readers, outlets, name, setup);
-        engine.leave_out(restored.unlisted);
-        engine.begin_rhythms(restored.rhythms.as_deref());
+        engine.take_kept(restored.unlisted, restored.rhythms.as_deref());
         engine.resume(restored.off, restored.positions, start, known);
         engine.begin_dry(begin::left_in_kernel(name));
         engine.begin_trial(trial);

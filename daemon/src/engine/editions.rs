@@ -79,8 +79,14 @@ impl Engine {
         }
     }
 
+    /// Takes over who is left out of the wall, and how often logs have lines.
+    pub(crate) fn take_kept(&mut self, unlisted: Unlisted, rhythms: Option<&str>) {
+        self.leave_out(unlisted);
+        self.begin_rhythms(rhythms);
+    }
+
     /// Who is left out, as the store kept it.
-    pub(crate) fn leave_out(&mut self, unlisted: Unlisted) {
+    fn leave_out(&mut self, unlisted: Unlisted) {
         if let Some(problem) = unlisted.problem() {
             warn!("{problem}");
             self.warnings.insert(META_UNLISTED.to_owned(), problem.to_owned());

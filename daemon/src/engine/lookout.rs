@@ -82,7 +82,7 @@ impl Engine {
     }
 
     /// Takes over how often logs had lines before a restart.
-    pub(crate) fn begin_rhythms(&mut self, kept: Option<&str>) {
+    pub(super) fn begin_rhythms(&mut self, kept: Option<&str>) {
         self.lookout.rhythms = Rhythms::restored(&self.readers.feeds, kept.unwrap_or_default());
         self.lookout.kept = self.rhythms_kept();
     }

@@ -106,7 +106,7 @@ impl Engine {
         // Who locked himself out by force must get in; who stole a code gains an hour and no more, for the ban stays.
         self.machine.unforce(Prefix::host(addr), &mut self.effects);
         warn!(ip = %addr, by = %from, %until, left = self.codes.len(), "freed by a rescue code");
-        Some(format!("{addr} is free until {until}"))
+        Some(format!("{addr} is free until {}", clock::told(until)))
     }
 
     /// A network around `addr` that somebody insisted on banning: a code for one address says nothing of the others.

@@ -155,8 +155,7 @@ impl Daemon {
         let start = SourceOrder::Start(readers.feeds.clone(), restored.positions.clone());
         let frame = (readers.ports.clone(), restricted.clone());
         let mut engine = Engine::new(machine, readers, outlets, "simulated", setup);
-        engine.leave_out(restored.unlisted);
-        engine.begin_rhythms(restored.rhythms.as_deref());
+        engine.take_kept(restored.unlisted, restored.rhythms.as_deref());
         engine.resume(restored.off, restored.positions, start, (allowed, first_facts, restricted));
         engine.begin_trial(trial);
         // Logs of before are read by a thread that is not here.

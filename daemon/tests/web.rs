@@ -265,6 +265,7 @@ fn readers_who_ask_for_everything_are_told_a_little_and_delay_no_ban() {
     assert_eq!(daemon.ask(&["import", "/root/list"]).code, Some(0));
     let told = daemon.ask(&["explain", "11.0.0.0/8", "--json"]).json();
     assert_eq!((told["bans"].as_array().map(Vec::len), &told["bans_more"]), (Some(50), &49_950.into()));
+    assert_eq!((&told["banned"], &told["bans_in_effect"]), (&true.into(), &50_000.into()));
     let ends = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (ends, server) = (&ends, &server);

@@ -144,6 +144,6 @@ fn of_more_bans_than_are_told_those_without_effect_are_not_counted() {
     inside["spared"] = json!(true);
     value["bans"] = json!([inside]);
     (value["bans_more"], value["bans_in_effect"]) = (json!(60), json!(7));
-    let text = story("192.0.0.0/16".parse().unwrap(), &value).replace('\n', " ");
+    let text = story("192.0.0.0/16".parse().unwrap(), &value, 80).replace('\n', " ");
     assert!(text.starts_with("192.0.0.0/16 is not banned, but 7 bans hold inside it."), "{text}");
 }

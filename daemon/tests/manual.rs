@@ -7,8 +7,11 @@ use pillory_core::filter::regex::tags::{GROUPS, TAGS};
 use pillory_core::filter::spec::SETTINGS;
 
 use crate::lab::{Daemon, Host, Place, World, binary, need, quiet_server};
+use crate::markdown::root;
 
 const PAGES: [&str; 3] = ["man/man1/pillory.1", "man/man5/pillory-filter.5", "man/man5/pillory.toml.5"];
+/// The same pages as chapters of the book.
+const CHAPTERS: [&str; 3] = ["book/pillory-filter.5.md", "book/pillory.1.md", "book/pillory.toml.5.md"];
 const COMPLETIONS: [&str; 3] =
     ["completions/_pillory", "completions/pillory.bash", "completions/pillory.fish"];
 
@@ -44,7 +47,23 @@ fn page(place: &Place, name: &str) -> String {
 fn the_files_have_the_names_that_packages_install() {
     let place = Place::new("generate");
     generate(&place);
-    assert_eq!(files(&place.0, ""), [COMPLETIONS, PAGES].concat());
+    assert_eq!(files(&place.0, ""), [CHAPTERS, COMPLETIONS, PAGES].concat());
+}
+
+#[test]
+fn the_books_reference_is_what_the_program_generates() {
+    let place = Place::new("chapters");
+    generate(&place);
+    for name in CHAPTERS {
+        let made = std::fs::read_to_string(place.0.join(name)).expect("a chapter");
+        let chapter = root().join("docs/src").join(name.trim_start_matches("book/"));
+        if std::env::var("GOLDEN").is_ok_and(|golden| golden == "write") {
+            std::fs::write(&chapter, &made).expect("it can be written");
+        }
+        let kept = std::fs::read_to_string(&chapter).unwrap_or_default();
+        let hint = "GOLDEN=write cargo test -p pillory --test lab the_books_reference writes it anew";
+        assert!(kept == made, "{} is not what `pillory generate` makes: {hint}", chapter.display());
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! `pillory generate`: manual pages and completions, for packages. Made of the tables that the parsers read, so they say
-//! what this program understands.
+//! `pillory generate`: manual pages and completions, for packages, and the manual pages as chapters of the book. Made of the
+//! tables that the parsers read, so they say what this program understands.
 
 mod page;
 mod pages;
@@ -11,7 +11,7 @@ use super::{Failure, Outcome, examples, exit};
 /// `pillory generate`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Generate {
-    /// Where the folders `man` and `completions` are made.
+    /// Where the folders `man`, `completions` and `book` are made.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -20,10 +20,15 @@ impl Generate {
     pub(crate) fn run(&self) -> Outcome {
         let mut command = examples::command();
         command.build();
+        let (program, configuration, filter) =
+            (pages::pillory(&command), pages::configuration(), pages::filter());
         let files = [
-            ("man/man1/pillory.1", pages::pillory(&command)),
-            ("man/man5/pillory.toml.5", pages::configuration()),
-            ("man/man5/pillory-filter.5", pages::filter()),
+            ("man/man1/pillory.1", program.roff()),
+            ("man/man5/pillory.toml.5", configuration.roff()),
+            ("man/man5/pillory-filter.5", filter.roff()),
+            ("book/pillory.1.md", program.markdown()),
+            ("book/pillory.toml.5.md", configuration.markdown()),
+            ("book/pillory-filter.5.md", filter.markdown()),
             ("completions/pillory.bash", include_str!("../../../completions/pillory.bash").to_owned()),
             ("completions/_pillory", include_str!("../../../completions/_pillory").to_owned()),
             ("completions/pillory.fish", include_str!("../../../completions/pillory.fish").to_owned()),

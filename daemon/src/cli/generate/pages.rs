@@ -45,7 +45,7 @@ const LOCKED_OUT: &[(&str, &str)] = &[
 ];
 
 /// pillory(1)
-pub(super) fn pillory(command: &Command) -> String {
+pub(super) fn pillory(command: &Command) -> Page {
     let mut page = Page::new("pillory", "1", "shuts attackers out who fail to log in");
     page.heading("SYNOPSIS").text("`pillory` [COMMAND] [OPTIONS]");
     page.heading("DESCRIPTION").text(
@@ -76,7 +76,7 @@ pub(super) fn pillory(command: &Command) -> String {
     }
     page.heading("FILES").items(FILES);
     page.heading("SEE ALSO").text("`pillory.toml`(5), `pillory-filter`(5), `journalctl`(1), `nft`(8)");
-    page.render()
+    page
 }
 
 fn is_listed(command: &Command) -> bool {
@@ -157,7 +157,7 @@ failregex = ['^login failed for <F-USER>\S+</F-USER> from <HOST>$']
 bantime   = "1h""#;
 
 /// pillory.toml(5)
-pub(super) fn configuration() -> String {
+pub(super) fn configuration() -> Page {
     let mut page = Page::new("pillory.toml", "5", "configuration of pillory(1)");
     page.heading("DESCRIPTION").text(
         "The file is TOML, and need not exist: the jails whose service is found run, each from the best source there is. \
@@ -182,7 +182,7 @@ pub(super) fn configuration() -> String {
     page.heading("EXAMPLE").literal(CONFIGURATION);
     page.heading("FILES").items(&FILES[..2]);
     page.heading("SEE ALSO").text("`pillory`(1), `pillory-filter`(5)");
-    page.render()
+    page
 }
 
 fn keys<T>(page: &mut Page, table: &[Key<T>]) {
@@ -208,7 +208,7 @@ failclass   = 1:unknown_user
 ignoreregex = from 192\.0\.2\.77$";
 
 /// pillory-filter(5)
-pub(super) fn filter() -> String {
+pub(super) fn filter() -> Page {
     let mut page = Page::new("pillory-filter", "5", "filters of pillory(1)");
     page.heading("DESCRIPTION").text(
         "A filter says which lines of a log show a failed login, and of whom. It is written in fail2ban's language: a file of \
@@ -242,7 +242,7 @@ pub(super) fn filter() -> String {
     page.items(WITHIN.iter().find(|(name, _)| *name == "points").map_or(&[][..], |(_, rows)| rows));
     page.heading("EXAMPLE").literal(FILTER);
     page.heading("SEE ALSO").text("`pillory`(1), `pillory.toml`(5)");
-    page.render()
+    page
 }
 
 #[cfg(test)]

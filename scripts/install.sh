@@ -140,7 +140,8 @@ uninstall)
     pillory_forget
     [ -z "${PURGE:-}" ] || pillory_purge
     kept=$(pillory_kept)
-    [ -z "$kept" ] || echo "pillory: kept are$kept; PURGE=1 removes these, too"
+    echo "pillory: removed, with every ban${PURGE:+, its state and its configuration}"
+    [ -z "$kept" ] || echo "pillory: kept:$kept; PURGE=1 removes these, too"
     ;;
 *)
     echo "usage: scripts/install.sh install|uninstall" >&2

@@ -17,15 +17,15 @@ prepare() {
         --propagation private sh "$PWD/scripts/try-install.sh" walk
 }
 
-# The host boots below $root, a copy of the clean Debian that lies in memory; this clone is /root/pillory there.
+# The host boots below $root, a copy of the clean Debian that lies in memory; /root/pillory there is a clone of this one.
 boot() {
     root=/run/pillory-try
     mkdir -p "$root"
     mount -t tmpfs -o mode=755 try "$root"
     mkdir "$root/upper" "$root/work" "$root/host"
     mount -t overlay -o "lowerdir=$clean,upperdir=$root/upper,workdir=$root/work" try "$root/host"
-    mkdir -p "$root/host/root/pillory" "$root/host/old"
-    mount --bind "$PWD" "$root/host/root/pillory"
+    mkdir -p "$root/host/old"
+    git clone --quiet --no-hardlinks "$PWD" "$root/host/root/pillory"
     : >"$root/host/root/program"
     mount --bind "$PILLORY_BIN" "$root/host/root/program"
     groups=/run/pillory-try/groups
@@ -39,9 +39,23 @@ boot() {
         exec unshare --pid --fork --kill-child --mount --ipc --uts --cgroup --net sh "$PWD/scripts/try-install.sh" inside "$root/host"
     ) &
     keeper=$!
-    trap 'kill -9 $keeper 2>/dev/null || :; wait $keeper 2>/dev/null || :; sleep 1; find "$own" -depth -type d -exec rmdir {} + 2>/dev/null || :' EXIT
+    attacker=
+    trap leave EXIT
     wait_for 30 'pid=$(pgrep -P $keeper) && [ -n "$pid" ]'
     wait_for 60 'on_host systemctl is-active --quiet multi-user.target 2>/dev/null'
+}
+
+# Ends that host and the attacker, and takes away what was made for them.
+leave() {
+    kill -9 $keeper $attacker 2>/dev/null || :
+    wait $keeper $attacker 2>/dev/null || :
+    # The other processes of its namespace take a moment to be gone.
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        find "$own" -depth -type d -exec rmdir {} + 2>/dev/null && break
+        sleep 0.1
+    done
+    umount -l "$root" 2>/dev/null || :
+    rmdir "$root" 2>/dev/null || :
 }
 
 # The half that becomes the first process of that host.
@@ -144,7 +158,6 @@ walk() {
     typed 0 'nft list tables; ip route show table all proto 199; getent passwd pillory || echo "no user"; ls /run/pillory /var/lib/pillory /etc/pillory 2>&1 || true'
     on_host sh -c 'find / -xdev ! -path "/root/*" ! -path "/var/log/*" ! -path "/tmp*" ! -path "/etc/*-" ! -path /etc/.pwd.lock | sort; cat /etc/passwd /etc/group' >"$root/after"
     diff "$root/before" "$root/after" && echo "try-install: nothing is left"
-    kill $attacker
 }
 
 "$@"

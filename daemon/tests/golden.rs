@@ -219,17 +219,24 @@ fn between(text: &str, before: &str, after: &str) -> String {
     marked + rest
 }
 
-/// The same without what a time consists of: `2026-11-22T19:14:01Z`. Of one length, it breaks lines as before.
+/// The same without what a time consists of: `2026-11-22T19:14:01Z`, `Sun Nov 22 20:14:01 2026 UTC`. Of one length, it breaks
+/// lines as before.
 fn without_times(text: &str) -> String {
-    const SHAPE: &str = "0000-00-00T00:00:00Z";
-    let is_time = |part: &str| {
-        let mut pairs = part.chars().zip(SHAPE.chars());
-        pairs.all(|(c, shape)| if shape == '0' { c.is_ascii_digit() } else { c == shape })
+    const SHAPES: [&str; 2] = ["0000-00-00T00:00:00Z", "Aaa Aaa .0 00:00:00 0000 "];
+    let is_alike = |(c, shape): (char, char)| match shape {
+        '0' => c.is_ascii_digit(),
+        'A' => c.is_ascii_uppercase(),
+        'a' => c.is_ascii_lowercase(),
+        '.' => c == ' ' || c.is_ascii_digit(),
+        _ => c == shape,
     };
     let mut text = text.to_owned();
     for at in 0..text.len() {
-        if text.get(at..at + SHAPE.len()).is_some_and(is_time) {
-            text.replace_range(at..at + SHAPE.len(), SHAPE);
+        for shape in SHAPES {
+            let is_time = |part: &str| part.chars().zip(shape.chars()).all(is_alike);
+            if text.get(at..at + shape.len()).is_some_and(is_time) {
+                text.replace_range(at..at + shape.len(), shape);
+            }
         }
     }
     text

@@ -137,7 +137,7 @@ fn uninstall_leaves_all_while_a_daemon_runs_that_is_no_service_and_says_how_to_e
     assert_eq!(daemon.ask(&["status"]).code, Some(0));
     daemon.stop();
     let said = uninstall();
-    assert!(said.code == Some(0) && said.out.contains("kept are /var/lib/pillory"), "{said:?}");
+    assert!(said.code == Some(0) && said.out.contains("kept: /var/lib/pillory"), "{said:?}");
     assert!(!server.path("/run/usr").exists() && !server.path(CONTROL).exists() && !is_banned(&world));
 }
 

@@ -157,7 +157,11 @@ fn find<'a, T>(keys: &'a [Key<T>], name: &str) -> Option<&'a Key<T>> {
 }
 
 fn unknown(key: &str, known: impl Iterator<Item = &'static str>) -> Misfit {
-    Misfit(format!("is no key{}", did_you_mean(key, known)), "remove it or mend its spelling")
+    let meant = did_you_mean(key, known);
+    Misfit(
+        format!("is no key{meant}"),
+        if meant.is_empty() { "remove it or mend its spelling" } else { "else remove it" },
+    )
 }
 
 /// What is wrong with a jail: the key to blame (empty for the whole jail), why, and the cure.

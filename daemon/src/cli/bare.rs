@@ -44,6 +44,9 @@ fn next_step(why: &str) -> String {
     }
     steps.push(("pillory --help".to_owned(), "everything else"));
     let steps: String = steps.iter().map(|(step, what)| format!("\n  {step:<40}{what}")).collect();
+    // Where there is no service, what to do stands below.
+    let cause = why.split_once("; ").map_or(why, |(cause, _)| cause);
+    let why = if service::has_unit() { why } else { cause };
     format!("{}\n{why}\n\nnext:{steps}", protected())
 }
 
@@ -66,8 +69,8 @@ fn protected() -> String {
         // Where a daemon never ran it left nothing.
         None if !Path::new(STATE_DIR).exists() => "this host is not protected: no daemon answers".to_owned(),
         None => {
-            "no daemon answers, so nobody new is banned; bans of before may still be in force (`sudo pillory` tells)"
-                .to_owned()
+            let tell = if rustix::process::geteuid().is_root() { "" } else { " (`sudo pillory` tells)" };
+            format!("no daemon answers, so nobody new is banned; bans of before may still be in force{tell}")
         }
     }
 }

@@ -175,7 +175,7 @@ impl Import {
         let would = if self.dry_run { "would be " } else { "" };
         let _ = writeln!(
             text,
-            "{} {would}banned for {}, {} were already, {} {would}kept as history only (older than a year; --ban bans them), {} lines unreadable",
+            "{} {would}banned for {} or prolonged, {} banned for longer already, {} {would}kept as history only (older than a year; --ban bans them), {} lines unreadable",
             value["changed"],
             self.bantime,
             value["unchanged"],

@@ -344,7 +344,8 @@ fn with_cure(failure: &Failure) -> String {
 
 /// Prints to standard error; if that is closed there is nobody to tell.
 pub(crate) fn complain(message: &str) {
-    logging::plain(&format!("pillory: {}\n", lines(message)));
+    let screen = screen::Screen::of(&std::io::stderr());
+    logging::plain(&screen.fitted(&format!("pillory: {}\n", lines(message))));
 }
 
 /// Prints a value, or a value a line, to standard output as JSON.

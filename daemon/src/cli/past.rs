@@ -36,7 +36,9 @@ pub(super) fn you_text(you: &Value) -> String {
     let (login, address) = (&you["last_good_login"], word(&you["address"]));
     let cure = format!("`pillory allow {address}` makes it safe");
     let what = match (you["banned"] == true, never) {
-        (true, _) => red("banned! `pillory explain` says why, `pillory unban` lifts it"),
+        (true, _) => {
+            red(&format!("banned! `pillory explain {address}` says why, `pillory unban {address}` lifts it"))
+        }
         (false, Some(never)) => format!("never banned, it is {}", word(&never["why"])),
         (false, None) if login.is_object() => {
             format!(

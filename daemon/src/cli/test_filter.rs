@@ -26,6 +26,9 @@ use told::{Told, Verdict};
 
 /// `pillory test-filter`
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "pillory test-filter [OPTIONS] <FILTER> <FILE>\n       pillory test-filter [OPTIONS] --jail <J> <FILE>"
+)]
 pub(crate) struct TestFilter {
     /// A built-in filter's name, or the path of a filter file; with --fail2ban the name of a filter there. Options
     /// stand behind it: 'sshd[mode=aggressive]'. Left out with --jail.
@@ -35,10 +38,10 @@ pub(crate) struct TestFilter {
     #[arg(value_name = "FILE", required_unless_present = "jail")]
     file: Option<PathBuf>,
     /// Take the filter of this jail, as the configuration has it.
-    #[arg(long, value_name = "J", conflicts_with = "usedns")]
+    #[arg(long, value_name = "J", conflicts_with_all = ["usedns", "journal"])]
     jail: Option<String>,
     /// The configuration that has the jail.
-    #[arg(long, value_name = "FILE", requires = "jail")]
+    #[arg(long, value_name = "FILE", requires = "jail", conflicts_with = "fail2ban")]
     config: Option<PathBuf>,
     /// Take the filter from this fail2ban directory, such as /etc/fail2ban, and judge as fail2ban does.
     #[arg(long, value_name = "DIR")]
@@ -277,7 +280,7 @@ impl Summary {
 fn hits(text: &mut String, key: &str, expressions: &[String], counts: &[u64]) {
     for (index, (expression, count)) in expressions.iter().zip(counts).enumerate() {
         if *count > 0 {
-            *text += &format!("{count:>8} x {key} {index}: {}\n", shorten(expression));
+            *text += &format!("{count:>8} x {key} {index}: {}\n", escape(expression));
         }
     }
 }
@@ -285,5 +288,5 @@ fn hits(text: &mut String, key: &str, expressions: &[String], counts: &[u64]) {
 /// Text for a terminal: hostile characters escaped, not too long.
 fn shorten(text: &str) -> String {
     const SHOWN_CHARS: usize = 200;
-    escape(text).chars().take(SHOWN_CHARS).collect()
+    super::screen::cut(&escape(text), SHOWN_CHARS)
 }

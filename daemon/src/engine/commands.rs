@@ -74,7 +74,8 @@ impl Engine {
             Request::On => {
                 self.set_off(None);
                 info!("switched on by command");
-                Reply::say(0, format!("on: {} bans in force", self.machine.ledger.len()))
+                let bans = self.machine.ledger.len();
+                Reply::say(0, format!("on: {bans} {} in force", if bans == 1 { "ban" } else { "bans" }))
             }
             Request::RescueCodes(count) => self.new_codes(count),
             Request::Allow { who, span, remove } => self.allow(who, span, remove),

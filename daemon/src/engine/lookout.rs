@@ -204,18 +204,27 @@ impl Engine {
 
     /// What is said of a feed; nothing if something else is wrong with all that it reads.
     fn silent_words(&self, feed: FeedId, rhythm: Rhythm) -> Option<String> {
-        let streams = self.streams.values().flatten().filter(|stream| stream.feed == feed);
-        let paths: Vec<&str> =
-            streams.filter(|stream| stream.problem.is_none()).map(|stream| stream.path.as_str()).collect();
-        let (first, others) = paths.split_first()?;
+        let streams =
+            self.streams.iter().flat_map(|(kind, all)| all.iter().map(move |stream| (*kind, stream)));
+        let streams = streams.filter(|(_, stream)| stream.feed == feed && stream.problem.is_none());
+        let paths: Vec<(&str, &str)> = streams.map(|(kind, stream)| (kind, stream.path.as_str())).collect();
+        let ((kind, first), others) = paths.split_first()?;
+        let cure = match *kind {
+            "journal" => {
+                "look whether its service runs and still logs to the journal (`systemctl status systemd-journald`, `pillory doctor`)"
+            }
+            "btmp" => "look whether logins are still recorded there (`lastb -n 3`, `pillory doctor`)",
+            _ => {
+                "look whether its service, and what writes this log for it (rsyslog?), still runs (`pillory doctor`)"
+            }
+        };
         let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
         let jails = self.readers.of(feed).iter();
         let jails = jails.filter_map(|(jail, _)| self.machine.judge.jails().get(usize::from(*jail)));
         let mut jails: Vec<&str> = jails.map(|jail| jail.name.as_str()).collect();
         jails.dedup();
         Some(format!(
-            "jail {}: {}{others} has had no line for {}, and never was silent for longer than {} before; look whether its \
-             service still logs there (`systemctl status rsyslog`, `pillory doctor`)",
+            "jail {}: {}{others} has had no line for {}, and never was silent for longer than {} before; {cure}",
             jails.join(", "),
             escape(first),
             Span::from_secs(u64::from(rhythm.silence / 60) * 3_600),

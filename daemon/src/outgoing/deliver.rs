@@ -4,6 +4,7 @@
 //!
 //! Each destination has a thread of its own, so that one that hangs holds up no other.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -165,8 +166,12 @@ fn work(
             scope.spawn(move || each(bell, state_dir, |outbox| notify_worker(bell, outbox, notify, desk)));
         }
         for to in &config.outgoing.reports {
-            let worker = move |outbox: &Outbox| report_worker(bell, outbox, (to, config), state_dir);
-            scope.spawn(move || each(bell, state_dir, worker));
+            scope.spawn(move || {
+                let unnoted = RefCell::default();
+                each(bell, state_dir, |outbox| {
+                    report_worker(bell, outbox, (to, config), (state_dir, &unnoted))
+                });
+            });
         }
         let fresh = listen(bell, &job.place);
         let mode = if matches!(fresh, Ok(Some(_))) { Mode::Stop } else { Mode::Close };
@@ -255,7 +260,7 @@ fn report_worker(
     bell: &Bell,
     outbox: &Outbox,
     to: (&Destination, &Config),
-    state_dir: &Path,
+    (state_dir, unnoted): (&Path, &RefCell<reports::Unnoted>),
 ) -> Result<(), OutboxError> {
     let mut logins = reports::Logins::default();
     loop {
@@ -264,7 +269,7 @@ fn report_worker(
             return Ok(());
         }
         let now = clock::now();
-        let next = reports::round(outbox, to, (state_dir, &mut logins), now)?;
+        let next = reports::round(outbox, to, (state_dir, &mut logins, &mut unnoted.borrow_mut()), now)?;
         if next > now {
             bell.wait(seen, Duration::from_millis(next.since(now).millis()).min(IDLE));
         }

@@ -14,13 +14,16 @@ use pillory_core::net::Prefix;
 use pillory_core::outgoing::Event;
 use pillory_core::time::Timestamp;
 
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 
 use super::Nudge;
 use super::outbox::{Outbox, OutboxError};
 
 /// So much waits for the thread at most.
 pub(crate) const MOST_WAITING: usize = 10_000;
+
+/// So much is held while the outbox takes nothing.
+const MOST_HELD: usize = 10_000;
 
 /// So many are written together.
 const TOGETHER: usize = 1_000;
@@ -47,7 +50,7 @@ pub(crate) enum Post {
 
 /// Puts in what comes until nobody tells anything any more.
 pub(crate) fn run(state_dir: &Path, posts: &Receiver<Post>, nudge: &Nudge) {
-    let mut poster = Poster { outbox: None, config: None, held: Vec::new() };
+    let mut poster = Poster::default();
     let mut goes_on = true;
     while goes_on {
         let (new, is_open) = next(posts, poster.held.is_empty());
@@ -57,7 +60,12 @@ pub(crate) fn run(state_dir: &Path, posts: &Receiver<Post>, nudge: &Nudge) {
         }
         let reloads = new.iter().any(|post| matches!(post, Post::Reload));
         let failed = !poster.held.is_empty();
-        match poster.put(state_dir, new) {
+        poster.take(new);
+        // A disk that takes nothing is not asked for each of many that come.
+        if goes_on && poster.failed.as_ref().is_some_and(|since| since.elapsed() < RETRY) {
+            continue;
+        }
+        match poster.put(state_dir) {
             Ok(()) if failed => {
                 nudge.tell_trouble(false);
                 info!("the outbox takes what is to be sent again");
@@ -66,11 +74,13 @@ pub(crate) fn run(state_dir: &Path, posts: &Receiver<Post>, nudge: &Nudge) {
             Err(error) => {
                 nudge.tell_trouble(true);
                 if !failed {
-                    warn!(%error, most = MOST_WAITING, "what is to be sent waits in memory until this is mended; bans go on");
+                    warn!(%error, most = MOST_HELD, "what is to be sent waits in memory until this is mended; bans go on");
                 }
             }
         }
-        nudge.nudge();
+        if poster.held.is_empty() {
+            nudge.nudge();
+        }
         if reloads {
             nudge.reload();
         }
@@ -90,16 +100,19 @@ fn next(posts: &Receiver<Post>, waits: bool) -> (Vec<Post>, bool) {
     }
 }
 
+#[derive(Default)]
 struct Poster {
     outbox: Option<Outbox>,
     config: Option<Outgoing>,
-    /// What the outbox did not take, in order.
+    /// What the outbox has yet to take, in order.
     held: Vec<Post>,
+    /// Since it did not take it.
+    failed: Option<Stopwatch>,
 }
 
 impl Poster {
-    /// Puts in what was held and what is new; what fails is held, the newest of it.
-    fn put(&mut self, state_dir: &Path, new: Vec<Post>) -> Result<(), OutboxError> {
+    /// Takes what is new, within bounds.
+    fn take(&mut self, new: Vec<Post>) {
         // What is sent is known, whether the outbox can be used or not.
         for post in &new {
             if let Post::Configure(config) = post {
@@ -107,12 +120,25 @@ impl Poster {
             }
         }
         self.held.extend(new);
+        self.bound();
+    }
+
+    /// Puts in what is held; what fails stays.
+    fn put(&mut self, state_dir: &Path) -> Result<(), OutboxError> {
         let done = self.try_put(state_dir);
-        if done.is_ok() {
-            self.held.clear();
-        } else {
-            self.outbox = None;
-            self.bound();
+        match &done {
+            Ok(()) => {
+                let lost: u64 = self.held.iter().map(lost).sum();
+                if lost > 0 {
+                    warn!(number = lost, "events were not put into the outbox: too many at once");
+                }
+                (self.failed, self.held) = (None, Vec::new());
+            }
+            Err(_) => {
+                (self.outbox, self.failed) = (None, Some(Stopwatch::start()));
+                // Opening it anew does so.
+                self.held.retain(|post| !matches!(post, Post::Configure(_)));
+            }
         }
         done
     }
@@ -127,24 +153,33 @@ impl Poster {
         outbox.together(|outbox| put_all(outbox, &self.config, &self.held, clock::now()))
     }
 
-    /// Of what is held too much is dropped, the oldest first, and events are counted. What is withdrawn stays withdrawn.
+    /// Of what is held too much is dropped, the oldest first, and counted. What is withdrawn stays withdrawn for longer.
     fn bound(&mut self) {
-        let mut more = (self.held.len() + 1).saturating_sub(MOST_WAITING);
+        let mut more = (self.held.len() + 1).saturating_sub(MOST_HELD);
         if more <= 1 {
             return;
         }
-        let mut lost = 0;
+        let mut gone = 0;
         self.held.retain(|post| {
             let goes = more > 0 && !matches!(post, Post::Withdraw(_));
             more -= usize::from(goes);
-            lost += match post {
-                Post::Lost(number) if goes => *number,
-                Post::Event(_) => u64::from(goes),
+            gone += match post {
+                Post::Event(_) | Post::Banned(..) if goes => 1,
+                post if goes => lost(post),
                 _ => 0,
             };
             !goes
         });
-        self.held.insert(0, Post::Lost(lost));
+        self.held.drain(..more);
+        self.held.insert(0, Post::Lost(gone));
+    }
+}
+
+/// How many this says are lost.
+fn lost(post: &Post) -> u64 {
+    match post {
+        Post::Lost(number) => *number,
+        _ => 0,
     }
 }
 
@@ -166,8 +201,7 @@ fn put_all(
                 }
             }
             Post::Withdraw(prefix) => outbox.withdraw(*prefix, now)?,
-            Post::Lost(number) => warn!(number, "events were not put into the outbox: too many at once"),
-            Post::Reload => {}
+            Post::Lost(_) | Post::Reload => {}
         }
     }
     for to in config.iter().flat_map(|config| &config.reports).filter(|_| is_banned) {
@@ -184,20 +218,20 @@ mod tests {
     #[test]
     fn what_the_disk_does_not_take_is_held_within_bounds_and_put_in_later() {
         let directory = std::env::temp_dir().join(format!("pillory-poster-{}", std::process::id()));
-        let mut poster = Poster { outbox: None, config: None, held: Vec::new() };
+        let mut poster = Poster::default();
         let event = |number: usize| {
             let kind = Kind::Warning;
             Post::Event(Event { time: clock::now(), kind, prefix: None, text: number.to_string() })
         };
-        let withdrawn = Post::Withdraw("192.0.2.7".parse().unwrap());
-        assert!(poster.put(&directory, vec![withdrawn]).is_err());
-        for number in 0..MOST_WAITING + 10 {
-            assert!(poster.put(&directory, vec![event(number)]).is_err());
+        poster.take(vec![Post::Withdraw("192.0.2.7".parse().unwrap())]);
+        for number in 0..MOST_HELD + 10 {
+            poster.take(vec![event(number)]);
         }
-        assert_eq!(poster.held.len(), MOST_WAITING);
+        assert!(poster.put(&directory).is_err() && poster.failed.is_some());
+        assert_eq!(poster.held.len(), MOST_HELD);
         assert!(matches!(poster.held[..2], [Post::Lost(12), Post::Withdraw(_)]), "{:?}", &poster.held[..2]);
         std::fs::create_dir_all(&directory).unwrap();
-        poster.put(&directory, Vec::new()).unwrap();
+        poster.put(&directory).unwrap();
         assert!(poster.held.is_empty());
         let outbox = poster.outbox.take().unwrap();
         // Nobody wants them, so they are gone again.

@@ -473,7 +473,7 @@ pub(crate) fn began(
     Ok(Some((Timestamp::from_millis(since), before.map(Timestamp::from_millis))))
 }
 
-/// True if a ban of that time ended by hand or as a mistake.
+/// True if a ban of that time ended as a mistake, or by hand, of whichever jail: who lets an address in means all of them.
 /// # Errors
 /// SQLite's.
 pub(crate) fn was_lifted(
@@ -481,8 +481,8 @@ pub(crate) fn was_lifted(
     (prefix, jail): (Prefix, &JailName),
     made: Timestamp,
 ) -> rusqlite::Result<bool> {
-    let sql = "SELECT EXISTS(SELECT 1 FROM history WHERE time >= ?1 AND prefix = ?2 AND jail = ?3
-        AND what IN ('unban', 'mistake'))";
+    let sql = "SELECT EXISTS(SELECT 1 FROM history WHERE time >= ?1 AND prefix = ?2
+        AND (what = 'unban' OR (what = 'mistake' AND jail = ?3)))";
     let values = params![made.millis(), prefix.to_string(), jail.as_str()];
     db.query_row(sql, values, |row| row.get(0))
 }

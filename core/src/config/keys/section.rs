@@ -86,8 +86,9 @@ impl<'v> Section<'v> {
 
 /// What is said of a key that a section does not have.
 pub(super) fn no_key(name: &str, known: impl IntoIterator<Item = &'static str>) -> Misfit {
-    let what = format!("there is no key {name:?}{}", did_you_mean(name, known));
-    Misfit(what, "remove it or mend its spelling")
+    let meant = did_you_mean(name, known);
+    let cure = if meant.is_empty() { "remove it or mend its spelling" } else { "else remove it" };
+    Misfit(format!("there is no key {name:?}{meant}"), cure)
 }
 
 /// Reads the sections of a table, each under its name; every problem names its section.

@@ -179,12 +179,12 @@ fn summary(text: &mut String, tally: &mut Tally, (first, last): (Timestamp, Time
         at(last, zone, "%a %Y-%m-%d %H:%M:%S"),
         round(last.since(first)),
     );
-    if let (Some((ten, count)), Some((_, peak))) = (busiest(&minutes, 10), busiest(&minutes, 1)) {
+    if let (Some((ten, many)), Some((_, peak))) = (busiest(&minutes, 10), busiest(&minutes, 1)) {
         let from = at(Timestamp::from_secs(ten * 60), zone, "%b %e %H:%M");
         let _ = writeln!(
             text,
-            "busiest ten minutes from {from}: {:.2} attempts a second; busiest minute: {peak}",
-            count as f64 / 600.0
+            "busiest ten minutes from {from}: {}; busiest minute: {peak}",
+            count(many, "attempt")
         );
     }
     let _ = writeln!(text, "{} would be banned", count(banned as u64, "source"));

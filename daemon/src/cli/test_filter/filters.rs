@@ -70,7 +70,8 @@ impl Judge {
         let mut jails = place.load()?.1.jails;
         let Some(at) = jails.iter().position(|jail| jail.name.as_str() == name) else {
             let close = did_you_mean(name, jails.iter().map(|jail| jail.name.as_str()));
-            let what = format!("there is no jail {:?} in {}{close}", escape(name), place.path().display());
+            let place = place.fail2ban.as_deref().unwrap_or_else(|| place.path());
+            let what = format!("there is no jail {:?} in {}{close}", escape(name), place.display());
             return Err(Failure::new(exit::USAGE, format!("{what}; `pillory status` lists those that run")));
         };
         let jail = jails.swap_remove(at);

@@ -31,15 +31,43 @@ const AGAIN: Span = Span::from_secs(3_600);
 /// How often it is looked whether somebody has reviewed some.
 pub(super) const LOOK: Span = Span::from_secs(5);
 
+/// What came of a request, until the outbox has taken it: what left is not sent again because the disk is full.
+#[derive(Debug, Default)]
+pub(super) struct Unnoted(Option<Came>);
+
+#[derive(Debug)]
+struct Came {
+    ids: Vec<i64>,
+    state: State,
+    why: String,
+    progress: Progress,
+    at: Timestamp,
+}
+
+impl Unnoted {
+    /// Writes it down, if there is anything.
+    fn note(&mut self, outbox: &Outbox, name: &str) -> Result<(), OutboxError> {
+        if let Some(came) = &self.0 {
+            for id in &came.ids {
+                outbox.settle(*id, came.state, &came.why, came.at)?;
+            }
+            outbox.note(name, &came.progress, None)?;
+        }
+        self.0 = None;
+        Ok(())
+    }
+}
+
 /// Gathers what is due and sends what may be sent. Returns when to look again.
 /// # Errors
 /// [`OutboxError`]
 pub(super) fn round(
     outbox: &Outbox,
     (to, config): (&Destination, &Config),
-    (state_dir, logins): (&Path, &mut Logins),
+    (state_dir, logins, unnoted): (&Path, &mut Logins, &mut Unnoted),
     now: Timestamp,
 ) -> Result<Timestamp, OutboxError> {
+    unnoted.note(outbox, &report_name(to.name()))?;
     outbox.expire(to, now)?;
     let fresh = outbox.reports(to.name(), State::New, ROUND)?;
     let ripe: Vec<&Row> = fresh.iter().filter(|row| row.made.min(now) + to.pace.gather <= now).collect();
@@ -73,7 +101,7 @@ pub(super) fn round(
         outbox.note(&name, &progress, None)?;
     }
     if may_send {
-        send_some(outbox, (to, config), &rows, (&mut progress, now))?;
+        send_some(outbox, (to, config), &rows, (&mut progress, unnoted, now))?;
         return Ok(now);
     }
     Ok(now + LOOK)
@@ -153,14 +181,14 @@ fn send_some(
     outbox: &Outbox,
     (to, config): (&Destination, &Config),
     rows: &[(i64, Report)],
-    (progress, now): (&mut Progress, Timestamp),
+    (progress, unnoted, now): (&mut Progress, &mut Unnoted, Timestamp),
 ) -> Result<(), OutboxError> {
-    if try_to_send(outbox, (to, config), rows, (progress, now))? {
+    if try_to_send(outbox, (to, config), rows, (progress, unnoted, now))? {
         return Ok(());
     }
     // Of a file it is not known which one is meant, so each goes by itself.
     for row in rows {
-        try_to_send(outbox, (to, config), std::slice::from_ref(row), (progress, now))?;
+        try_to_send(outbox, (to, config), std::slice::from_ref(row), (progress, unnoted, now))?;
         if progress.failures > 0 {
             break;
         }
@@ -173,7 +201,7 @@ fn try_to_send(
     outbox: &Outbox,
     (to, config): (&Destination, &Config),
     rows: &[(i64, Report)],
-    (progress, now): (&mut Progress, Timestamp),
+    (progress, unnoted, now): (&mut Progress, &mut Unnoted, Timestamp),
 ) -> Result<bool, OutboxError> {
     let Some((first, _)) = rows.first() else { return Ok(true) };
     let name = report_name(to.name());
@@ -183,12 +211,12 @@ fn try_to_send(
     match sent.map_err(|error| judged(progress, error, now)) {
         Ok(()) => {
             progress.taken();
-            for (id, _) in rows {
-                outbox.settle(*id, State::Sent, "", now)?;
-            }
             progress.sent(&to.pace, number, now);
             info!(destination = to.name(), reports = number, "reported");
-            outbox.note(&name, progress, None)?;
+            let ids = rows.iter().map(|(id, _)| *id).collect();
+            let (state, why, progress) = (State::Sent, String::new(), progress.clone());
+            unnoted.0 = Some(Came { ids, state, why, progress, at: now });
+            unnoted.note(outbox, &name)?;
         }
         Err(error) if error.is_about_content && number > 1 => {
             warn!(destination = to.name(), reason = %error.why, "a file of reports was refused; they go one by one");
@@ -199,11 +227,12 @@ fn try_to_send(
             info!(destination = to.name(), reason = %error.why, "a report is not sent");
         }
         Err(error) if error.is_about_content => {
-            outbox.settle(*first, State::Refused, &error.why, now)?;
             warn!(destination = to.name(), reason = %error.why, "a report was refused");
             // It was a request all the same, and counts.
             progress.sent(&to.pace, 1, now);
-            outbox.note(&name, progress, None)?;
+            let (ids, state, progress) = (vec![*first], State::Refused, progress.clone());
+            unnoted.0 = Some(Came { ids, state, why: error.why, progress, at: now });
+            unnoted.note(outbox, &name)?;
         }
         Err(error) => {
             if error.others_may {

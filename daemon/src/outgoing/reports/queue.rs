@@ -75,8 +75,8 @@ pub(crate) struct Row {
 }
 
 impl Outbox {
-    /// Notes that a banned attacker is to be reported, unless that was done lately, or is about to be. What was dropped
-    /// nobody was told of.
+    /// Notes that a banned attacker is to be reported, unless that was done lately, or is about to be. Of what was dropped
+    /// nobody was told; but what the operator dropped does not come again so soon.
     /// # Errors
     /// [`OutboxError`]
     pub(in super::super) fn intend(
@@ -89,7 +89,8 @@ impl Outbox {
         let work = || {
             let lately: i64 = self.db.query_row(
                 "SELECT count(*) FROM reports WHERE destination = ?1 AND prefix = ?2 AND (state IN ('new', 'held', 'queued')
-                    OR (state IN ('sent', 'refused') AND settled > ?3 AND settled <= ?4))",
+                    OR ((state IN ('sent', 'refused') OR (state = 'dropped' AND note = 'by the operator'))
+                        AND settled > ?3 AND settled <= ?4))",
                 // What was told by a clock that was ahead is no news, and no hold until that time comes.
                 params![name, prefix, (made - to.cool_down).millis(), (made + to.cool_down).millis()],
                 |row| row.get(0),
@@ -323,16 +324,17 @@ mod tests {
                 intend(outbox, to, addr, made);
                 those(outbox, to, State::New).len() > before
             };
-            for (addr, state, settled, expected) in [
-                ("192.0.2.7/32", State::Dropped, hours(1), true),
-                ("192.0.2.8/32", State::Refused, hours(1), false),
-                ("192.0.2.9/32", State::Sent, hours(1), false),
+            for (addr, (state, note), settled, expected) in [
+                ("192.0.2.7/32", (State::Dropped, "too many waited"), hours(1), true),
+                ("192.0.2.6/32", (State::Dropped, "by the operator"), hours(1), false),
+                ("192.0.2.8/32", (State::Refused, ""), hours(1), false),
+                ("192.0.2.9/32", (State::Sent, ""), hours(1), false),
                 // The clock was set back by a year.
-                ("192.0.2.10/32", State::Sent, hours(365 * 24), true),
+                ("192.0.2.10/32", (State::Sent, ""), hours(365 * 24), true),
             ] {
                 assert!(is_intended(addr, NOW));
                 let id = those(outbox, to, State::New).last().unwrap().id;
-                outbox.settle(id, state, "", settled).unwrap();
+                outbox.settle(id, state, note, settled).unwrap();
                 assert_eq!(is_intended(addr, hours(2)), expected, "{addr} {state:?}");
             }
             let id = those(outbox, to, State::New)[0].id;

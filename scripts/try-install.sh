@@ -25,7 +25,7 @@ boot() {
     mkdir "$root/upper" "$root/work" "$root/host"
     mount -t overlay -o "lowerdir=$clean,upperdir=$root/upper,workdir=$root/work" try "$root/host"
     mkdir -p "$root/host/old"
-    git clone --quiet --no-hardlinks "$PWD" "$root/host/root/pillory"
+    git -c init.defaultBranch=main clone --quiet --no-hardlinks "$PWD" "$root/host/root/pillory"
     : >"$root/host/root/program"
     mount --bind "$PILLORY_BIN" "$root/host/root/program"
     groups=/run/pillory-try/groups

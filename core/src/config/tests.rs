@@ -34,7 +34,7 @@ fn every_problem_is_reported_with_its_line() {
     let text = "maxretri = 3\nfindtime = \"10x\"\n\n[jail.sshd]\nbackend = \"jurnal\"\nbantime = []\n[jail.none]\nlogpath = [\"log\"]\n";
     let problems = config(text).unwrap_err();
     let expected = [
-        "pillory.toml:1: maxretri is no key; did you mean maxretry?; remove it or mend its spelling",
+        "pillory.toml:1: maxretri is no key; did you mean maxretry?; else remove it",
         "pillory.toml:2: findtime \"10x\": unknown unit \"x\"; use s, m, h, d, w, mo or y",
         "pillory.toml:5: jail \"sshd\": backend \"jurnal\" is not known; use auto, journal, file or btmp",
         "pillory.toml:6: jail \"sshd\": bantime is an empty list; write for example [\"1d\", \"7d\"]",

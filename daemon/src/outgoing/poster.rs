@@ -59,7 +59,7 @@ pub(crate) fn run(state_dir: &Path, posts: &Receiver<Post>, nudge: &Nudge) {
             continue;
         }
         let reloads = new.iter().any(|post| matches!(post, Post::Reload));
-        let failed = !poster.held.is_empty();
+        let failed = poster.failed.is_some();
         poster.take(new);
         // A disk that takes nothing is not asked for each of many that come.
         if goes_on && poster.failed.as_ref().is_some_and(|since| since.elapsed() < RETRY) {
@@ -136,8 +136,6 @@ impl Poster {
             }
             Err(_) => {
                 (self.outbox, self.failed) = (None, Some(Stopwatch::start()));
-                // Opening it anew does so.
-                self.held.retain(|post| !matches!(post, Post::Configure(_)));
             }
         }
         done
@@ -230,6 +228,10 @@ mod tests {
         assert!(poster.put(&directory).is_err() && poster.failed.is_some());
         assert_eq!(poster.held.len(), MOST_HELD);
         assert!(matches!(poster.held[..2], [Post::Lost(12), Post::Withdraw(_)]), "{:?}", &poster.held[..2]);
+        // What is configured meanwhile is tried again, too: nothing else may come.
+        let mut first = Poster::default();
+        first.take(vec![Post::Configure(Box::default())]);
+        assert!(first.put(&directory).is_err() && first.held.len() == 1);
         std::fs::create_dir_all(&directory).unwrap();
         poster.put(&directory).unwrap();
         assert!(poster.held.is_empty());

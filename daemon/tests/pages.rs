@@ -142,8 +142,7 @@ fn a_month_of_attacks_is_told_by_country_name_and_hour() {
     browser.resize(400, 800);
     browser.prefer("dark");
     browser.open(&format!("{SITE}/index.html"));
-    let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-    assert_eq!(browser.run(overflow), 0);
+    browser.wait_until_it_fits("index.html");
     browser.keep_picture("wall-of-a-month-dark.png");
     assert_eq!(browser.console(), [""; 0], "something was said at the console");
 }
@@ -253,10 +252,9 @@ fn the_wall_is_dark_narrow_and_without_scripts_if_the_reader_is() {
     browser.prefer("light");
     browser.open(&format!("{SITE}/index.html"));
     let light = browser.run(ground);
-    let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
     for page in ["index.html", "unlist.html", "feeds.html", "page-2.html", "o/203.0.113.77.html"] {
         browser.open(&format!("{SITE}/{page}"));
-        assert_eq!(browser.run(overflow), 0, "{page} scrolls sideways at 400 pixels");
+        browser.wait_until_it_fits(page);
     }
     browser.prefer("dark");
     browser.open(&format!("{SITE}/index.html"));

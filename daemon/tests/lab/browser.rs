@@ -77,6 +77,14 @@ impl Browser {
         wait_for(Duration::from_secs(10), what, || (self.run(script) == true).then_some(()));
     }
 
+    /// Waits until nothing of the page is beyond its right edge: a phone's view is scaled anew some time after a page is
+    /// loaded.
+    #[track_caller]
+    pub fn wait_until_it_fits(&self, page: &str) {
+        let fits = "const root = document.documentElement; return root.scrollWidth === root.clientWidth";
+        self.wait_until(&format!("{page} without a sideways scroll"), fits);
+    }
+
     /// The size of the page's own area, in CSS pixels.
     #[track_caller]
     pub fn resize(&self, width: u32, height: u32) {

@@ -1,8 +1,12 @@
 //! Who asked to be left out of the wall of shame (`pillory unlist`), which the store keeps.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use pillory_core::net::Prefix;
+use serde_json::json;
+
+use crate::control::Reply;
 
 /// Name of the setting that keeps them.
 pub(crate) const META_UNLISTED: &str = "unlisted";
@@ -11,7 +15,7 @@ pub(crate) const META_UNLISTED: &str = "unlisted";
 const MOST: usize = 10_000;
 
 /// Name of the setting that keeps what could not be read of them, once somebody is named anew.
-pub(crate) const META_UNREADABLE: &str = "unlisted_unreadable";
+const META_UNREADABLE: &str = "unlisted_unreadable";
 
 /// Everybody who asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,12 +50,31 @@ impl Unlisted {
     }
 
     /// Begins anew; returns what could not be read.
-    pub(crate) fn begin_anew(&mut self) -> Option<String> {
+    fn begin_anew(&mut self) -> Option<String> {
         self.unreadable.take()
     }
 
+    /// Leaves these out, or no longer (`remove`).
+    /// # Errors
+    /// Why it is not known who is left out, where these do not begin anew.
+    pub(crate) fn order(&mut self, prefixes: &[Prefix], remove: bool) -> Result<Ordered, &'static str> {
+        if let Some(problem) = self.problem().filter(|_| remove || prefixes.is_empty()) {
+            return Err(problem);
+        }
+        let mut ordered = Ordered::default();
+        ordered.meta.extend(self.begin_anew().map(|unreadable| (META_UNREADABLE.into(), unreadable)));
+        for prefix in prefixes {
+            let is_done = if remove { self.remove(*prefix) } else { self.add(*prefix) };
+            if is_done { &mut ordered.done } else { &mut ordered.not }.push(*prefix);
+        }
+        if !ordered.done.is_empty() {
+            ordered.meta.push((META_UNLISTED.into(), self.kept()));
+        }
+        Ok(ordered)
+    }
+
     /// Leaves a prefix out from now on; false if there is no room.
-    pub(crate) fn add(&mut self, prefix: Prefix) -> bool {
+    fn add(&mut self, prefix: Prefix) -> bool {
         let has_room = self.prefixes.len() < MOST || self.prefixes.contains(&prefix);
         if has_room {
             self.prefixes.insert(prefix);
@@ -60,7 +83,7 @@ impl Unlisted {
     }
 
     /// Leaves it out no longer; false if it was not left out.
-    pub(crate) fn remove(&mut self, prefix: Prefix) -> bool {
+    fn remove(&mut self, prefix: Prefix) -> bool {
         self.prefixes.remove(&prefix)
     }
 
@@ -68,6 +91,38 @@ impl Unlisted {
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = Prefix> {
         self.prefixes.iter().copied()
     }
+}
+
+/// What came of an order.
+#[derive(Debug, Default)]
+pub(crate) struct Ordered {
+    /// As it was asked for.
+    pub(crate) done: Vec<Prefix>,
+    /// There was no room, or they were not left out.
+    pub(crate) not: Vec<Prefix>,
+    /// Settings that the store is to keep.
+    pub(crate) meta: Vec<(Cow<'static, str>, String)>,
+}
+
+impl Ordered {
+    /// The answer. `unlisted`: who is left out now; `pages`: what becomes of the pages, if there are some.
+    pub(crate) fn reply(&self, unlisted: &Unlisted, remove: bool, pages: Option<&str>) -> Reply {
+        let names = |prefixes: &[Prefix]| prefixes.iter().map(Prefix::to_string).collect::<Vec<_>>();
+        let all: Vec<String> = unlisted.prefixes().map(|prefix| prefix.to_string()).collect();
+        let value = json!({"done": names(&self.done), "not": names(&self.not), "removed": remove, "unlisted": all,
+            "wall": pages.is_some(), "pages": pages});
+        Reply { exit: u8::from(!self.not.is_empty()), message: String::new(), value }
+    }
+}
+
+/// What becomes of pages that are there, as an answer tells it.
+pub(crate) mod pages {
+    /// They are made anew at once.
+    pub(crate) const ANEW: &str = "are being made anew";
+    /// They were, by the command itself.
+    pub(crate) const MADE: &str = "were made anew";
+    /// New ones cannot be made now, and the old ones may show whom they must not.
+    pub(crate) const DOWN: &str = "are taken down until they can be made anew";
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The wall of shame as somebody makes it who runs the daemon: real lines, the real store, the real command.
 
-use crate::lab::{CONFIG, Daemon, LOG, SOON, STATE_DIR, World, failed_lines, pillory, quiet_server};
+use crate::lab::{
+    CONFIG, Daemon, DaemonOptions, LOG, SOON, STATE_DIR, World, failed_lines, pillory, quiet_server,
+};
 use crate::learning::edit_store;
 use crate::mmdb::{self, Width};
 use crate::web::{WEB, get};
@@ -203,6 +205,43 @@ fn who_asks_is_left_out_at_once_and_after_a_restart() {
         let sql = "SELECT value FROM meta WHERE key = 'unlisted_unreadable'";
         db.query_row(sql, [], |row| row.get::<_, String>(0)).map(|kept| assert_eq!(kept, "[1"))
     });
+}
+
+#[test]
+fn who_asks_while_no_daemon_runs_is_left_out_by_the_command_and_by_the_daemon_that_starts() {
+    let open = "[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n";
+    let Some((world, daemon)) = with_an_attacker(open) else { return };
+    daemon.kill();
+    let server = &world.server;
+    let (place, shows) = (["--state-dir", STATE_DIR], || read(&world, "index.html").contains("198.51.100.7"));
+    assert_eq!(pillory(server, &[&["wall"], &place[..]].concat()).code, Some(0));
+    assert!(shows());
+    let unlist = |arguments: &[&str]| pillory(server, &[&["unlist"], arguments, &place].concat());
+    assert!(unlist(&[]).out.contains("nobody is left out"));
+    let answer = unlist(&["198.51.100.7"]);
+    let said = "198.51.100.7 is left out of the wall from now on; the pages were made anew";
+    assert!(answer.code == Some(0) && answer.out.contains(said), "{answer:?}");
+    assert!(answer.err.contains("no daemon runs") && !shows(), "{answer:?}");
+    assert!(!read(&world, "feeds/offenders.txt").contains("198.51.100.7"));
+    assert_eq!(unlist(&["--remove", "192.0.2.1"]).code, Some(1));
+    // Who learns, or only says what it would do, makes no pages; those of before do not stay, either.
+    let all = Daemon::start(server, open);
+    assert_eq!(all.ask(&["unlist"]).out, "198.51.100.7\n");
+    assert_eq!(all.ask(&["unlist", "--remove", "198.51.100.7"]).code, Some(0));
+    all.wait_for(SOON, "the offender once more", || shows().then_some(()));
+    all.kill();
+    let dry = Daemon::start_with(
+        server,
+        &DaemonOptions {
+            config: Some(open.to_owned()),
+            args: vec!["--dry-run".to_owned()],
+            ..DaemonOptions::default()
+        },
+    );
+    let answer = dry.ask(&["unlist", "198.51.100.7"]);
+    assert!(answer.out.contains("the pages are taken down until they can be made anew"), "{answer:?}");
+    let index = server.path(format!("{OUT}/index.html"));
+    dry.wait_for(SOON, "no page", || (!index.exists()).then_some(()));
 }
 
 fn unlist_with(daemon: &Daemon, arguments: &[&str]) -> Option<i32> {

@@ -1,4 +1,4 @@
-//! `off`, `on`, `unban` and `import` where no daemon answers: the store is edited under the state lock, and what must
+//! `off`, `on`, `unban`, `unlist` and `import` where no daemon answers: the store is edited under the state lock, and what must
 //! go at once is taken out of the kernel.
 
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ use crate::engine::META_OFF;
 use crate::engine::commands::{LISTS, Spare, inside, sort_orders};
 use crate::store::keeper::{self, Started};
 use crate::store::writer::Write;
-use crate::store::{self, StoreError, standing};
+use crate::store::{self, StoreError, query, standing};
+use crate::unlisted::{META_UNLISTED, Unlisted};
 use crate::{clock, facts, guard};
 
 use super::configfile::load_config;
@@ -161,6 +162,22 @@ impl State {
         let value = json!({"unbanned": lifted.iter().map(name).collect::<Vec<_>>(), "still_banned_by": still,
             "still_banned_inside": inside});
         Ok(Reply { exit: u8::from(lifted.is_empty()), message: held.said, value })
+    }
+
+    /// Leaves somebody out of the wall, or no longer; also the daemon that starts does.
+    pub(super) fn unlist(&self, prefixes: &[Prefix], remove: bool, gone: &Gone) -> Result<Reply, Failure> {
+        let mut held = self.hold_old(gone)?;
+        let kept = held.store.read_or_rescue(|db| query::meta(db, META_UNLISTED));
+        let mut unlisted = Unlisted::restored(kept.map_err(|error| failed(&error))?.as_deref());
+        let ordered = match unlisted.order(prefixes, remove) {
+            Ok(ordered) => ordered,
+            Err(problem) => return Ok(Reply::say(exit::NO, problem)),
+        };
+        if !ordered.meta.is_empty() {
+            held.write(Write { meta: ordered.meta.clone(), ..Write::default() })?;
+        }
+        let reply = ordered.reply(&unlisted, remove, None);
+        Ok(Reply { message: held.said, ..reply })
     }
 
     /// Takes bans over from a list into the store; the daemon enforces them when it starts. `config`: whose

@@ -31,7 +31,7 @@ use crate::learn::Learner;
 use crate::netlink::{KernelWatch, Seen};
 use crate::outgoing::poster::{self, MOST_WAITING};
 use crate::outgoing::{Delivery, Post};
-use crate::outputs::publisher::{self, Edition};
+use crate::outputs::publisher::{self, PageOrder};
 use crate::outputs::wall;
 use crate::privilege::{Needs, Sandbox, shed};
 use crate::store::keeper::Started;
@@ -200,11 +200,11 @@ fn telling<T>(inputs_in: &Sender<Input>, input: fn(T) -> Input) -> impl Fn(T) ->
     move |told| engine_in.send(input(told)).is_ok()
 }
 
-/// Makes the editions that the engine orders.
+/// Makes the pages that the engine orders.
 fn publishing(
     inputs: &Sender<Input>,
     state_dir: PathBuf,
-    ordered: Receiver<Edition>,
+    ordered: Receiver<PageOrder>,
     stop: Arc<AtomicBool>,
 ) -> impl FnOnce() + use<> {
     let inputs = inputs.clone();

@@ -9,6 +9,8 @@ use pillory_core::net::Prefix;
 use crate::control::Request;
 
 use super::client::word;
+use super::offline::State;
+use super::wall::Wall;
 use super::{Client, Outcome, addresses};
 
 /// `pillory unlist`
@@ -22,12 +24,24 @@ pub(crate) struct Unlist {
     remove: bool,
     #[command(flatten)]
     client: Client,
+    #[command(flatten)]
+    state: State,
 }
 
 impl Unlist {
     pub(crate) fn run(&self) -> Outcome {
-        let request = Request::Unlist { prefixes: addresses::read(&self.prefixes)?, remove: self.remove };
-        let reply = self.client.ask(&request)?;
+        let (prefixes, remove) = (addresses::read(&self.prefixes)?, self.remove);
+        let request = Request::Unlist { prefixes: prefixes.clone(), remove };
+        let mut is_alone = false;
+        let mut reply = self.client.ask_or_else(&request, |gone| {
+            is_alone = true;
+            self.state.unlist(&prefixes, remove, gone)
+        })?;
+        let has_changed = reply.value["done"].as_array().is_some_and(|done| !done.is_empty());
+        if is_alone && has_changed {
+            let pages = Wall::again(&self.state)?;
+            (reply.value["wall"], reply.value["pages"]) = (pages.is_some().into(), pages.into());
+        }
         self.client.show(&reply, |value| self.told(value))
     }
 
@@ -42,8 +56,8 @@ impl Unlist {
                 all => format!("{}\n", all.join("\n")),
             };
         }
-        let (mut text, is_shown) = (String::new(), value["wall"] == true);
-        let when = if is_shown { "; the pages are being made anew" } else { "" };
+        let mut text = String::new();
+        let when = value["pages"].as_str().map_or_else(String::new, |pages| format!("; the pages {pages}"));
         for who in all("done") {
             let _ = match self.remove {
                 true => writeln!(text, "{who} may be on the wall again{when}"),

@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use pillory_core::config::{Config, keys};
-use pillory_core::net::PrefixSet;
+use pillory_core::config::{Config, Wall as Configured, keys};
 
 use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::engine::META_PROXIES;
 use crate::outputs::publisher::{self, Edition, PublishError};
-use crate::outputs::wall::{FolderError, text};
+use crate::outputs::wall::{FolderError, Written, text};
 use crate::store::{self, StoreError, query};
-use crate::unlisted::{META_UNLISTED, Unlisted};
+use crate::unlisted::{META_UNLISTED, Unlisted, pages};
 use crate::{clock, facts, geo};
 
 use super::configfile::Place;
@@ -44,30 +43,36 @@ pub(crate) struct Wall {
 }
 
 impl Wall {
+    /// Makes the pages that are configured anew, after a change while no daemon runs; what became of them, if there are some.
+    /// # Errors
+    /// As of the command, and that the change is kept all the same.
+    pub(super) fn again(state: &State) -> Result<Option<&'static str>, Failure> {
+        let place = Place { file: None, fail2ban: None };
+        let (_, config) = place.load()?;
+        if config.wall.out.is_none() {
+            return Ok(None);
+        }
+        let kept = |failure: Failure| {
+            let said = "that is remembered, but the pages are the old ones until a daemon starts or `pillory wall` \
+                        makes them anew, as the user whose they are";
+            Failure::new(failure.exit, format!("{said}: {}", failure.message))
+        };
+        make(state, &config, config.wall.clone()).map(|_| Some(pages::MADE)).map_err(kept)
+    }
+
     pub(crate) fn run(&self) -> Outcome {
         let place = Place { file: self.config.clone(), fail2ban: self.fail2ban.clone() };
         let (_, config) = place.load()?;
         let mut wall = config.wall.clone();
         wall.out = self.out.clone().or(wall.out);
         wall.contact = self.contact.clone().or(wall.contact);
-        let (never, unlisted) = self.spared(&config)?;
-        wall.unlisted.extend(unlisted.prefixes());
-        let users = config.goodusers.clone();
         if self.text {
-            let shown =
-                publisher::look(&Edition { wall, never, users, networks: None }, &self.state.state_dir);
+            let shown = publisher::look(&edition(&self.state, &config, wall)?, &self.state.state_dir);
             print(&text(&shown.map_err(|error| failed(&error))?))?;
             return Ok(0);
         }
         let out = wall.out.clone().unwrap_or_default();
-        let (networks, unusable) = geo::open(&config.geo);
-        unusable.iter().for_each(|reason| complain(reason));
-        let made = publisher::make(
-            &Edition { wall, never, users, networks },
-            &self.state.state_dir,
-            &AtomicBool::new(false),
-        );
-        let (offenders, written) = made.map_err(|error| refused(&error))?;
+        let (offenders, written) = make(&self.state, &config, wall)?;
         if self.json {
             let (changed, unchanged, removed) = (written.changed, written.unchanged, written.removed);
             print_json(
@@ -81,27 +86,35 @@ impl Wall {
         }
         Ok(0)
     }
+}
 
-    /// Who is never banned, by the configuration, `pillory allow` and what this host knows of itself; and who was left out by
-    /// `pillory unlist`.
-    fn spared(&self, config: &Config) -> Result<(PrefixSet, Unlisted), Failure> {
-        let db = store::open_read_only(&self.state.state_dir).map_err(|error| failed(&error))?;
-        let path = self.state.state_dir.join(store::FILE);
-        let unreadable = |cause| failed(&StoreError::Database { tried: "read", path: path.clone(), cause });
-        let meta = |key| query::meta(&db, key).map_err(unreadable);
-        let allowed = Allowed::restored(meta(META_ALLOWED)?.as_deref(), clock::now());
-        let facts = facts::read_once(&allowed::names(config, &allowed)).map_err(|error| {
-            Failure::new(exit::NO, format!("cannot ask for this host's addresses: {error}"))
-        })?;
-        let never = allowed::never(config, &allowed, &facts);
-        let ignored = config.jails.iter().filter_map(|jail| Some(&jail.lines.as_ref()?.rules.ignore));
-        let never = publisher::never_shown(&never, ignored, &meta(META_PROXIES)?.unwrap_or_default());
-        let unlisted = Unlisted::restored(meta(META_UNLISTED)?.as_deref());
-        if let Some(problem) = unlisted.problem() {
-            return Err(Failure::new(exit::NO, problem));
-        }
-        Ok((never, unlisted))
+/// Makes the pages; how many offenders they show, and what was written.
+fn make(state: &State, config: &Config, wall: Configured) -> Result<(usize, Written), Failure> {
+    let (networks, unusable) = geo::open(&config.geo);
+    unusable.iter().for_each(|reason| complain(reason));
+    let edition = Edition { networks, ..edition(state, config, wall)? };
+    publisher::make(&edition, &state.state_dir, &AtomicBool::new(false)).map_err(|error| refused(&error))
+}
+
+/// What is to be shown, but for whose networks there are. Spared is who is never banned, by the configuration, `pillory allow`
+/// and what this host knows of itself, and who was left out by `pillory unlist`.
+fn edition(state: &State, config: &Config, mut wall: Configured) -> Result<Edition, Failure> {
+    let db = store::open_read_only(&state.state_dir).map_err(|error| failed(&error))?;
+    let path = state.state_dir.join(store::FILE);
+    let unreadable = |cause| failed(&StoreError::Database { tried: "read", path: path.clone(), cause });
+    let meta = |key| query::meta(&db, key).map_err(unreadable);
+    let allowed = Allowed::restored(meta(META_ALLOWED)?.as_deref(), clock::now());
+    let facts = facts::read_once(&allowed::names(config, &allowed))
+        .map_err(|error| Failure::new(exit::NO, format!("cannot ask for this host's addresses: {error}")))?;
+    let never = allowed::never(config, &allowed, &facts);
+    let ignored = config.jails.iter().filter_map(|jail| Some(&jail.lines.as_ref()?.rules.ignore));
+    let never = publisher::never_shown(&never, ignored, &meta(META_PROXIES)?.unwrap_or_default());
+    let unlisted = Unlisted::restored(meta(META_UNLISTED)?.as_deref());
+    if let Some(problem) = unlisted.problem() {
+        return Err(Failure::new(exit::NO, problem));
     }
+    wall.unlisted.extend(unlisted.prefixes());
+    Ok(Edition { wall, never, users: config.goodusers.clone(), networks: None })
 }
 
 fn refused(error: &PublishError) -> Failure {
@@ -112,7 +125,10 @@ fn refused(error: &PublishError) -> Failure {
             exit::NOT_PERMITTED
         }
         PublishError::Folder(
-            FolderError::System { .. } | FolderError::Page { .. } | FolderError::Stopped,
+            FolderError::System { .. }
+            | FolderError::Busy { .. }
+            | FolderError::Page { .. }
+            | FolderError::Stopped,
         ) => exit::NO,
         PublishError::NoContact => {
             return Failure::new(exit::USAGE, format!("{error}, or name a --contact"));

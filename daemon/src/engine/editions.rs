@@ -5,7 +5,7 @@ use pillory_core::time::{Span, Timestamp};
 use tracing::{info, warn};
 
 use crate::control::Reply;
-use crate::outputs::publisher::{self, Edition};
+use crate::outputs::publisher::{self, Edition, PageOrder};
 use crate::unlisted::{META_UNLISTED, Unlisted};
 
 use super::Engine;
@@ -41,8 +41,20 @@ impl Engine {
         }
         let Ok(edition) = self.edition() else { return };
         // Without that thread the process ends anyway.
-        let sent = self.outlets.editions.send(edition).is_ok();
+        let sent = self.outlets.editions.send(PageOrder::Make(edition)).is_ok();
         (self.editions.last, self.editions.is_at_work) = (Some(now), sent);
+    }
+
+    /// Has pages of before removed where new ones cannot be made now, for they show whom they must not. True if so.
+    pub(super) fn take_down(&mut self) -> bool {
+        let Some(out) = self.setup.config.wall.out.clone() else { return false };
+        let may_be_made = !self.is_dry() && self.edition().is_ok();
+        if may_be_made {
+            return false;
+        }
+        // Without that thread the process ends anyway.
+        self.editions.is_at_work = self.outlets.editions.send(PageOrder::TakeDown(out)).is_ok();
+        true
     }
 
     /// What pages are to be made of now. Before everything is watched, and good logins are learnt, not all are known who

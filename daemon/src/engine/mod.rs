@@ -52,7 +52,7 @@ use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::learn::Learnt;
 use crate::outgoing::Post;
-use crate::outputs::publisher::Edition;
+use crate::outputs::publisher::PageOrder;
 use crate::privilege::Sandbox;
 use crate::rescue::Call;
 use crate::service::Watchdog;
@@ -127,7 +127,7 @@ pub(crate) struct Outlets {
     /// Names to be resolved and commands to be asked.
     pub(crate) errands: Errands,
     /// What the wall's pages are to be made of.
-    pub(crate) editions: Sender<Edition>,
+    pub(crate) editions: Sender<PageOrder>,
     /// Where logs are, and what whoever logs in is shown.
     pub(crate) lookout: Sender<crate::lookout::Order>,
     /// What is to be sent, if anything is.

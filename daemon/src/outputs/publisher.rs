@@ -1,7 +1,7 @@
 //! Makes the wall of what the store keeps: for the command, and in the daemon by a thread of its own, for reading a long
 //! past takes seconds and writing pages longer, and no ban waits for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -32,6 +32,15 @@ pub(crate) struct Edition {
     pub(crate) networks: Option<Arc<dyn Networks>>,
 }
 
+/// What the daemon orders.
+#[derive(Debug)]
+pub(crate) enum PageOrder {
+    /// Fresh pages.
+    Make(Edition),
+    /// None in this directory until then.
+    TakeDown(PathBuf),
+}
+
 /// Why there are no fresh pages.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublishError {
@@ -51,21 +60,25 @@ pub(crate) enum PublishError {
     Folder(#[from] FolderError),
 }
 
-/// Makes each edition that is ordered, and says what came of it. Ends with those who order or hear. `stop`: raised if it
+/// Does what is ordered, and says what came of it. Ends with those who order or hear. `stop`: raised if it
 /// shall end soon.
 pub(crate) fn run(
     state_dir: &Path,
-    editions: &Receiver<Edition>,
+    orders: &Receiver<PageOrder>,
     stop: &AtomicBool,
     said: impl Fn(Result<(), String>) -> bool,
 ) {
     // It waits for everything else: nobody waits for it.
     let _ = rustix::process::setpriority_process(None, 19);
-    for edition in editions {
+    for order in orders {
+        let done = || match &order {
+            PageOrder::Make(edition) => make(edition, state_dir, stop).map(drop),
+            PageOrder::TakeDown(out) => wall::take_down(out, stop).map_err(PublishError::from),
+        };
         // A fault in a page shall not end the daemon.
-        let made = fault::outlive(|| make(&edition, state_dir, stop));
+        let made = fault::outlive(done);
         let made = made.map_err(|fault| format!("a fault in Pillory ({}); please report it", escape(&fault)));
-        if !said(made.and_then(|made| made.map(drop).map_err(|error| error.to_string()))) {
+        if !said(made.and_then(|made| made.map_err(|error| error.to_string()))) {
             return;
         }
     }

@@ -1,5 +1,6 @@
-//! The folder of pages: each file is replaced in one step and only if it has changed; what is no longer made is removed,
-//! even when the rest cannot be written, for somebody may have asked to be left out.
+//! The folder of pages: each file is replaced in one step and only if it has changed, by one who makes pages at a time.
+//! What is no longer made is removed. Where not all can be written, what is there stays as it is; but if somebody has to
+//! go, everything that may still name them goes, too.
 
 use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
@@ -8,14 +9,21 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::clock::Stopwatch;
 use crate::outfile;
 
 /// A file that marks a folder as one of these, so that no other is written into.
 const MARK: &str = ".pillory-wall";
 
 /// The folders inside: the offenders' own pages, and lists for other programs.
-const INSIDE: [&str; 2] = ["o", "feeds"];
+const INSIDE: [&str; 2] = [OFFENDERS, "feeds"];
+
+const OFFENDERS: &str = "o";
 
 /// A web server reads the pages as somebody else, whatever the umask.
 const FILE_MODE: u32 = 0o644;
@@ -47,6 +55,12 @@ pub(crate) enum FolderError {
         #[source]
         cause: io::Error,
     },
+    /// Somebody else makes pages there and does not end.
+    #[error("pages are being made in {} by another program, which has not ended for a minute; look for it (`fuser {}`), or try again", .path.display(), .path.display())]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A page could not be rendered.
     #[error("cannot make a page: {reason}")]
     Page {
@@ -74,6 +88,8 @@ pub(super) struct Folder<'s> {
     path: PathBuf,
     stop: &'s AtomicBool,
     done: Mutex<Done>,
+    /// The directory, locked.
+    _turn: File,
 }
 
 /// What was made so far.
@@ -93,11 +109,12 @@ impl<'s> Folder<'s> {
             Err(error) if error.kind() == ErrorKind::NotFound => true,
             Err(cause) => return Err(system("list", path, cause)),
         };
-        if !is_empty && !path.join(MARK).exists() {
+        if !is_empty && !is_ours(path) {
             return Err(FolderError::Foreign { path: path.to_owned() });
         }
-        let folder = Folder { path: path.to_owned(), stop, done: Mutex::default() };
         make_directory(path)?;
+        let turn = turn(path, stop)?;
+        let folder = Folder { path: path.to_owned(), stop, done: Mutex::default(), _turn: turn };
         folder.put(MARK, b"Made by pillory wall; what is in this directory is replaced.\n")?;
         for inside in INSIDE {
             make_directory(&path.join(inside))?;
@@ -129,35 +146,71 @@ impl<'s> Folder<'s> {
         Ok(())
     }
 
-    /// Removes what was not made this time, whatever came of the rest.
+    /// Removes what is no longer made. `offenders`: the pages of who is shown, also those that could not be written.
     /// # Errors
     /// What `made` failed with, or [`FolderError::System`]
-    pub(super) fn finish(self, made: Result<(), FolderError>) -> Result<Written, FolderError> {
+    pub(super) fn finish(
+        self,
+        made: Result<(), FolderError>,
+        offenders: impl IntoIterator<Item = String>,
+    ) -> Result<Written, FolderError> {
         // What there is would be incomplete, and the next one follows soon.
         if matches!(made, Err(FolderError::Stopped)) {
             return made.map(|()| Written::default());
         }
-        let Done { files, mut written } = self.done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (removed, swept) = sweep(&self.path, &files, |path| fs::remove_file(path));
+        let Done { mut files, mut written } = self.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if made.is_err() {
+            files.extend(offenders.into_iter().map(|name| self.path.join(name)));
+            let pages = [self.path.join(OFFENDERS)];
+            if let (0, Ok(())) = sweep(&pages, &files, |path| fs::remove_file(path)) {
+                return made.map(|()| written);
+            }
+        }
+        let inside = INSIDE.map(|name| self.path.join(name));
+        let all: Vec<PathBuf> = std::iter::once(self.path).chain(inside).collect();
+        let (removed, swept) = sweep(&all, &files, |path| fs::remove_file(path));
         written.removed = removed;
         made.and(swept).map(|()| written)
     }
 }
 
-/// Removes the files of a folder that are not among these: what can be removed is, whatever cannot. Returns how many were,
-/// and the first trouble.
+/// True if there are pages of ours.
+pub(super) fn is_ours(directory: &Path) -> bool {
+    directory.join(MARK).exists()
+}
+
+/// How long who makes pages waits for another who does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until nobody else makes pages in a directory. Some file systems know no locks; there it is as without.
+fn turn(path: &Path, stop: &AtomicBool) -> Result<File, FolderError> {
+    let directory = File::open(path).map_err(|cause| system("open", path, cause))?;
+    let since = Stopwatch::start();
+    while flock(&directory, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        if stop.load(Ordering::SeqCst) {
+            return Err(FolderError::Stopped);
+        }
+        if since.elapsed() > PATIENCE {
+            return Err(FolderError::Busy { path: path.to_owned() });
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(directory)
+}
+
+/// Removes the files of these directories that are not among `files`: what can be removed is, whatever cannot. Returns how
+/// many were, and the first trouble.
 fn sweep(
-    folder: &Path,
+    directories: &[PathBuf],
     files: &HashSet<PathBuf>,
     remove: impl Fn(&Path) -> io::Result<()>,
 ) -> (usize, Result<(), FolderError>) {
     let (mut removed, mut outcome) = (0, Ok(()));
-    let inside = INSIDE.map(|name| folder.join(name));
-    for directory in std::iter::once(folder.to_owned()).chain(inside) {
-        let entries = match fs::read_dir(&directory) {
+    for directory in directories {
+        let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(cause) => {
-                outcome = outcome.and(Err(system("list", &directory, cause)));
+                outcome = outcome.and(Err(system("list", directory, cause)));
                 continue;
             }
         };
@@ -207,8 +260,10 @@ fn has_mode(path: &Path) -> bool {
 /// sees yet is written as it is.
 fn replace(path: &Path, content: &[u8], is_unseen: bool) -> io::Result<()> {
     let fresh = if is_unseen { path.to_owned() } else { outfile::beside(path, ".new") };
-    outfile::create(&fresh, FILE_MODE)?.write_all(content)?;
-    if is_unseen { Ok(()) } else { fs::rename(&fresh, path) }
+    let written = outfile::create(&fresh, FILE_MODE)?.write_all(content);
+    let done = written.and_then(|()| if is_unseen { Ok(()) } else { fs::rename(&fresh, path) });
+    // Half a page is none.
+    done.inspect_err(|_| drop(fs::remove_file(&fresh)))
 }
 
 fn system(tried: &'static str, path: &Path, cause: io::Error) -> FolderError {
@@ -232,7 +287,8 @@ mod tests {
             fs::write(folder.join(name), name).unwrap();
         }
         let files = ["index.html", "o/kept.html"].map(|name| folder.join(name)).into();
-        let (removed, outcome) = sweep(&folder, &files, |path| match path.ends_with("stuck.html") {
+        let directories = ["", "o", "feeds"].map(|name| folder.join(name));
+        let (removed, outcome) = sweep(&directories, &files, |path| match path.ends_with("stuck.html") {
             true => Err(ErrorKind::PermissionDenied.into()),
             false => fs::remove_file(path),
         });
@@ -243,7 +299,7 @@ mod tests {
         // A directory that cannot be listed, neither.
         fs::remove_dir_all(folder.join("o")).unwrap();
         fs::write(folder.join("feeds/again.txt"), "").unwrap();
-        let (removed, outcome) = sweep(&folder, &files, |path| fs::remove_file(path));
+        let (removed, outcome) = sweep(&directories, &files, |path| fs::remove_file(path));
         assert!(removed == 1 && outcome.unwrap_err().to_string().contains("cannot list"));
         fs::remove_dir_all(&folder).unwrap();
     }

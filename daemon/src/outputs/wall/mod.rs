@@ -83,13 +83,28 @@ pub(crate) fn build(
     directory: &Path,
     stop: &AtomicBool,
 ) -> Result<Written, FolderError> {
+    let rows: Vec<Row> = wall.offenders.iter().map(Row::of).collect();
     let folder = Folder::open(directory, stop)?;
-    let made = put_all(&folder, site, wall);
-    folder.finish(made)
+    let made = put_all(&folder, site, wall, &rows);
+    folder.finish(made, rows.iter().map(page_of))
 }
 
-fn put_all(folder: &Folder<'_>, site: &Site, wall: &Wall) -> Result<(), FolderError> {
-    let rows: Vec<Row> = wall.offenders.iter().map(Row::of).collect();
+/// Removes the pages in `directory`, if there are some.
+/// # Errors
+/// [`FolderError`]
+pub(crate) fn take_down(directory: &Path, stop: &AtomicBool) -> Result<(), FolderError> {
+    if !files::is_ours(directory) {
+        return Ok(());
+    }
+    Folder::open(directory, stop)?.finish(Ok(()), []).map(drop)
+}
+
+/// The file of an offender's page.
+fn page_of(row: &Row) -> String {
+    format!("o/{}.html", row.file)
+}
+
+fn put_all(folder: &Folder<'_>, site: &Site, wall: &Wall, rows: &[Row]) -> Result<(), FolderError> {
     let (now, day) = (Stamp::at(wall.made), Stamp::of_day(wall.made));
     folder.put("style.css", include_bytes!("../../../templates/wall/style.css"))?;
     folder.put("wall.js", include_bytes!("../../../templates/wall/wall.js"))?;
@@ -100,14 +115,14 @@ fn put_all(folder: &Folder<'_>, site: &Site, wall: &Wall) -> Result<(), FolderEr
     let parts: Vec<Part> = feeds.chain([Part::Listing]).chain(rows.iter().map(Part::Offender)).collect();
     crew::each(&parts, |part| match part {
         Part::Feed(format) => folder.put(&format!("feeds/{}", format.file), (format.write)(&list).as_bytes()),
-        Part::Listing => folder.put("offenders.json", listing(&now, &rows).as_bytes()),
+        Part::Listing => folder.put("offenders.json", listing(&now, rows).as_bytes()),
         Part::Offender(row) => {
             let page = OffenderPage { site, root: "../", stamp: &day, offender: row };
-            folder.put(&format!("o/{}.html", row.file), render(&page)?.as_bytes())
+            folder.put(&page_of(row), render(&page)?.as_bytes())
         }
     })?;
     folder.put("unlist.html", render(&Unlist { site, root: "", stamp: &day })?.as_bytes())?;
-    let newest = rows.get(..ENTRIES).unwrap_or(&rows);
+    let newest = rows.get(..ENTRIES).unwrap_or(rows);
     folder.put("feed.atom", render(&Atom { site, stamp: &now, offenders: newest })?.as_bytes())?;
     folder.put(
         "feeds.html",

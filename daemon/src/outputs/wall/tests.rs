@@ -194,6 +194,71 @@ fn what_cannot_be_written_leaves_nobody_on_a_page_who_is_to_be_left_out() {
 }
 
 #[test]
+fn what_cannot_be_written_takes_no_page_away_where_nobody_has_to_go() {
+    let scratch = Scratch::new("fails-alone");
+    let both = || vec![offender("203.0.113.0/24", true), offender("192.0.2.16/28", false)];
+    make(&site(), &wall(both()), &scratch).unwrap();
+    let files = || -> Vec<String> {
+        let folders = ["", "feeds", "o"].map(|inside| std::fs::read_dir(scratch.0.join(inside)).unwrap());
+        let mut names: Vec<String> =
+            folders.into_iter().flatten().map(|entry| entry.unwrap().path().display().to_string()).collect();
+        names.sort();
+        names
+    };
+    // A directory in the place of a page that is written before others.
+    std::fs::remove_file(scratch.0.join("unlist.html")).unwrap();
+    std::fs::create_dir_all(scratch.0.join("unlist.html/x")).unwrap();
+    let before = files();
+    let later = Wall { made: NOON + Span::from_secs(3_600), ..wall(both()) };
+    let failed = make(&site(), &later, &scratch);
+    assert!(matches!(failed, Err(FolderError::System { .. })), "{failed:?}");
+    assert_eq!(files(), before);
+    assert!(scratch.read("index.html").contains("203.0.113.x"));
+}
+
+#[test]
+fn pages_are_taken_down_and_nothing_else_is() {
+    let scratch = Scratch::new("down");
+    let stop = AtomicBool::new(false);
+    take_down(&scratch.0, &stop).unwrap();
+    assert!(!scratch.0.exists());
+    make(&site(), &wall(vec![offender("203.0.113.0/24", true)]), &scratch).unwrap();
+    take_down(&scratch.0, &stop).unwrap();
+    let left: Vec<_> =
+        std::fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.len() == 3 && !left.contains(&"index.html".into()), "{left:?}");
+    assert_eq!(std::fs::read_dir(scratch.0.join("o")).unwrap().count(), 0);
+    let other = Scratch::new("down-other");
+    std::fs::create_dir(&other.0).unwrap();
+    std::fs::write(other.0.join("index.html"), "precious").unwrap();
+    take_down(&other.0, &stop).unwrap();
+    assert_eq!(other.read("index.html"), "precious");
+}
+
+#[test]
+fn two_who_make_pages_at_once_take_turns() {
+    let scratch = Scratch::new("turns");
+    let walls = ["198.51", "203.0"]
+        .map(|net| wall((0..60).map(|n| offender(&format!("{net}.{n}.0/24"), false)).collect()));
+    for _ in 0..8 {
+        std::thread::scope(|scope| {
+            for wall in &walls {
+                scope.spawn(|| make(&site(), wall, &scratch).unwrap());
+            }
+        });
+        let listed: serde_json::Value = serde_json::from_str(&scratch.read("offenders.json")).unwrap();
+        let listed = listed["offenders"].as_array().unwrap().iter();
+        let mut listed: Vec<String> =
+            listed.map(|row| format!("{}.html", row[1].as_str().unwrap())).collect();
+        let there = std::fs::read_dir(scratch.0.join("o")).unwrap();
+        let mut there: Vec<String> =
+            there.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        (listed.sort(), there.sort());
+        assert_eq!(there, listed);
+    }
+}
+
+#[test]
 fn who_is_to_stop_stops_and_takes_nothing_away() {
     let scratch = Scratch::new("stops");
     let stop = AtomicBool::new(false);

@@ -10,18 +10,18 @@ const FIRST: &str = "198.51.100.7/32";
 const SECOND: &str = "198.51.100.8/32";
 
 /// A server whose state directory is a disk of its own.
-fn small_disk() -> Option<(World, Host)> {
+pub fn small_disk() -> Option<(World, Host)> {
     let (world, server) = quiet_server()?;
     server.run("mount", &["-t", "tmpfs", "-o", "size=1m,mode=755", "small", STATE_DIR]);
     Some((world, server))
 }
 
-fn fill(server: &Host) {
+pub fn fill(server: &Host) {
     let mut file = File::create(server.path(format!("{STATE_DIR}/filler"))).expect("it opens");
     while file.write_all(&[b'x'; 4096]).is_ok() {}
 }
 
-fn make_room(server: &Host) {
+pub fn make_room(server: &Host) {
     std::fs::remove_file(server.path(format!("{STATE_DIR}/filler"))).expect("it is removed");
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::pty::openpty;
 use serde_json::{Value, json};
 
+use crate::disk::{fill, make_room, small_disk};
 use crate::lab::{
     Answer, Answering, CONFIG, Daemon, Host, LOG, MailServer, SOON, STATE_DIR, WebServer, World, binary,
     decoded, failed_lines, pillory, quiet_server,
@@ -320,6 +321,32 @@ fn nothing_is_lost_to_a_refusal_a_hang_up_or_a_crash_and_nothing_sent_twice() {
     assert_eq!(taken.len(), 2, "each once: {taken:?}");
     let about = reports(&server, &["--json"]).json()[0].clone();
     assert!(about["problems"][0]["note"].as_str().unwrap().contains("must be a valid address"), "{about}");
+}
+
+#[test]
+fn a_disk_that_is_full_when_a_report_was_taken_has_it_sent_no_second_time() {
+    let Some((_world, server)) = small_disk() else { return };
+    server.write("/srv/key", "the-key\n");
+    let web = WebServer::start(&server, 8080);
+    let daemon = Daemon::start(&server, &format!("widen = false\n{ABUSEIPDB}"));
+    server.append(LOG, failed_lines(9000, 6, "root", "198.51.100.1"));
+    wait_for_count(&daemon, &server, "held", 1);
+    web.hold(true);
+    assert_eq!(reports(&server, &["review", "--approve", "all"]).code, Some(0));
+    daemon.wait_for(LATER, "a report on its way", || (web.asked().len() == 1).then_some(()));
+    fill(&server);
+    web.hold(false);
+    let is_told = || daemon.status()["warnings"].to_string().contains("cannot send: ").then_some(());
+    daemon.wait_for(LATER, "a warning that it cannot be noted", is_told);
+    make_room(&server);
+    wait_for_count(&daemon, &server, "sent", 1);
+    // What comes after it leaves, and nothing else.
+    server.append(LOG, failed_lines(9100, 6, "root", "198.51.100.2"));
+    wait_for_count(&daemon, &server, "held", 1);
+    assert_eq!(reports(&server, &["review", "--approve", "all"]).code, Some(0));
+    wait_for_count(&daemon, &server, "sent", 2);
+    let told: Vec<String> = web.asked().iter().map(|asked| field(&asked.body, "ip")).collect();
+    assert_eq!(told, ["198.51.100.1", "198.51.100.2"]);
 }
 
 #[test]

@@ -57,6 +57,11 @@ impl About {
         }
     }
 
+    /// True if that may take seconds where much is kept.
+    pub(crate) fn is_long(self) -> bool {
+        matches!(self, About::Explain(_))
+    }
+
     /// Adds the fields to the engine's answer.
     pub(super) fn tell(self, value: &mut Value, state_dir: &Path, kernel: &Sender<Job>) {
         if !value.is_object() || matches!(self, About::Nothing) {

@@ -272,9 +272,10 @@ mod tests {
     fn whatever_a_proxy_adds_shows_that_there_is_one() {
         let is_forwarded =
             |field: &str| whole(&format!("GET / HTTP/1.1\r\nHost: a\r\n{field}: x\r\n\r\n")).is_forwarded;
-        for field in
-            ["X-Forwarded-For", "x-forwarded-host", "X-FORWARDED-PROTO", "Forwarded", "X-Real-IP", "Via"]
-        {
+        let fields = "X-Forwarded-For x-forwarded-host X-FORWARDED-PROTO Forwarded Via CDN-Loop X-Real-IP \
+            X-Client-IP Client-IP True-Client-IP X-Cluster-Client-IP CF-Connecting-IP Fastly-Client-IP \
+            X-Envoy-External-Address X-Original-Host X-Original-URL X-Original-Forwarded-For X-ProxyUser-Ip";
+        for field in fields.split_whitespace() {
             assert!(is_forwarded(field), "{field}");
         }
         for field in ["X-Forward", "Referer", "Accept", "X-Requested-With"] {

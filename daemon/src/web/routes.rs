@@ -67,6 +67,8 @@ pub(super) struct Site {
     asking: Places,
     /// See [`MOST_READING`].
     reading: Places,
+    /// The same for who asks for no single source, which takes no time: an overview and a scrape wait for no long story.
+    glancing: Places,
 }
 
 /// How a request goes on.
@@ -107,9 +109,10 @@ struct Login<'a> {
 
 impl Site {
     pub(super) fn new(desk: Desk, guard: Guard) -> Site {
-        let (asking, reading) = (Places::new(1), Places::new(MOST_READING));
+        let [reading, glancing] = [(), ()].map(|()| Places::new(MOST_READING));
+        let asking = Places::new(1);
         let (wall, followers) = (wall::Kept::default(), Default::default());
-        Site { desk, guard, wall, followers, asking, reading }
+        Site { desk, guard, wall, followers, asking, reading, glancing }
     }
 
     /// What a request gets.
@@ -242,7 +245,8 @@ impl Site {
         if reply.value.is_null() {
             return Err(reply);
         }
-        let _turn = self.reading.take().ok_or_else(crowded)?;
+        let places = if more.is_long() { &self.reading } else { &self.glancing };
+        let _turn = places.take().ok_or_else(crowded)?;
         self.desk.complete(&mut reply, more);
         Ok(reply.value)
     }
@@ -283,8 +287,8 @@ mod tests {
                 let value = serde_json::json!({"warnings": []});
                 to.send(Reply { exit: 0, message: String::new(), value }).unwrap();
             }
-            drop(long);
             assert_eq!(asking.map(|asked| asked.join().unwrap()), [true, true]);
+            drop(long);
         });
     }
 }

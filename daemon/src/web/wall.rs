@@ -17,8 +17,11 @@ use crate::outputs::wall::{self, Site};
 use super::response::{Response, Status};
 use super::routes::PATIENCE;
 
-/// So long a wall is shown, unless somebody is left out meanwhile: making one reads the whole store.
+/// So long a wall is shown at least, unless somebody is left out meanwhile: making one reads the whole store.
 const FRESH: Duration = Duration::from_secs(10);
+
+/// And so many times as long as it took to make: readers have no more than this part of a processor.
+const PART: u32 = 20;
 
 /// Who is to be asked while nobody is named.
 const NO_CONTACT: &str = "not set yet: contact under [wall] in the configuration";
@@ -27,8 +30,17 @@ const NO_CONTACT: &str = "not set yet: contact under [wall] in the configuration
 #[derive(Debug, Default)]
 pub(super) struct Kept(Mutex<Option<Made>>);
 
-/// Since when there is this one, and after how many reviews of who is shown it was begun.
-type Made = (Stopwatch, u64, Arc<(Site, Wall)>);
+/// See [`Kept`].
+#[derive(Debug)]
+struct Made {
+    /// Since when there is this one.
+    since: Stopwatch,
+    /// For how long it is shown.
+    fresh: Duration,
+    /// After how many reviews of who is shown it was begun.
+    reviews: u64,
+    wall: Arc<(Site, Wall)>,
+}
 
 impl Kept {
     /// A file of the wall.
@@ -52,10 +64,11 @@ impl Kept {
     fn made(&self, desk: &Desk) -> Result<Arc<(Site, Wall)>, String> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let reviews = desk.reviews.load(Ordering::SeqCst);
-        let is_fresh = |(since, then, _): &&Made| since.elapsed() < FRESH && *then == reviews;
-        if let Some((.., made)) = kept.as_ref().filter(is_fresh) {
-            return Ok(Arc::clone(made));
+        let is_fresh = |made: &&Made| made.since.elapsed() < made.fresh && made.reviews == reviews;
+        if let Some(made) = kept.as_ref().filter(is_fresh) {
+            return Ok(Arc::clone(&made.wall));
         }
+        let begun = Stopwatch::start();
         let (to, handed) = bounded(1);
         let reply = desk.ask_within(Order::Edition(to), Some(PATIENCE));
         let edition = handed.try_recv().map_err(|_| reply.message)?;
@@ -63,9 +76,10 @@ impl Kept {
         let configured = &edition.wall;
         let contact = configured.contact.as_deref().unwrap_or(NO_CONTACT);
         let site = Site::new(configured.title.as_deref(), contact, configured.rules.clone());
-        let made = Arc::new((site, shown));
-        *kept = Some((Stopwatch::start(), reviews, Arc::clone(&made)));
-        Ok(made)
+        let wall = Arc::new((site, shown));
+        let fresh = FRESH.max(begun.elapsed() * PART);
+        *kept = Some(Made { since: Stopwatch::start(), fresh, reviews, wall: Arc::clone(&wall) });
+        Ok(wall)
     }
 }
 

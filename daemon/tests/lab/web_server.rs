@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -54,6 +54,8 @@ pub struct WebServer {
     asked: Arc<Mutex<Vec<Asked>>>,
     next: Arc<Mutex<VecDeque<Answering>>>,
     usual: Arc<Mutex<String>>,
+    /// Nobody is answered.
+    is_held: Arc<AtomicBool>,
     ends: Arc<AtomicBool>,
     host: Host,
     port: u16,
@@ -67,16 +69,14 @@ impl WebServer {
             asked: Arc::default(),
             next: Arc::default(),
             usual: Arc::new(Mutex::new("{}".to_owned())),
+            is_held: Arc::default(),
             ends: Arc::default(),
             host: host.clone(),
             port,
         };
-        let (asked, next, usual, ends) = (
-            Arc::clone(&server.asked),
-            Arc::clone(&server.next),
-            Arc::clone(&server.usual),
-            Arc::clone(&server.ends),
-        );
+        let (asked, next, usual) =
+            (Arc::clone(&server.asked), Arc::clone(&server.next), Arc::clone(&server.usual));
+        let (is_held, ends) = (Arc::clone(&server.is_held), Arc::clone(&server.ends));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if ends.load(Ordering::SeqCst) {
@@ -84,6 +84,9 @@ impl WebServer {
                 }
                 let Some(request) = read(&stream) else { continue };
                 asked.lock().unwrap().push(request);
+                while is_held.load(Ordering::SeqCst) && !ends.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
                 let usual = Answering::With(200, "", usual.lock().unwrap().clone());
                 answer(stream, next.lock().unwrap().pop_front().unwrap_or(usual));
             }
@@ -99,6 +102,11 @@ impl WebServer {
     /// What is said to all others.
     pub fn says(&self, body: &str) {
         *self.usual.lock().unwrap() = body.to_owned();
+    }
+
+    /// From now on everybody waits for an answer, or no longer.
+    pub fn hold(&self, is_held: bool) {
+        self.is_held.store(is_held, Ordering::SeqCst);
     }
 
     /// What was asked so far.

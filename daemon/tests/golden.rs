@@ -5,12 +5,14 @@
 //!
 //! Where width or colour make no difference one file has both: `NAME.txt` holds for all four forms.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
+
+use crate::forms::{compare, marked};
 use crate::lab::{
     Daemon, Host, LOG, PASSWORD, SOON, Scene, Terminal, WebServer, binary, failed_line, failed_lines,
-    quiet_server, without_colour,
+    quiet_server, wait_for, without_colour,
 };
 use crate::whois::{RDAP, registry};
 
@@ -51,7 +53,78 @@ const SESSIONS: &[Session] = &[
     ),
     ("wall-text", &["pillory wall --text"]),
     ("explain-whois", &["pillory explain 198.51.100.70 --whois"]),
+    (
+        "ban-net",
+        &[
+            "pillory ban 198.51.100.70 --net </dev/null",
+            "pillory ban 198.51.100.70 --net --yes",
+            "pillory unban 198.51.100.0/25",
+        ],
+    ),
+    ("status-jail", &["pillory status sshd", "pillory status shd"]),
+    ("check-fail2ban", &["pillory check --fail2ban /run/fail2ban"]),
+    (
+        "import-fail2ban",
+        &[
+            "pillory import --fail2ban /run/fail2ban",
+            "pillory import --fail2ban /run/fail2ban --out /run/moved.toml",
+            "pillory import --fail2ban /run/fail2ban --out /run/list",
+        ],
+    ),
+    (
+        "rescue",
+        &[
+            "pillory rescue 127.0.0.1 2200 abcd-efgh",
+            "pillory rescue 127.0.0.1 2200 \"$(pillory rescue-code -n 1 | head -n 1)\" 203.0.113.9",
+            "pillory rescue 127.0.0.1 2201 abcd-efgh",
+        ],
+    ),
+    (
+        "habits",
+        &[
+            "pillory banned",
+            "pillory set sshd banip 203.0.113.99",
+            "pillory set sshd unbanip 203.0.113.99",
+            "pillory set sshd maxretry 3",
+            "pillory get sshd findtime",
+            "pillory restart",
+        ],
+    ),
+    (
+        "slips",
+        &[
+            "pillory statsu",
+            "pillory ban",
+            "pillory ban 203.0.113",
+            "pillory unban 203.0.113.99",
+            "pillory list --jail shd",
+            "pillory ban 203.0.113.99 --bantime 1x",
+        ],
+    ),
+    ("wall", &["pillory wall --out /srv/wall", "pillory wall --out /srv", "pillory wall --out /etc"]),
+    ("export", &["pillory export"]),
+    (
+        "not-permitted",
+        &[
+            "setpriv --reuid=1001 --regid=1001 --clear-groups pillory",
+            "setpriv --reuid=1001 --regid=1001 --clear-groups pillory status",
+            "setpriv --reuid=1001 --regid=1001 --clear-groups pillory unban 203.0.113.77 --json",
+        ],
+    ),
 ];
+
+/// These where no daemon runs.
+const WITHOUT_A_DAEMON: Session = (
+    "without-a-daemon",
+    &[
+        "pillory",
+        "pillory status",
+        "pillory list",
+        "pillory on",
+        "setpriv --reuid=1001 --regid=1001 --clear-groups pillory",
+        "setpriv --reuid=1001 --regid=1001 --clear-groups pillory run",
+    ],
+);
 
 /// These are typed over ssh.
 const APPLY_CONFIRM: Session = (
@@ -64,24 +137,6 @@ const APPLY_CONFIRM: Session = (
         "pillory confirm",
     ],
 );
-
-/// What stands between these, on a line, differs from one time to the next.
-const DIFFERS: &[(&str, &str)] = &[
-    (", up ", ","),
-    ("/var/log/auth.log (", " ago)"),
-    ("sandboxed by ", "\n"),
-    ("  198.51.100.7  sshd, ", " ago"),
-    ("3 failures ", ", 6 points"),
-    ("6 attempts in the ", " s"),
-    ("so far, since ", ": "),
-    ("good logins since ", " ("),
-    ("by itself, ", "\n"),
-    ("timestamp=", "&"),
-    ("attempts+at+", "\n"),
-    ("Made ", ","),
-    ("valid until ", "\n"),
-    (" – ", "."),
-];
 
 #[test]
 fn what_commands_say_is_as_it_was() {
@@ -98,6 +153,17 @@ fn what_commands_say_is_as_it_was() {
 }
 
 #[test]
+fn what_is_said_where_no_daemon_runs_is_as_it_was() {
+    let Some((_world, server)) = quiet_server() else { return };
+    let command = |line: &str| {
+        let mut command = server.command("sh");
+        command.args(["-c", line]);
+        command
+    };
+    play(&WITHOUT_A_DAEMON, command, || ());
+}
+
+#[test]
 fn what_apply_and_confirm_say_is_as_it_was() {
     let Some(scene) = Scene::new("maxretry = 7\n") else { return };
     scene.world.server.write("/run/new.toml", "maxretry = 9\n");
@@ -105,6 +171,34 @@ fn what_apply_and_confirm_say_is_as_it_was() {
     // What is confirmed is in the file from then on.
     let before = || scene.world.server.write(crate::lab::CONFIG, "maxretry = 7\n");
     play(&APPLY_CONFIRM, |line| friend.in_terminal("root", PASSWORD, line), before);
+}
+
+#[test]
+fn the_screen_of_run_is_as_it_was() {
+    let Some((_world, server)) = quiet_server() else { return };
+    server.write(LOG, "");
+    server.write(crate::lab::CONFIG, "");
+    std::fs::create_dir_all(server.path("/run/pillory")).expect("it is made");
+    let mut forms = Vec::new();
+    for columns in [80, 120] {
+        for (colour, switch) in [("", "NO_COLOR=1"), (".colour", "TZ=UTC")] {
+            let mut command = server.command("sh");
+            let seat = "SSH_CONNECTION='192.0.2.254 50000 192.0.2.1 22'";
+            command.args(["-c", &format!("{} {seat}; exec pillory run", environment(switch))]);
+            let terminal = Terminal::start(command, columns);
+            wait_for(SOON, "the first screen", || {
+                terminal.text().contains("so far: no attempt was seen\n").then_some(())
+            });
+            terminal.signal(Signal::INT);
+            let (code, text) = terminal.end();
+            assert_eq!(code, Some(0), "{text}");
+            // Its log goes to the same terminal, whenever something is to be logged.
+            let screen: String = text.split_inclusive('\n').filter(|line| !line.contains(" INFO ")).collect();
+            let screen = format!("$ pillory run\n{}", marked("pillory run", &screen));
+            forms.push((format!(".{columns}"), colour, screen));
+        }
+    }
+    compare("run", &forms);
 }
 
 /// Has what the commands ask for; nothing is told to anybody while they do.
@@ -122,6 +216,20 @@ const SLIPS: &str = "maxretries = 3\nbantime = \"10x\"\n[jail.ssh]\nfilter = \"s
 /// A list with all that a list may have.
 const LIST: &str = "# from a friend\n203.0.113.77  # guesses at the shop\n2001:db8:9::7\n203.0.113.130/25\n\
     198.18.0.0/15\n127.0.0.1\nnot an address\n192.0.2.300\n";
+
+/// What somebody who comes from fail2ban may have: a jail that is built in, one of their own with what has no counterpart,
+/// and one with a slip.
+const FAIL2BAN: [(&str, &str); 3] = [
+    (
+        "jail.local",
+        "[DEFAULT]\nignoreip = 127.0.0.1/8 203.0.113.0/24\nbantime = 1h\n\n\
+         [sshd]\nenabled = true\nlogpath = /var/log/auth.log\nmaxretry = 3\n\n\
+         [shop]\nenabled = true\nfilter = shop\nlogpath = /srv/shop.log\naction = tell\n\n\
+         [till]\nenabled = true\nfilter = shop[\nlogpath = /srv/shop.log\nport = nosuchport\n",
+    ),
+    ("filter.d/shop.conf", "[Definition]\nfailregex = ^no from <HOST>$\n"),
+    ("action.d/tell.conf", "[Definition]\nactionban = tell <ip>\n"),
+];
 
 /// Lines of sshd: a failure of a user, one of nobody, a good login, and one that is nothing.
 const SSHD: &str = "Nov 22 19:14:01 web sshd[811]: Failed password for root from 198.51.100.7 port 50022 ssh2\n\
@@ -143,6 +251,10 @@ fn scene(server: &Host) -> Daemon {
     {
         server.write(path, text);
     }
+    for (name, text) in FAIL2BAN {
+        server.write(format!("/run/fail2ban/{name}"), text);
+    }
+    server.write("/srv/shop.log", "");
     let daemon = Daemon::start(server, &format!("{CONFIG}{RDAP}"));
     // What is written before that is counted as of the time before.
     daemon.wait_for(SOON, "what the logs of before tell", || {
@@ -162,14 +274,22 @@ fn scene(server: &Host) -> Daemon {
     daemon
 }
 
+/// What a shell is told first, so that it finds the program by its name.
+fn environment(switch: &str) -> String {
+    let program = binary().display().to_string();
+    format!(
+        "mkdir -p /run/bin; ln -sf '{program}' /run/bin/pillory; \
+         export PATH=/run/bin:\"$PATH\" TERM=xterm PAGER=cat TZ=UTC {switch}"
+    )
+}
+
 /// Types all of it in each form, and compares.
 fn play((name, lines): &Session, command: impl Fn(&str) -> Command, before: impl Fn()) {
     let mut forms = Vec::new();
     for columns in [80, 120] {
         for (colour, switch) in [("", "NO_COLOR=1"), (".colour", "TZ=UTC")] {
             let typed = |line: &&str| {
-                let program = line.replacen("pillory", &binary().display().to_string(), 1);
-                let line_here = format!("export TERM=xterm PAGER=cat TZ=UTC {switch}; {program}");
+                let line_here = format!("{}; {line}", environment(switch));
                 let (_, text) = Terminal::start(command(&line_here), columns).end();
                 assert!(!colour.is_empty() || text == without_colour(&text), "{line}: coloured: {text:?}");
                 format!("$ {line}\n{}", marked(line, &text))
@@ -180,135 +300,4 @@ fn play((name, lines): &Session, command: impl Fn(&str) -> Command, before: impl
         }
     }
     compare(name, &forms);
-}
-
-/// The text with marks in the place of what differs.
-fn marked(line: &str, text: &str) -> String {
-    // What is told what time it is says the same each time.
-    if line.contains("--now") {
-        return text.to_owned();
-    }
-    let mut text = text.replace(concat!("pillory ", env!("CARGO_PKG_VERSION")), "pillory VERSION");
-    for (before, after) in DIFFERS {
-        text = between(&text, before, after);
-    }
-    text = without_times(&text);
-    // Where these lines are broken hangs on the figures.
-    if let Some(at) = text.find("1 ban since the start") {
-        text.truncate(at);
-        text.push_str("1 ban since the start; ..\n");
-    }
-    if line.starts_with("pillory rescue-code") {
-        let codes =
-            text.lines().take_while(|line| !line.contains(' ')).map(str::to_owned).collect::<Vec<_>>();
-        text = codes.iter().fold(text, |text, code| text.replace(code, "CODE"));
-    }
-    text
-}
-
-/// Two dots wherever something stands between these, on a line.
-fn between(text: &str, before: &str, after: &str) -> String {
-    let mut marked = String::new();
-    let mut rest = text;
-    while let Some((head, tail)) = rest.split_once(before) {
-        marked = marked + head + before;
-        let end = tail.find(after).filter(|end| !tail[..*end].contains('\n'));
-        rest = &tail[end.unwrap_or_default()..];
-        marked += if end.is_some() { ".." } else { "" };
-    }
-    marked + rest
-}
-
-/// The same without what a time consists of: `2026-11-22T19:14:01Z`, `Sun Nov 22 20:14:01 2026 UTC`. Of one length, it breaks
-/// lines as before.
-fn without_times(text: &str) -> String {
-    const SHAPES: [&str; 2] = ["0000-00-00T00:00:00Z", "Aaa Aaa .0 00:00:00 0000 "];
-    let is_alike = |(c, shape): (char, char)| match shape {
-        '0' => c.is_ascii_digit(),
-        'A' => c.is_ascii_uppercase(),
-        'a' => c.is_ascii_lowercase(),
-        '.' => c == ' ' || c.is_ascii_digit(),
-        _ => c == shape,
-    };
-    let mut text = text.to_owned();
-    for at in 0..text.len() {
-        for shape in SHAPES {
-            let is_time = |part: &str| part.chars().zip(shape.chars()).all(is_alike);
-            if text.get(at..at + shape.len()).is_some_and(is_time) {
-                text.replace_range(at..at + shape.len(), shape);
-            }
-        }
-    }
-    text
-}
-
-/// Width, colour and text of a form.
-type Form = (String, &'static str, String);
-
-/// Which files hold these forms: one for those that are equal whatever the width, or whatever the colour.
-fn files(name: &str, forms: &[Form]) -> Vec<(String, String)> {
-    let is_same = |key: fn(&Form) -> &str| {
-        forms.iter().all(|one| forms.iter().all(|other| key(one) != key(other) || one.2 == other.2))
-    };
-    let (any_width, any_colour) = (is_same(|form| form.1), is_same(|form| &form.0));
-    let file = |(width, colour, text): &Form| {
-        let width = if any_width { "" } else { width.as_str() };
-        let colour = if any_colour { "" } else { colour };
-        (format!("{name}{width}{colour}.txt"), text.clone())
-    };
-    let mut files: Vec<(String, String)> = forms.iter().map(file).collect();
-    files.sort();
-    files.dedup();
-    files
-}
-
-fn compare(name: &str, forms: &[Form]) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let files = files(name, forms);
-    let may_be = |file: &str| {
-        let rest = file.strip_prefix(name).and_then(|rest| rest.strip_suffix(".txt"));
-        rest.is_some_and(|rest| {
-            ["", ".80", ".120"]
-                .iter()
-                .any(|width| rest.strip_prefix(width).is_some_and(|rest| ["", ".colour"].contains(&rest)))
-        })
-    };
-    let there = std::fs::read_dir(&folder).expect("a folder").flatten();
-    let stale: Vec<PathBuf> = there
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.file_name()
-                .and_then(|file| file.to_str())
-                .is_some_and(|file| may_be(file) && files.iter().all(|(known, _)| known != file))
-        })
-        .collect();
-    let writes = std::env::var_os("GOLDEN").is_some_and(|what| what == "write");
-    if writes {
-        stale.iter().for_each(|path| std::fs::remove_file(path).expect("it is there"));
-        files.iter().for_each(|(file, text)| std::fs::write(folder.join(file), text).expect("it is written"));
-    }
-    assert!(writes || stale.is_empty(), "{stale:?} hold no form any more (GOLDEN=write removes them)");
-    for (file, text) in files {
-        let kept = std::fs::read_to_string(folder.join(&file)).unwrap_or_default();
-        assert!(kept == text, "{file} differs (GOLDEN=write writes it anew); is:\n{text}\nwas:\n{kept}");
-    }
-}
-
-#[test]
-fn forms_that_are_equal_share_a_file() {
-    let forms = |texts: [&str; 4]| -> Vec<Form> {
-        let forms = [(".80", ""), (".80", ".colour"), (".120", ""), (".120", ".colour")];
-        forms
-            .iter()
-            .zip(texts)
-            .map(|((width, colour), text)| ((*width).to_owned(), *colour, text.to_owned()))
-            .collect()
-    };
-    let names = |texts| files("a", &forms(texts)).into_iter().map(|(file, _)| file).collect::<Vec<_>>();
-    assert_eq!(names(["x", "x", "x", "x"]), ["a.txt"]);
-    assert_eq!(names(["x", "y", "x", "y"]), ["a.colour.txt", "a.txt"]);
-    assert_eq!(names(["x", "x", "y", "y"]), ["a.120.txt", "a.80.txt"]);
-    assert_eq!(names(["x", "y", "x", "z"]), ["a.120.colour.txt", "a.120.txt", "a.80.colour.txt", "a.80.txt"]);
-    assert_eq!(without_times("at 2026-11-30T00:31:18Z."), "at 0000-00-00T00:00:00Z.");
-    assert_eq!(between("up 3s, 1 up 4s, up\n5,", "up ", ","), "up .., 1 up .., up\n5,");
 }

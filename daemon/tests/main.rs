@@ -32,6 +32,7 @@ mod fail2ban_check;
 mod fail2ban_commands;
 mod feeds;
 mod first_ban;
+mod forms;
 mod friends;
 mod geo;
 mod golden;

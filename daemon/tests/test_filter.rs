@@ -104,7 +104,7 @@ fn a_terminal_shows_captures_dates_and_counts() {
         "ip4: \"192.0.2.7\"",
         "       1 x failregex ",
         "       4 x date by ",
-        "4 lines by filter sshd: 1 failures",
+        "4 lines by filter sshd: 1 failure, ",
     ] {
         assert!(answer.out.contains(said), "{said:?} is not in\n{}", answer.out);
     }

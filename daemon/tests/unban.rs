@@ -301,7 +301,7 @@ fn that_no_daemon_runs_is_said_once() {
 fn a_ban_says_what_stands_and_what_is_not_enforced() {
     let Some((_world, server)) = quiet_server() else { return };
     let daemon = Daemon::start(&server, "");
-    assert_eq!(daemon.ask(&["ban", BANNED, "--for", "forever"]).out, "banned 198.51.100.7/32 forever\n");
+    assert_eq!(daemon.ask(&["ban", BANNED, "--for", "forever"]).out, "banned 198.51.100.7 forever\n");
     let shorter = daemon.ask(&["ban", BANNED, "--for", "10s"]);
     assert!(shorter.out.contains("is banned forever already") && !shorter.out.contains("10s"), "{shorter:?}");
     assert!(!daemon.ask(&["list"]).err.contains("switched off"));

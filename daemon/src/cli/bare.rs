@@ -39,7 +39,7 @@ fn next_step(why: &str) -> String {
     steps.push((format!("{sudo}pillory run"), "protects this host until Ctrl-C"));
     if let Some((log, may_read)) = a_log() {
         let sudo = if may_read { "" } else { sudo };
-        let what = "a look without a daemon: who attacked so far?";
+        let what = "who attacked so far, without a daemon";
         steps.push((format!("{sudo}pillory scan {}", log.display()), what));
     }
     steps.push(("pillory --help".to_owned(), "everything else"));

@@ -79,7 +79,10 @@ impl Check {
         if problems.is_empty() {
             let is_there = self.fail2ban.is_some() || Path::new(&found.what).exists();
             text += &match is_there {
-                true => format!("{what}: fine, {} configured\n", count(jails.len() as u64, "jail")),
+                true => format!(
+                    "{what}: fine, {} configured; a jail runs where its logs are\n",
+                    count(jails.len() as u64, "jail")
+                ),
                 false => format!("no {what}: the built-in configuration holds, which is fine\n"),
             };
         }

@@ -8,7 +8,7 @@ use pillory_core::net::Prefix;
 use pillory_core::time::Span;
 
 use crate::clock;
-use crate::control::{Reply, Request, past::is_of_source};
+use crate::control::{Reply, Request, past::is_of_source, short};
 use crate::outputs::wall::world;
 
 use super::client::{parse_time, word, wrapped};
@@ -257,7 +257,7 @@ fn known_place(value: &Value) -> String {
 
 fn never_banned(value: &Value) -> String {
     let reasons = list(value, "never_banned");
-    let each = reasons.iter().map(|never| format!("{} is {}", word(&never["prefix"]), word(&never["why"])));
+    let each = reasons.iter().map(|never| format!("{} is {}", short(&never["prefix"]), word(&never["why"])));
     match reasons.is_empty() {
         true => String::new(),
         false => format!("It is never banned: {}.", each.collect::<Vec<_>>().join("; ")),
@@ -273,7 +273,7 @@ fn bans(text: &mut String, asked: Prefix, value: &Value) {
     text.push_str("\nbans in force\n");
     for ban in bans {
         let net = ban_prefix(ban);
-        let prefix = net.map_or_else(|| word(&ban["prefix"]), Prefix::short);
+        let prefix = short(&ban["prefix"]);
         let relation = match net {
             Some(net) if net != asked && net.contains(asked) => ", a wider network that covers it",
             Some(net) if net != asked => ", inside it",
@@ -418,7 +418,7 @@ fn history(text: &mut String, value: &Value) {
         let _ = writeln!(text, "  .. {hidden} before these; --json shows them");
     }
     for row in rows.iter().skip(hidden) {
-        let prefix = ban_prefix(row).map_or_else(|| word(&row["prefix"]), Prefix::short);
+        let prefix = short(&row["prefix"]);
         let (what, jail) = (word(&row["what"]), word(&row["jail"]));
         let _ = writeln!(text, "  {}  {what:<8}{jail}  {prefix}", local(&row["time"]));
         let until = match (what == "ban" || what == "missed", row["until"].is_null()) {

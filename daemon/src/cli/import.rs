@@ -16,7 +16,7 @@ use pillory_core::net::Prefix;
 use pillory_core::time::{BanTime, Span, Timestamp};
 
 use crate::clock;
-use crate::control::{BanOptions, BanOrder, Reply, Request};
+use crate::control::{BanOptions, BanOrder, Reply, Request, short};
 use crate::escape::{escape, json};
 use crate::outputs::feed::{self, Feed};
 use crate::sources::past;
@@ -150,7 +150,7 @@ impl Import {
                 word(&line["file"]),
                 line["line"],
                 word(&line["written"]),
-                word(&line["prefix"])
+                short(&line["prefix"])
             );
         }
         more(&mut text, list("normalised").len());
@@ -159,17 +159,20 @@ impl Import {
             let _ = writeln!(
                 text,
                 "{at}: {} skipped: wider than /24 (/48); --wide takes it",
-                word(&line["prefix"])
+                short(&line["prefix"])
             );
         }
         more(&mut text, list("wide").len());
         for line in list("refused").iter().take(SHOWN) {
-            let _ = writeln!(text, "never banned: {}: {}", word(&line["prefix"]), word(&line["why"]));
+            let _ = writeln!(text, "never banned: {}: {}", short(&line["prefix"]), word(&line["why"]));
         }
         more(&mut text, list("refused").len());
         for line in list("skipped").iter().chain(list("unreadable")).take(2 * SHOWN) {
             let at = format!("{}:{}", word(&line["file"]), line["line"]);
-            let _ = writeln!(text, "{at}: skipped: {}: {}", word(&line["why"]), word(&line["text"]));
+            let (why, line) = (word(&line["why"]), word(&line["text"]));
+            // What cannot be read as an address is said there.
+            let line = if why.contains(&line) { String::new() } else { format!(": {line}") };
+            let _ = writeln!(text, "{at}: skipped: {why}{line}");
         }
         more(&mut text, (list("skipped").len() + list("unreadable").len()).saturating_sub(SHOWN));
         let would = if self.dry_run { "would be " } else { "" };

@@ -256,8 +256,10 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // --help and --version are no errors; clap knows.
             if !error.use_stderr() {
-                let help = screen::Screen::here().fitted(&error.render().to_string());
-                drop(print_as_it_is(&help));
+                if std::env::args_os().any(|word| word == "--no-pager") {
+                    screen::without_pager();
+                }
+                drop(screen::show(&error.render().to_string()));
                 return ExitCode::from(0);
             }
             // It says the argument again, which may be a name out of a log.

@@ -4,11 +4,10 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use pillory_core::net::Prefix;
 use pillory_core::time::BanTime;
 
 use crate::control::client::ask_once;
-use crate::control::{BanOptions, BanOrder, Request};
+use crate::control::{BanOptions, BanOrder, Request, short};
 
 use super::client::{JailArgument, caller, parse_bantime, say, word};
 use super::rows::local;
@@ -24,7 +23,7 @@ pub(crate) struct Ban {
     #[arg(long)]
     jail: Option<JailArgument>,
     /// For how long; `forever` is possible.
-    #[arg(long = "for", value_name = "DURATION", default_value = "1d", value_parser = parse_bantime, allow_hyphen_values = true)]
+    #[arg(long = "for", alias = "bantime", value_name = "DURATION", default_value = "1d", value_parser = parse_bantime, allow_hyphen_values = true)]
     bantime: BanTime,
     /// Why; shown by `list` and `explain`.
     #[arg(long, default_value = "by hand")]
@@ -74,15 +73,15 @@ pub(crate) fn ban_text(value: &Value, bantime: BanTime) -> String {
     let kept = value["kept"].as_array().map_or(&[][..], Vec::as_slice);
     for prefix in value["banned"].as_array().into_iter().flatten() {
         let _ = match kept.iter().find(|kept| kept["prefix"] == *prefix) {
-            None if bantime == BanTime::Forever => writeln!(text, "banned {} forever", word(prefix)),
-            None => writeln!(text, "banned {} for {bantime}", word(prefix)),
+            None if bantime == BanTime::Forever => writeln!(text, "banned {} forever", short(prefix)),
+            None => writeln!(text, "banned {} for {bantime}", short(prefix)),
             Some(kept) => {
                 let until = match kept["until"].is_null() {
                     true => "forever".to_owned(),
                     false => format!("until {}", local(&kept["until"])),
                 };
                 let cure = "`pillory unban` it first to shorten that";
-                writeln!(text, "{} is banned {until} already; {cure}", word(prefix))
+                writeln!(text, "{} is banned {until} already; {cure}", short(prefix))
             }
         };
     }
@@ -90,8 +89,7 @@ pub(crate) fn ban_text(value: &Value, bantime: BanTime) -> String {
         let _ = writeln!(text, "{} nothing is enforced now (see `pillory status`)", red("warning:"));
     }
     for kept in value["never_banned"].as_array().into_iter().flatten() {
-        let prefix = kept["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok());
-        let short = prefix.map_or_else(|| word(&kept["prefix"]), Prefix::short);
+        let short = short(&kept["prefix"]);
         let _ = writeln!(
             text,
             "{} {short}: {}; forced all the same: {}; `pillory unban {short}` lifts it",
@@ -104,7 +102,7 @@ pub(crate) fn ban_text(value: &Value, bantime: BanTime) -> String {
         let _ = writeln!(
             text,
             "refused {}: {}; --force bans it all the same",
-            word(&refused["prefix"]),
+            short(&refused["prefix"]),
             word(&refused["why"])
         );
     }
@@ -154,7 +152,7 @@ pub(crate) fn unban_text(value: &Value) -> String {
     let lifted = value["unbanned"].as_array().map_or(&[][..], Vec::as_slice);
     let mut text = String::new();
     for ban in lifted {
-        let _ = writeln!(text, "unbanned {} ({})", word(&ban["prefix"]), word(&ban["jail"]));
+        let _ = writeln!(text, "unbanned {} ({})", short(&ban["prefix"]), word(&ban["jail"]));
     }
     let identities = value["identities"].as_array().map_or(&[][..], Vec::as_slice);
     for ban in identities {
@@ -164,7 +162,7 @@ pub(crate) fn unban_text(value: &Value) -> String {
         text.push_str("nothing of this was banned\n");
     }
     for ban in value["still_banned_by"].as_array().into_iter().flatten() {
-        let _ = writeln!(text, "still banned by {} ({})", word(&ban["prefix"]), word(&ban["jail"]));
+        let _ = writeln!(text, "still banned by {} ({})", short(&ban["prefix"]), word(&ban["jail"]));
     }
     text.push_str(&inside_text(value));
     text
@@ -177,17 +175,15 @@ const INSIDE: usize = 5;
 fn inside_text(value: &Value) -> String {
     let inside = value["still_banned_inside"].as_array().map_or(&[][..], Vec::as_slice);
     let mut text = String::new();
-    let mut short = Vec::new();
-    for ban in inside.iter().take(INSIDE) {
-        let prefix = ban["prefix"].as_str().and_then(|text| text.parse::<Prefix>().ok());
-        short.push(prefix.map_or_else(|| word(&ban["prefix"]), Prefix::short));
-        let _ = writeln!(text, "inside it {} is banned ({})", short[short.len() - 1], word(&ban["jail"]));
+    let named: Vec<String> = inside.iter().take(INSIDE).map(|ban| short(&ban["prefix"])).collect();
+    for (who, ban) in named.iter().zip(inside) {
+        let _ = writeln!(text, "inside it {who} is banned ({})", word(&ban["jail"]));
     }
     if inside.len() > INSIDE {
         let _ = writeln!(text, "and {} more; `pillory list` names them", inside.len() - INSIDE);
     }
-    if !short.is_empty() {
-        let _ = writeln!(text, "each has a ban of its own: `pillory unban {}` lifts it", short.join(" "));
+    if !named.is_empty() {
+        let _ = writeln!(text, "each has a ban of its own: `pillory unban {}` lifts it", named.join(" "));
     }
     text
 }

@@ -116,21 +116,23 @@ pub(super) fn effect_text(effect: &Value) -> String {
     format!("so far, since {}: {attempts}, {bans}{dropped}\n", local(&effect["since"]))
 }
 
-/// `90 bans took 0.41 ms from their line to the kernel (p99 1.2, longest 1.3) and 2.9 ms to the disk (p99 5, longest 7.1)`;
-/// nothing before the first one.
+/// `90 bans since the start; half were in the kernel this soon after their line was read: 0.41 ms (p99 1.2, longest 1.3), to
+/// the disk 2.9 ms (p99 5, longest 7.1)`; nothing before the first one. Of one there is no half.
 pub(super) fn latency_text(latency: &Value) -> String {
+    let bans = latency["kernel_bans"].as_u64().unwrap_or(0);
     let way = |name: &str| {
         let field = |what: &str| &latency[format!("{name}_{what}")];
-        let p50 = field("p50_ms").as_f64()?;
-        let (p99, longest) = (field("p99_ms"), field("max_ms"));
-        Some(format!("{p50} ms (p99 {p99}, longest {longest})"))
+        let (p50, p99, longest) = (field("p50_ms").as_f64()?, field("p99_ms"), field("max_ms"));
+        Some(match bans {
+            1 => format!("{longest} ms"),
+            _ => format!("{p50} ms (p99 {p99}, longest {longest})"),
+        })
     };
     let Some(kernel) = way("kernel") else { return String::new() };
     let disk = way("durable").map_or(String::new(), |took| format!(", to the disk {took}"));
-    let bans = count(latency["kernel_bans"].as_u64().unwrap_or(0), "ban");
-    format!(
-        "{bans} since the start; half were in the kernel this soon after their line was read: {kernel}{disk}\n"
-    )
+    let who = if bans == 1 { "it was" } else { "half were" };
+    let bans = count(bans, "ban");
+    format!("{bans} since the start; {who} in the kernel this soon after the line was read: {kernel}{disk}\n")
 }
 
 /// `learnt 212 good logins from 2 networks in 30 d (wtmp, journal, 5 rotated logs)`

@@ -20,7 +20,7 @@ use crate::escape::{self, escape};
 use crate::sources::{MAX_LINE_BYTES, past};
 
 use super::configfile::Place;
-use super::{Failure, Outcome, complain, exit, print, print_json};
+use super::{Failure, Outcome, complain, count, exit, print, print_json};
 use filters::{Judge, Wanted};
 use told::{Told, Verdict};
 
@@ -267,10 +267,12 @@ impl Summary {
             text += &format!("{:>8} x no date\n", self.undated);
         }
         text += &format!(
-            "{} lines by filter {}: {failures} failures, {nofail} that wait or are none by themselves, \
-             {success} good logins, {ignored} ignored, {misses} misses\n",
-            self.lines,
-            escape(judge.name())
+            "{} by filter {}: {}, {nofail} that wait or are none by themselves, {}, {ignored} ignored, {}\n",
+            count(self.lines, "line"),
+            escape(judge.name()),
+            count(failures, "failure"),
+            count(success, "good login"),
+            if misses == 1 { "1 miss".to_owned() } else { format!("{misses} misses") }
         );
         text
     }

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use pillory_core::time::Span;
 
+use crate::control::short;
+
 use super::client::word;
 use super::count;
 
@@ -40,7 +42,7 @@ fn of_jail(text: &mut String, found: &Value) {
         let _ = writeln!(
             text,
             "    {} for {}: {} fewer for {}, and each may cost {}",
-            word(&network["prefix"]),
+            short(&network["prefix"]),
             named(&network["offenders"], offenders),
             count(number(&network["bans_saved"]), "ban"),
             count(number(&network["innocents"]), "innocent"),
@@ -55,7 +57,7 @@ fn of_jail(text: &mut String, found: &Value) {
     }
     budget(text, found);
     for spared in list(&found["spared"]).iter().take(SHOWN) {
-        let _ = writeln!(text, "    not over {}: {}", word(&spared["prefix"]), word(&spared["why"]));
+        let _ = writeln!(text, "    not over {}: {}", short(&spared["prefix"]), word(&spared["why"]));
     }
 }
 
@@ -63,7 +65,7 @@ fn of_jail(text: &mut String, found: &Value) {
 fn not_banned(network: &Value) -> String {
     match &network["banned_by"] {
         by if by.is_object() => {
-            format!("in its place: the ban of {} by {}", word(&by["prefix"]), word(&by["jail"]))
+            format!("in its place: the ban of {} by {}", short(&by["prefix"]), word(&by["jail"]))
         }
         _ => "it is not banned now".to_owned(),
     }

@@ -17,6 +17,7 @@ use crate::control::client::{ClientError, ask_once};
 use crate::engine::META_OFF;
 use crate::escape::escape;
 use crate::findings::{Finding, Host, Report, rivals};
+use crate::service;
 use crate::store::{self, query};
 
 use super::{Client, Outcome, exit, offline, print, print_json};
@@ -92,7 +93,11 @@ impl Doctor {
                 report.find("not_root", "the daemon may not be asked by you", "run `sudo pillory doctor`");
             }
             Err(error) => {
-                let cure = "start it: `systemctl enable --now pillory`, or `pillory run`";
+                let cure = if service::has_unit() {
+                    "start it: `systemctl enable --now pillory`"
+                } else {
+                    "start it: `pillory run`, or `make install` for a service"
+                };
                 report.find("no_daemon", format!("no daemon runs, nobody is judged: {error}"), cure);
                 self.stored_off(report);
             }

@@ -279,7 +279,7 @@ pub(super) fn banned() -> Value {
 }
 
 pub(super) fn unbanned() -> Value {
-    json!({"unbanned": [{"prefix": "198.51.100.7", "jail": "sshd"}], "identities": [],
+    json!({"unbanned": [{"prefix": "198.51.100.7/32", "jail": "sshd"}], "identities": [],
         "still_banned_by": [{"prefix": "198.51.100.0/24", "jail": "manual"}],
         "still_banned_inside": (1..=7).map(|n| json!({"prefix": format!("198.51.100.{n}/32"), "jail": "sshd"})).collect::<Vec<_>>()})
 }

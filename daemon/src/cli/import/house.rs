@@ -14,9 +14,11 @@ use pillory_core::net::{Prefix, PrefixSet};
 use pillory_core::time::{BanTime, Span, Timestamp};
 
 use crate::cli::client::{caller, word};
-use crate::cli::{Failure, Outcome, complain, exit, fail2ban, pieces, print, print_as_it_is, print_json};
+use crate::cli::{
+    Failure, Outcome, complain, count, exit, fail2ban, pieces, print, print_as_it_is, print_json,
+};
 use crate::clock;
-use crate::control::{BanOptions, BanOrder, KeptBan};
+use crate::control::{BanOptions, BanOrder, KeptBan, short};
 use crate::escape::escape;
 
 use super::Import;
@@ -143,10 +145,14 @@ impl Import {
             let _ = writeln!(text, "not taken over: {} of jail {}: {why}", escape(ip), escape(jail));
         }
         for refused in &sums.refused {
-            let _ = writeln!(text, "never banned: {}: {}", word(&refused["prefix"]), word(&refused["why"]));
+            let _ = writeln!(text, "never banned: {}: {}", short(&refused["prefix"]), word(&refused["why"]));
         }
         let would = if self.dry_run { "would be " } else { "" };
-        let _ = writeln!(text, "{} bans {would}taken over, {} were already", sums.changed, sums.unchanged);
+        let before = match sums.unchanged {
+            0 => String::new(),
+            before => format!(", {before} more in force already"),
+        };
+        let _ = writeln!(text, "{} {would}taken over{before}", count(sums.changed as u64, "ban"));
         if !sums.message.is_empty() {
             let _ = writeln!(text, "{}", sums.message);
         }

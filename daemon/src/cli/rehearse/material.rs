@@ -104,6 +104,11 @@ impl Material {
         is_alike.then_some(config)
     }
 
+    /// True if there are logs that this user may not read, and root may.
+    pub(super) fn is_kept_out(&self) -> bool {
+        scan::is_kept_out(&self.scanned, &self.unread)
+    }
+
     /// True if all that was asked for could be read.
     pub(super) fn is_whole(&self) -> bool {
         self.unread.is_empty() && self.scanned.iter().all(|file| file.trouble.is_none())

@@ -110,6 +110,9 @@ impl Rehearse {
         } else {
             print(&report::text(&told, &material, (&clock::zone(), Screen::here())))?;
         }
+        if material.is_kept_out() {
+            return Err(Failure::new(exit::NOT_PERMITTED, "what may not be read was not replayed"));
+        }
         Ok(match (material.is_whole(), told.present.report.total.attempts) {
             (false, _) => exit::USAGE,
             (true, 0) => exit::NO,

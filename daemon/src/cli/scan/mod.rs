@@ -116,8 +116,7 @@ impl Scan {
             print(&report::text((&scanned, unread.len()), tally, &names, place))?;
         }
         let nothing = tally.failures() == 0;
-        let is_closed = unread.iter().any(|file| file.is_closed) || scanned.iter().any(|file| file.is_closed);
-        if is_closed && !rustix::process::geteuid().is_root() {
+        if is_kept_out(&scanned, &unread) {
             return Err(Failure::new(exit::NOT_PERMITTED, "what may not be read was not scanned"));
         }
         let failed = !unread.is_empty() || scanned.iter().any(|file| file.trouble.is_some());
@@ -251,6 +250,12 @@ impl Unread {
         complain(&format!("cannot read {}: {}", escape(&path.display().to_string()), escape(&why)));
         Unread { path: path.to_owned(), why, is_closed: is_closed(path) }
     }
+}
+
+/// True if there was something to read that this user may not read, and root may.
+pub(in crate::cli) fn is_kept_out(scanned: &[Scanned], unread: &[Unread]) -> bool {
+    let is_closed = unread.iter().any(|file| file.is_closed) || scanned.iter().any(|file| file.is_closed);
+    is_closed && !rustix::process::geteuid().is_root()
 }
 
 /// True if a file may not be read, or a directory or one in it not be listed.

@@ -104,16 +104,12 @@ impl<'s> Folder<'s> {
     /// # Errors
     /// [`FolderError`] if it cannot be made, or holds something else.
     pub(super) fn open(path: &Path, stop: &'s AtomicBool) -> Result<Folder<'s>, FolderError> {
-        let is_empty = match fs::read_dir(path) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(error) if error.kind() == ErrorKind::NotFound => true,
-            Err(cause) => return Err(system("list", path, cause)),
-        };
-        if !is_empty && !is_ours(path) {
-            return Err(FolderError::Foreign { path: path.to_owned() });
-        }
         make_directory(path)?;
         let turn = turn(path, stop)?;
+        let mut entries = fs::read_dir(path).map_err(|cause| system("list", path, cause))?;
+        if entries.next().is_some() && !is_ours(path) {
+            return Err(FolderError::Foreign { path: path.to_owned() });
+        }
         let folder = Folder { path: path.to_owned(), stop, done: Mutex::default(), _turn: turn };
         folder.put(MARK, b"Made by pillory wall; what is in this directory is replaced.\n")?;
         for inside in INSIDE {

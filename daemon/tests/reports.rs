@@ -336,8 +336,9 @@ fn a_disk_that_is_full_when_a_report_was_taken_has_it_sent_no_second_time() {
     daemon.wait_for(LATER, "a report on its way", || (web.asked().len() == 1).then_some(()));
     fill(&server);
     web.hold(false);
-    let is_told = || daemon.status()["warnings"].to_string().contains("cannot send: ").then_some(());
-    daemon.wait_for(LATER, "a warning that it cannot be noted", is_told);
+    daemon.wait_for(LATER, "word that it cannot be noted", || {
+        daemon.errors().contains("nothing is sent until this is mended").then_some(())
+    });
     make_room(&server);
     wait_for_count(&daemon, &server, "sent", 1);
     // What comes after it leaves, and nothing else.

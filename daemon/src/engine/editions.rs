@@ -41,7 +41,7 @@ impl Engine {
         }
         let Ok(edition) = self.edition() else { return };
         // Without that thread the process ends anyway.
-        let sent = self.outlets.editions.send(PageOrder::Make(edition)).is_ok();
+        let sent = self.outlets.editions.send(PageOrder::Make(Box::new(edition))).is_ok();
         (self.editions.last, self.editions.is_at_work) = (Some(now), sent);
     }
 

@@ -36,7 +36,7 @@ pub(crate) struct Edition {
 #[derive(Debug)]
 pub(crate) enum PageOrder {
     /// Fresh pages.
-    Make(Edition),
+    Make(Box<Edition>),
     /// None in this directory until then.
     TakeDown(PathBuf),
 }

@@ -152,7 +152,7 @@ impl Import {
             0 => String::new(),
             before => format!(", {before} more in force already"),
         };
-        let _ = writeln!(text, "{} {would}taken over{before}", count(sums.changed as u64, "ban"));
+        let _ = writeln!(text, "{} {would}taken over{before}", count(sums.changed, "ban"));
         if !sums.message.is_empty() {
             let _ = writeln!(text, "{}", sums.message);
         }

@@ -253,7 +253,8 @@ fn two_who_make_pages_at_once_take_turns() {
         let there = std::fs::read_dir(scratch.0.join("o")).unwrap();
         let mut there: Vec<String> =
             there.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        (listed.sort(), there.sort());
+        listed.sort();
+        there.sort();
         assert_eq!(there, listed);
     }
 }

@@ -1,6 +1,7 @@
 //! Mail, by lettre with rustls. All that is said is plain text; what an attacker wrote is escaped before it comes here, and
 //! neither a header nor a part can be begun by it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::address::Envelope;
@@ -16,13 +17,20 @@ use pillory_core::outgoing::Message;
 use pillory_core::time::Timestamp;
 
 use crate::escape::escape;
-use crate::{clock, privilege};
+use crate::{clock, fault, privilege};
 
 use super::super::http::{RESOLVE, addresses, certificates};
 use super::super::{Failed, Refuser, secret};
 
 /// So long each step of a conversation may take.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// So long all of it may take: a server that says a word every now and then holds up nobody.
+const WHOLE: Duration = Duration::from_secs(60);
+
+/// So many conversations that took longer may still hang.
+const MOST_HANGING: usize = 4;
+static HANGING: AtomicUsize = AtomicUsize::new(0);
 
 /// So many addresses of a server are tried.
 const MOST_ADDRESSES: usize = 3;
@@ -115,21 +123,58 @@ fn system_time(at: Timestamp) -> std::time::SystemTime {
 /// [`Failed`]
 pub(in super::super) fn send(mail: &Mail, letter: &Letter<'_>) -> Result<(), Failed> {
     let written = write(mail, letter)?;
-    let envelope: &Envelope = written.envelope();
+    let (envelope, text, to) = (written.envelope().clone(), written.formatted(), letter.to.join(" "));
+    let own = mail.clone();
+    within(WHOLE, mail, move || hand_over(&own, (&envelope, &text), &to))
+}
+
+/// Does it in a thread of its own, which is left alone once it has taken so long: no step of a conversation can be ended
+/// from outside.
+fn within(
+    limit: Duration,
+    mail: &Mail,
+    work: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+) -> Result<(), Failed> {
+    let server = format!("the mail server {}", mail.host);
+    if HANGING.load(Ordering::SeqCst) >= MOST_HANGING {
+        return Err(Failed::passing(format!("{server} has not ended what was begun before")));
+    }
+    HANGING.fetch_add(1, Ordering::SeqCst);
+    let (say, said) = crossbeam_channel::bounded(1);
+    let conversation = move || {
+        let came = fault::outlive(work);
+        HANGING.fetch_sub(1, Ordering::SeqCst);
+        // Nobody may wait for it any more.
+        drop(say.send(came));
+    };
+    if let Err(error) = std::thread::Builder::new().name("mail".into()).spawn(conversation) {
+        HANGING.fetch_sub(1, Ordering::SeqCst);
+        return Err(Failed::passing(format!("cannot start a thread: {error}")));
+    }
+    match said.recv_timeout(limit) {
+        Ok(Ok(came)) => came,
+        Ok(Err(fault)) => {
+            Err(Failed::passing(format!("a fault in Pillory ({}); please report it", escape(&fault))))
+        }
+        Err(_) => Err(Failed::passing(format!("{server} did not take it within {} s", limit.as_secs()))),
+    }
+}
+
+/// Hands it over to one of the server's addresses.
+fn hand_over(mail: &Mail, (envelope, text): (&Envelope, &[u8]), to: &str) -> Result<(), Failed> {
     let found = addresses(&mail.host, RESOLVE);
     if found.is_empty() {
         return Err(Failed::passing(format!("the mail server {} has no address", mail.host)));
     }
     let mut last = None;
     for addr in found.into_iter().take(MOST_ADDRESSES) {
-        match transport(mail, &addr.to_string())?.send_raw(envelope, &written.formatted()) {
+        match transport(mail, &addr.to_string())?.send_raw(envelope, text) {
             Ok(_) => return Ok(()),
             Err(error) => {
                 let is_final = error.status().is_some() || error.is_tls() || error.is_client();
                 let is_about_it = blames_mailbox(&said(&error));
                 let error = failed(mail, &error);
-                let refuser =
-                    error.is_about_content.then(|| Refuser { mailbox: letter.to.join(" "), is_about_it });
+                let refuser = error.is_about_content.then(|| Refuser { mailbox: to.to_owned(), is_about_it });
                 last = Some(Failed { refuser, ..error });
                 if is_final {
                     break;
@@ -248,6 +293,26 @@ mod tests {
             login: None,
             ca_file: None,
         }
+    }
+
+    #[test]
+    fn a_conversation_that_does_not_end_is_left_alone_and_not_begun_for_ever() {
+        let (end, ended) = crossbeam_channel::bounded::<()>(0);
+        for _ in 0..MOST_HANGING {
+            let ended = ended.clone();
+            let hung = within(Duration::from_millis(20), &mail(), move || {
+                ended.recv().unwrap_or_default();
+                Ok(())
+            });
+            assert!(hung.unwrap_err().why.contains("did not take it within"));
+        }
+        let more = within(Duration::from_secs(60), &mail(), || Ok(())).unwrap_err();
+        assert!(more.why.contains("has not ended what was begun before"), "{more:?}");
+        drop(end);
+        while HANGING.load(Ordering::SeqCst) > 0 {
+            std::thread::yield_now();
+        }
+        assert!(within(Duration::from_secs(60), &mail(), || Ok(())).is_ok());
     }
 
     #[test]

@@ -181,7 +181,7 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<(Request, usize), Stat
         accept: one(head, "accept")?,
         fetch_site: one(head, "sec-fetch-site")?,
         fetch_dest: one(head, "sec-fetch-dest")?,
-        is_forwarded: head.headers.iter().any(|header| is_of_proxy(header.name)),
+        is_forwarded: head.version == Some(0) || head.headers.iter().any(|header| is_of_proxy(header.name)),
     };
     Ok((request, body_bytes))
 }
@@ -278,6 +278,8 @@ mod tests {
         for field in fields.split_whitespace() {
             assert!(is_forwarded(field), "{field}");
         }
+        // No browser speaks the first version of HTTP; proxies do that add nothing.
+        assert!(whole("GET / HTTP/1.0\r\nHost: a\r\n\r\n").is_forwarded);
         for field in ["X-Forward", "Referer", "Accept", "X-Requested-With"] {
             assert!(!is_forwarded(field), "{field}");
         }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -10,6 +11,9 @@ use crate::clock::Stopwatch;
 
 /// How long a caller may take to read an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A body no longer than that goes out with its head; a longer one is not copied for it.
+const SMALL: usize = 64 * 1024;
 
 /// What holds for every answer: nothing of elsewhere is fetched, nobody frames it, no script but our own runs.
 const ALWAYS: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -57,14 +61,19 @@ impl Status {
 pub(super) struct Response {
     pub(super) status: Status,
     kind: &'static str,
-    body: Vec<u8>,
+    body: Arc<Vec<u8>>,
     headers: Vec<(&'static str, String)>,
 }
 
 impl Response {
     /// Data of a kind.
     pub(super) fn data(kind: &'static str, body: impl Into<Vec<u8>>) -> Response {
-        Response { status: Status::OK, kind, body: body.into(), headers: Vec::new() }
+        Response::shared(kind, Arc::new(body.into()))
+    }
+
+    /// Data that others get as well.
+    pub(super) fn shared(kind: &'static str, body: Arc<Vec<u8>>) -> Response {
+        Response { status: Status::OK, kind, body, headers: Vec::new() }
     }
 
     /// A page.
@@ -106,10 +115,14 @@ impl Response {
         }
         text.push_str("\r\n");
         let mut bytes = text.into_bytes();
-        if !is_head {
+        if self.body.len() <= SMALL && !is_head {
             bytes.extend_from_slice(&self.body);
         }
-        write(stream, &bytes, PATIENCE)
+        write(stream, &bytes, PATIENCE)?;
+        match self.body.len() > SMALL && !is_head {
+            true => write(stream, &self.body, PATIENCE),
+            false => Ok(()),
+        }
     }
 }
 

@@ -67,10 +67,9 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn of(offender: &Offender) -> Row {
-        let name = offender.name();
         Row {
-            file: name.replace([':', '/'], "-"),
-            name,
+            file: file_of(offender),
+            name: offender.name(),
             first: day(offender.first),
             last: day(offender.last),
             attempts: offender.attempts,
@@ -88,6 +87,11 @@ impl Row {
     fn href(&self) -> String {
         format!("o/{}.html", self.file)
     }
+}
+
+/// The name of an offender's page, without the ending.
+pub(super) fn file_of(offender: &Offender) -> String {
+    offender.name().replace([':', '/'], "-")
 }
 
 /// `2026-11-29`, by UTC.

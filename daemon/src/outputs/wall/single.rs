@@ -1,6 +1,6 @@
 //! One file of the wall, made when somebody asks for it.
 
-use pillory_core::wall::Wall;
+use pillory_core::wall::{Offender, Wall};
 
 use crate::outputs::feed;
 
@@ -23,7 +23,7 @@ pub(crate) fn file(site: &Site, wall: &Wall, name: &str) -> Result<Option<Vec<u8
         "feed.atom" => render(&Atom { site, stamp: &now, offenders: &rows(0, ENTRIES) })?,
         "offenders.json" => listing(&now, &rows(0, usize::MAX)),
         _ if name.starts_with("o/") => {
-            let named = |offender: &&_| format!("o/{}.html", Row::of(offender).file) == name;
+            let named = |offender: &&Offender| format!("o/{}.html", pages::file_of(offender)) == name;
             let Some(offender) = wall.offenders.iter().find(named) else { return Ok(None) };
             render(&OffenderPage { site, root: "../", stamp: &day, offender: &Row::of(offender) })?
         }

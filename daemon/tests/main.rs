@@ -79,6 +79,7 @@ mod told;
 mod top;
 mod unban;
 mod unit;
+mod unlist;
 mod wall;
 mod warns;
 mod web;

@@ -1,26 +1,24 @@
 //! The wall of shame as somebody makes it who runs the daemon: real lines, the real store, the real command.
 
-use crate::lab::{
-    CONFIG, Daemon, DaemonOptions, LOG, SOON, STATE_DIR, World, failed_lines, pillory, quiet_server,
-};
-use crate::learning::edit_store;
+use crate::lab::{CONFIG, Daemon, LOG, SOON, STATE_DIR, World, failed_lines, pillory, quiet_server};
 use crate::mmdb::{self, Width};
-use crate::web::{WEB, get};
 
-const OUT: &str = "/srv/wall";
+pub const OUT: &str = "/srv/wall";
 
 /// A daemon that has banned an attacker, with this in its configuration.
-fn with_an_attacker(config: &str) -> Option<(World, Daemon)> {
+pub fn with_an_attacker(config: &str) -> Option<(World, Daemon)> {
     let (world, server) = quiet_server()?;
     let daemon = Daemon::start(&server, config);
     world.server.append(LOG, failed_lines(9000, 11, "root", "198.51.100.7"));
     world.server.append(LOG, failed_lines(9050, 1, "hunter2", "198.51.100.7"));
     daemon.wait_for(SOON, "a ban", || daemon.lists("198.51.100.7/32").then_some(()));
     daemon.wait_for(SOON, "all attempts", || (daemon.attempts_of("198.51.100.7") == 12).then_some(()));
+    // Before that nobody is shown.
+    daemon.wait_for(SOON, "who logs in here", || (daemon.status()["learnt"]["done"] == true).then_some(()));
     Some((world, daemon))
 }
 
-fn read(world: &World, file: &str) -> String {
+pub fn read(world: &World, file: &str) -> String {
     world.server.read(format!("{OUT}/{file}"))
 }
 
@@ -144,108 +142,6 @@ fn whose_jail_has_another_name_now_stays_and_who_was_let_in_goes() {
     assert_eq!(daemon.ask(&["unban", "198.51.100.7"]).code, Some(0));
     assert_eq!(ends(), ["retire", "unban"]);
     assert!(!is_listed());
-}
-
-#[test]
-fn who_asks_is_left_out_at_once_and_after_a_restart() {
-    let open = "[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n"
-        .to_owned()
-        + WEB;
-    let Some((world, daemon)) = with_an_attacker(&open) else { return };
-    let shows = |wanted: bool| {
-        let read =
-            |file| std::fs::read_to_string(world.server.path(format!("{OUT}/{file}"))).unwrap_or_default();
-        let (page, feed) = (read("index.html"), read("feeds/offenders.txt"));
-        let is_there = page.contains("198.51.100.7") || feed.contains("198.51.100.7");
-        (page.contains("</html>") && is_there == wanted).then_some(())
-    };
-    let shows_live = || get(&world.server, "/wall/").contains("198.51.100.7");
-    // An edition is made when there is something to tell, such as this.
-    let unlist = |arguments: &[&str]| daemon.ask(&[&["unlist"], arguments].concat());
-    assert!(unlist(&[]).out.contains("nobody is left out"), "{:?}", unlist(&[]));
-    assert_eq!(unlist(&["203.0.113.9"]).code, Some(0));
-    daemon.wait_for(SOON, "the offender on the wall", || shows(true));
-    assert!(shows_live());
-    let answer = unlist(&["198.51.100.7"]);
-    assert!(answer.out.starts_with("198.51.100.7 is left out of the wall from now on"), "{answer:?}");
-    assert!(!shows_live(), "at once where it is made when somebody looks");
-    daemon.wait_for(SOON, "a wall without it", || shows(false));
-    daemon.kill();
-    let daemon = Daemon::start(&world.server, &open);
-    assert_eq!(daemon.ask(&["unlist"]).out, "198.51.100.7\n203.0.113.9\n");
-    let by_hand = pillory(&world.server, &["wall", "--text", "--state-dir", STATE_DIR, "--config", CONFIG]);
-    assert!(!by_hand.out.contains("198.51.100.7"), "{by_hand:?}");
-    assert_eq!(daemon.ask(&["unlist", "--remove", "198.51.100.7"]).code, Some(0));
-    daemon.wait_for(SOON, "the offender once more", || shows(true));
-    let unknown = daemon.ask(&["unlist", "--remove", "198.51.100.7"]);
-    assert_eq!(unknown.code, Some(1), "{unknown:?}");
-    // What nobody can read is not passed over.
-    daemon.kill();
-    edit_store(&world.server, |db| {
-        db.execute("UPDATE meta SET value = '[1' WHERE key = 'unlisted'", []).map(drop)
-    });
-    let by_hand = pillory(&world.server, &["wall", "--text", "--state-dir", STATE_DIR, "--config", CONFIG]);
-    assert_eq!(by_hand.code, Some(1), "{by_hand:?}");
-    let daemon = Daemon::start(&world.server, &open);
-    let warned = || {
-        let warnings = daemon.status()["warnings"].to_string();
-        (warnings.contains("asked to be left out") && warnings.contains("cannot be read")).then_some(())
-    };
-    daemon.wait_for(SOON, "a warning", warned);
-    assert!(by_hand.err.contains("asked to be left out"), "{by_hand:?}");
-    // Looking at it, or taking somebody out of it, puts nothing aside.
-    assert_eq!(unlist_with(&daemon, &[]), Some(1));
-    assert_eq!(unlist_with(&daemon, &["--remove", "203.0.113.9"]), Some(1));
-    assert_eq!(warned(), Some(()));
-    assert_eq!(unlist_with(&daemon, &["203.0.113.9"]), Some(0));
-    assert_eq!(warned(), None);
-    daemon.wait_for(SOON, "pages again", || shows(true));
-    daemon.kill();
-    edit_store(&world.server, |db| {
-        let sql = "SELECT value FROM meta WHERE key = 'unlisted_unreadable'";
-        db.query_row(sql, [], |row| row.get::<_, String>(0)).map(|kept| assert_eq!(kept, "[1"))
-    });
-}
-
-#[test]
-fn who_asks_while_no_daemon_runs_is_left_out_by_the_command_and_by_the_daemon_that_starts() {
-    let open = "[wall]\nout = \"/srv/wall\"\ncontact = \"abuse@example.net\"\nmask = false\ndelay = \"0s\"\n";
-    let Some((world, daemon)) = with_an_attacker(open) else { return };
-    daemon.kill();
-    let server = &world.server;
-    let (place, shows) = (["--state-dir", STATE_DIR], || read(&world, "index.html").contains("198.51.100.7"));
-    assert_eq!(pillory(server, &[&["wall"], &place[..]].concat()).code, Some(0));
-    assert!(shows());
-    let unlist = |arguments: &[&str]| pillory(server, &[&["unlist"], arguments, &place].concat());
-    assert!(unlist(&[]).out.contains("nobody is left out"));
-    let answer = unlist(&["198.51.100.7"]);
-    let said = "198.51.100.7 is left out of the wall from now on; the pages were made anew";
-    assert!(answer.code == Some(0) && answer.out.contains(said), "{answer:?}");
-    assert!(answer.err.contains("no daemon runs") && !shows(), "{answer:?}");
-    assert!(!read(&world, "feeds/offenders.txt").contains("198.51.100.7"));
-    assert_eq!(unlist(&["--remove", "192.0.2.1"]).code, Some(1));
-    // Who learns, or only says what it would do, makes no pages; those of before do not stay, either.
-    let all = Daemon::start(server, open);
-    assert_eq!(all.ask(&["unlist"]).out, "198.51.100.7\n");
-    assert_eq!(all.ask(&["unlist", "--remove", "198.51.100.7"]).code, Some(0));
-    all.wait_for(SOON, "the offender once more", || shows().then_some(()));
-    all.kill();
-    let dry = Daemon::start_with(
-        server,
-        &DaemonOptions {
-            config: Some(open.to_owned()),
-            args: vec!["--dry-run".to_owned()],
-            ..DaemonOptions::default()
-        },
-    );
-    let answer = dry.ask(&["unlist", "198.51.100.7"]);
-    assert!(answer.out.contains("the pages are taken down until they can be made anew"), "{answer:?}");
-    let index = server.path(format!("{OUT}/index.html"));
-    dry.wait_for(SOON, "no page", || (!index.exists()).then_some(()));
-}
-
-fn unlist_with(daemon: &Daemon, arguments: &[&str]) -> Option<i32> {
-    daemon.ask(&[&["unlist"], arguments].concat()).code
 }
 
 #[test]

@@ -1,17 +1,19 @@
 //! `pillory unlist`: who asked to be left out of the wall of shame.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use pillory_core::net::Prefix;
 
-use crate::control::Request;
+use crate::control::{Reply, Request};
 
 use super::client::word;
-use super::offline::State;
+use super::configfile::Place;
+use super::offline::{Gone, State};
 use super::wall::Wall;
-use super::{Client, Outcome, addresses};
+use super::{Client, Failure, Outcome, addresses};
 
 /// `pillory unlist`
 #[derive(Debug, clap::Args)]
@@ -26,6 +28,12 @@ pub(crate) struct Unlist {
     client: Client,
     #[command(flatten)]
     state: State,
+    /// The daemon's configuration, by which the pages are made anew if no daemon answers.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The fail2ban directory whose jails the daemon runs, if it was given one; used if no daemon answers.
+    #[arg(long, value_name = "DIR")]
+    fail2ban: Option<PathBuf>,
 }
 
 impl Unlist {
@@ -37,12 +45,30 @@ impl Unlist {
             is_alone = true;
             self.state.unlist(&prefixes, remove, gone)
         })?;
-        let has_changed = reply.value["done"].as_array().is_some_and(|done| !done.is_empty());
-        if is_alone && has_changed {
-            let pages = Wall::again(&self.state)?;
-            (reply.value["wall"], reply.value["pages"]) = (pages.is_some().into(), pages.into());
+        if reply.value["dry_run"] == true {
+            // It has a state of its own; what is to be shown is in that of the real daemon.
+            let gone = Gone { why: "a dry run answers".to_owned(), control: self.client.control.clone() };
+            if let Ok(kept) = self.state.unlist(&prefixes, remove, &gone) {
+                let message = "a dry run answers; it is kept for the daemon that enforces".to_owned();
+                (is_alone, reply) = (true, Reply { message, ..kept });
+            }
         }
-        self.client.show(&reply, |value| self.told(value))
+        let has_changed = reply.value["done"].as_array().is_some_and(|done| !done.is_empty());
+        let place = Place { file: self.config.clone(), fail2ban: self.fail2ban.clone() };
+        let made = match is_alone && has_changed {
+            true => Wall::again(&place, &self.state, !remove).map(|pages| pages.map(str::to_owned)),
+            false => Ok(reply.value["pages"].as_str().map(str::to_owned)),
+        };
+        let (pages, failure) = made.map_or_else(|failure| (None, Some(failure)), |pages| (pages, None));
+        (reply.value["wall"], reply.value["pages"]) = (pages.is_some().into(), pages.into());
+        let shown = self.client.show(&reply, |value| self.told(value));
+        failure.map_or(shown, |Failure { exit, message }| {
+            let said = "that is remembered, but pages that are there could not be made anew, nor taken down";
+            Err(Failure::new(
+                exit,
+                format!("{said}: {message}; `pillory wall` makes them, as the user whose they are"),
+            ))
+        })
     }
 
     fn told(&self, value: &Value) -> String {

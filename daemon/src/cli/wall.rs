@@ -1,21 +1,21 @@
 //! `pillory wall`: the offenders as a folder of pages or as text, made of what the store keeps.
 
-use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
 
 use pillory_core::config::{Config, Wall as Configured, keys};
 
 use crate::allowed::{self, Allowed, META_ALLOWED};
 use crate::engine::META_PROXIES;
+use crate::engine::learning::{Learning, META_LEARNT};
 use crate::outputs::publisher::{self, Edition, PublishError};
-use crate::outputs::wall::{FolderError, Written, text};
-use crate::store::{self, StoreError, query};
+use crate::outputs::wall::{FolderError, Written, take_down, text};
+use crate::store::{self, StoreError, query, spill};
 use crate::unlisted::{META_UNLISTED, Unlisted, pages};
-use crate::{clock, facts, geo};
+use crate::{clock, facts, geo, guard};
 
 use super::configfile::Place;
 use super::offline::{State, failed};
-use super::{Failure, Outcome, complain, count, exit, print, print_json};
+use super::{CONTROL, Failure, Outcome, complain, count, exit, print, print_json};
 
 /// `pillory wall`
 #[derive(Debug, clap::Args)]
@@ -44,20 +44,25 @@ pub(crate) struct Wall {
 
 impl Wall {
     /// Makes the pages that are configured anew, after a change while no daemon runs; what became of them, if there are some.
+    /// `is_owed`: somebody is to be left out, so if there can be no new ones the old ones go.
     /// # Errors
-    /// As of the command, and that the change is kept all the same.
-    pub(super) fn again(state: &State) -> Result<Option<&'static str>, Failure> {
-        let place = Place { file: None, fail2ban: None };
+    /// As of the command.
+    pub(super) fn again(
+        place: &Place,
+        state: &State,
+        is_owed: bool,
+    ) -> Result<Option<&'static str>, Failure> {
         let (_, config) = place.load()?;
-        if config.wall.out.is_none() {
-            return Ok(None);
+        let Some(out) = &config.wall.out else { return Ok(None) };
+        match make(state, &config, config.wall.clone(), is_owed) {
+            Ok(_) => Ok(Some(pages::MADE)),
+            Err(failure) if is_owed => {
+                take_down(out).map_err(|_| Failure::new(failure.exit, failure.message.clone()))?;
+                complain(&failure.message);
+                Ok(Some(pages::DOWN))
+            }
+            Err(failure) => Err(failure),
         }
-        let kept = |failure: Failure| {
-            let said = "that is remembered, but the pages are the old ones until a daemon starts or `pillory wall` \
-                        makes them anew, as the user whose they are";
-            Failure::new(failure.exit, format!("{said}: {}", failure.message))
-        };
-        make(state, &config, config.wall.clone()).map(|_| Some(pages::MADE)).map_err(kept)
     }
 
     pub(crate) fn run(&self) -> Outcome {
@@ -72,7 +77,7 @@ impl Wall {
             return Ok(0);
         }
         let out = wall.out.clone().unwrap_or_default();
-        let (offenders, written) = make(&self.state, &config, wall)?;
+        let (offenders, written) = make(&self.state, &config, wall, false)?;
         if self.json {
             let (changed, unchanged, removed) = (written.changed, written.unchanged, written.removed);
             print_json(
@@ -88,21 +93,44 @@ impl Wall {
     }
 }
 
-/// Makes the pages; how many offenders they show, and what was written.
-fn make(state: &State, config: &Config, wall: Configured) -> Result<(usize, Written), Failure> {
+/// Makes the pages; how many offenders they show, and what was written. `is_owed`: see [`Wall::again`].
+fn make(
+    state: &State,
+    config: &Config,
+    wall: Configured,
+    is_owed: bool,
+) -> Result<(usize, Written), Failure> {
+    let configured = wall.clone();
+    let folder = publisher::open(&configured, &|| false).map_err(|error| refused(&error))?;
     let (networks, unusable) = geo::open(&config.geo);
     unusable.iter().for_each(|reason| complain(reason));
     let edition = Edition { networks, ..edition(state, config, wall)? };
-    publisher::make(&edition, &state.state_dir, &AtomicBool::new(false)).map_err(|error| refused(&error))
+    publisher::make(folder, &edition, &state.state_dir, is_owed).map_err(|error| refused(&error))
 }
 
 /// What is to be shown, but for whose networks there are. Spared is who is never banned, by the configuration, `pillory allow`
-/// and what this host knows of itself, and who was left out by `pillory unlist`.
+/// and what this host knows of itself, and who was left out by `pillory unlist`. Nothing is shown while the store does not
+/// know all of them.
 fn edition(state: &State, config: &Config, mut wall: Configured) -> Result<Edition, Failure> {
+    let holder = guard::holder().and_then(|holder| holder.control);
+    let controls = holder.iter().map(PathBuf::as_path).chain([Path::new(CONTROL)]);
+    if let Some(spill) = controls.into_iter().find_map(|control| spill::waits(control, &state.state_dir)) {
+        let why = "who is to be left out may stand there and not in the store, whose disk took nothing; make room there, \
+                   and start the daemon if it does not run";
+        return Err(Failure::new(
+            exit::NO,
+            format!("no pages are made while there is {}: {why}", spill.display()),
+        ));
+    }
     let db = store::open_read_only(&state.state_dir).map_err(|error| failed(&error))?;
     let path = state.state_dir.join(store::FILE);
     let unreadable = |cause| failed(&StoreError::Database { tried: "read", path: path.clone(), cause });
     let meta = |key| query::meta(&db, key).map_err(unreadable);
+    if Learning::of_kept(meta(META_LEARNT)?.as_deref()).is_some_and(|learning| !learning.is_done) {
+        let why =
+            "the daemon has not yet learnt who logs in here, and they are not to be shown; try again soon";
+        return Err(Failure::new(exit::NO, why));
+    }
     let allowed = Allowed::restored(meta(META_ALLOWED)?.as_deref(), clock::now());
     let facts = facts::read_once(&allowed::names(config, &allowed))
         .map_err(|error| Failure::new(exit::NO, format!("cannot ask for this host's addresses: {error}")))?;

@@ -67,7 +67,10 @@ impl Desk {
     /// The engine's answer alone, and what [`Desk::complete`] adds to it.
     pub(crate) fn ask_engine(&self, request: Request, patience: Option<Duration>) -> (Reply, past::About) {
         let (about, (reply, replies)) = (past::About::of(&request), bounded(1));
-        let is_review = matches!(request, Request::Unlist { .. } | Request::Allow { .. } | Request::Reload);
+        let is_review = matches!(
+            request,
+            Request::Unlist { .. } | Request::Unban { .. } | Request::Allow { .. } | Request::Reload
+        );
         let gone = || Reply::say(69, "the daemon is stopping");
         let late = || {
             let what = "the daemon is busy, or its disk takes nothing, and has not answered yet; what was ordered may \

@@ -52,6 +52,7 @@ impl Engine {
         self.meta.push((META_ALLOWED.into(), self.allowed.kept()));
         self.follow_names();
         self.spare();
+        self.publish_soon();
     }
 
     /// Has the names followed that are listed anywhere.

@@ -189,6 +189,7 @@ impl Engine {
             .iter()
             .map(|ban| json!({"id": crate::escape::escape(&ban.id), "jail": ban.jail.as_str()}))
             .collect();
+        self.publish_soon();
         let exit = u8::from(lifted.is_empty() && identities.is_empty());
         let inside = inside(prefixes.as_deref(), jail, self.machine.ledger.iter());
         let value = json!({"unbanned": lifted, "still_banned_by": still, "still_banned_inside": inside, "identities": identities});

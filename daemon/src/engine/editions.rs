@@ -1,16 +1,22 @@
-//! When the wall's pages are made anew: at the start, at a reload, and every ten minutes, one edition at a time.
+//! When the wall's pages are made anew: at the start, at a reload, every ten minutes, within a minute once somebody is let
+//! out or one has failed, and at once when somebody is to be left out; one edition at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 use pillory_core::time::{Span, Timestamp};
 use tracing::{info, warn};
 
+use crate::clock;
 use crate::control::Reply;
-use crate::outputs::publisher::{self, Edition, PageOrder};
-use crate::unlisted::{META_UNLISTED, Unlisted};
+use crate::outputs::publisher::{self, Edition, Errand, PageOrder};
+use crate::unlisted::{META_UNLISTED, Unlisted, pages};
 
 use super::Engine;
 
 const EVERY: Span = Span::from_secs(600);
+const SOON: Span = Span::from_secs(60);
 
 const MAKE_ROOM: &str =
     "make the directory, give it to the daemon's user, name it in ReadWritePaths of the unit, and restart";
@@ -23,8 +29,12 @@ const WALL: &str = "wall";
 pub(super) struct Editions {
     /// When the last one was ordered; nothing before the first, and if there is something to be told at once.
     last: Option<Timestamp>,
-    /// One is being made.
-    is_at_work: bool,
+    /// It shall not wait as long as usual for the next one.
+    is_hurried: bool,
+    /// One is being made; raised if it is not to be gone on with.
+    at_work: Option<Arc<AtomicBool>>,
+    /// Somebody was left out since the last one.
+    is_owed: bool,
     /// Who asked to be left out.
     pub(super) unlisted: Unlisted,
 }
@@ -33,28 +43,45 @@ impl Engine {
     /// Orders an edition if it is time, and if the pages are asked for.
     pub(super) fn publish(&mut self, now: Timestamp) {
         let wall = &self.setup.config.wall;
-        let is_due = self.editions.last.is_none_or(|last| now.since(last) >= EVERY);
+        let editions = &self.editions;
+        let wait = if editions.is_hurried { SOON } else { EVERY };
+        let is_due = editions.last.is_none_or(|last| now.since(last) >= wait);
         // Before everything is watched, the past may yet be incomplete.
         // A dry run has banned nobody.
-        if !is_due || self.editions.is_at_work || wall.out.is_none() || self.is_dry() {
+        if !is_due || editions.at_work.is_some() || wall.out.is_none() || self.is_dry() {
             return;
         }
         let Ok(edition) = self.edition() else { return };
+        let errand = Errand { is_owed: editions.is_owed, ..Errand::default() };
+        let given_up = Arc::clone(&errand.given_up);
         // Without that thread the process ends anyway.
-        let sent = self.outlets.editions.send(PageOrder::Make(Box::new(edition))).is_ok();
-        (self.editions.last, self.editions.is_at_work) = (Some(now), sent);
+        let sent = self.outlets.editions.send(PageOrder::Make(Box::new(edition), errand)).is_ok();
+        let editions = &mut self.editions;
+        (editions.last, editions.is_hurried, editions.at_work) = (Some(now), false, sent.then_some(given_up));
     }
 
-    /// Has pages of before removed where new ones cannot be made now, for they show whom they must not. True if so.
-    pub(super) fn take_down(&mut self) -> bool {
-        let Some(out) = self.setup.config.wall.out.clone() else { return false };
-        let may_be_made = !self.is_dry() && self.edition().is_ok();
-        if may_be_made {
-            return false;
+    /// Has the pages made anew at once, without who was left out just now; those of before are removed where new ones cannot
+    /// be made now, for they show whom they must not. Returns what becomes of them, if there are some.
+    pub(super) fn publish_without(&mut self) -> Option<&'static str> {
+        let out = self.setup.config.wall.out.clone()?;
+        if let Some(given_up) = self.editions.at_work.take() {
+            given_up.store(true, Ordering::SeqCst);
+        }
+        self.publish_anew();
+        self.editions.is_owed = true;
+        if self.edition().is_ok() {
+            // Not later: whoever stops the daemon next finds it ordered.
+            self.publish(clock::now());
+            return Some(pages::ANEW);
         }
         // Without that thread the process ends anyway.
-        self.editions.is_at_work = self.outlets.editions.send(PageOrder::TakeDown(out)).is_ok();
-        true
+        self.editions.is_owed = self.outlets.editions.send(PageOrder::TakeDown(out)).is_err();
+        Some(pages::DOWN)
+    }
+
+    /// Somebody is let out: the lists for others shall not name them for long.
+    pub(super) fn publish_soon(&mut self) {
+        self.editions.is_hurried = true;
     }
 
     /// What pages are to be made of now. Before everything is watched, and good logins are learnt, not all are known who
@@ -115,18 +142,20 @@ impl Engine {
     }
 
     pub(super) fn published(&mut self, outcome: Result<(), String>) {
-        self.editions.is_at_work = false;
+        self.editions.at_work = None;
         if self.setup.config.wall.out.is_none() {
             self.warnings.remove(WALL);
             return;
         }
         match outcome {
             Ok(()) => {
+                self.editions.is_owed = false;
                 if self.warnings.remove(WALL).is_some() {
                     info!("the wall of shame is fresh again");
                 }
             }
             Err(reason) => {
+                self.editions.is_hurried = true;
                 let is_closed =
                     ["ermission denied", "Read-only file system"].iter().any(|why| reason.contains(why));
                 let reason = if is_closed { format!("{reason}; {MAKE_ROOM}") } else { reason };

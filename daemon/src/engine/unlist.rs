@@ -22,13 +22,18 @@ impl Engine {
             self.warnings.remove(META_UNLISTED);
         }
         self.meta.extend(ordered.meta.iter().cloned());
-        let mut pages = self.setup.config.wall.out.as_ref().map(|_| pages::ANEW);
-        if !ordered.done.is_empty() {
-            self.publish_anew();
-            if !remove && self.take_down() {
-                pages = Some(pages::DOWN);
+        // Pages are made of what a real daemon keeps, and so is the list of who is left out: the client sees to both.
+        let is_dry = self.is_dry();
+        let pages = match ordered.done.is_empty() || is_dry {
+            true => None,
+            false if !remove => self.publish_without(),
+            false => {
+                self.publish_anew();
+                self.setup.config.wall.out.as_ref().map(|_| pages::ANEW)
             }
-        }
-        ordered.reply(&self.editions.unlisted, remove, pages)
+        };
+        let mut reply = ordered.reply(&self.editions.unlisted, remove, pages);
+        reply.value["dry_run"] = is_dry.into();
+        reply
     }
 }

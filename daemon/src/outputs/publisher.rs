@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Receiver;
 
@@ -17,7 +17,7 @@ use crate::escape::escape;
 use crate::store::{StoreError, shown};
 use crate::{clock, fault};
 
-use super::wall::{self, FolderError, Site, Written};
+use super::wall::{self, Folder, FolderError, Site, Stop, Written};
 
 /// What pages are to be made of.
 #[derive(Debug)]
@@ -36,9 +36,18 @@ pub(crate) struct Edition {
 #[derive(Debug)]
 pub(crate) enum PageOrder {
     /// Fresh pages.
-    Make(Box<Edition>),
+    Make(Box<Edition>, Errand),
     /// None in this directory until then.
     TakeDown(PathBuf),
+}
+
+/// How an edition is to be made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Errand {
+    /// Raised if another one follows that shows less: this one is not to be gone on with.
+    pub(crate) given_up: Arc<AtomicBool>,
+    /// Somebody who asked to be left out may be on the pages that are there, so none of them stays.
+    pub(crate) is_owed: bool,
 }
 
 /// Why there are no fresh pages.
@@ -60,8 +69,8 @@ pub(crate) enum PublishError {
     Folder(#[from] FolderError),
 }
 
-/// Does what is ordered, and says what came of it. Ends with those who order or hear. `stop`: raised if it
-/// shall end soon.
+/// Does what is ordered, and says what came of editions that were not given up, and of pages that could not be taken down.
+/// Ends with those who order or hear. `stop`: raised if it shall end soon; then no page stays that is owed to somebody.
 pub(crate) fn run(
     state_dir: &Path,
     orders: &Receiver<PageOrder>,
@@ -71,33 +80,59 @@ pub(crate) fn run(
     // It waits for everything else: nobody waits for it.
     let _ = rustix::process::setpriority_process(None, 19);
     for order in orders {
-        let done = || match &order {
-            PageOrder::Make(edition) => make(edition, state_dir, stop).map(drop),
-            PageOrder::TakeDown(out) => wall::take_down(out, stop).map_err(PublishError::from),
-        };
         // A fault in a page shall not end the daemon.
-        let made = fault::outlive(done);
+        let made = fault::outlive(|| obey(&order, state_dir, stop));
+        if let Ok(Ok(None)) = made {
+            continue;
+        }
         let made = made.map_err(|fault| format!("a fault in Pillory ({}); please report it", escape(&fault)));
-        if !said(made.and_then(|made| made.map_err(|error| error.to_string()))) {
+        if !said(made.and_then(|made| made.map(drop).map_err(|error| error.to_string()))) {
             return;
         }
     }
 }
 
-/// Makes the pages. Returns how many offenders they show, and what was written.
+/// Does it; nothing if there is nothing to say of it.
+fn obey(order: &PageOrder, state_dir: &Path, stop: &AtomicBool) -> Result<Option<()>, PublishError> {
+    let (edition, Errand { given_up, is_owed }) = match order {
+        PageOrder::Make(edition, errand) => (edition, errand),
+        PageOrder::TakeDown(out) => return Ok(wall::take_down(out).map(|()| None)?),
+    };
+    let is_raised = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
+    let is_over = || is_raised(stop) || is_raised(given_up);
+    let made = open(&edition.wall, &is_over).and_then(|folder| make(folder, edition, state_dir, *is_owed));
+    match made {
+        Err(PublishError::Folder(FolderError::Stopped)) if is_raised(given_up) => Ok(None),
+        Err(PublishError::Folder(FolderError::Stopped)) if *is_owed => {
+            Ok(edition.wall.out.as_deref().map_or(Ok(()), wall::take_down).map(|()| None)?)
+        }
+        made => made.map(|_| Some(())),
+    }
+}
+
+/// Opens the folder of pages that is configured.
+/// # Errors
+/// [`PublishError`]
+pub(crate) fn open<'s>(configured: &Wall, stop: Stop<'s>) -> Result<Folder<'s>, PublishError> {
+    configured.contact.as_deref().ok_or(PublishError::NoContact)?;
+    let out = configured.out.as_deref().ok_or(PublishError::NoPlace)?;
+    Ok(Folder::open(out, stop)?)
+}
+
+/// Makes the pages. Returns how many offenders they show, and what was written. `is_owed`: see [`Errand`].
 /// # Errors
 /// [`PublishError`]
 pub(crate) fn make(
+    folder: Folder<'_>,
     edition: &Edition,
     state_dir: &Path,
-    stop: &AtomicBool,
+    is_owed: bool,
 ) -> Result<(usize, Written), PublishError> {
-    let Wall { contact, title, rules, out, .. } = &edition.wall;
+    let Wall { contact, title, rules, .. } = &edition.wall;
     let contact = contact.as_deref().ok_or(PublishError::NoContact)?;
-    let out = out.as_deref().ok_or(PublishError::NoPlace)?;
     let shown = look(edition, state_dir)?;
     let site = Site::new(title.as_deref(), contact, rules.clone());
-    Ok((shown.offenders.len(), wall::build(&site, &shown, out, stop)?))
+    Ok((shown.offenders.len(), wall::build(folder, &site, &shown, is_owed)?))
 }
 
 /// What may be shown.

@@ -17,7 +17,7 @@ mod rows;
 mod salvage;
 pub(crate) mod shared;
 pub(crate) mod shown;
-mod spill;
+pub(crate) mod spill;
 pub(crate) mod standing;
 mod wal;
 #[cfg(any(test, fuzzing))]

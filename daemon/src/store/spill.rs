@@ -55,6 +55,13 @@ struct Entry {
     snapshot: Option<Vec<Ban>>,
 }
 
+/// The file beside the socket at `control`, if something waits there for the store in `state_dir`.
+pub(crate) fn waits(control: &Path, state_dir: &Path) -> Option<PathBuf> {
+    let spill = Spill::beside(control, state_dir);
+    let (head, entries, _) = read(&mut BufReader::new(File::open(spill.path()).ok()?)).ok()?;
+    (head.state_dir == spill.head.state_dir && !entries.is_empty()).then_some(spill.path)
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Spill {

@@ -151,7 +151,7 @@ pub(super) fn stix(feed: &Feed<'_>) -> String {
                 0 => Cow::from(&entry.what),
                 attempts => format!("{attempts} logged: {}", entry.what).into(),
             },
-            indicator_types: ["malicious-activity"],
+            indicator_types: ["anomalous-activity"],
             pattern: format!("[{kind}:value {is} '{name}']"),
             pattern_type: "stix",
             valid_from: millis(entry.first),

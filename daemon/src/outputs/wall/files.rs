@@ -3,22 +3,23 @@
 //! go, everything that may still name them goes, too.
 
 use std::collections::HashSet;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::clock::Stopwatch;
 use crate::outfile;
 
-/// A file that marks a folder as one of these, so that no other is written into.
+/// A file that marks a folder as one of these, so that no other is written into. Who makes pages holds a lock on it, which
+/// nobody else can have: it is readable by its owner only.
 const MARK: &str = ".pillory-wall";
+const MARK_MODE: u32 = 0o600;
 
 /// The folders inside: the offenders' own pages, and lists for other programs.
 const INSIDE: [&str; 2] = [OFFENDERS, "feeds"];
@@ -83,12 +84,15 @@ pub(crate) struct Written {
     pub(crate) removed: usize,
 }
 
+/// Whether it shall end soon.
+pub(crate) type Stop<'s> = &'s (dyn Fn() -> bool + Sync);
+
 /// A folder that is being brought up to date, by several threads at once.
-pub(super) struct Folder<'s> {
+pub(crate) struct Folder<'s> {
     path: PathBuf,
-    stop: &'s AtomicBool,
+    stop: Stop<'s>,
     done: Mutex<Done>,
-    /// The directory, locked.
+    /// The mark, locked.
     _turn: File,
 }
 
@@ -100,18 +104,19 @@ struct Done {
 }
 
 impl<'s> Folder<'s> {
-    /// Opens a folder of pages, or makes one. `stop`: raised if it shall end soon.
+    /// Opens a folder of pages, or makes one, once nobody else makes pages there: what is to be shown is looked up after
+    /// that, or pages of before would take the place of newer ones.
     /// # Errors
     /// [`FolderError`] if it cannot be made, or holds something else.
-    pub(super) fn open(path: &Path, stop: &'s AtomicBool) -> Result<Folder<'s>, FolderError> {
+    pub(crate) fn open(path: &Path, stop: Stop<'s>) -> Result<Folder<'s>, FolderError> {
         make_directory(path)?;
-        let turn = turn(path, stop)?;
         let mut entries = fs::read_dir(path).map_err(|cause| system("list", path, cause))?;
+        // Somebody else may be marking it at this moment.
         if entries.next().is_some() && !is_ours(path) {
             return Err(FolderError::Foreign { path: path.to_owned() });
         }
+        let turn = turn(path, stop)?;
         let folder = Folder { path: path.to_owned(), stop, done: Mutex::default(), _turn: turn };
-        folder.put(MARK, b"Made by pillory wall; what is in this directory is replaced.\n")?;
         for inside in INSIDE {
             make_directory(&path.join(inside))?;
         }
@@ -122,7 +127,7 @@ impl<'s> Folder<'s> {
     /// # Errors
     /// [`FolderError::System`], [`FolderError::Stopped`]
     pub(super) fn put(&self, name: &str, content: &[u8]) -> Result<(), FolderError> {
-        if self.stop.load(Ordering::SeqCst) {
+        if (self.stop)() {
             return Err(FolderError::Stopped);
         }
         let path = self.path.join(name);
@@ -142,20 +147,23 @@ impl<'s> Folder<'s> {
         Ok(())
     }
 
-    /// Removes what is no longer made. `offenders`: the pages of who is shown, also those that could not be written.
+    /// Removes what is no longer made. `offenders`: the pages of who is shown; where not all could be written they stay as they
+    /// are, unless `is_owed`: what stays may then show somebody who has to go.
     /// # Errors
     /// What `made` failed with, or [`FolderError::System`]
     pub(super) fn finish(
         self,
         made: Result<(), FolderError>,
         offenders: impl IntoIterator<Item = String>,
+        is_owed: bool,
     ) -> Result<Written, FolderError> {
         // What there is would be incomplete, and the next one follows soon.
         if matches!(made, Err(FolderError::Stopped)) {
             return made.map(|()| Written::default());
         }
         let Done { mut files, mut written } = self.done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if made.is_err() {
+        files.insert(self.path.join(MARK));
+        if made.is_err() && !is_owed {
             files.extend(offenders.into_iter().map(|name| self.path.join(name)));
             let pages = [self.path.join(OFFENDERS)];
             if let (0, Ok(())) = sweep(&pages, &files, |path| fs::remove_file(path)) {
@@ -178,12 +186,18 @@ pub(super) fn is_ours(directory: &Path) -> bool {
 /// How long who makes pages waits for another who does.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until nobody else makes pages in a directory. Some file systems know no locks; there it is as without.
-fn turn(path: &Path, stop: &AtomicBool) -> Result<File, FolderError> {
-    let directory = File::open(path).map_err(|cause| system("open", path, cause))?;
+/// Marks a directory, and waits until nobody else makes pages there. Some file systems know no locks; there it is as
+/// without.
+fn turn(path: &Path, stop: Stop<'_>) -> Result<File, FolderError> {
+    let mark = path.join(MARK);
+    let failed = |cause| system("open", &mark, cause);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(MARK_MODE);
+    let mut turn = options.custom_flags(OFlags::NOFOLLOW.bits() as i32).open(&mark).map_err(failed)?;
+    turn.set_permissions(Permissions::from_mode(MARK_MODE)).map_err(failed)?;
     let since = Stopwatch::start();
-    while flock(&directory, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-        if stop.load(Ordering::SeqCst) {
+    while flock(&turn, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        if stop() {
             return Err(FolderError::Stopped);
         }
         if since.elapsed() > PATIENCE {
@@ -191,7 +205,11 @@ fn turn(path: &Path, stop: &AtomicBool) -> Result<File, FolderError> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    Ok(directory)
+    if turn.metadata().map_err(failed)?.len() == 0 {
+        // What it says is for people; a full disk need not take it.
+        drop(turn.write_all(b"Made by pillory wall; what is in this directory is replaced.\n"));
+    }
+    Ok(turn)
 }
 
 /// Removes the files of these directories that are not among `files`: what can be removed is, whatever cannot. Returns how

@@ -10,11 +10,10 @@ mod files;
 mod pages;
 mod single;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod world;
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use askama::Template;
 use serde_json::{Map, json};
@@ -22,8 +21,7 @@ use serde_json::{Map, json};
 use pillory_core::wall::{Offender, Rules, Wall};
 
 use crate::outputs::feed;
-use files::Folder;
-pub(crate) use files::{FolderError, Written, make_room};
+pub(crate) use files::{Folder, FolderError, Stop, Written, make_room};
 use pages::{Atom, Feeds, Index, OffenderPage, Row, Stamp, Unlist};
 pub(crate) use single::file;
 
@@ -74,29 +72,28 @@ impl Site {
     }
 }
 
-/// Makes the pages in `directory`, which holds nothing else. `stop`: raised if it shall end soon.
+/// Makes the pages. `is_owed`: somebody who asked to be left out may be on those that are there, so none of them stays.
 /// # Errors
-/// [`FolderError`] if it holds something else, or cannot be written.
+/// [`FolderError`]
 pub(crate) fn build(
+    folder: Folder<'_>,
     site: &Site,
     wall: &Wall,
-    directory: &Path,
-    stop: &AtomicBool,
+    is_owed: bool,
 ) -> Result<Written, FolderError> {
     let rows: Vec<Row> = wall.offenders.iter().map(Row::of).collect();
-    let folder = Folder::open(directory, stop)?;
     let made = put_all(&folder, site, wall, &rows);
-    folder.finish(made, rows.iter().map(page_of))
+    folder.finish(made, rows.iter().map(page_of), is_owed)
 }
 
 /// Removes the pages in `directory`, if there are some.
 /// # Errors
 /// [`FolderError`]
-pub(crate) fn take_down(directory: &Path, stop: &AtomicBool) -> Result<(), FolderError> {
+pub(crate) fn take_down(directory: &Path) -> Result<(), FolderError> {
     if !files::is_ours(directory) {
         return Ok(());
     }
-    Folder::open(directory, stop)?.finish(Ok(()), []).map(drop)
+    Folder::open(directory, &|| false)?.finish(Ok(()), [], true).map(drop)
 }
 
 /// The file of an offender's page.

@@ -4,8 +4,6 @@ use pillory_core::jail::networks::Country;
 use pillory_core::time::{End, Span, Timestamp};
 use pillory_core::wall::{DAYS, Group, Offender, Service, Services, Total};
 
-use std::sync::atomic::AtomicBool;
-
 use super::*;
 
 const NOON: Timestamp = Timestamp::from_secs(1_800_014_400);
@@ -32,15 +30,15 @@ impl Drop for Scratch {
     }
 }
 
-fn site() -> Site {
+pub(crate) fn site() -> Site {
     Site::new(None, "abuse@example.net", Rules::default())
 }
 
 fn make(site: &Site, wall: &Wall, scratch: &Scratch) -> Result<Written, FolderError> {
-    build(site, wall, &scratch.0, &AtomicBool::new(false))
+    build(Folder::open(&scratch.0, &|| false)?, site, wall, false)
 }
 
-fn offender(prefix: &str, is_masked: bool) -> Offender {
+pub(crate) fn offender(prefix: &str, is_masked: bool) -> Offender {
     let mut services = Services::default();
     services.add(Service::Ssh);
     Offender {
@@ -58,7 +56,7 @@ fn offender(prefix: &str, is_masked: bool) -> Offender {
     }
 }
 
-fn wall(offenders: Vec<Offender>) -> Wall {
+pub(crate) fn wall(offenders: Vec<Offender>) -> Wall {
     Wall {
         made: NOON,
         totals: [Total { attempts: 3, bans: 1 }; 3],
@@ -214,24 +212,30 @@ fn what_cannot_be_written_takes_no_page_away_where_nobody_has_to_go() {
     assert!(matches!(failed, Err(FolderError::System { .. })), "{failed:?}");
     assert_eq!(files(), before);
     assert!(scratch.read("index.html").contains("203.0.113.x"));
+    // One of a network asked to be left out, which stays with what the others did.
+    let folder = Folder::open(&scratch.0, &|| false).unwrap();
+    build(folder, &site(), &later, true).unwrap_err();
+    assert!(!scratch.0.join("index.html").exists());
 }
 
 #[test]
 fn pages_are_taken_down_and_nothing_else_is() {
     let scratch = Scratch::new("down");
-    let stop = AtomicBool::new(false);
-    take_down(&scratch.0, &stop).unwrap();
+    take_down(&scratch.0).unwrap();
     assert!(!scratch.0.exists());
     make(&site(), &wall(vec![offender("203.0.113.0/24", true)]), &scratch).unwrap();
-    take_down(&scratch.0, &stop).unwrap();
+    take_down(&scratch.0).unwrap();
     let left: Vec<_> =
         std::fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(left.len() == 3 && !left.contains(&"index.html".into()), "{left:?}");
+    assert!(
+        left.len() == 3 && left.contains(&".pillory-wall".into()) && !left.contains(&"index.html".into()),
+        "{left:?}"
+    );
     assert_eq!(std::fs::read_dir(scratch.0.join("o")).unwrap().count(), 0);
     let other = Scratch::new("down-other");
     std::fs::create_dir(&other.0).unwrap();
     std::fs::write(other.0.join("index.html"), "precious").unwrap();
-    take_down(&other.0, &stop).unwrap();
+    take_down(&other.0).unwrap();
     assert_eq!(other.read("index.html"), "precious");
 }
 
@@ -262,10 +266,9 @@ fn two_who_make_pages_at_once_take_turns() {
 #[test]
 fn who_is_to_stop_stops_and_takes_nothing_away() {
     let scratch = Scratch::new("stops");
-    let stop = AtomicBool::new(false);
-    build(&site(), &wall(vec![offender("203.0.113.0/24", true)]), &scratch.0, &stop).unwrap();
-    stop.store(true, std::sync::atomic::Ordering::SeqCst);
-    let stopped = build(&site(), &wall(Vec::new()), &scratch.0, &stop);
+    make(&site(), &wall(vec![offender("203.0.113.0/24", true)]), &scratch).unwrap();
+    let folder = Folder::open(&scratch.0, &|| true).unwrap();
+    let stopped = build(folder, &site(), &wall(Vec::new()), false);
     assert!(matches!(stopped, Err(FolderError::Stopped)), "{stopped:?}");
     assert!(scratch.read("index.html").contains("203.0.113.x"));
 }

@@ -15,8 +15,8 @@ pub(super) const MOST: usize = 500_000;
 const DAY_SECS: i64 = 86_400;
 
 /// Sums of the past. First [`Past::banned`] and [`Past::mistaken`], the newest first; then [`Past::in_force`],
-/// [`Past::attempt`] and [`Past::logged_in`] in any order.
-#[derive(Debug)]
+/// [`Past::attempt`] and [`Past::logged_in`] in any order, also in a [`Past::part`] that is added later.
+#[derive(Debug, Clone)]
 pub struct Past {
     pub(super) now: Timestamp,
     /// What is later than this is not told of an offender.
@@ -48,6 +48,14 @@ pub(super) struct Source {
     pub(super) services: Services,
     pub(super) bans: u32,
     pub(super) until: Option<End>,
+}
+
+impl Source {
+    /// It was seen at this time, too.
+    fn reach(&mut self, time: Timestamp) {
+        let (first, last) = self.span.unwrap_or((time, time));
+        self.span = Some((first.min(time), last.max(time)));
+    }
 }
 
 impl Past {
@@ -102,6 +110,47 @@ impl Past {
         }
     }
 
+    /// One that knows the same who were banned, and nothing else.
+    pub fn part(&self) -> Past {
+        let mut part = Past {
+            good: FastMap::default(),
+            named: 0,
+            days: [Total::default(); DAYS],
+            week: [[0; 24]; 7],
+            services: [0; Service::ALL.len()],
+            users: FastMap::default(),
+            ..self.clone()
+        };
+        part.offenders.values_mut().for_each(|source| *source = Source::default());
+        part
+    }
+
+    /// Takes over what a part of this one was told of.
+    pub fn add(&mut self, part: Past) {
+        for (prefix, told) in part.offenders {
+            let Some(source) = self.offenders.get_mut(&prefix) else { continue };
+            source.attempts += told.attempts;
+            for time in told.span.into_iter().flat_map(|(first, last)| [first, last]) {
+                source.reach(time);
+            }
+            source.services.merge(told.services);
+            source.until = source.until.max(told.until);
+        }
+        for (addr, is_named) in part.good {
+            self.hide(addr, is_named);
+        }
+        let sum = |total: &mut u64, more: u64| *total += more;
+        for (day, more) in self.days.iter_mut().zip(part.days) {
+            sum(&mut day.attempts, more.attempts);
+            sum(&mut day.bans, more.bans);
+        }
+        let hours = self.week.iter_mut().flatten().zip(part.week.into_iter().flatten());
+        hours.chain(self.services.iter_mut().zip(part.services)).for_each(|(total, more)| sum(total, more));
+        for (user, tries) in part.users {
+            sum(self.users.entry(user).or_default(), tries);
+        }
+    }
+
     /// Somebody failed so many times, by a name if the service asks for one.
     pub fn attempt(&mut self, time: Timestamp, addr: IpAddr, at: (Service, Option<&str>), tries: u32) {
         let ((service, user), tries) = (at, u64::from(tries));
@@ -122,8 +171,7 @@ impl Past {
         }
         if let Some(source) = self.source_of(addr) {
             source.attempts += tries;
-            let (first, last) = source.span.unwrap_or((time, time));
-            source.span = Some((first.min(time), last.max(time)));
+            source.reach(time);
             source.services.add(service);
         }
     }
@@ -141,10 +189,16 @@ impl Past {
     /// names nobody can be forged by a request, so it hides nobody else.
     pub fn logged_in(&mut self, addr: IpAddr, is_named: bool) {
         let is_near = self.near.contains(&shown_by(Prefix::host(addr))) || self.source_of(addr).is_some();
+        if is_near {
+            self.hide(addr, is_named);
+        }
+    }
+
+    fn hide(&mut self, addr: IpAddr, is_named: bool) {
         let is_known = self.good.contains_key(&addr);
         // What anybody can forge must not use up the room for the others.
         let has_room = if is_named { self.knows_all() } else { self.good.len() - self.named < MOST };
-        if is_near && (is_known || has_room) {
+        if is_known || has_room {
             let was_named = self.good.entry(addr).or_default();
             self.named += usize::from(is_named && !*was_named);
             *was_named |= is_named;

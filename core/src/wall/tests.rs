@@ -307,3 +307,33 @@ proptest! {
         prop_assert!(attempts <= told);
     }
 }
+
+proptest! {
+    #[test]
+    fn what_parts_were_told_of_adds_up_to_the_whole(
+        banned in prop::collection::vec((0u8..6, 0u64..60), 1..9),
+        told in prop::collection::vec((0u8..8, 1u32..20, 0u64..800, 0u8..4, any::<bool>()), 0..60),
+    ) {
+        let addr = |host: u8| std::net::IpAddr::from([203, 0, 113, host]);
+        let mut whole = Past::new(NOON, Rules::default().delay);
+        for (host, hours) in banned {
+            whole.banned(Prefix::host(addr(host)), ago(hours));
+        }
+        let mut first = whole.clone();
+        let mut second = first.part();
+        for (host, tries, hours, what, is_second) in told {
+            for past in [&mut whole, if is_second { &mut second } else { &mut first }] {
+                match what {
+                    0 => past.logged_in(addr(host), tries % 2 == 0),
+                    _ => past.attempt(ago(hours), addr(host), (Service::Ssh, Some("root")), tries),
+                }
+            }
+        }
+        first.add(second);
+        let all = |past: &Past| {
+            let open = Rules { mask: false, min_attempts: 1, ..Rules::default() };
+            format!("{:?} {:?}", past.wall(&open, &Spared::default()), past.wall(&Rules::default(), &Spared::default()))
+        };
+        prop_assert_eq!(all(&first), all(&whole));
+    }
+}

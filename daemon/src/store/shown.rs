@@ -2,7 +2,8 @@
 
 use std::panic::resume_unwind;
 use std::path::Path;
-use std::thread;
+use std::sync::Arc;
+use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -22,27 +23,52 @@ use super::{StoreError, standing};
 pub(crate) fn past(state_dir: &Path, now: Timestamp, delay: Span) -> Result<Past, StoreError> {
     let path = state_dir.join(super::FILE);
     let unreadable = |cause| StoreError::Database { tried: "read", path: path.clone(), cause };
-    let (db, other) = (super::open_read_only(state_dir)?, super::open_read_only(state_dir)?);
+    let db = super::open_read_only(state_dir)?;
     thread::scope(|scope| {
         // Reading who is banned takes as long as a third of all the rest, and waits for nothing.
-        let read = move || fault::outlive(|| standing::bans(&other));
-        let banned = thread::Builder::new().spawn_scoped(scope, read).ok();
+        let banned = beside(scope, move || super::open_read_only(state_dir).map(|db| standing::bans(&db)));
         let mut past = Past::new(now, delay);
-        history(&db, &mut past).and_then(|()| attempts(&db, &mut past)).map_err(unreadable)?;
-        let bans = match banned {
-            None => standing::bans(&db),
-            // What has failed in that thread fails here.
-            Some(banned) => match banned.join() {
-                Ok(Ok(bans)) => bans,
-                Ok(Err(reason)) => resume_unwind(Box::new(reason)),
-                Err(fault) => resume_unwind(fault),
-            },
-        };
-        for ban in bans.map_err(unreadable)?.iter().filter(|ban| ban.origin.name() == "local") {
+        history(&db, &mut past).map_err(unreadable)?;
+        let [older, newer] = halves(&db).map_err(unreadable)?;
+        let blank = Arc::new(past.part());
+        let other = beside(scope, move || {
+            let mut part = Past::clone(&blank);
+            super::open_read_only(state_dir).map(|db| attempts(&db, &mut part, older).map(|()| part))
+        });
+        attempts(&db, &mut past, newer).map_err(unreadable)?;
+        past.add(other()?.map_err(unreadable)?);
+        for ban in banned()?.map_err(unreadable)?.iter().filter(|ban| ban.origin.name() == "local") {
             past.in_force(ban.prefix, ban.since, ban.until);
         }
         Ok(past)
     })
+}
+
+/// Does it in a thread of its own, or where there can be none when it is waited for. What fails there fails where it is
+/// waited for.
+fn beside<'s, T: Send + 's>(
+    scope: &'s Scope<'s, '_>,
+    work: impl Fn() -> T + Clone + Send + 's,
+) -> impl FnOnce() -> T {
+    let own = work.clone();
+    let thread = Builder::new().spawn_scoped(scope, move || fault::outlive(own));
+    move || match thread.map(ScopedJoinHandle::join) {
+        Err(_) => work(),
+        Ok(Ok(Ok(done))) => done,
+        Ok(Ok(Err(fault))) => resume_unwind(Box::new(fault)),
+        Ok(Err(fault)) => resume_unwind(fault),
+    }
+}
+
+/// Numbers of attempts.
+type Ids = (i64, i64);
+
+/// The numbers of the older and the newer half of the attempts.
+fn halves(db: &Connection) -> rusqlite::Result<[Ids; 2]> {
+    let ends = "SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM attempts";
+    let (first, last): (i64, i64) = db.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let middle = first.midpoint(last);
+    Ok([(i64::MIN, middle), (middle.saturating_add(1), i64::MAX)])
 }
 
 fn at(row: &rusqlite::Row<'_>) -> rusqlite::Result<Timestamp> {
@@ -52,7 +78,7 @@ fn at(row: &rusqlite::Row<'_>) -> rusqlite::Result<Timestamp> {
 fn history(db: &Connection, past: &mut Past) -> rusqlite::Result<()> {
     let bans = "SELECT time, prefix, what = 'ban' FROM history
         WHERE what IN ('ban', 'mistake', 'unban') AND origin = 'local' ORDER BY id DESC";
-    each(db, bans, |row| {
+    each(db, bans, [], |row| {
         let Ok(prefix) = row.get_ref(1)?.as_str().unwrap_or("").parse::<Prefix>() else { return Ok(()) };
         match row.get(2)? {
             true => past.banned(prefix, at(row)?),
@@ -62,9 +88,10 @@ fn history(db: &Connection, past: &mut Past) -> rusqlite::Result<()> {
     })
 }
 
-fn attempts(db: &Connection, past: &mut Past) -> rusqlite::Result<()> {
+fn attempts(db: &Connection, past: &mut Past, ids: Ids) -> rusqlite::Result<()> {
     let mut jails: Vec<(String, Service)> = Vec::new();
-    each(db, "SELECT time, addr, class IS NULL, jail, tries, user FROM attempts", |row| {
+    let rows = "SELECT time, addr, class IS NULL, jail, tries, user FROM attempts WHERE id BETWEEN ?1 AND ?2";
+    each(db, rows, [ids.0, ids.1], |row| {
         let Ok(addr) = row.get_ref(1)?.as_str().unwrap_or("").parse() else { return Ok(()) };
         if row.get(2)? {
             past.logged_in(addr, row.get_ref(5)? != ValueRef::Null);
@@ -86,10 +113,11 @@ fn attempts(db: &Connection, past: &mut Past) -> rusqlite::Result<()> {
 fn each(
     db: &Connection,
     sql: &str,
+    values: impl rusqlite::Params,
     mut take: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let mut statement = db.prepare(sql)?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query(values)?;
     while let Some(row) = rows.next()? {
         legible(take(row).map(Some))?;
     }

@@ -104,6 +104,19 @@ impl Beginnings {
         only.filter(|_| places.next().is_none())
     }
 
+    /// True if no text that begins so begins like any expression.
+    pub(super) fn die_behind(&mut self, head: &[u8]) -> bool {
+        let (dfa, cache) = &mut self.first;
+        match &mut self.opening {
+            None => dies_behind(dfa, cache, head),
+            Some(opening) => opening.ends_within(head).is_some_and(|ends| {
+                ends.places()
+                    .iter()
+                    .all(|at| head.get(*at..).is_some_and(|rest| dies_behind(dfa, cache, rest)))
+            }),
+        }
+    }
+
     /// The first expression of which the beginning stands at this place.
     fn first(&mut self, text: &[u8], at: usize) -> Option<usize> {
         // All take at least one character.
@@ -130,15 +143,33 @@ impl Beginnings {
         self.trust.get(index).is_some_and(|trust| *trust >= 0)
     }
 
-    /// The others behind `first`, which was not it, that the text begins like; nothing if they are more than two.
-    pub(super) fn after(&mut self, first: usize, text: &[u8], at: usize) -> Option<[Option<usize>; 2]> {
+    /// True if all texts that differ in their digits only begin alike.
+    pub(super) fn is_blind_to_digits(&self) -> bool {
+        let mut digits = Digits::default();
+        digits.part(|digit| self.first.0.byte_classes().get(digit));
+        digits == Digits::default()
+    }
+
+    /// True if the text begins, at `at`, like none of the expressions but these.
+    pub(super) fn is_only_like(&mut self, text: &[u8], at: usize, these: impl Fn(usize) -> bool) -> bool {
+        self.find_all(text, at).is_some_and(|found| found.iter().all(|id| these(id.as_usize())))
+    }
+
+    /// All that the text begins like.
+    fn find_all(&mut self, text: &[u8], at: usize) -> Option<&PatternSet> {
         if self.every.is_none() {
             self.every = automaton(&self.nfa, MatchKind::All);
         }
         let (every, cache) = self.every.as_mut()?;
         self.found.clear();
         every.try_which_overlapping_matches(cache, &input(text, at), &mut self.found).ok()?;
-        let mut others = self.found.iter().map(|id| id.as_usize()).filter(|index| *index > first);
+        Some(&self.found)
+    }
+
+    /// The others behind `first`, which was not it, that the text begins like; nothing if they are more than two.
+    pub(super) fn after(&mut self, first: usize, text: &[u8], at: usize) -> Option<[Option<usize>; 2]> {
+        let mut others =
+            self.find_all(text, at)?.iter().map(|id| id.as_usize()).filter(|index| *index > first);
         let two = [others.next(), others.next()];
         if others.next().is_none() {
             return Some(two);
@@ -211,147 +242,4 @@ impl Screen {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PREFIX: &str = r"^\S+ (?:sshd|cron)(?:\[\d+\])?: (?P<content>.+)$";
-    const RULES: [&str; 6] = [
-        r"^Failed \S+ for (?:invalid user )?<F-USER>.*</F-USER> from <HOST>(?: port \d+)?$",
-        r"^Failed none for x from <HOST> here$",
-        r"^(?:Connection (?:closed|reset)|Disconnected) by <HOST>(?: \[preauth\])?\s*$",
-        r"^(?!no)[a-z]+: (?(1)a|b) <HOST>",
-        r"^Failed none for x from <HOST> there$",
-        r"^Failed none for x from <HOST> where$",
-    ];
-
-    fn program(expressions: &[&str]) -> Program {
-        Program::compile(expressions).unwrap()
-    }
-
-    /// Words of the expressions put together, whole and cut.
-    fn texts() -> Vec<String> {
-        let begins = ["", "host sshd[7]: ", "host cron: ", "host sshd", "host su: "];
-        let words = [
-            "Failed none for x",
-            "Failed x for invalid user y",
-            "Connection closed",
-            "Disconnected",
-            "no: b",
-            "yes: b",
-            "yes: c",
-            "Connection lost",
-        ];
-        let ends = [
-            " from 192.0.2.7",
-            " by 192.0.2.7",
-            " 192.0.2.7",
-            " from 192.0.2.7 port 4",
-            " by 192.0.2.7 [preauth]",
-            " from 192.0.2.7 here",
-            " from 192.0.2.7 there",
-            " from 192.0.2.7 where",
-            " from 192.0.2.7 nowhere",
-            "",
-        ];
-        let all = begins.iter().flat_map(|begin| words.iter().map(move |word| format!("{begin}{word}")));
-        all.flat_map(|text| ends.map(|end| format!("{text}{end}\n"))).collect()
-    }
-
-    type Groups = Vec<(String, std::ops::Range<usize>)>;
-
-    /// What a program finds in a text, and what the groups hold.
-    fn found(program: &mut Program, text: &str) -> Option<(usize, Groups)> {
-        let index = program.search(text.as_bytes())?;
-        Some((index, program.named(index).map(|(name, place)| (name.to_owned(), place)).collect()))
-    }
-
-    fn assert_that_beginnings_change_nothing(rules: &[&str], texts: &[String]) {
-        let (mut with, mut without) = (program(rules), program(rules));
-        assert!(with.forget_beginnings(false) && without.forget_beginnings(true));
-        let mut matched = vec![false; rules.len()];
-        // Again, for those that are trusted no more.
-        for text in texts.iter().chain(texts) {
-            let found = (found(&mut with, text), found(&mut without, text));
-            assert_eq!(found.0, found.1, "{text}");
-            found.0.into_iter().for_each(|(index, _)| matched[index] = true);
-        }
-        assert_eq!(matched, vec![true; rules.len()]);
-    }
-
-    #[test]
-    fn beginnings_change_nothing() {
-        assert_that_beginnings_change_nothing(&RULES, &texts());
-    }
-
-    /// Openings: optional, with choices, such that a rule may begin in the midst, and that ends at several places.
-    const OPENINGS: [&str; 6] = [
-        r"^(?:(?:\S+ )?(?:sshd|cron)(?:\[\d{1,2}\])?:\s+)?",
-        r"^(?:(?:\S+ )?(?:sshd|cron)(?:\[(?:7|4[0-8]+)\])?:\s+)?",
-        r"^(?:(?:\S+ )?(?:sshd|cron)(?:\[\d+\])?:\s+)?",
-        r"^\s*(?:\S+ +)*?(?:[a-z]+(?:\[\d+\])?:\s*)?",
-        r"^(?:host |sshd\[7\]: |[A-Z]\S+ ){0,3}",
-        r"^(?:host )?(?:sshd\[7\]: )?",
-    ];
-
-    #[test]
-    fn an_opening_that_all_share_changes_nothing() {
-        let mut texts = texts();
-        let odd = [
-            "h\u{f6}st sshd[7]: ",
-            "host sshd[\u{661}]: ",
-            "host  sshd: ",
-            "host sshd[7]: host sshd[7]: ",
-            "host sshd[8]: ",
-            "host sshd[48]: ",
-            "host sshd[47119]: ",
-            "host sshd[47]x ",
-            "host sshd[]: ",
-        ];
-        let more: Vec<String> = odd
-            .iter()
-            .flat_map(|odd| texts.iter().step_by(7).map(move |text| format!("{odd}{text}")))
-            .collect();
-        texts.extend(more);
-        for opening in OPENINGS {
-            let rules = RULES.map(|rule| format!("{opening}{}", &rule[1..]));
-            let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
-            let trees = program(&rules);
-            assert!(Opening::new(&trees.trees().collect::<Vec<_>>()).is_some(), "{opening}");
-            assert_that_beginnings_change_nothing(&rules, &texts);
-        }
-    }
-
-    #[test]
-    fn what_captures_or_looks_around_is_no_opening() {
-        for opening in [r"^(a )?", r"^(?:(?=a)a )?", r"^(?>a+) ", r"^(?:a{100} )?"] {
-            let rules = [format!("{opening}b <HOST>"), format!("{opening}c <HOST>")];
-            let rules = program(&rules.each_ref().map(String::as_str));
-            assert!(Opening::new(&rules.trees().collect::<Vec<_>>()).is_none(), "{opening}");
-        }
-    }
-
-    #[test]
-    fn the_screen_refuses_only_what_matches_nothing() {
-        let (mut prefix, mut rules) = (program(&[PREFIX]), program(&RULES));
-        let mut screen = Screen::new(&prefix, &rules).unwrap();
-        let (mut matching, mut refused) = (0, 0);
-        for text in texts() {
-            let content = prefix.search(text.as_bytes()).and_then(|index| prefix.captured(index).content);
-            let is_match = content.is_some_and(|content| rules.is_match(&text.as_bytes()[content.start..]));
-            let passes = screen.may_match(text.as_bytes());
-            assert!(passes || !is_match, "{text}");
-            (matching, refused) = (matching + u32::from(is_match), refused + u32::from(!passes));
-        }
-        assert!(matching > 0 && refused > 200, "{matching} match, {refused} are refused");
-    }
-
-    #[test]
-    fn there_is_none_where_it_could_not_tell() {
-        assert!(!program(&["^a <HOST>", "b <HOST>"]).forget_beginnings(false));
-        for prefix in
-            ["^a (?P<content>.*)$", "^a (?P<content>.+?) b$", "^a (?P<content>.+) b$", "a (?P<content>.+)$"]
-        {
-            assert!(Screen::new(&program(&[prefix]), &program(&RULES)).is_none(), "{prefix}");
-        }
-    }
-}
+mod tests;

@@ -95,6 +95,26 @@ impl Opening {
         self.read(text, 0, state, Ends::default())
     }
 
+    /// Where it may end in any text that begins so; nothing if what follows may tell.
+    pub(super) fn ends_within(&mut self, head: &[u8]) -> Option<Ends> {
+        let input = Input::new(head).anchored(Anchored::Yes);
+        let mut state = self.dfa.start_state_forward(&mut self.cache, &input).ok()?;
+        let mut ends = Ends::default();
+        for (at, byte) in head.iter().enumerate() {
+            state = self.dfa.next_state(&mut self.cache, state, *byte).ok()?;
+            if state.is_dead() {
+                return Some(ends);
+            }
+            if state.is_quit() || !byte.is_ascii() {
+                return None;
+            }
+            if state.is_match() {
+                ends.push(at)?;
+            }
+        }
+        None
+    }
+
     fn read(&mut self, text: &[u8], from: usize, mut state: LazyStateID, mut ends: Ends) -> Option<Ends> {
         let learns = from == 0;
         for (at, byte) in text.iter().enumerate().skip(from) {

@@ -12,7 +12,7 @@ use super::regex::{
     self, Digits, Found, HostNames, Matcher, Options, RegexError, RegexProblem, Scratch, Shared, Tree,
     expand, lower,
 };
-use super::shapes::Shapes;
+use super::shapes::{Answer, Shapes};
 use super::whole::{Whole, is_small, states};
 use super::word::Word;
 
@@ -40,7 +40,7 @@ pub(super) struct Program {
     /// Finds the candidates in the list. Where there are beginnings few texts need it, so it is built when the first
     /// one does.
     whole: Option<Box<Whole>>,
-    /// What came of texts that are alike; nothing if an expression tells digits apart.
+    /// What came of texts that are alike; nothing if no expression is blind to digits.
     shapes: Option<Box<Shapes>>,
     each: Vec<Single>,
     scratch: Scratch,
@@ -53,6 +53,8 @@ struct Single {
     matcher: Matcher,
     groups: Groups,
     word: Word,
+    /// It tells no digits apart.
+    is_blind: bool,
 }
 
 /// Where a pattern keeps what it captures: numbers of groups.
@@ -135,9 +137,13 @@ impl Program {
         if parts > 0 && !each.iter_mut().all(|single| single.matcher.begin_behind(parts)) {
             return Err(too_large());
         }
-        let is_blind = each.len() > 1 && each.iter().all(|single| single.matcher.is_blind_to_digits());
+        each.iter_mut().for_each(|single| single.is_blind = single.matcher.is_blind_to_digits());
+        // Where an expression is not, a text must show that it does not begin like that one.
+        let is_blind = each.iter().all(|single| single.is_blind)
+            || each.iter().any(|single| single.is_blind)
+                && beginnings.as_ref().is_some_and(Beginnings::is_blind_to_digits);
         Ok(Program {
-            shapes: is_blind.then(Default::default),
+            shapes: (is_blind && each.len() > 1).then(Default::default),
             whole: whole.filter(|_| beginnings.is_none()).map(Box::new),
             beginnings,
             each,
@@ -234,15 +240,31 @@ impl Program {
             return self.search_anew(text);
         };
         let behind = text.get(at..).unwrap_or_default();
-        if let Some(known) = shapes.look_up(behind, at, self.scratch.slots_mut()) {
-            return known;
+        match shapes.look_up(behind, at, self.scratch.slots_mut()) {
+            Some(Answer::Match(index)) => return Some(index),
+            Some(Answer::Nothing) => return None,
+            Some(Answer::Open) => return self.search_anew(text),
+            None => {}
         }
         let limits = self.limits;
         let found = self.search_anew(text);
+        let answer = match found {
+            _ if !self.is_blind_here(text, at) => Answer::Open,
+            Some(index) => Answer::Match(index),
+            None => Answer::Nothing,
+        };
         if let (Some(shapes), true) = (&mut self.shapes, limits == self.limits) {
-            shapes.learn(found, at, self.scratch.slots());
+            shapes.learn(answer, at, self.scratch.slots());
         }
         found
+    }
+
+    /// True if no expression that tells digits apart may match this text.
+    fn is_blind_here(&mut self, text: &[u8], at: usize) -> bool {
+        let Program { each, beginnings, .. } = self;
+        let is_blind = |index: usize| each.get(index).is_some_and(|single| single.is_blind);
+        (0..each.len()).all(is_blind)
+            || beginnings.as_mut().is_some_and(|beginnings| beginnings.is_only_like(text, at, is_blind))
     }
 
     fn search_anew(&mut self, text: &[u8]) -> Option<usize> {
@@ -291,7 +313,10 @@ impl Program {
 
     /// True if no expression matches any text that begins so.
     pub(super) fn dies_behind(&mut self, head: &[u8]) -> bool {
-        self.whole().is_some_and(|whole| whole.dies_behind(head))
+        match &mut self.beginnings {
+            Some(beginnings) => beginnings.die_behind(head),
+            None => self.whole().is_some_and(|whole| whole.dies_behind(head)),
+        }
     }
 
     /// Invariant: it can be built, as it was when the expressions were compiled.
@@ -365,7 +390,7 @@ fn single(expression: &str, settings: Settings, shared: &mut Shared) -> Result<S
     let tree = regex::parse(&expanded.pattern, options).map_err(|error| expanded.locate(error))?;
     let groups = groups_of(&tree);
     let matcher = Matcher::sharing(tree, shared).map_err(|error| expanded.locate(error))?;
-    Ok(Single { matcher, groups, word: Word::default() })
+    Ok(Single { matcher, groups, word: Word::default(), is_blind: false })
 }
 
 fn groups_of(tree: &Tree) -> Groups {

@@ -1,8 +1,8 @@
 //! What came of texts that differ in nothing but their digits.
 //!
 //! `Failed password for root from 192.0.2.7 port 4711` leads to the same expression, with its groups at the same places,
-//! whatever digits stand there, if no step of any expression tells digits apart. So what a search found is kept under
-//! its text with a 0 for each digit. Nothing is guessed: a text of another shape is searched.
+//! whatever digits stand there, if no step of any expression that the text begins like tells digits apart. So what a
+//! search found is kept under its text with a 0 for each digit. Nothing is guessed: a text of another shape is searched.
 
 use std::hash::BuildHasher;
 
@@ -35,21 +35,27 @@ struct Known {
     /// The shape, and behind it the slots of the match.
     bytes: Vec<u8>,
     length: usize,
-    /// The expression that matches, if one does.
-    index: Option<usize>,
+    answer: Answer,
     /// It was of use since another shape wanted its place.
     is_used: bool,
 }
 
+/// What is known of a shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Answer {
+    /// This expression matches.
+    Match(usize),
+    /// None does.
+    #[default]
+    Nothing,
+    /// That depends on the digits.
+    Open,
+}
+
 impl Shapes {
-    /// Looks up what came of a text of this shape, and whether that is known: the expression that matches, if one does.
-    /// Its slots are written to `slots`, for a text that begins at `at`.
-    pub(super) fn look_up(
-        &mut self,
-        text: &[u8],
-        at: usize,
-        slots: &mut Vec<usize>,
-    ) -> Option<Option<usize>> {
+    /// Looks up what came of a text of this shape; nothing if that is not known. The slots of a match are written to
+    /// `slots`, for a text that begins at `at`.
+    pub(super) fn look_up(&mut self, text: &[u8], at: usize, slots: &mut Vec<usize>) -> Option<Answer> {
         self.shape.clear();
         if text.len() > MAX_BYTES {
             return None;
@@ -63,7 +69,7 @@ impl Shapes {
             return None;
         }
         known.is_used = true;
-        if known.index.is_some() {
+        if matches!(known.answer, Answer::Match(_)) {
             slots.clear();
             slots.extend(known.bytes.iter().skip(known.length).map(|slot| match *slot {
                 UNSET => usize::MAX,
@@ -71,11 +77,11 @@ impl Shapes {
                 slot => at + usize::from(slot),
             }));
         }
-        Some(known.index)
+        Some(known.answer)
     }
 
     /// Keeps what a search found for the text that was looked up last.
-    pub(super) fn learn(&mut self, index: Option<usize>, at: usize, slots: &[usize]) {
+    pub(super) fn learn(&mut self, answer: Answer, at: usize, slots: &[usize]) {
         if self.shape.is_empty() {
             return;
         }
@@ -87,7 +93,7 @@ impl Shapes {
         if std::mem::take(&mut known.is_used) {
             return;
         }
-        (known.hash, known.index, known.length) = (self.hash, index, self.shape.len());
+        (known.hash, known.answer, known.length) = (self.hash, answer, self.shape.len());
         known.bytes.clear();
         known.bytes.extend_from_slice(&self.shape);
         let slot = |slot: &usize| match slot.checked_sub(at) {
@@ -96,6 +102,6 @@ impl Shapes {
             Some(behind) => u8::try_from(behind).unwrap_or(UNSET),
             None => BEFORE,
         };
-        known.bytes.extend(slots.iter().filter(|_| index.is_some()).map(slot));
+        known.bytes.extend(slots.iter().filter(|_| matches!(answer, Answer::Match(_))).map(slot));
     }
 }

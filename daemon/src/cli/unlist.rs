@@ -60,7 +60,9 @@ impl Unlist {
             false => Ok(reply.value["pages"].as_str().map(str::to_owned)),
         };
         let (pages, failure) = made.map_or_else(|failure| (None, Some(failure)), |pages| (pages, None));
-        (reply.value["wall"], reply.value["pages"]) = (pages.is_some().into(), pages.into());
+        if is_alone && has_changed {
+            (reply.value["wall"], reply.value["pages"]) = (pages.is_some().into(), pages.into());
+        }
         let shown = self.client.show(&reply, |value| self.told(value));
         failure.map_or(shown, |Failure { exit, message }| {
             let said = "that is remembered, but pages that are there could not be made anew, nor taken down";

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::control::Reply;
-use crate::outputs::publisher::{self, Edition, Errand, PageOrder};
+use crate::outputs::publisher::{self, Edition, Errand, NotFresh, PageOrder};
 use crate::unlisted::{META_UNLISTED, Unlisted, pages};
 
 use super::Engine;
@@ -33,7 +33,7 @@ pub(super) struct Editions {
     is_hurried: bool,
     /// One is being made; raised if it is not to be gone on with.
     at_work: Option<Arc<AtomicBool>>,
-    /// Somebody was left out since the last one.
+    /// Somebody was left out since the last one was ordered, or it failed.
     is_owed: bool,
     /// Who asked to be left out.
     pub(super) unlisted: Unlisted,
@@ -57,7 +57,8 @@ impl Engine {
         // Without that thread the process ends anyway.
         let sent = self.outlets.editions.send(PageOrder::Make(Box::new(edition), errand)).is_ok();
         let editions = &mut self.editions;
-        (editions.last, editions.is_hurried, editions.at_work) = (Some(now), false, sent.then_some(given_up));
+        (editions.last, editions.at_work) = (Some(now), sent.then_some(given_up));
+        (editions.is_hurried, editions.is_owed) = (false, false);
     }
 
     /// Has the pages made anew at once, without who was left out just now; those of before are removed where new ones cannot
@@ -141,7 +142,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn published(&mut self, outcome: Result<(), String>) {
+    pub(super) fn published(&mut self, outcome: Result<(), NotFresh>) {
         self.editions.at_work = None;
         if self.setup.config.wall.out.is_none() {
             self.warnings.remove(WALL);
@@ -149,13 +150,13 @@ impl Engine {
         }
         match outcome {
             Ok(()) => {
-                self.editions.is_owed = false;
                 if self.warnings.remove(WALL).is_some() {
                     info!("the wall of shame is fresh again");
                 }
             }
-            Err(reason) => {
+            Err(NotFresh { why: reason, is_owed }) => {
                 self.editions.is_hurried = true;
+                self.editions.is_owed |= is_owed;
                 let is_closed =
                     ["ermission denied", "Read-only file system"].iter().any(|why| reason.contains(why));
                 let reason = if is_closed { format!("{reason}; {MAKE_ROOM}") } else { reason };

@@ -52,7 +52,7 @@ use crate::facts::Asker;
 use crate::kernel::{Answer, Job};
 use crate::learn::Learnt;
 use crate::outgoing::Post;
-use crate::outputs::publisher::PageOrder;
+use crate::outputs::publisher::{NotFresh, PageOrder};
 use crate::privilege::Sandbox;
 use crate::rescue::Call;
 use crate::service::Watchdog;
@@ -106,7 +106,7 @@ pub(crate) enum Input {
     /// What the lookout sees.
     Seen(crate::lookout::Seen),
     /// The wall's pages are fresh, or why not.
-    Published(Result<(), String>),
+    Published(Result<(), NotFresh>),
     /// Stop, by SIGTERM or Ctrl-C.
     Stop,
     /// Read the configuration again, by SIGHUP.

@@ -50,6 +50,15 @@ pub(crate) struct Errand {
     pub(crate) is_owed: bool,
 }
 
+/// That pages are not as they should be.
+#[derive(Debug)]
+pub(crate) struct NotFresh {
+    /// Why, in words.
+    pub(crate) why: String,
+    /// See [`Errand`]: it is still owed.
+    pub(crate) is_owed: bool,
+}
+
 /// Why there are no fresh pages.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublishError {
@@ -75,7 +84,7 @@ pub(crate) fn run(
     state_dir: &Path,
     orders: &Receiver<PageOrder>,
     stop: &AtomicBool,
-    said: impl Fn(Result<(), String>) -> bool,
+    said: impl Fn(Result<(), NotFresh>) -> bool,
 ) {
     // It waits for everything else: nobody waits for it.
     let _ = rustix::process::setpriority_process(None, 19);
@@ -86,7 +95,9 @@ pub(crate) fn run(
             continue;
         }
         let made = made.map_err(|fault| format!("a fault in Pillory ({}); please report it", escape(&fault)));
-        if !said(made.and_then(|made| made.map(drop).map_err(|error| error.to_string()))) {
+        let made = made.and_then(|made| made.map(drop).map_err(|error| error.to_string()));
+        let is_owed = !matches!(&order, PageOrder::Make(_, Errand { is_owed: false, .. }));
+        if !said(made.map_err(|why| NotFresh { why, is_owed })) {
             return;
         }
     }

@@ -17,6 +17,16 @@ pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     each.filter(|(slips, _)| *slips <= allowed).min_by_key(|(slips, _)| *slips).map(|(_, name)| name)
 }
 
+/// What is wrong, and the cure; behind a question the cure begins a sentence.
+pub fn with_cure(what: &str, cure: &str) -> String {
+    let mut letters = cure.chars();
+    match (letters.next(), what.ends_with('?')) {
+        (None, _) => what.to_owned(),
+        (Some(first), true) => format!("{what} {}{}", first.to_uppercase(), letters.as_str()),
+        (Some(_), false) => format!("{what}; {cure}"),
+    }
+}
+
 /// `; did you mean sshd?`, or nothing if no known name is close.
 pub fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String {
     closest(word, known).map_or_else(String::new, |name| format!("; did you mean {name}?"))
@@ -42,6 +52,13 @@ mod tests {
             assert_eq!(closest(word, known), meant, "{word}");
         }
         assert_eq!(closest(&"s".repeat(1 << 20), known), None);
+    }
+
+    #[test]
+    fn a_cure_follows_what_is_wrong_and_begins_a_sentence_behind_a_question() {
+        assert_eq!(with_cure("x is no key", "remove it"), "x is no key; remove it");
+        assert_eq!(with_cure("did you mean y?", "else remove it"), "did you mean y? Else remove it");
+        assert_eq!(with_cure("see the log", ""), "see the log");
     }
 
     #[test]

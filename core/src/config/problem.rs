@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::suggest::with_cure;
+
 /// Where, what and the cure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -27,10 +29,6 @@ impl fmt::Display for Problem {
         if let Some(jail) = &self.jail {
             write!(f, ": jail {jail:?}")?;
         }
-        write!(f, ": {}", self.what)?;
-        if !self.cure.is_empty() {
-            write!(f, "; {}", self.cure)?;
-        }
-        Ok(())
+        write!(f, ": {}", with_cure(&self.what, &self.cure))
     }
 }

@@ -63,7 +63,7 @@ pub fn parse(file: &str, text: &str) -> Result<RawConfig, Vec<Problem>> {
             line: error.span().map_or(0, |span| line_of(text, span.start)),
             jail: None,
             what: error.message().to_owned(),
-            cure: "write it as TOML".to_owned(),
+            cure: cure(error.message()).to_owned(),
         };
         let mut problems: Vec<Problem> = errors.iter().take(MAX_NAMED).map(problem).collect();
         if errors.len() > MAX_NAMED {
@@ -93,6 +93,14 @@ pub fn parse(file: &str, text: &str) -> Result<RawConfig, Vec<Problem>> {
     // The parser's tables are sorted by key; people read from the top.
     raw.entries.sort_by_key(|entry| entry.line);
     Ok(raw)
+}
+
+/// Expressions are full of backslashes, and double quotes are what comes to mind.
+fn cure(what: &str) -> &'static str {
+    match what.contains("escape") {
+        true => "in double quotes a backslash begins an escape: use single quotes, as in failregex = ['..']",
+        false => "write it as TOML",
+    }
 }
 
 fn read_jails(text: &str, jails: &DeTable<'_>, raw: &mut RawConfig) {

@@ -34,7 +34,7 @@ fn every_problem_is_reported_with_its_line() {
     let text = "maxretri = 3\nfindtime = \"10x\"\n\n[jail.sshd]\nbackend = \"jurnal\"\nbantime = []\n[jail.none]\nlogpath = [\"log\"]\n";
     let problems = config(text).unwrap_err();
     let expected = [
-        "pillory.toml:1: maxretri is no key; did you mean maxretry?; else remove it",
+        "pillory.toml:1: maxretri is no key; did you mean maxretry? Else remove it",
         "pillory.toml:2: findtime \"10x\": unknown unit \"x\"; use s, m, h, d, w, mo or y",
         "pillory.toml:5: jail \"sshd\": backend \"jurnal\" is not known; use auto, journal, file or btmp",
         "pillory.toml:6: jail \"sshd\": bantime is an empty list; write for example [\"1d\", \"7d\"]",
@@ -159,7 +159,7 @@ fn growth_that_cannot_be_is_named_with_its_line() {
     let expected = [
         format!("pillory.toml:2: {ladder}"),
         "pillory.toml:4: jail \"sshd\": growth factor \"0\" is out of range; use a number above 0, up to 1000000".into(),
-        "pillory.toml:4: jail \"sshd\": growth formla is no key of growth; did you mean formula?; use increment, factor, multipliers, formula, rndtime, maxtime and overalljails".into(),
+        "pillory.toml:4: jail \"sshd\": growth formla is no key of growth; did you mean formula? Use increment, factor, multipliers, formula, rndtime, maxtime and overalljails".into(),
         "pillory.toml:4: jail \"sshd\": growth does not say whether bans grow; add increment = true, or false".into(),
         format!("pillory.toml:6: jail \"dovecot\": {ladder}"),
         "pillory.toml:9: jail \"vsftpd\": growth formula column 1: \"ban.Tim\" is not known; write ban.Time, ban.Count, banFactor, numbers, and Python's operators, min, max and math functions".into(),
@@ -245,4 +245,15 @@ fn every_jail_widens_unless_it_or_the_top_says_otherwise() {
             "pillory.toml:3: jail \"sshd\": widen is neither true nor false; write true or false",
         ]
     );
+}
+
+#[test]
+fn an_expression_in_double_quotes_is_told_of_single_ones() {
+    let text =
+        "[jail.app]\nfilter = \"app\"\nlogpath = \"/var/log/app.log\"\nfailregex = \"^\\d+ from <HOST>$\"\n";
+    let problems = config(text).unwrap_err();
+    assert!(problems.iter().any(|problem| problem.starts_with("pillory.toml:4: ")), "{problems:?}");
+    assert!(problems[0].ends_with("use single quotes, as in failregex = ['..']"), "{problems:?}");
+    let problems = config("maxretry = = 3\n").unwrap_err();
+    assert!(problems[0].ends_with("; write it as TOML"), "{problems:?}");
 }

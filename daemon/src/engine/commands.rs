@@ -12,7 +12,7 @@ use pillory_core::ledger::Ban;
 use pillory_core::machine::{Effect, Machine, Record};
 use pillory_core::net::Prefix;
 use pillory_core::reason::Reason;
-use pillory_core::suggest::did_you_mean;
+use pillory_core::suggest::{did_you_mean, with_cure};
 use pillory_core::time::{End, Timestamp};
 
 use crate::clock;
@@ -164,7 +164,7 @@ impl Engine {
         (!is_known).then(|| {
             let close = did_you_mean(name.as_str(), names());
             let all = names().collect::<Vec<_>>().join(", ");
-            Reply::say(2, format!("no jail {name} runs{close}; those that do: {all}"))
+            Reply::say(2, with_cure(&format!("no jail {name} runs{close}"), &format!("those that do: {all}")))
         })
     }
 

@@ -82,7 +82,10 @@ impl Engine {
                 );
                 self.warnings.insert(REFUSED.into(), text);
                 service::ready();
-                self.done(reply, Reply::say(2, format!("reload refused, the old policy stays\n{reason}")));
+                self.done(
+                    reply,
+                    Reply::say(2, format!("reload refused, the old policy stays\npillory: {reason}")),
+                );
             }
         }
     }

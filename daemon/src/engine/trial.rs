@@ -111,7 +111,7 @@ impl Engine {
                 self.bring(built, super::reload::Purpose::Trial(kept, span), Some(reply));
             }
             Err(reason) => {
-                let said = format!("apply refused, the old policy stays\n{reason}");
+                let said = format!("apply refused, the old policy stays\npillory: {reason}");
                 self.answer(reply, Reply::say(2, said), true);
             }
         }
@@ -162,7 +162,10 @@ impl Engine {
 
     pub(super) fn confirm(&mut self, take_back: bool, told: Seat, peer: Option<u32>) -> Reply {
         let Some(trial) = &self.trial else {
-            return Reply::say(1, "no policy is on trial: it was confirmed or taken back already");
+            return Reply::say(
+                1,
+                "no policy is on trial, so there is nothing to confirm or to take back; `pillory apply FILE` tries one",
+            );
         };
         if take_back {
             let file = trial.kept.new.file.display().to_string();

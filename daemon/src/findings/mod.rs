@@ -5,6 +5,7 @@ pub(crate) mod rivals;
 
 use std::path::PathBuf;
 
+use pillory_core::suggest::with_cure;
 use pillory_core::time::Timestamp;
 
 /// Something that is wrong, with the cure; or something worth knowing.
@@ -25,7 +26,7 @@ impl Finding {
 
     /// As a warning is said.
     pub(crate) fn words(&self) -> String {
-        format!("{}; {}", self.what, self.cure)
+        with_cure(&self.what, &self.cure)
     }
 }
 

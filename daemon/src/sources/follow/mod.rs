@@ -193,9 +193,10 @@ impl Follower {
             None => self.look_at_path(others, now),
         };
         self.problem = match looked {
-            Ok(()) if self.current.is_none() => {
-                Some(format!("{} does not exist; it is read as soon as it does", self.path.display()))
-            }
+            Ok(()) if self.current.is_none() => Some(format!(
+                "{} does not exist; it is read as soon as it does; if what is to be read lies elsewhere, set logpath to that",
+                self.path.display()
+            )),
             Ok(()) => None,
             Err(error) => Some(trouble(&self.path, &error)),
         };

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use pillory_core::event::JailName;
-use pillory_core::suggest::did_you_mean;
+use pillory_core::suggest::{did_you_mean, with_cure};
 use pillory_core::time::{BanTime, Timestamp};
 
 use crate::control::client::{ClientError, ask_once};
@@ -14,7 +14,7 @@ use crate::seat;
 
 pub(super) use crate::escape::word;
 
-use super::{Client, Failure, Outcome, exit, offline, print, print_json};
+use super::{Client, Failure, Outcome, exit, offline, print, print_json, screen};
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
@@ -82,7 +82,8 @@ impl Client {
 pub(super) fn no_jail(name: &str, running: &Value) -> Failure {
     let running = running.as_array().into_iter().flatten().filter_map(|jail| jail["name"].as_str());
     let close = did_you_mean(name, running);
-    Failure::new(exit::NO, format!("no jail {name:?} runs{close}; `pillory status` lists those that do"))
+    let what = format!("no jail {name:?} runs{close}");
+    Failure::new(exit::NO, with_cure(&what, "`pillory status` lists those that do"))
 }
 
 /// Answers that are words only.
@@ -134,7 +135,7 @@ pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
 pub(super) fn wrapped(sentence: &str, indent: usize, columns: usize) -> String {
     let mut text = " ".repeat(indent);
     let mut column = indent;
-    for word in sentence.split(' ') {
+    for word in screen::glued(sentence).split(' ') {
         let width = word.chars().count();
         if column > indent && column + 1 + width > columns {
             text.push('\n');
@@ -149,5 +150,5 @@ pub(super) fn wrapped(sentence: &str, indent: usize, columns: usize) -> String {
         column += width;
     }
     text.push('\n');
-    text
+    screen::unglued(&text)
 }

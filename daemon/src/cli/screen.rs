@@ -136,6 +136,7 @@ fn broken(whole: &str, columns: usize) -> String {
     if width(line) <= columns {
         return whole.to_owned();
     }
+    let line = &glued(line);
     let indent = hanging(line).min(columns / 2);
     let (mut text, mut column) = (String::new(), 0);
     let mut gap = String::new();
@@ -156,7 +157,42 @@ fn broken(whole: &str, columns: usize) -> String {
         column += wide;
         gap.push(' ');
     }
-    text + whole.get(line.len()..).unwrap_or_default()
+    unglued(&text) + if whole.ends_with('\n') { "\n" } else { "" }
+}
+
+/// Stands for a blank at which no line is broken, and which is no gap.
+const GLUE: char = '\u{a0}';
+
+/// A month and a day stay together, and `Nov  9` breaks as `Nov 30` does: its two blanks are no gap between a name and
+/// what is said of it.
+pub(super) fn glued(line: &str) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let is_day = |word: &str| {
+        let day = word.trim_end_matches(|c: char| c.is_ascii_punctuation());
+        (1..=2).contains(&day.len()) && day.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let words: Vec<&str> = line.split(' ').collect();
+    let (mut text, mut glue) = (String::with_capacity(line.len() + 4), 0_u8);
+    for (at, word) in words.iter().enumerate() {
+        if at > 0 {
+            text.push(if glue > 0 { GLUE } else { ' ' });
+            glue = glue.saturating_sub(1);
+        }
+        text.push_str(word);
+        if MONTHS.iter().any(|month| word.ends_with(month)) {
+            glue = match words.get(at + 1..).unwrap_or_default() {
+                ["", day, ..] if is_day(day) => 2,
+                [day, ..] if is_day(day) => 1,
+                _ => 0,
+            };
+        }
+    }
+    text
+}
+
+pub(super) fn unglued(text: &str) -> String {
+    text.replace(GLUE, " ")
 }
 
 fn hanging(line: &str) -> usize {
@@ -271,6 +307,24 @@ mod tests {
         assert_eq!(said, "  sshd    one two three four five six\n          seven eight nine\nshort\n");
         let said = at(40).fitted("warning: one two three four five six seven eight\n");
         assert_eq!(said, "warning: one two three four five six\n  seven eight\n");
+    }
+
+    #[test]
+    fn a_day_of_one_digit_breaks_a_line_where_one_of_two_does() {
+        let said = "unbanned 192.0.2.7 (sshd), which was banned since Sun Nov 30 19:14:01 2026 UTC for five failures";
+        let table = "192.0.2.7  sshd  Nov 30 19:14:01, 3 failures in 2s, and that is more than fits a line";
+        for line in [said, table] {
+            for columns in 40..100 {
+                let two = at(columns).fitted(line);
+                let one = at(columns).fitted(&line.replace("Nov 30", "Nov  9"));
+                assert_eq!(one.replace("Nov  9", "Nov 30"), two, "{columns}");
+                assert!(one.contains("Nov  9") && !two.contains(GLUE), "{one}");
+            }
+        }
+        let told = |day: &str| {
+            crate::cli::client::wrapped(&format!("it came again and again until Sun Nov {day} 19:14"), 2, 40)
+        };
+        assert_eq!(told(" 9").replace("Nov  9", "Nov 30"), told("30"));
     }
 
     #[test]

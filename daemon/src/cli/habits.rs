@@ -1,153 +1,18 @@
 //! What fail2ban's users have in their fingers: words of fail2ban-client that mean the same here are done, with a line
 //! about what they are called here, and for the others the command is named that does it.
 
+mod words;
+
 use std::ffi::OsString;
+
+use pillory_core::config::keys::{JAIL_KEYS, POLICY_KEYS, TOP_KEYS};
+
+use crate::escape::command_line;
 
 use super::complain;
 
-/// What becomes of words that fail2ban-client knows.
-enum Here {
-    /// They mean this.
-    Do(&'static str),
-    /// They mean something else, or nothing; this does it.
-    Instead(&'static str),
-}
-use Here::{Do, Instead};
-
-/// fail2ban-client's words, the first row that fits counts. Capitals stand for a word, `..` behind them for one or more.
-///
-/// Source: fail2ban 1.1, `fail2ban-client --help`.
-const HABITS: &[(&str, Here)] = &[
-    ("-t", Do("check")),
-    ("--test", Do("check")),
-    ("-c DIR -t", Do("check --fail2ban DIR")),
-    ("-c DIR --test", Do("check --fail2ban DIR")),
-    (
-        "-d",
-        Instead(
-            "`pillory check` says what is wrong with the configuration; `man pillory.toml` has every default",
-        ),
-    ),
-    (
-        "--dp",
-        Instead(
-            "`pillory check` says what is wrong with the configuration; `man pillory.toml` has every default",
-        ),
-    ),
-    ("-i", Instead("there is no shell of its own: `pillory --help` lists the commands")),
-    ("ping", Do("status")),
-    ("version", Do("--version")),
-    ("echo ANY..", Instead("`pillory status` tells whether the daemon answers")),
-    ("echo", Instead("`pillory status` tells whether the daemon answers")),
-    ("banned", Do("list")),
-    ("banned IP..", Do("explain IP..")),
-    ("stat", Do("status")),
-    ("stats", Do("status")),
-    ("statistics", Do("status")),
-    ("start", Instead("`systemctl start pillory` starts the service, `pillory run` runs it here")),
-    (
-        "stop",
-        Instead(
-            "`systemctl stop pillory` stops the service and leaves its bans to end by themselves, `pillory off` lifts all bans",
-        ),
-    ),
-    (
-        "restart",
-        Instead(
-            "`pillory reload` reads the configuration again, `systemctl restart pillory` starts the service anew",
-        ),
-    ),
-    ("reload --all", Do("reload")),
-    ("reload JAIL", Instead(RELOAD)),
-    ("reload --restart", Instead(RELOAD)),
-    ("reload --unban", Instead(RELOAD)),
-    ("reload --restart JAIL", Instead(RELOAD)),
-    ("reload --unban JAIL", Instead(RELOAD)),
-    ("start JAIL", Instead("write enabled = true below [jail.JAIL] in pillory.toml, then `pillory reload`")),
-    ("stop JAIL", Instead("write enabled = false below [jail.JAIL] in pillory.toml, then `pillory reload`")),
-    (
-        "restart ANY..",
-        Instead(
-            "`pillory reload` reads the configuration of all jails again; `pillory unban --all --jail JAIL` lifts a jail's bans",
-        ),
-    ),
-    ("add JAIL", Instead("write a section [jail.JAIL] in pillory.toml, then `pillory reload`")),
-    ("add JAIL ANY", Instead("write a section [jail.JAIL] in pillory.toml, then `pillory reload`")),
-    (
-        "flushlogs",
-        Instead(
-            "the log goes to standard error, so there is none to open again; `journalctl -u pillory` shows it",
-        ),
-    ),
-    ("get JAIL banip", Do("list --jail JAIL")),
-    ("get JAIL banip --with-time", Do("list --jail JAIL")),
-    ("get JAIL banned", Do("list --jail JAIL")),
-    ("get JAIL banned IP..", Do("explain IP..")),
-    ("get JAIL logpath", Do("status JAIL")),
-    (
-        "get JAIL ignoreip",
-        Instead(
-            "`pillory explain ADDRESS` says whether it is never banned, and why; `pillory allow` lists who was allowed by command",
-        ),
-    ),
-    (
-        "get JAIL failregex",
-        Instead(
-            "`pillory test-filter --jail JAIL LOG` says which of its expressions match; `man pillory-filter` tells what filters are made of",
-        ),
-    ),
-    (
-        "get JAIL KEY",
-        Instead(
-            "what [jail.JAIL] of pillory.toml says of KEY holds, else what its top says; `man pillory.toml` has the defaults",
-        ),
-    ),
-    ("get JAIL KEY ANY..", Instead(ACTIONS)),
-    ("get KEY", Instead("pillory.toml says it; `man pillory.toml` has every key")),
-    ("set JAIL banip IP..", Do("ban --jail JAIL IP..")),
-    ("set JAIL banip", Instead("name whom: `pillory ban --jail JAIL ADDRESS`, or more of them")),
-    ("set JAIL unbanip", Instead("name whom: `pillory unban --jail JAIL ADDRESS`, or more of them")),
-    (
-        "set JAIL unbanip --report-absent",
-        Instead("name whom: `pillory unban --jail JAIL ADDRESS`, or more of them"),
-    ),
-    ("set JAIL unbanip --report-absent IP..", Do("unban --jail JAIL IP..")),
-    ("set JAIL unbanip IP..", Do("unban --jail JAIL IP..")),
-    (
-        "set JAIL addignoreip",
-        Instead("name whom: `pillory allow ADDRESS` does it for all jails; `pillory allow` lists who is"),
-    ),
-    (
-        "set JAIL delignoreip",
-        Instead("name whom: `pillory allow --remove ADDRESS`; `pillory allow` lists who is"),
-    ),
-    (
-        "set JAIL addignoreip IP..",
-        Instead(
-            "`pillory allow IP..` does it for all jails, and over restarts; `--for 8h` ends it by itself",
-        ),
-    ),
-    (
-        "set JAIL delignoreip IP..",
-        Instead(
-            "`pillory allow --remove IP..` does it, for all jails; what ignoreip in pillory.toml lists stays",
-        ),
-    ),
-    (
-        "set JAIL KEY ANY..",
-        Instead(
-            "write KEY below [jail.JAIL] in pillory.toml, then `pillory reload`, or `pillory apply FILE` to try it",
-        ),
-    ),
-    (
-        "set KEY ANY..",
-        Instead("write it in pillory.toml, then `pillory reload`; `man pillory.toml` has every key"),
-    ),
-];
-
-const ACTIONS: &str = "there are no actions to be asked at run time; `pillory check --fail2ban DIR` says what becomes of a directory's";
-
-const RELOAD: &str = "`pillory reload` reads the configuration of all jails again, and keeps bans and counts";
+use words::Here::{Do, Instead};
+use words::{HABITS, Here};
 
 /// Options of this program that may stand among fail2ban's words, and whether a value follows.
 const OPTIONS: [(&str, bool); 5] =
@@ -161,8 +26,18 @@ pub(super) fn heed(arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
     let Some(texts) = texts else { return Ok(arguments) };
     let (words, options) = parted(&texts);
     let fits = |(pattern, here): &'static (&str, Here)| Some((captured(pattern, &words)?, here));
-    let Some((captures, here)) = HABITS.iter().find_map(fits) else { return Ok(arguments) };
     let written = words.join(" ");
+    let Some((captures, here)) = HABITS.iter().find_map(fits) else {
+        return match without_its_options(&words) {
+            Some((rest, control)) => Err(format!("{written:?} is fail2ban's: {}", instead(&rest, &control)?)),
+            None => Ok(arguments),
+        };
+    };
+    if let Some(key) = unknown_key(&captures) {
+        return Err(format!(
+            "{written:?} is fail2ban's: {key} is no key here; `man pillory.toml` has all that there are"
+        ));
+    }
     match here {
         Instead(cure) => Err(format!("{written:?} is fail2ban's: {}", said(cure, &captures))),
         Do(meant) => {
@@ -173,6 +48,63 @@ pub(super) fn heed(arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
             Ok(program.into_iter().chain(meant.into_iter().chain(options).map(OsString::from)).collect())
         }
     }
+}
+
+/// Options of fail2ban-client that stand before its words, and whether a value follows.
+const ITS_OPTIONS: [(&str, bool); 13] = [
+    ("-c", true),
+    ("--conf", true),
+    ("-s", true),
+    ("--socket", true),
+    ("-p", true),
+    ("--pidfile", true),
+    ("-x", false),
+    ("-v", false),
+    ("-vv", false),
+    ("-vvv", false),
+    ("-vvvv", false),
+    ("-q", false),
+    ("--async", false),
+];
+
+/// What stands behind fail2ban-client's options, and the socket that they name; nothing if none stands there.
+fn without_its_options<'t>(words: &[&'t str]) -> Option<(Vec<&'t str>, Vec<&'t str>)> {
+    let (mut rest, mut control) = (words, Vec::new());
+    while let [word, behind @ ..] = rest {
+        let Some((option, takes_value)) = ITS_OPTIONS.iter().find(|(option, _)| option == word) else {
+            break;
+        };
+        rest = match behind {
+            [value, behind @ ..] if *takes_value => {
+                if option.starts_with("-s") || option.starts_with("--s") {
+                    control = vec!["--control", *value];
+                }
+                behind
+            }
+            behind => behind,
+        };
+    }
+    (rest.len() < words.len()).then(|| (rest.to_vec(), control))
+}
+
+/// What to type in the place of words that stood behind options which mean nothing here.
+fn instead(rest: &[&str], control: &[&str]) -> Result<String, String> {
+    let line = ["pillory"].iter().chain(rest).chain(control).map(OsString::from).collect();
+    let meant: Vec<String> = heed(line)?.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let socket = if control.is_empty() { "" } else { ", if that is the socket of a pillory" };
+    Ok(format!("its options are not needed here: `{}`{socket}", command_line(meant.into_iter())))
+}
+
+/// The key that these words name, if the configuration has none of that name.
+fn unknown_key<'w>(captures: &[(&'static str, Vec<&'w str>)]) -> Option<&'w str> {
+    let of = |name: &str| captures.iter().find(|(capture, _)| *capture == name);
+    let key = of("KEY")?.1.first()?;
+    let policy = POLICY_KEYS.iter().map(|key| key.name);
+    let is_known = match of("JAIL") {
+        Some(_) => policy.chain(JAIL_KEYS.iter().map(|key| key.name)).any(|known| known == *key),
+        None => policy.chain(TOP_KEYS.iter().map(|key| key.name)).any(|known| known == *key),
+    };
+    (!is_known).then_some(*key)
 }
 
 /// Words, and options of this program with their values.
@@ -249,6 +181,10 @@ mod tests {
             ("--no-pager status sshd", "--no-pager status sshd"),
             ("-t", "check"),
             ("-c /etc/fail2ban -t", "check --fail2ban /etc/fail2ban"),
+            ("banip 192.0.2.7", "ban 192.0.2.7"),
+            ("unbanip 192.0.2.7", "unban 192.0.2.7"),
+            ("status sshd short", "status sshd"),
+            ("status --all basic", "status --all"),
         ] {
             assert_eq!(heard(written).as_deref(), Ok(meant), "{written}");
         }
@@ -270,10 +206,57 @@ mod tests {
             ("set sshd unbanip --report-absent", "`pillory unban --jail sshd ADDRESS`"),
             ("set sshd addignoreip", "`pillory allow ADDRESS`"),
             ("get sshd failregex", "`pillory test-filter --jail sshd LOG`"),
+            ("set sshd addlogpath /var/log/x", "logpath below [jail.sshd]"),
+            ("set sshd addfailregex ^x", "failregex below [jail.sshd]"),
+            ("set sshd delignoreregex 0", "ignoreregex below [jail.sshd]"),
+            ("set sshd addjournalmatch _COMM=x", "journalmatch below [jail.sshd]"),
+            ("set sshd addaction x", "banaction at the top"),
+            ("set sshd action x actionban y", "banaction at the top"),
+            ("set sshd attempt 192.0.2.7", "`pillory ban --jail sshd 192.0.2.7`"),
+            ("set sshd idle on", "enabled = false below [jail.sshd]"),
+            ("set sshd usedns no", "fail2ban at the top"),
+            ("set sshd maxmatches 5", "retention at the top"),
+            ("get sshd actions", "banaction at the top"),
+            ("set dbpurgeage 1d", "retention at the top"),
+            ("get dbfile", "--state-dir"),
+            ("set loglevel DEBUG", "`pillory attempts`"),
+            ("set logtarget /x", "fail2ban_log at the top"),
+            ("set allowipv6 no", "nothing to set"),
+            ("set sshd maxretri 3", "maxretri is no key here"),
+            ("set nosuch 3", "nosuch is no key here"),
+            ("status sshd cymru", "`pillory explain ADDRESS --whois`"),
+            ("unban all", "`pillory unban --all`"),
+            ("-v status sshd", "`pillory status sshd`"),
+            ("-x -s /run/f.sock banned", "`pillory list --control /run/f.sock`"),
+            ("-c /etc/fail2ban -p /x status", "`pillory status`"),
         ] {
             let said = heard(written).unwrap_err();
             assert!(said.contains(cure) && said.contains(written), "{written}: {said}");
         }
+    }
+
+    #[test]
+    fn what_a_cure_names_as_a_key_is_one() {
+        let known = |key: &str, in_jail: bool| {
+            let mut policy = POLICY_KEYS.iter().map(|key| key.name);
+            policy.any(|name| name == key)
+                || in_jail && JAIL_KEYS.iter().any(|known| known.name == key)
+                || !in_jail && TOP_KEYS.iter().any(|known| known.name == key)
+        };
+        let mut seen = 0;
+        for (pattern, here) in HABITS {
+            let Instead(cure) = here else { continue };
+            for (place, in_jail) in [(" below [jail.", true), (" at the top of pillory.toml", false)] {
+                let before: Vec<&str> = cure.split(place).collect();
+                for before in before.iter().rev().skip(1) {
+                    let before = before.split(" = ").next().unwrap_or(before);
+                    let key = before.split([' ', ',']).next_back().unwrap_or_default();
+                    assert!(key == "KEY" || known(key, in_jail), "{pattern}: {key:?} of {cure:?}");
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 25, "{seen}");
     }
 
     #[test]

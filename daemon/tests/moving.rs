@@ -221,3 +221,18 @@ fn what_was_moved_bans_for_lines_that_belong_together_and_longer_the_second_time
     // A known offender counts twice.
     assert!((10_700..=10_800).contains(&ban(2, &daemon)));
 }
+
+#[test]
+fn of_a_directory_that_cannot_be_read_no_configuration_is_made() {
+    let place = Place::new("moving-nothing");
+    let (nowhere, out) = (place.0.join("nope").display().to_string(), place.0.join("pillory.toml"));
+    let file = place.write("jail.local", "[sshd]\nenabled = true\n");
+    for directory in [nowhere, file] {
+        let answer = place.run(&["import", "--fail2ban", &directory, "--out", &out.display().to_string()]);
+        let said = format!("pillory: {directory}: is no directory that can be read; name the directory with");
+        assert!(answer.code == Some(2) && answer.err.starts_with(&said), "{answer:?}");
+        assert!(answer.out.is_empty() && answer.err.lines().count() == 1 && !out.exists(), "{answer:?}");
+        let answer = place.run(&["import", "--fail2ban", &directory]);
+        assert!(answer.code == Some(2) && answer.out.is_empty(), "{answer:?}");
+    }
+}

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use pillory_core::config::Problem;
 use pillory_core::time::Span;
 
 use crate::control::Request;
 use crate::{outfile, seat};
 
 use super::client::{say, word};
-use super::configfile::read_text;
+use super::configfile::{read_text, status};
 use super::rows::local;
 use super::{Client, Failure, Outcome, count, exit};
 
@@ -36,8 +37,7 @@ fn parse_span(text: &str) -> Result<Span, String> {
 impl Apply {
     pub(crate) fn run(&self) -> Outcome {
         let file = std::path::absolute(&self.file).unwrap_or_else(|_| self.file.clone());
-        let policy =
-            read_text(Some(&file)).map_err(|problem| Failure::new(exit::USAGE, problem.to_string()))?;
+        let policy = read_text(Some(&file)).map_err(|problem| unread(problem, &file))?;
         let reply = self.client.ask(&Request::Apply(policy, self.confirm))?;
         self.client.show(&reply, |value| {
             format!(
@@ -51,6 +51,15 @@ impl Apply {
             )
         })
     }
+}
+
+/// Here the file is named without an option.
+fn unread(mut problem: Problem, file: &Path) -> Failure {
+    let code = status(file);
+    if code != exit::NOT_PERMITTED {
+        problem.cure = "name the file that holds the new policy: `pillory apply FILE`".to_owned();
+    }
+    Failure::new(code, problem.to_string())
 }
 
 /// `pillory confirm`

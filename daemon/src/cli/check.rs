@@ -10,12 +10,15 @@ use pillory_core::config::{Problem, keys};
 use crate::escape::escape;
 use crate::ports;
 
-use super::configfile::{DEFAULT_CONFIG, read_raw, understand};
+use super::configfile::{DEFAULT_CONFIG, read_raw, refused, status, understand};
 use super::{Failure, Outcome, complain, count, exit, fail2ban, print, print_json};
 
 /// `pillory check`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
+    /// The same as --config.
+    #[arg(value_name = "FILE", conflicts_with_all = ["config", "fail2ban"])]
+    file: Option<PathBuf>,
     /// Configuration file; default /etc/pillory/pillory.toml. A fail2ban directory that it names is checked too.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -33,8 +36,12 @@ struct Found {
     /// What was checked, by its path.
     what: String,
     problems: Vec<Problem>,
+    /// The exit status if there are problems.
+    code: u8,
     /// What is to be known of a fail2ban directory.
     notices: Vec<String>,
+    /// They are those of a fail2ban directory.
+    is_directory: bool,
     /// The jails that can run.
     jails: Vec<String>,
 }
@@ -46,23 +53,26 @@ impl Check {
             None => self.of_file(),
         };
         if self.json {
-            let Found { what, problems, notices, jails } = &found;
+            let Found { what, problems, notices, jails, .. } = &found;
             let said =
                 json!({"file": what, "problems": values(problems), "notices": notices, "jails": jails});
             print_json(&said)?;
+        } else if !found.problems.is_empty() && found.code == exit::NOT_PERMITTED {
+            return Err(refused(&found.problems, found.code));
         } else {
             self.say(&found)?;
         }
-        Ok(if found.problems.is_empty() { 0 } else { exit::USAGE })
+        Ok(if found.problems.is_empty() { 0 } else { found.code })
     }
 
     fn of_file(&self) -> Found {
-        let path = self.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
+        let named = self.file.as_deref().or(self.config.as_deref());
+        let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
         let what = path.display().to_string();
-        let read = read_raw(self.config.as_deref());
+        let read = read_raw(named);
         let config = match read.and_then(|raw| understand(&raw, unknown_ports(&raw))) {
             Ok(config) => config,
-            Err(problems) => return Found { what, problems, ..Found::default() },
+            Err(problems) => return Found { what, problems, code: status(path), ..Found::default() },
         };
         let Some(directory) = &config.fail2ban else {
             let jails = config.jails.iter().map(|jail| jail.name.to_string()).collect();
@@ -80,8 +90,14 @@ impl Check {
             let is_there = self.fail2ban.is_some() || Path::new(&found.what).exists();
             text += &match is_there {
                 true => format!(
-                    "{what}: fine, {} configured; a jail runs where its logs are\n",
-                    count(jails.len() as u64, "jail")
+                    "{what}: fine, {} configured; {} runs where {}\n",
+                    count(jails.len() as u64, "jail"),
+                    if jails.len() == 1 { "it" } else { "each" },
+                    if found.is_directory {
+                        "its logs are"
+                    } else {
+                        "its service is found, or logpath names its log"
+                    }
                 ),
                 false => format!("no {what}: the built-in configuration holds, which is fine\n"),
             };
@@ -94,9 +110,16 @@ impl Check {
     }
 }
 
+/// All that is wrong with the configuration of the default place, or with one that lies elsewhere.
+pub(super) fn problems(config: Option<PathBuf>) -> Vec<Problem> {
+    Check { file: None, config, fail2ban: None, json: false }.of_file().problems
+}
+
 fn of_directory(directory: &Path) -> Found {
-    let found = fail2ban::read(directory);
+    let (found, code) = fail2ban::read(directory);
     Found {
+        code,
+        is_directory: true,
         what: directory.display().to_string(),
         problems: found.problems,
         notices: found.notices,

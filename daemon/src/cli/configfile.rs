@@ -10,10 +10,11 @@ use tracing::{info, warn};
 use pillory_core::config::outgoing::Notify;
 use pillory_core::config::raw::{self, RawConfig, Value};
 use pillory_core::config::{Config, Problem, Restriction, resolve};
+use pillory_core::suggest::with_cure;
 
 use crate::{actions, outgoing, ports};
 
-use super::{Failure, exit, fail2ban};
+use super::{AS_ROOT, Failure, exit, fail2ban};
 
 /// Where the configuration is if nobody says otherwise.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/pillory/pillory.toml";
@@ -56,18 +57,24 @@ impl Place {
 
     /// What stands in the file now.
     /// # Errors
-    /// Why it cannot be read, with exit status 2.
+    /// Why it cannot be read, with exit status 2, or 77 if it may not be.
     pub(crate) fn read(&self) -> Result<Policy, Failure> {
-        read_text(self.file.as_deref()).map_err(|problem| Failure::new(exit::USAGE, problem.to_string()))
+        let failed = |problem: Problem| Failure::new(status(self.path()), problem.to_string());
+        read_text(self.file.as_deref()).map_err(failed)
     }
 
     /// What a policy means on this host.
     /// # Errors
     /// As [`Place::load`].
     pub(crate) fn understand(&self, policy: &Policy) -> Result<Config, Failure> {
-        let config = parse(policy).and_then(|raw| understand(&raw, Vec::new())).map_err(refused)?;
+        let config = parse(policy)
+            .and_then(|raw| understand(&raw, Vec::new()))
+            .map_err(|problems| refused(&problems, exit::USAGE))?;
         let Some(directory) = self.fail2ban.as_ref().or(config.fail2ban.as_ref()) else { return Ok(config) };
-        let found = fail2ban::read(directory);
+        let (found, code) = fail2ban::read(directory);
+        if code == exit::NOT_PERMITTED && found.jails.is_empty() {
+            return Err(refused(&found.problems, code));
+        }
         for problem in &found.problems {
             warn!(%problem, "wrong in the fail2ban directory");
         }
@@ -80,14 +87,25 @@ impl Place {
 
 /// Reads the configuration: of `file`, or of the default place if there is one, or the built-in one.
 /// # Errors
-/// Every problem, one a line, with exit status 2.
+/// Every problem, one a line, with exit status 2, or 77 if it may not be read.
 pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
-    read_config(file).map_err(refused)
+    let code = || status(file.unwrap_or(Path::new(DEFAULT_CONFIG)));
+    read_config(file).map_err(|problems| refused(&problems, code()))
 }
 
-fn refused(problems: Vec<Problem>) -> Failure {
+/// All that is wrong, in the words of each problem.
+pub(super) fn refused(problems: &[Problem], code: u8) -> Failure {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    Failure::new(exit::USAGE, lines.join("\npillory: "))
+    let said = lines.join("\npillory: ");
+    let cure = if code == exit::NOT_PERMITTED && !said.ends_with(AS_ROOT) { AS_ROOT } else { "" };
+    Failure::new(code, with_cure(&said, cure))
+}
+
+/// The exit status of whoever has problems with this file: it may not be read, or else something is wrong with it.
+pub(super) fn status(path: &Path) -> u8 {
+    // Not opened: a pipe would be waited for.
+    let may_read = rustix::fs::access(path, rustix::fs::Access::READ_OK);
+    if may_read == Err(rustix::io::Errno::ACCESS) { exit::NOT_PERMITTED } else { exit::USAGE }
 }
 
 /// The same with the problems one by one.
@@ -121,7 +139,10 @@ pub(super) fn read_text(file: Option<&Path>) -> Result<Policy, Problem> {
             line: 0,
             jail: None,
             what: format!("cannot read the configuration: {error}"),
-            cure: "name another file with --config".to_owned(),
+            cure: match exit::of(&error) {
+                exit::NOT_PERMITTED => AS_ROOT.to_owned(),
+                _ => "name another file with --config".to_owned(),
+            },
         }),
     }
 }

@@ -1,5 +1,6 @@
 //! A fail2ban directory on this host: its files, its jails as configuration, its filters compiled.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -12,19 +13,39 @@ use crate::commands::Hosts;
 use crate::{clock, ports};
 
 use super::configfile::{Place, Policy};
+use super::{AS_ROOT, Failure, exit};
 
 /// A longer file is no configuration.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Files of this host.
-pub(crate) struct Disk;
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    /// Something may not be read.
+    is_closed: Cell<bool>,
+}
+
+impl Disk {
+    fn why(&self, error: &std::io::Error) -> String {
+        self.is_closed.set(self.is_closed.get() || exit::of(error) == exit::NOT_PERMITTED);
+        error.to_string()
+    }
+
+    /// The same failure, which is one of rights if something may not be read.
+    pub(crate) fn judged(&self, failure: Failure) -> Failure {
+        match self.is_closed.get() {
+            true => Failure::new(exit::NOT_PERMITTED, format!("{}; {AS_ROOT}", failure.message)),
+            false => failure,
+        }
+    }
+}
 
 impl Files for Disk {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
         match super::configfile::read(Path::new(path), MAX_BYTES) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(self.why(&error)),
         }
     }
 
@@ -32,7 +53,7 @@ impl Files for Disk {
         let entries = match std::fs::read_dir(folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(self.why(&error)),
         };
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
         names.collect::<Result<_, _>>().map_err(|error: std::io::Error| error.to_string())
@@ -41,21 +62,41 @@ impl Files for Disk {
 
 /// Reads a directory and compiles its filters; what is wrong with it is among its problems, and only jails that can run
 /// are among its jails.
-pub(crate) fn read(directory: &Path) -> Fail2ban {
+///
+/// With it comes the exit status of whoever needs all of it: something of it may not be read, or problems are problems.
+pub(crate) fn read(directory: &Path) -> (Fail2ban, u8) {
     let base = directory.to_string_lossy();
     let base = base.trim_end_matches('/');
-    let mut found = fail2ban::read(&Disk, base, &ReadOptions::default());
-    if !directory.is_dir() {
-        found.problems.push(Problem {
-            file: base.to_owned(),
-            line: 0,
-            jail: None,
-            what: "is no directory that can be read".to_owned(),
-            cure: "name the directory with jail.conf or jail.local, usually /etc/fail2ban".to_owned(),
-        });
+    let disk = Disk::default();
+    let mut found = fail2ban::read(&disk, base, &ReadOptions::default());
+    if let Some((problem, code)) = unopened(directory) {
+        found.problems = vec![problem];
+        return (found, code);
     }
     found.examine(year(), &ports::known());
-    found
+    (found, if disk.is_closed.get() { exit::NOT_PERMITTED } else { exit::USAGE })
+}
+
+/// Why nothing of a directory can be read, with the exit status that this means.
+fn unopened(directory: &Path) -> Option<(Problem, u8)> {
+    let error = std::fs::read_dir(directory).err()?;
+    let code = exit::of(&error);
+    let (what, cure) = match code {
+        exit::NOT_PERMITTED => (format!("cannot be read: {error}"), AS_ROOT),
+        _ => (
+            "is no directory that can be read".to_owned(),
+            "name the directory with jail.conf or jail.local, usually /etc/fail2ban",
+        ),
+    };
+    let file = directory.display().to_string();
+    Some((Problem { file, line: 0, jail: None, what, cure: cure.to_owned() }, code))
+}
+
+/// That a directory can be read.
+/// # Errors
+/// Why not, with exit status 77 if it is a matter of rights, else 2.
+pub(crate) fn openable(directory: &Path) -> Result<(), Failure> {
+    unopened(directory).map_or(Ok(()), |(problem, code)| Err(Failure::new(code, problem.to_string())))
 }
 
 /// Every command that jails of this directory may have run.

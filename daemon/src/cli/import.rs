@@ -236,7 +236,7 @@ impl Gathered {
 /// The text of a file; bytes that are no UTF-8 are replaced, the parser knows.
 fn read(path: &Path) -> Result<String, Failure> {
     let name = escape(&path.display().to_string());
-    let failed = |error: std::io::Error| Failure::new(exit::USAGE, format!("cannot read {name}: {error}"));
+    let failed = |error: std::io::Error| Failure::unread(&name, &error);
     let mut from: Box<dyn Read> = match path == Path::new("-") {
         true => Box::new(std::io::stdin()),
         false => Box::new(past::open_finite(path).map_err(failed)?),

@@ -56,6 +56,7 @@ pub(crate) use order::{ban_text, unban_text};
 
 use crate::escape::{command_line, json, lines, printed};
 use crate::logging;
+use rehearse::report::grouped;
 
 /// Where state is kept if nobody says otherwise.
 const STATE_DIR: &str = "/var/lib/pillory";
@@ -78,6 +79,11 @@ pub(crate) mod exit {
     /// A privilege is missing.
     pub(crate) const NOT_PERMITTED: u8 = 77;
 
+    /// What it means that something which was named cannot be read.
+    pub(crate) fn of(error: &std::io::Error) -> u8 {
+        if error.kind() == std::io::ErrorKind::PermissionDenied { NOT_PERMITTED } else { USAGE }
+    }
+
     /// All of them, for the manual.
     pub(crate) const ALL: [(u8, &str); 7] = [
         (0, "done"),
@@ -89,6 +95,9 @@ pub(crate) mod exit {
         (NOT_PERMITTED, "a privilege is missing"),
     ];
 }
+
+/// What to do where a privilege is missing; the command that works is said behind it.
+pub(crate) const AS_ROOT: &str = "run it as root";
 
 /// Why a command failed, with the exit status.
 #[derive(Debug)]
@@ -102,6 +111,14 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(exit: u8, message: impl Into<String>) -> Failure {
         Failure { exit, message: message.into() }
+    }
+
+    /// Of what cannot be read: a privilege is missing, or something else was to be named.
+    pub(crate) fn unread(what: impl std::fmt::Display, error: &std::io::Error) -> Failure {
+        let code = exit::of(error);
+        let cure = if code == exit::NOT_PERMITTED { AS_ROOT } else { "" };
+        let gap = if cure.is_empty() { "" } else { "; " };
+        Failure::new(code, format!("cannot read {what}: {error}{gap}{cure}"))
     }
 
     /// The same, after so many of a long list were taken.
@@ -147,9 +164,9 @@ pub(crate) fn strong(text: &str) -> String {
     format!("\x1b[1m{text}\x1b[0m")
 }
 
-/// `1 ban`, `2 bans`: a number with its noun.
+/// `1 ban`, `1,234 bans`: a number with its noun.
 pub(crate) fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// Options of every command that talks to the daemon.
@@ -259,11 +276,12 @@ pub(crate) fn main() -> ExitCode {
                 if std::env::args_os().any(|word| word == "--no-pager") {
                     screen::without_pager();
                 }
-                drop(screen::show(&error.render().to_string()));
-                return ExitCode::from(0);
+                let shown = screen::show(&error.render().to_string());
+                return ExitCode::from(shown.map_or_else(|failure| said(&failure), |()| 0));
             }
             // It says the argument again, which may be a name out of a log.
-            let _ = write!(std::io::stderr(), "{}", lines(&error.render().to_string()));
+            let text = lines(&error.render().to_string());
+            complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
             return ExitCode::from(exit::USAGE);
         }
     };
@@ -274,13 +292,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = arguments.command.map_or_else(bare::status_or_next_step, done);
     let code = match outcome {
         Ok(code) => code,
-        Err(failure) => {
-            let message = with_cure(&failure);
-            if !message.is_empty() && !logging::fatal(&message) {
-                complain(&message);
-            }
-            failure.exit
-        }
+        Err(failure) => said(&failure),
     };
     logging::finish();
     ExitCode::from(code)
@@ -333,6 +345,15 @@ fn done(command: Command) -> Outcome {
         Command::TestFilter(command) => command.run(),
         Command::Doctor(command) => command.run(),
     }
+}
+
+/// Says why, and gives the exit status.
+fn said(failure: &Failure) -> u8 {
+    let message = with_cure(failure);
+    if !message.is_empty() && !logging::fatal(&message) {
+        complain(&message);
+    }
+    failure.exit
 }
 
 /// What is said of a failure: to whom a privilege is missing, also the command that works.

@@ -168,7 +168,7 @@ impl TestFilter {
 
     fn unreadable(&self, error: &std::io::Error) -> Failure {
         let name = escape(&self.file().display().to_string());
-        Failure::new(exit::USAGE, format!("cannot read {name}: {error}"))
+        Failure::unread(name, error)
     }
 
     /// The next line without its newline; what is longer than a source would hand out is skipped.

@@ -20,8 +20,7 @@ use crate::store::query::Wanted;
 
 use super::client::word;
 use super::configfile::load_config;
-use super::offline::State;
-use super::{Client, Failure, complain, count, exit, print};
+use super::{Client, Failure, STATE_DIR, complain, count, exit, print};
 
 /// So many good logins are shown.
 const SHOWN: usize = 10;
@@ -32,8 +31,9 @@ pub(crate) struct Registry {
     /// The configuration, which may name another registry.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    #[command(flatten)]
-    state: State,
+    /// Where state is kept; what a registry answered is remembered there.
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
+    state_dir: PathBuf,
 }
 
 impl Registry {
@@ -54,7 +54,7 @@ impl Registry {
     ) -> Result<Network, Failure> {
         let config = load_config(self.config.as_deref())?;
         // Who may not write there asks each time.
-        let cache = Outbox::open_if_there(&self.state.state_dir).ok().flatten();
+        let cache = Outbox::open_if_there(&self.state_dir).ok().flatten();
         how(&config.outgoing.rdap, addr, cache.as_ref(), clock::now())
             .map_err(|error| Failure::new(exit::NO, error.to_string()))
     }

@@ -155,8 +155,13 @@ impl Started {
 /// [`StoreError`], for what is not the disk's fault.
 pub(crate) fn start(directory: &Path, control: &Path) -> Result<Started, StoreError> {
     let mut store = Store::at(directory, control);
-    let spilled = store.spill.read();
-    let trouble = match store.take_over(&spilled) {
+    let (spilled, unusable) = store.spill.read();
+    let taken_over = store.take_over(&spilled);
+    if let Some(error) = unusable.filter(|_| !matches!(&taken_over, Err(error) if !error.is_the_disks())) {
+        let path = store.spill.path().display();
+        warn!(%path, %error, "what was kept beside the store cannot be used");
+    }
+    let trouble = match taken_over {
         Ok(()) => {
             let broken = store.broken.take();
             return Ok(Started {

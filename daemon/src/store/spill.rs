@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 use pillory_core::ledger::Ban;
 use pillory_core::machine::Record;
@@ -89,15 +88,12 @@ impl Spill {
         self.file.is_some().then_some(self.head.id.as_str())
     }
 
-    /// What an earlier daemon left there; from now on it is added to.
-    pub(super) fn read(&mut self) -> Vec<Write> {
+    /// What an earlier daemon left there, and why that cannot be used; from now on it is added to.
+    pub(super) fn read(&mut self) -> (Vec<Write>, Option<Error>) {
         match self.try_read() {
-            Ok(writes) => writes,
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => {
-                warn!(path = %self.path.display(), %error, "what was kept beside the store cannot be used");
-                Vec::new()
-            }
+            Ok(writes) => (writes, None),
+            Err(error) if error.kind() == ErrorKind::NotFound => (Vec::new(), None),
+            Err(error) => (Vec::new(), Some(error)),
         }
     }
 

@@ -14,6 +14,7 @@ use pillory_core::net::{Prefix, PrefixSet};
 use pillory_core::time::{BanTime, Span, Timestamp};
 
 use crate::cli::client::{caller, word};
+use crate::cli::configfile::refused;
 use crate::cli::{
     Failure, Outcome, complain, count, exit, fail2ban, pieces, print, print_as_it_is, print_json,
 };
@@ -44,7 +45,12 @@ struct Sums {
 impl Import {
     /// Moves house from a fail2ban directory.
     pub(super) fn move_house(&self, directory: &Path) -> Outcome {
-        let found = fail2ban::read(directory);
+        let (found, code) = fail2ban::read(directory);
+        // Of what cannot be read nothing is known, and a configuration without it would be another one.
+        fail2ban::openable(directory)?;
+        if code == exit::NOT_PERMITTED {
+            return Err(refused(&found.problems, code));
+        }
         let moved = found.moved();
         let name =
             self.out.as_ref().map_or_else(|| "pillory.toml".to_owned(), |out| out.display().to_string());

@@ -9,7 +9,7 @@ use pillory_core::event::{Line, Outcome};
 use pillory_core::filter::fail2ban::{Fail2banFilter, Hit, Options, Ruling, Subject, Timing};
 use pillory_core::filter::{Clock, Filter, FilterSpec, Finding, Verdict as Ours, catalog, settings};
 use pillory_core::net::Prefix;
-use pillory_core::suggest::did_you_mean;
+use pillory_core::suggest::{did_you_mean, with_cure};
 
 use crate::cli::configfile::Place;
 use crate::cli::{Failure, complain, exit, fail2ban};
@@ -43,14 +43,12 @@ enum Engine {
 impl Judge {
     pub(super) fn open(wanted: &Wanted<'_>) -> Result<Judge, Failure> {
         let Some(directory) = wanted.fail2ban else { return Judge::ours(read_own(wanted.filter)?) };
-        if !directory.is_dir() {
-            let name = escape(&directory.display().to_string());
-            return Err(Failure::new(exit::USAGE, format!("{name} is no directory that can be read")));
-        }
+        fail2ban::openable(directory)?;
         let base = directory.to_string_lossy();
         let base = base.trim_end_matches('/');
-        let mut filter = read_filter(&fail2ban::Disk, base, wanted.filter, wanted.journal)
-            .map_err(|problems| all_of(problems.iter()))?;
+        let disk = fail2ban::Disk::default();
+        let mut filter = read_filter(&disk, base, wanted.filter, wanted.journal)
+            .map_err(|problems| disk.judged(all_of(problems.iter())))?;
         if let Some(spec) = filter.stand_in {
             complain(&format!(
                 "there is no filter.d/{}.conf in {base}: the built-in filter of that name stands in",
@@ -72,7 +70,7 @@ impl Judge {
             let close = did_you_mean(name, jails.iter().map(|jail| jail.name.as_str()));
             let place = place.fail2ban.as_deref().unwrap_or_else(|| place.path());
             let what = format!("there is no jail {:?} in {}{close}", escape(name), place.display());
-            return Err(Failure::new(exit::USAGE, format!("{what}; `pillory status` lists those that run")));
+            return Err(Failure::new(exit::USAGE, with_cure(&what, "`pillory status` lists those that run")));
         };
         let jail = jails.swap_remove(at);
         let spec = jail.filter;
@@ -211,16 +209,15 @@ fn read_own(written: &str) -> Result<FilterSpec, Failure> {
     }
     let path = Path::new(&name);
     let bytes = std::fs::read(path).map_err(|error| {
+        if exit::of(&error) == exit::NOT_PERMITTED {
+            return Failure::unread(escape(&name), &error);
+        }
         let known: Vec<&str> = catalog::names().collect();
-        Failure::new(
-            exit::USAGE,
-            format!(
-                "cannot read {}: {error}{}; name a file, a built-in filter, or a jail by --jail; built in are {}",
-                escape(&name),
-                did_you_mean(&name, known.iter().copied()),
-                known.join(", ")
-            ),
-        )
+        let close = did_you_mean(&name, known.iter().copied());
+        let what = format!("cannot read {}: {error}{close}", escape(&name));
+        let names = known.join(", ");
+        let cure = format!("name a file, a built-in filter, or a jail by --jail; built in are {names}");
+        Failure::new(exit::USAGE, with_cure(&what, &cure))
     })?;
     let beside = |included: &str| {
         let file = path.parent().unwrap_or(Path::new(".")).join(included);

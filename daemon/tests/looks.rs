@@ -87,8 +87,9 @@ fn the_first_screen_of_run_is_the_look_of_status() {
     let text = wait_for(SOON, "the first screen", || {
         Some(without_colour(&terminal.text())).filter(|text| text.contains("attempts a day: "))
     });
-    // Lines of the log may stand above it.
-    let screen = text.split_once("\nready: ").and_then(|(_, text)| text.split_once("\npillory "));
+    // What is wrong may stand above it, and nothing else of the log does.
+    assert!(!text.contains(" INFO "), "{text}");
+    let screen = text.split_once("ready: ").and_then(|(_, text)| text.split_once("\npillory "));
     let (_, screen) = screen.unwrap_or_else(|| panic!("it was not ready: {text}"));
     assert!(screen.lines().count() < 24 && screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
     for words in ["protected by nftables", "you come from 192.0.2.254: never banned", "now: nobody is banned"]
@@ -192,4 +193,26 @@ fn who_may_not_ask_is_told_the_command_that_works() {
     assert_eq!((answer.code, answer.out.as_str()), (Some(77), ""), "{answer:?}");
     let cure = format!("run it as root: `sudo {program} status --control {CONTROL}`");
     assert!(answer.err.contains(&cure), "{answer:?}");
+}
+
+#[test]
+fn a_log_is_as_old_as_what_was_written_last_to_it() {
+    let Some((_world, server)) = quiet_server() else { return };
+    server.write(LOG, failed_lines(5000, 2, "root", "203.0.113.7"));
+    server.run("touch", &["-d", "21 days ago", LOG]);
+    let daemon = Daemon::start(&server, "");
+    daemon
+        .wait_for(SOON, "the log's age", || daemon.ask(&["status"]).out.contains("(21 d ago)").then_some(()));
+    let doctor = daemon.ask(&["doctor"]);
+    let said = format!("jail sshd: the last line of {LOG} is 21 d old; does anything still write it?");
+    assert!(doctor.code == Some(1) && doctor.out.matches(&said).count() == 1, "{doctor:?}");
+    assert!(!daemon.ask(&["status"]).out.contains("does anything still write it"), "quiet hosts are many");
+    // A restart that finds nothing new knows it, too.
+    assert_eq!(daemon.stop().0, Some(0));
+    let daemon = Daemon::start(&server, "");
+    daemon
+        .wait_for(SOON, "the log's age", || daemon.ask(&["status"]).out.contains("(21 d ago)").then_some(()));
+    server.append(LOG, failed_lines(6000, 1, "root", "203.0.113.8"));
+    daemon.wait_for(SOON, "a new line", || daemon.ask(&["status"]).out.contains(" s ago)").then_some(()));
+    assert!(!daemon.ask(&["doctor"]).out.contains("does anything still write it"));
 }

@@ -22,6 +22,7 @@ impl Engine {
             Read::Watching(kind) => self.watching.push(kind),
             Read::Stopped => self.switch_over(),
             Read::Status(kind, streams) => {
+                self.note_files(&streams, clock::now());
                 self.streams.insert(kind, streams);
                 self.tell_logs();
             }

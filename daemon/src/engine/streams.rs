@@ -13,15 +13,32 @@ use crate::sources::{self, Batch, StreamStatus};
 use super::Engine;
 
 impl Engine {
-    /// Notes for which feeds there was something now.
+    /// Notes for which feeds there was something, and when that was written.
     pub(super) fn note_lines(&mut self, batch: &Batch, now: Timestamp) {
+        let is_live = batch.phase == sources::Phase::Live;
+        let path = batch.stream.split_once(':').map_or("", |(_, path)| path);
+        let of_file = if is_live { now } else { written(path).map_or(now, |written| written.min(now)) };
         let mut noted = None;
-        for feed in batch.records.iter().map(|record| record.feed) {
+        for record in &batch.records {
+            let feed = record.feed;
+            let at = record.stamp.filter(|_| !is_live).map_or(of_file, |stamp| stamp.min(now));
+            let last = self.last_lines.entry(feed).or_insert(at);
+            *last = at.max(*last);
             if noted.replace(feed) != Some(feed) {
-                self.last_lines.insert(feed, now);
                 if batch.phase != sources::Phase::History {
                     self.heard(feed);
                 }
+            }
+        }
+    }
+
+    /// Notes when those files were written that have had no line yet: a restart goes on behind the last one.
+    pub(super) fn note_files(&mut self, streams: &[StreamStatus], now: Timestamp) {
+        for stream in streams.iter().filter(|stream| stream.problem.is_none() && stream.kind != "journal") {
+            if !self.last_lines.contains_key(&stream.feed)
+                && let Some(written) = written(&stream.path)
+            {
+                self.last_lines.insert(stream.feed, written.min(now));
             }
         }
     }
@@ -62,6 +79,13 @@ impl Engine {
         let configured = self.setup.config.jails.iter().find(|known| known.name == jail.name);
         configured.is_some_and(|jail| jail.logpath.is_empty())
     }
+}
+
+/// When a file was last written to; nothing if nothing ever was.
+fn written(path: &str) -> Option<Timestamp> {
+    let found = std::fs::metadata(path).ok().filter(|found| found.is_file() && found.len() > 0)?;
+    let since = found.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
 }
 
 /// True if nothing is there yet; asked anew, as a file may have come since the source told of it.

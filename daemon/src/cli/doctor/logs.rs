@@ -9,8 +9,11 @@ use std::path::Path;
 use pillory_core::event::Line;
 use pillory_core::filter::{Clock, Filter, Verdict, catalog};
 use pillory_core::net::Prefix;
-use pillory_core::time::Span;
+use pillory_core::time::{Span, Timestamp};
+use serde_json::Value;
 
+use crate::cli::client::{parse_time, word};
+use crate::cli::screen::roughly;
 use crate::clock;
 use crate::findings::{Host, Report};
 use crate::sources::offline::Entries;
@@ -75,7 +78,7 @@ fn journal(host: &Host) -> Vec<Vec<u8>> {
 pub(super) fn sshd(host: &Host, processes: &[String], report: &mut Report) {
     let runs = processes.iter().any(|name| name == "sshd") || host.exists("/run/sshd.pid");
     let entries = journal(host);
-    let mut places = Vec::new();
+    let (mut places, mut logs) = (Vec::new(), Vec::new());
     if !entries.is_empty() {
         places.push("the journal".to_owned());
         misses("the journal", &entries, report);
@@ -84,8 +87,14 @@ pub(super) fn sshd(host: &Host, processes: &[String], report: &mut Report) {
         let lines: Vec<Vec<u8>> = tail(&host.path(path)).into_iter().filter(|line| is_sshd(line)).collect();
         if !lines.is_empty() {
             places.push(path.to_owned());
+            logs.push(path);
             misses(path, &lines, report);
         }
+    }
+    let written = logs.iter().filter_map(|path| written(&host.path(path))).max();
+    let is_said = report.findings.iter().any(|finding| finding.id == OLD_LOG);
+    if let (true, true, false, Some(written)) = (runs, entries.is_empty(), is_said, written) {
+        old("sshd", &logs.join(" and "), host.now.since(written), report);
     }
     match (runs, places.is_empty()) {
         (true, true) => report.find(
@@ -100,6 +109,41 @@ pub(super) fn sshd(host: &Host, processes: &[String], report: &mut Report) {
             "no sshd is seen: no process, no line",
             "if this host has one, run `pillory doctor` as root and where it runs",
         ),
+    }
+}
+
+/// A log that nothing was written to for so long may be none any more.
+const OLD: Span = Span::from_secs(86_400);
+
+/// What is said of one, whoever found it.
+const OLD_LOG: &str = "old_log";
+
+fn written(path: &Path) -> Option<Timestamp> {
+    let since = std::fs::metadata(path).ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
+}
+
+/// That the last line of what a jail reads is old, if it is.
+fn old(jail: &str, place: &str, age: Span, report: &mut Report) {
+    if age >= OLD {
+        report.find(
+            OLD_LOG,
+            format!("jail {jail}: the last line of {place} is {} old; does anything still write it?", roughly(age)),
+            "if so all is well; else start what writes it (rsyslog?), or set logpath to where its service logs now",
+        );
+    }
+}
+
+/// Of the jails that run, those that read files only, and nothing new for long.
+pub(super) fn silent(host: &Host, status: &Value, report: &mut Report) {
+    for jail in status["jails"].as_array().into_iter().flatten() {
+        let sources = jail["sources"].as_array().into_iter().flatten();
+        let read: Vec<&Value> = sources.filter(|source| source["problem"].is_null()).collect();
+        let last = read.iter().filter_map(|source| parse_time(source["last_line"].as_str()?)).max();
+        if let Some(last) = last.filter(|_| read.iter().all(|source| source["kind"] == "file")) {
+            let places: Vec<String> = read.iter().map(|source| word(&source["path"])).collect();
+            old(&word(&jail["name"]), &places.join(" and "), host.now.since(last), report);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use pillory_core::config::Problem;
 use serde_json::{Value, json};
 
 use crate::actions::{self, ActionError, dryrun};
@@ -20,7 +21,8 @@ use crate::findings::{Finding, Host, Report, rivals};
 use crate::service;
 use crate::store::{self, query};
 
-use super::{Client, Outcome, exit, offline, print, print_json};
+use super::configfile::DEFAULT_CONFIG;
+use super::{Client, Outcome, check, count, exit, offline, print, print_json};
 
 /// `pillory doctor`
 #[derive(Debug, clap::Args)]
@@ -83,6 +85,7 @@ impl Doctor {
                     report.find("off", "Pillory is switched off, nothing is enforced", "run `pillory on`");
                 }
                 rights::look(host, &reply.value, report);
+                logs::silent(host, &reply.value, report);
                 let warnings = reply.value["warnings"].as_array().into_iter().flatten();
                 warnings.filter_map(Value::as_str).for_each(|warning| report.find(WARNING, warning, ""));
                 if reply.value["jails"].as_array().is_none_or(Vec::is_empty) {
@@ -98,6 +101,7 @@ impl Doctor {
                 } else {
                     "start it: `pillory run`, or `make install` for a service"
                 };
+                configuration(host, report);
                 report.find("no_daemon", format!("no daemon runs, nobody is judged: {error}"), cure);
                 self.stored_off(report);
             }
@@ -112,6 +116,18 @@ impl Doctor {
             let cure = "run `pillory on`, or it enforces nothing when it starts";
             report.find("off", "Pillory is switched off", cure);
         }
+    }
+}
+
+/// What keeps a daemon from starting, as it reads the configuration.
+fn configuration(host: &Host, report: &mut Report) {
+    let path = (host.root != Path::new("/")).then(|| host.path(DEFAULT_CONFIG));
+    if path.as_ref().is_some_and(|path| !path.exists()) {
+        return;
+    }
+    for problem in check::problems(path) {
+        let Problem { cure, .. } = problem.clone();
+        report.find("config", Problem { cure: String::new(), ..problem }.to_string(), cure);
     }
 }
 
@@ -153,14 +169,13 @@ fn value(report: &Report) -> Value {
 }
 
 fn text(report: &Report) -> String {
-    let line = |mark: &str, finding: &Finding| {
-        let cure = if finding.cure.is_empty() { String::new() } else { format!("; {}", finding.cure) };
-        format!("{mark} {}\n", escape(&format!("{}{cure}", finding.what)))
-    };
+    let line = |mark: &str, finding: &Finding| format!("{mark} {}\n", escape(&finding.words()));
     let mut text: String = report.findings.iter().map(|finding| line("!", finding)).collect();
     text.extend(report.notes.iter().map(|note| line("-", note)));
-    if report.findings.is_empty() {
-        text.push_str("nothing is wrong\n");
+    match report.findings.len() as u64 {
+        0 => text.push_str("nothing is wrong\n"),
+        found => text
+            .push_str(&format!("{} (!); what is not named was found to be right\n", count(found, "finding"))),
     }
     text
 }

@@ -1,3 +1,5 @@
+use pillory_core::time::Timestamp;
+
 use super::*;
 
 struct Made(Host);
@@ -198,4 +200,59 @@ fn findings_are_read_with_their_cures() {
         );
         text(&report)
     });
+}
+
+#[test]
+fn a_log_that_nobody_has_written_to_for_long_is_found() {
+    let made = host("old", &[("/var/log/auth.log", LINE), ("/proc/7/comm", "sshd\n")]);
+    let log = std::fs::File::options().write(true).open(made.0.path("/var/log/auth.log")).unwrap();
+    let now = std::time::UNIX_EPOCH + std::time::Duration::from_millis(made.0.now.millis().unsigned_abs());
+    let found = |hours: u64| {
+        log.set_modified(now - std::time::Duration::from_secs(hours * 3_600)).unwrap();
+        let mut report = Report::default();
+        logs::sshd(&made.0, &made.0.processes(), &mut report);
+        report.findings.into_iter().map(|finding| finding.what).collect::<Vec<_>>()
+    };
+    assert_eq!(found(23), [""; 0]);
+    let said = "jail sshd: the last line of /var/log/auth.log is 21 d old; does anything still write it?";
+    assert_eq!(found(21 * 24), [said]);
+}
+
+#[test]
+fn of_a_jail_that_runs_the_youngest_line_counts_and_the_journal_is_no_file() {
+    let made = host("silent-jail", &[]);
+    let source = |kind: &str, hours: i64| {
+        let last = Timestamp::from_secs(made.0.now.secs() - hours * 3_600).to_string();
+        json!({"kind": kind, "path": "/var/log/auth.log", "problem": null, "last_line": last})
+    };
+    let found = |sources: Value| {
+        let mut report = Report::default();
+        logs::silent(&made.0, &json!({"jails": [{"name": "sshd", "sources": sources}]}), &mut report);
+        ids(&report)
+    };
+    assert_eq!(found(json!([source("file", 25)])), ["old_log"]);
+    assert_eq!(found(json!([source("file", 25), source("file", 1)])), [""; 0]);
+    assert_eq!(found(json!([source("journal", 25)])), [""; 0]);
+}
+
+#[test]
+fn a_configuration_that_keeps_a_daemon_from_starting_is_found_with_its_cures() {
+    let broken =
+        "maxretri = 3\n[jail.app]\nlogpath = \"/var/log/app.log\"\nfailregex = \"^\\d from <HOST>$\"\n";
+    let made = host("broken", &[(DEFAULT_CONFIG, broken)]);
+    let look = |made: &Made| {
+        let mut report = Report::default();
+        configuration(&made.0, &mut report);
+        report.findings
+    };
+    let found = look(&made);
+    assert!(
+        found.len() == 1 && found[0].id == "config" && found[0].what.contains("pillory.toml:4: "),
+        "{found:?}"
+    );
+    assert!(found[0].cure.contains("use single quotes, as in failregex = ['..']"), "{found:?}");
+    let found = look(&host("slip", &[(DEFAULT_CONFIG, "maxretri = 3\n")]));
+    let said = "pillory.toml:1: maxretri is no key; did you mean maxretry? Else remove it";
+    assert!(found.len() == 1 && found[0].words().ends_with(said), "{found:?}");
+    assert_eq!(look(&host("none", &[])), []);
 }

@@ -5,6 +5,7 @@
 mod banlog;
 mod form;
 mod journal;
+mod looked;
 mod queue;
 
 use std::io::Write;
@@ -24,6 +25,7 @@ use crate::{clock, stamps};
 
 pub(crate) use banlog::set as ban_log;
 pub(crate) use form::{failure, restored, wants_failures};
+pub(crate) use looked::{go_on, hold};
 pub(crate) use queue::{finish, start as start_thread};
 
 use queue::Line;
@@ -70,6 +72,9 @@ pub(crate) fn start(format: Format) {
     let _ = match format {
         Format::Text if journal::begin() => {
             tracing::subscriber::set_global_default(builder.event_format(journal::Entries).finish())
+        }
+        Format::Text if looked::is_on() => {
+            tracing::subscriber::set_global_default(builder.event_format(looked::Lines).finish())
         }
         Format::Text => tracing::subscriber::set_global_default(builder.finish()),
         Format::Json => tracing::subscriber::set_global_default(builder.json().finish()),
@@ -281,7 +286,8 @@ pub(crate) fn full_words(most: usize) -> String {
     )
 }
 
-fn how_ended(how: Ended) -> &'static str {
+/// How a ban ended, in words.
+pub(crate) fn how_ended(how: Ended) -> &'static str {
     match how {
         Ended::Expired => "bantime is over",
         Ended::Lifted => "by hand",

@@ -244,7 +244,7 @@ fn off_on_and_unban_work_without_a_daemon() {
     assert!(run(&["doctor"]).out.contains("switched off"));
     let on = run(&["on"]);
     assert_eq!(on.code, Some(0), "{on:?}");
-    assert!(on.out.contains("1 bans are kept"), "{on:?}");
+    assert!(on.out.contains("1 ban is kept"), "{on:?}");
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn the_last_line_says_what_becomes_of_the_bans() {
     let ban = ["ban", BANNED, "--for", "1h"];
     let forever = ["ban", "198.51.100.8", "--for", "forever"];
     let Some(line) = stop("", &[&ban]) else { return };
-    assert!(line.contains("1 bans stay in force by nftables and end by themselves; `pillory off`"), "{line}");
+    assert!(line.contains("1 ban stays in force by nftables and ends by itself; `pillory off`"), "{line}");
     let line = stop("", &[&ban, &forever]).unwrap_or_default();
     assert!(line.contains("and end by themselves, but for 1 that last forever"), "{line}");
     // The kernel has no time-out for routes.
@@ -221,9 +221,9 @@ fn the_last_line_says_what_becomes_of_the_bans() {
         "{line}"
     );
     let line = stop("", &[&ban, &["off"]]).unwrap_or_default();
-    assert!(line.contains("none of them in force") && !line.contains("stay in force"), "{line}");
+    assert!(line.contains("1 ban, not in force") && !line.contains("stay in force"), "{line}");
     let line = stop("on_stop = \"lift\"\n", &[&ban]).unwrap_or_default();
-    assert!(line.contains("1 bans lifted from the kernel"), "{line}");
+    assert!(line.contains("1 ban lifted from the kernel"), "{line}");
 }
 
 #[test]

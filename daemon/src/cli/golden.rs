@@ -106,6 +106,7 @@ fn status_answers_in_order_and_fits_the_screen() {
     };
     check("status", |screen| show(&ordinary, screen));
     check("status-crowded", |screen| show(&replies::crowded(), screen));
+    check("status-off", |screen| show(&replies::off(), screen));
     check("status-first-start", |screen| show(&replies::first_start(), screen));
     check("status-all", |screen| status::text(&replies::crowded(), screen, true));
 }

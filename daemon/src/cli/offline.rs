@@ -26,7 +26,7 @@ use crate::{clock, facts, guard};
 
 use super::configfile::load_config;
 use super::run::refused;
-use super::{Failure, STATE_DIR, exit};
+use super::{Failure, STATE_DIR, count, exit};
 
 /// Where the state is, for commands that work without a daemon too.
 #[derive(Debug, Clone, clap::Args)]
@@ -103,14 +103,17 @@ impl State {
         }
         // Whoever is locked out is let in, whatever became of the disk.
         let held = remembered.map_err(|failure| {
-            let said =
-                format!("{lifted} bans lifted from the kernel, but a daemon that starts will enforce again");
+            let said = format!(
+                "{} lifted from the kernel, but a daemon that starts will enforce again",
+                count(lifted as u64, "ban")
+            );
             Failure::new(failure.exit, format!("{}\npillory: {said}", failure.message))
         })?;
         Ok(Reply::say(
             0,
             format!(
-                "off: {lifted} bans lifted from the kernel; nothing is enforced until `pillory on` ({})",
+                "off: {} lifted from the kernel; nothing is enforced until `pillory on` ({})",
+                count(lifted as u64, "ban"),
                 held.said
             ),
         ))
@@ -123,7 +126,10 @@ impl State {
         let bans = held.bans()?.len();
         Ok(Reply::say(
             0,
-            format!("on: {bans} bans are kept; start the daemon to enforce them ({})", held.said),
+            match bans {
+                1 => format!("on: 1 ban is kept; start the daemon to enforce it ({})", held.said),
+                _ => format!("on: {bans} bans are kept; start the daemon to enforce them ({})", held.said),
+            },
         ))
     }
 

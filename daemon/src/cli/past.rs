@@ -86,7 +86,7 @@ const WEEK_S: u64 = 7 * DAY_S - DAY_S / 2;
 
 /// `1,234 attempts`
 pub(super) fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+    count(number, noun)
 }
 
 /// How many a day, or in all where so few hours make no day, and of how many seconds that was counted.

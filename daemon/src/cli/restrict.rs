@@ -11,6 +11,7 @@ use pillory_core::net::Prefix;
 use pillory_core::time::Timestamp;
 
 use crate::actions::Port;
+use crate::clock;
 use crate::control::{Reply, Request, stamp};
 use crate::discover::{self, Places};
 use crate::ports;
@@ -48,7 +49,8 @@ impl Restrict {
         let Some(first) = logins.iter().map(|(at, _)| *at).min() else {
             let said = format!(
                 "no good login of {} is known since {}; nothing can be proposed",
-                self.name, self.since
+                self.name,
+                clock::told(self.since)
             );
             return Err(Failure::new(exit::NO, said));
         };
@@ -158,8 +160,8 @@ const DAY: u64 = 86_400;
 fn proposal(value: &Value, known: Known, networks: &[(Prefix, usize)]) -> String {
     let logins = value["logins"].as_u64().unwrap_or(0);
     let places = count(networks.len() as u64, "network");
-    let since = known.since.to_string();
-    let (date, days) = (since.get(..10).unwrap_or(&since), known.days());
+    let first = jiff::Timestamp::from_millisecond(known.since.millis()).unwrap_or_default();
+    let (date, days) = (first.to_zoned(clock::zone()).strftime("%Y-%m-%d"), known.days());
     let mut text =
         format!("# all {} since {date} ({days} d known) came from {places}\n", count(logins, "good login"));
     let asked = known.now.since(known.asked).secs().div_ceil(DAY);
@@ -228,7 +230,8 @@ mod tests {
         let at = |day: i64| Timestamp::from_secs(1_790_000_000 + day * 86_400);
         let known = Known { since: at(60), now: at(90), asked: at(0) };
         let text = proposal(&value, known, &networks);
-        let date = &at(60).to_string()[..10];
+        clock::simulated::set_zone(1);
+        let date = "2026-11-20";
         let first = format!("# all 212 good logins since {date} (30 d known) came from 2 networks\n");
         assert!(text.starts_with(&first), "{text}");
         assert!(text.contains("no login of before that is known, though 90 days were asked for"), "{text}");

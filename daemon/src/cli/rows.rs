@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use pillory_core::ledger::Ended;
 use pillory_core::net::Prefix;
 use pillory_core::time::{Span, Timestamp};
 
@@ -9,11 +10,13 @@ use crate::clock;
 use crate::control::client::ask;
 use crate::control::{Reply, Request, short};
 use crate::escape::{escape, printed};
+use crate::logging::how_ended;
 use crate::store::query::Wanted;
+use crate::store::word_of;
 
 use super::client::{parse_time, word};
 use super::screen::{self, Screen};
-use super::{Client, Failure, Outcome, addresses, exit, print, print_as_it_is, print_json};
+use super::{Client, Failure, Outcome, addresses, complain, exit, print, print_as_it_is, print_json};
 
 /// Which listing.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +34,9 @@ pub(crate) struct Rows {
     #[arg(short, long)]
     follow: bool,
     /// At most so many, the newest; 0 gives all.
-    #[arg(short = 'n', value_name = "N", default_value_t = 50)]
+    #[arg(short = 'n', value_name = "N", default_value_t = 50, value_parser = parse_number)]
     last: usize,
-    /// Not before: `2026-01-02`, `2026-01-02T03:04:05`, or how long ago, `2h`.
+    /// Not before: `2026-01-02`, `2026-01-02T03:04:05`, `yesterday`, or how long ago, `2h`.
     #[arg(long, value_name = "T", value_parser = parse_moment)]
     since: Option<Timestamp>,
     /// Not after; as --since.
@@ -54,17 +57,43 @@ pub(crate) struct Rows {
 
 /// A point in time as people write it: a date, a date and time (local), RFC 3339, or a span back from now.
 pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(span) = Span::parse(text) {
+    let words = text.trim().to_lowercase();
+    let back = words.strip_suffix("ago").unwrap_or(&words);
+    let back: String = back.split_whitespace().collect();
+    if let Ok(span) = Span::parse(&back) {
         return Ok(clock::now() - span);
+    }
+    match words.as_str() {
+        "now" => return Ok(clock::now()),
+        "today" => return midnight(0),
+        "yesterday" => return midnight(1),
+        _ => {}
     }
     if let Some(stamp) = parse_time(text) {
         return Ok(stamp);
     }
-    let civil: jiff::civil::DateTime = text
-        .parse()
-        .map_err(|_| format!("{text:?} is no point in time; write 2026-01-02, 2026-01-02T03:04:05 or 2h"))?;
+    let civil: jiff::civil::DateTime = text.parse().map_err(|_| {
+        format!("{text:?} is no point in time; write 2026-01-02, 2026-01-02T03:04:05, 2h or yesterday")
+    })?;
+    at(civil)
+}
+
+/// The begin of the day so many days ago.
+fn midnight(days: i32) -> Result<Timestamp, String> {
+    let now = jiff::Timestamp::from_millisecond(clock::now().millis()).map_err(|error| error.to_string())?;
+    let today = now.to_zoned(clock::zone()).date();
+    let day = today.checked_sub(jiff::Span::new().days(days)).map_err(|error| error.to_string())?;
+    at(day.to_datetime(jiff::civil::Time::midnight()))
+}
+
+fn at(civil: jiff::civil::DateTime) -> Result<Timestamp, String> {
     let zoned = civil.to_zoned(clock::zone()).map_err(|error| error.to_string())?;
     Ok(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
+}
+
+/// How many rows.
+fn parse_number(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "write a number, such as 50; 0 gives all".to_owned())
 }
 
 impl Rows {
@@ -81,9 +110,9 @@ impl Rows {
             only: None,
         };
         let screen = Screen::here();
-        let (request, mut table) = match table {
-            Table::Attempts => (Request::Attempts(wanted, self.follow), attempts_table(screen)),
-            Table::History => (Request::History(wanted, self.follow), history_table(screen)),
+        let (request, mut table, noun) = match table {
+            Table::Attempts => (Request::Attempts(wanted, self.follow), attempts_table(screen), "attempt"),
+            Table::History => (Request::History(wanted, self.follow), history_table(screen), "ban"),
         };
         let mut outcome = Ok(exit::NO);
         ask(&self.client.control, &request, |reply| {
@@ -97,8 +126,21 @@ impl Rows {
             go_on
         })?;
         match (&self.jail, &outcome) {
-            (Some(jail), Ok(exit::NO)) => self.client.known_jail(jail).and(outcome),
-            _ => outcome,
+            (Some(jail), Ok(exit::NO)) => self.client.known_jail(jail)?,
+            _ => {}
+        }
+        if matches!(outcome, Ok(exit::NO)) && !self.client.json {
+            complain(&self.nothing(noun));
+        }
+        outcome
+    }
+
+    /// What is said where there is no row.
+    fn nothing(&self, noun: &str) -> String {
+        let is_any = self.since.is_none() && self.until.is_none() && self.ip.is_empty();
+        match is_any && self.user.is_none() && self.jail.is_none() {
+            true => format!("no {noun} is known yet"),
+            false => format!("no {noun} matches"),
         }
     }
 
@@ -193,11 +235,17 @@ fn history_row(row: &Value, screen: Screen) -> Vec<String> {
         (Some("ban"), true, false) => format!("{reason}, forever"),
         (Some("ban"), false, true) => format!("{}: {reason}", length(row)),
         (Some("ban"), false, false) => format!("{reason}, until {}", local(&row["until"])),
+        (Some(what), ..) => ended(what).map_or(reason, str::to_owned),
         _ => reason,
     };
     let (what, prefix) = (word(&row["what"]), short(&row["prefix"]));
     let why = why.trim_start_matches(", ").to_owned();
     vec![what, prefix, word(&row["jail"]), listed(&row["time"], screen), why]
+}
+
+/// How a ban ended; nothing for what is no end of one. Its reason is that of the ban, which says it itself.
+fn ended(what: &str) -> Option<&'static str> {
+    Ended::ALL.into_iter().find(|how| word_of(*how) == what).map(how_ended)
 }
 
 /// How long a ban was to last.
@@ -206,5 +254,34 @@ fn length(row: &Value) -> String {
     match (at("time"), at("until")) {
         (Some(since), Some(until)) => screen::roughly(until.since(since)),
         _ => word(&row["until"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_taken_as_people_say_them() {
+        // Sun Nov 22 2026, 20:15:00 an hour east of Greenwich.
+        let now = Timestamp::from_secs(1_795_374_900);
+        clock::simulated::set(now, Span::from_secs(100_000));
+        clock::simulated::set_zone(1);
+        for (text, ago) in [
+            ("2h", 7_200),
+            ("2 days ago", 172_800),
+            ("2d ago", 172_800),
+            ("3 hours", 10_800),
+            ("now", 0),
+            ("today", 72_900),
+            ("Yesterday", 72_900 + 86_400),
+            ("2026-11-22", 72_900),
+            ("2026-11-22T19:15:00", 3_600),
+        ] {
+            let taken = parse_moment(text).map(|at| now.secs() - at.secs());
+            assert_eq!(taken, Ok(ago), "{text}");
+        }
+        assert!(parse_moment("whenever").unwrap_err().contains("write 2026-01-02"));
+        assert!(parse_number("x").unwrap_err().contains("write a number"));
     }
 }

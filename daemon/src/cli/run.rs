@@ -167,6 +167,9 @@ pub(crate) struct Setup {
 /// Runs the daemon until it is told to stop.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     logging::start(arguments.log_format);
+    if First::is_wanted(arguments.log_format) {
+        logging::hold();
+    }
     start_log_thread()?;
     fault::end_with();
     if let Some(problem) = clock::zone_problem() {
@@ -316,10 +319,12 @@ fn open_action(name: &str) -> Result<Box<dyn Action>, Failure> {
         return (actions::kind(name).ok_or_else(unknown)?.open)().map_err(|error| refused(&error));
     }
     let (best, worse) = actions::best_kind();
-    for (kind, error) in &worse {
+    // Where there is none at all, why not is what is said of that.
+    for (kind, error) in worse.iter().filter(|_| best.is_some()) {
         warn!(action = kind.name, reason = %error, "cannot be used here");
     }
-    match (best, worse.last()) {
+    let is_denied = |error: &ActionError| matches!(error, ActionError::NotPermitted { .. });
+    match (best, worse.iter().find(|(_, error)| is_denied(error)).or(worse.last())) {
         (Some(kind), _) => (kind.open)().map_err(|error| refused(&error)),
         (None, Some((_, error))) => Err(refused(error)),
         (None, None) => Err(Failure::new(exit::NO, "no action is built in")),

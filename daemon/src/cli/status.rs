@@ -63,20 +63,29 @@ const PAUSE: Duration = Duration::from_millis(100);
 impl First {
     /// Only where the log is text and goes to a terminal.
     pub(super) fn wanted(format: logging::Format, control: &Path) -> Option<First> {
-        let is_wanted = format == logging::Format::Text && std::io::stderr().is_terminal();
         let client = Client { control: control.to_owned(), json: false };
-        is_wanted.then(|| First { client, you: caller() })
+        First::is_wanted(format).then(|| First { client, you: caller() })
     }
 
-    /// Shows it once everything is watched; ends without a word if the daemon ends first.
+    pub(super) fn is_wanted(format: logging::Format) -> bool {
+        format == logging::Format::Text && std::io::stderr().is_terminal()
+    }
+
+    /// Shows it once everything is watched; ends without a word if the daemon ends first. The log waits for it.
     pub(super) fn run(&self, ready: &Receiver<()>) {
+        self.show(ready);
+        logging::go_on();
+    }
+
+    fn show(&self, ready: &Receiver<()>) {
         if ready.recv().is_err() {
             return;
         }
         let begun = clock::Stopwatch::start();
         let mut value = loop {
             let Ok(reply) = self.client.ask(&Request::Status) else { return };
-            if reply.value["effect"]["a_day"]["counted"] == true || begun.elapsed() > PATIENCE {
+            let is_counted = reply.value["effect"]["a_day"]["counted"] == true;
+            if (is_counted && reply.value["learnt"]["done"] != false) || begun.elapsed() > PATIENCE {
                 break reply.value;
             }
             std::thread::park_timeout(PAUSE);
@@ -159,17 +168,30 @@ fn head(value: &Value) -> String {
         (_, false) => red("OFF, nothing is enforced (`pillory on` switches on)"),
     };
     let uptime = Span::from_secs(value["uptime_s"].as_u64().unwrap_or(0));
-    let would = would(value);
-    format!("pillory {}: {state}, up {uptime}, {} {would}banned\n", word(&value["version"]), value["banned"])
+    format!(
+        "pillory {}: {state}, up {uptime}, {}\n",
+        word(&value["version"]),
+        banned(value, &value["banned"])
+    )
 }
 
 fn is_dry(value: &Value) -> bool {
     value["banaction"] == dryrun::NAME
 }
 
-/// What is said before `banned`: in a dry run nobody is.
-fn would(value: &Value) -> &'static str {
-    if is_dry(value) { "would be " } else { "" }
+/// True if bans wait until somebody switches on.
+fn is_off(value: &Value) -> bool {
+    !is_dry(value) && value["enforcing"] != true
+}
+
+/// `3 banned`: in a dry run nobody is, and while nothing is enforced bans wait.
+fn banned(value: &Value, number: &Value) -> String {
+    match number.as_u64().unwrap_or(0) {
+        number if is_dry(value) => format!("{number} would be banned"),
+        1 if is_off(value) => "1 ban waits".to_owned(),
+        number @ 1.. if is_off(value) => format!("{number} bans wait"),
+        number => format!("{number} banned"),
+    }
 }
 
 /// Each jail with what it reads, and how old the last line of that is; with all its figures if there is room.
@@ -177,14 +199,13 @@ fn jails(value: &Value, in_full: bool) -> Vec<String> {
     let jails = value["jails"].as_array().map_or(&[][..], Vec::as_slice);
     let names = jails.iter().map(|jail| word(&jail["name"]).len()).max().unwrap_or(0).clamp(6, 16);
     let figure = |jail: &Value, key: &str, noun: &str| counted(jail[key].as_u64().unwrap_or(0), noun);
-    let would = would(value);
     let mut entries = Vec::new();
     for jail in jails {
-        let (failures, banned) = (figure(jail, "failures", "failure"), &jail["banned"]);
+        let (failures, banned) = (figure(jail, "failures", "failure"), banned(value, &jail["banned"]));
         let figures = match in_full {
-            false => format!("{failures}, {banned} {would}banned"),
+            false => format!("{failures}, {banned}"),
             true => format!(
-                "{}, {failures}, {} tracked, {banned} {would}banned ({} in all)",
+                "{}, {failures}, {} tracked, {banned} ({} in all)",
                 figure(jail, "lines", "line"),
                 jail["tracked"],
                 jail["bans_total"]
@@ -237,6 +258,9 @@ fn now(value: &Value, screen: Screen) -> String {
     let colon = if latest.is_empty() { "" } else { "; the latest:" };
     let bans = match is_dry(value) {
         true => format!("{banned} would be banned"),
+        false if is_off(value) => {
+            format!("{}, not enforced until `pillory on`", self::banned(value, &value["banned"]))
+        }
         false => format!("{} in force", count(banned, "ban")),
     };
     let mut text = format!("{}: {bans}{colon}\n", strong("now"));

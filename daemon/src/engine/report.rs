@@ -13,6 +13,7 @@ use pillory_core::net::Prefix;
 use pillory_core::time::{End, Timestamp};
 
 use crate::actions::{self, dryrun};
+use crate::cli::count;
 use crate::clock;
 use crate::control::stamp;
 use crate::logging;
@@ -45,7 +46,11 @@ fn what_stays(engine: &Engine) -> String {
     let (machine, action, off) = (&engine.machine, engine.action, &engine.setup.off);
     let banned = machine.ledger.len();
     let forever = machine.ledger.iter().filter(|ban| ban.until == End::Never).count();
-    let kept = "the ledger keeps them for the next start";
+    let bans = count(banned as u64, "ban");
+    let kept = match banned {
+        1 => "the ledger keeps it for the next start",
+        _ => "the ledger keeps them for the next start",
+    };
     if banned == 0 {
         return "nobody is banned".to_owned();
     }
@@ -53,17 +58,20 @@ fn what_stays(engine: &Engine) -> String {
         return format!("{banned} would be banned; it was a dry run, nothing was enforced");
     }
     if !machine.is_enforcing() {
-        return format!("{banned} bans, none of them in force: switched off until `pillory on`; {kept}");
+        return format!("{bans}, not in force: switched off until `pillory on`; {kept}");
     }
     if engine.setup.on_stop == OnStop::Lift {
-        return format!("{banned} bans lifted from the kernel; {kept}");
+        return format!("{bans} lifted from the kernel; {kept}");
     }
     let end = match engine.ends_by_itself() {
+        true if banned == 1 && forever == 0 => "and ends by itself".to_owned(),
+        true if banned == 1 => "for ever".to_owned(),
         false => "without an end, until a daemon runs again".to_owned(),
         true if forever > 0 => format!("and end by themselves, but for {forever} that last forever"),
         true => "and end by themselves".to_owned(),
     };
-    format!("{banned} bans stay in force by {action} {end}; `{off}` lifts them")
+    let (stay, them) = if banned == 1 { ("stays", "it") } else { ("stay", "them") };
+    format!("{bans} {stay} in force by {action} {end}; `{off}` lifts {them}")
 }
 
 /// A ban as `list --json` shows it.

@@ -37,6 +37,8 @@ use pillory_core::time::{End, Timestamp};
 
 use crate::outfile;
 
+pub(crate) use rows::word_of;
+
 /// The file inside the state directory.
 pub(crate) const FILE: &str = "pillory.db";
 

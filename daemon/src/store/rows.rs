@@ -37,7 +37,8 @@ pub(super) fn keep_all(transaction: &Transaction<'_>, records: &[&Record]) -> ru
 pub(super) const ENDS: &str = "'expire', 'unban', 'narrow', 'displace', 'mistake', 'retire'";
 
 /// How the history calls an end.
-fn word_of(how: Ended) -> &'static str {
+/// What the history calls it.
+pub(crate) fn word_of(how: Ended) -> &'static str {
     match how {
         Ended::Expired => "expire",
         Ended::Lifted => "unban",

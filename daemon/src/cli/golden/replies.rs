@@ -95,6 +95,14 @@ pub(super) fn crowded() -> Value {
     value
 }
 
+/// Switched off, with bans that wait.
+pub(super) fn off() -> Value {
+    let mut value = status();
+    value["enforcing"] = json!(false);
+    value["warnings"] = json!(["switched off: nothing is enforced; `pillory on` switches on"]);
+    value
+}
+
 /// A dry run that has just begun, at a console.
 pub(super) fn first_start() -> Value {
     let mut value = status();
@@ -196,8 +204,11 @@ pub(super) fn history() -> Value {
         "21 failures in 7h 3m, 23 points, the second time within the memory of this host",
     );
     long["failures"] = json!(21);
-    let mut lifted = ban_row("198.51.100.7/32", "sshd", "19:14:00", None, "");
-    (lifted["what"], lifted["origin"]) = (json!("unban"), json!("manual"));
+    let ended = |what: &str| {
+        let mut row = ban_row("198.51.100.7/32", "sshd", "19:14:00", None, "3 failures in 2s, 5 points");
+        (row["what"], row["origin"]) = (json!(what), json!("manual"));
+        row
+    };
     json!([
         ban_row(
             "198.51.100.7/32",
@@ -208,7 +219,12 @@ pub(super) fn history() -> Value {
         ),
         long,
         ban_row("203.0.113.0/24", "manual", "19:13:00", None, "by hand"),
-        lifted,
+        ended("unban"),
+        ended("expire"),
+        ended("narrow"),
+        ended("displace"),
+        ended("mistake"),
+        ended("retire"),
     ])
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use crate::lab::{Daemon, Place, SOON, failed_lines, pillory, quiet_server};
+use crate::lab::{Daemon, Place, SOON, Terminal, binary, failed_lines, pillory, quiet_server};
 
 /// Root from one address seven times, the last one two days later; somebody logs in while banned.
 const LOG: &str = "\
@@ -137,4 +137,27 @@ fn rehearse_reads_btmp_where_nothing_else_is() {
     server.write("/var/log/btmp", [record(71), record(72)].concat());
     let found = pillory(&server, &["rehearse", "--json"]).json();
     assert_eq!(figures(&found), [3, 3, 1, 1, 0, 0], "{found}");
+}
+
+#[test]
+fn a_long_rehearsal_shows_how_many_settings_are_replayed() {
+    let place = Place::new("rehearse-progress");
+    let line = |at: u32| {
+        format!(
+            "2026-11-{:02}T{:02}:{:02}:{:02}Z web sshd[{at}]: Failed password for root from 198.51.{}.{} port 1000 ssh2\n",
+            1 + at / 3_000,
+            at / 150 % 20,
+            at % 60,
+            at % 59,
+            at % 200,
+            at % 250
+        )
+    };
+    let (log, empty) =
+        (place.write("auth.log", (0..60_000).map(line).collect::<String>()), place.write("pillory.toml", ""));
+    let mut command = std::process::Command::new(binary());
+    command.args(["rehearse", "--config", &empty, &log]).env("TERM", "xterm").env("PAGER", "cat");
+    let (code, text) = Terminal::start(command, 80).end();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(" % of 30 settings, "), "{text}");
 }

@@ -10,6 +10,7 @@ mod svg;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use pillory_core::config::Config;
 use pillory_core::event::{Outcome as EventOutcome, Points};
@@ -17,7 +18,7 @@ use pillory_core::jail::Jail;
 use pillory_core::jail::never::NeverBan;
 use pillory_core::jail::secret::Secret;
 use pillory_core::machine::Machine;
-use pillory_core::rehearse::curve::{self, Advice, FINDTIMES, Point, Setting};
+use pillory_core::rehearse::curve::{self, Advice, FINDTIMES, MAXRETRIES, Point, Setting};
 use pillory_core::rehearse::good::Logins;
 use pillory_core::rehearse::{Rehearsal, Report};
 use pillory_core::time::{Span, Timestamp};
@@ -28,7 +29,7 @@ use crate::{clock, outfile};
 use super::configfile::{DEFAULT_CONFIG, load_config};
 use super::offline::State;
 use super::plot::Counts;
-use super::scan::{self, judging};
+use super::scan::{self, Progress, judging};
 use super::screen::Screen;
 use super::{Failure, Outcome, complain, exit, print, print_json, rows};
 
@@ -198,8 +199,18 @@ fn settings(config: &Config) -> Vec<Setting> {
 
 /// The curve; its parts are independent of each other, so that each processor takes some.
 fn curve_of(material: &Material, logins: &Logins) -> Vec<Point> {
-    let machine = |setting| material.machine(&material.config, Some(setting));
-    std::thread::scope(|scope| {
+    let settings = (FINDTIMES.len() * MAXRETRIES.len()) as u64;
+    let progress = Mutex::new((0, Progress::new(settings, format!("{settings} settings"))));
+    // Each is replayed by a machine of its own: when one is asked for, those before it are done, but for one a processor.
+    let machine = |setting| {
+        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let (begun, bar) = &mut *progress;
+        bar.show(u64::saturating_sub(*begun, FINDTIMES.len() as u64 - 1));
+        *begun += 1;
+        material.machine(&material.config, Some(setting))
+    };
+    let machine = &machine;
+    let curve = std::thread::scope(|scope| {
         let parts: Vec<_> = FINDTIMES
             .iter()
             .map(|findtime| {
@@ -208,7 +219,9 @@ fn curve_of(material: &Material, logins: &Logins) -> Vec<Point> {
             .collect();
         // A part that panicked has said so; what is left would be a curve with a hole.
         parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
-    })
+    });
+    progress.into_inner().unwrap_or_else(PoisonError::into_inner).1.clear();
+    curve
 }
 
 /// Decoys and jitter are drawn with a secret that is nobody's: as many as on a host, and the same in every rehearsal.

@@ -24,7 +24,7 @@ use crate::clock;
 use crate::escape::escape;
 use crate::sources::past::{self, Format, Opened, Pieces};
 
-use super::configfile::{DEFAULT_CONFIG, load_config};
+use super::configfile::{DEFAULT_CONFIG, load_config, status};
 use super::screen::Screen;
 use super::{Failure, Outcome, complain, exit, print, print_json};
 
@@ -165,7 +165,8 @@ pub(in crate::cli) fn read(
     opened.iter_mut().for_each(|(file, _)| file.first = first_stamp(file, &mut scanner.reading));
     opened.sort_by_key(|(file, _)| file.first);
     let covered = overlap::covered(&opened, scanner);
-    let mut progress = Progress::new(opened.iter().filter_map(|(file, _)| file.size).sum());
+    let total = opened.iter().filter_map(|(file, _)| file.size).sum();
+    let mut progress = Progress::new(total, report::size(total));
     let mut scanned = Vec::new();
     for (file, by) in opened {
         let path = file.path.clone();
@@ -198,8 +199,8 @@ pub(in crate::cli) fn each_once(files: &[PathBuf]) -> impl Iterator<Item = &Path
 
 /// The configuration to judge by. The default one may be closed to people who are not root.
 pub(in crate::cli) fn policy(file: Option<&Path>) -> Result<Config, Failure> {
-    let is_closed = std::fs::File::open(DEFAULT_CONFIG)
-        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    let is_closed =
+        std::fs::File::open(DEFAULT_CONFIG).is_err_and(|error| exit::of(&error) == exit::NOT_PERMITTED);
     if file.is_none() && is_closed {
         complain(&format!("{DEFAULT_CONFIG} cannot be read; judged by the built-in configuration"));
         return Ok(resolve::default_config());
@@ -260,11 +261,9 @@ pub(in crate::cli) fn is_kept_out(scanned: &[Scanned], unread: &[Unread]) -> boo
 
 /// True if a file may not be read, or a directory or one in it not be listed.
 fn is_closed(path: &Path) -> bool {
-    let denied = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    let denied = |error: std::io::Error| exit::of(&error) == exit::NOT_PERMITTED;
     if !path.is_dir() {
-        // Not opened: a pipe would be waited for.
-        let may_read = rustix::fs::access(path, rustix::fs::Access::READ_OK);
-        return may_read == Err(rustix::io::Errno::ACCESS);
+        return status(path) == exit::NOT_PERMITTED;
     }
     match std::fs::read_dir(path) {
         Err(error) => denied(error),
@@ -371,8 +370,10 @@ fn first_stamp(file: &Opened, reading: &mut Reading) -> Timestamp {
 
 /// How far the work has come, on standard error if that is a terminal.
 #[derive(Debug)]
-struct Progress {
+pub(in crate::cli) struct Progress {
     total: u64,
+    /// What there is to do, in words.
+    all: String,
     before: u64,
     next_ms: u128,
     since: clock::Stopwatch,
@@ -381,12 +382,12 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(total: u64) -> Progress {
+    pub(in crate::cli) fn new(total: u64, all: String) -> Progress {
         let on = std::io::stderr().is_terminal();
-        Progress { total, before: 0, next_ms: 500, since: clock::Stopwatch::start(), shown: false, on }
+        Progress { total, all, before: 0, next_ms: 500, since: clock::Stopwatch::start(), shown: false, on }
     }
 
-    fn show(&mut self, bytes: u64) {
+    pub(in crate::cli) fn show(&mut self, bytes: u64) {
         let elapsed = self.since.elapsed().as_millis();
         if !self.on || elapsed < self.next_ms || self.total == 0 {
             return;
@@ -398,26 +399,26 @@ impl Progress {
         // Progress that cannot be shown is no reason to stop.
         let _ = std::io::Write::write_fmt(
             &mut std::io::stderr(),
-            format_args!("\r\x1b[K{}, {left_s} s left", progress_bar(done, self.total)),
+            format_args!("\r\x1b[K{} of {}, {left_s} s left", progress_bar(done, self.total), self.all),
         );
     }
 
-    fn finished(&mut self, bytes: u64) {
+    pub(in crate::cli) fn finished(&mut self, bytes: u64) {
         self.before += bytes;
     }
 
-    fn clear(&mut self) {
+    pub(in crate::cli) fn clear(&mut self) {
         if std::mem::take(&mut self.shown) {
             let _ = std::io::Write::write_all(&mut std::io::stderr(), b"\r\x1b[K");
         }
     }
 }
 
-/// `[##########..........] 50 % of 1.2 GB`
+/// `[##########..........]  50 %`
 fn progress_bar(done: u64, total: u64) -> String {
     const WIDTH: u64 = 30;
     let part = |of: u64| (u128::from(done) * u128::from(of) / u128::from(total.max(1))) as u64;
     let full = part(WIDTH);
     let bar = "#".repeat(full as usize) + &".".repeat((WIDTH - full) as usize);
-    format!("[{bar}] {:>3} % of {}", part(100), report::size(total))
+    format!("[{bar}] {:>3} %", part(100))
 }

@@ -14,6 +14,7 @@ use pillory_core::time::{Span, Timestamp};
 use crate::control::stamp;
 use crate::escape::escape;
 
+use crate::cli::rehearse::report::grouped;
 use crate::cli::screen::{Screen, cut, width};
 use crate::cli::{count, plot};
 
@@ -126,7 +127,7 @@ pub(super) fn text(
     if !networks.is_empty() {
         text.push_str("\nnetworks\n");
         for (net, failures, sources) in networks.iter().take(NETWORKS) {
-            let _ = writeln!(text, "{failures:>9}  {net} ({})", count(*sources as u64, "source"));
+            let _ = writeln!(text, "{:>9}  {net} ({})", grouped(*failures), count(*sources as u64, "source"));
         }
     }
     users(&mut text, tally, columns);
@@ -141,8 +142,13 @@ pub(in crate::cli) fn files(text: &mut String, scanned: &[Scanned], unread: usiz
         let jails =
             if file.jails.len() > 3 { format!("{} jails", file.jails.len()) } else { file.jails.join(" ") };
         let path = escape(&file.path.display().to_string());
-        let _ =
-            writeln!(text, "{path}: {} {what}, {}, {}, {jails}", file.records, size(file.bytes), file.format);
+        let _ = writeln!(
+            text,
+            "{path}: {} {what}, {}, {}, {jails}",
+            grouped(file.records),
+            size(file.bytes),
+            file.format
+        );
         if let Some(trouble) = &file.trouble {
             let _ = writeln!(text, "  not all of it is counted: {}", escape(trouble));
         }
@@ -212,7 +218,7 @@ fn offenders(text: &mut String, tally: &Tally, names: &[String], (zone, columns)
         let banned = source.would_ban_at.map_or_else(|| "-".to_owned(), |ban| at(ban, zone, "%b %e %H:%M"));
         let line = format!(
             "{:>9}  {:<source_width$}  {}{:<12}  {:<12}  {banned:<12}  ",
-            source.failures,
+            grouped(source.failures),
             prefix.short(),
             jail_column(name(*jail)),
             at(source.first, zone, "%b %e %H:%M"),
@@ -256,7 +262,7 @@ fn users(text: &mut String, tally: &Tally, columns: usize) {
     let _ = writeln!(text, "\nusers tried ({count})");
     let mut column = 0;
     for (name, tries) in top {
-        let word = format!("  {} {tries}", cut(&escape(name), 32));
+        let word = format!("  {} {}", cut(&escape(name), 32), grouped(tries));
         if column + width(&word) > columns {
             text.push('\n');
             column = 0;

@@ -63,7 +63,8 @@ fn between(text: &str, before: &str, after: &str) -> String {
 /// The same without what a time consists of: `2026-11-22T19:14:01Z`, `Sun Nov 22 20:14:01 2026 UTC`. Of one length, it breaks
 /// lines as before.
 fn without_times(text: &str) -> String {
-    const SHAPES: [&str; 2] = ["0000-00-00T00:00:00Z", "Aaa Aaa .0 00:00:00 0000 "];
+    const SHAPES: [&str; 4] =
+        ["0000-00-00T00:00:00Z", "Aaa Aaa .0 00:00:00 0000", "Aaa .0 00:00:00", "00:00:00 "];
     let is_alike = |(c, shape): (char, char)| match shape {
         '0' => c.is_ascii_digit(),
         'A' => c.is_ascii_uppercase(),

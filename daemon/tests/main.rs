@@ -72,6 +72,7 @@ mod restrict;
 mod rotation;
 mod scan;
 mod scope;
+mod sessions;
 mod sockets;
 mod stealth;
 mod test_filter;

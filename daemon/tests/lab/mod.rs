@@ -48,7 +48,7 @@ pub use scene::{LOG, SHORT, SOON, Scene, SceneOptions, failed_line, failed_lines
 pub use sshd::{Sshd, SshdOptions, sshd_writes_btmp};
 pub use subject::{Pillory, Settings, Subject};
 pub use systemd::{SYSTEMD, Systemd};
-pub use terminal::{Terminal, without_colour};
+pub use terminal::{ROWS, Terminal, without_colour};
 pub use tools::{
     Missing, find, module_dir, need, package_file, say_figure, say_skipped, stock_fail2ban, tools_dir,
     unpacked_environment,

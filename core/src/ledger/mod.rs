@@ -40,12 +40,6 @@ pub enum Ended {
     Retired,
 }
 
-impl Ended {
-    /// All of them.
-    pub const ALL: [Ended; 6] =
-        [Ended::Expired, Ended::Lifted, Ended::Narrowed, Ended::Displaced, Ended::Mistaken, Ended::Retired];
-}
-
 /// How many prefixes there are of each length, by family; only lengths that there are, the shortest first.
 #[derive(Debug, Default)]
 struct Lengths {

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use pillory_core::ledger::Ended;
 use pillory_core::net::Prefix;
 use pillory_core::time::{Span, Timestamp};
 
@@ -12,7 +11,7 @@ use crate::control::{Reply, Request, short};
 use crate::escape::{escape, printed};
 use crate::logging::how_ended;
 use crate::store::query::Wanted;
-use crate::store::word_of;
+use crate::store::{HOW_ENDED, word_of};
 
 use super::client::{parse_time, word};
 use super::screen::{self, Screen};
@@ -245,7 +244,7 @@ fn history_row(row: &Value, screen: Screen) -> Vec<String> {
 
 /// How a ban ended; nothing for what is no end of one. Its reason is that of the ban, which says it itself.
 fn ended(what: &str) -> Option<&'static str> {
-    Ended::ALL.into_iter().find(|how| word_of(*how) == what).map(how_ended)
+    HOW_ENDED.into_iter().find(|how| word_of(*how) == what).map(how_ended)
 }
 
 /// How long a ban was to last.

@@ -37,7 +37,7 @@ use pillory_core::time::{End, Timestamp};
 
 use crate::outfile;
 
-pub(crate) use rows::word_of;
+pub(crate) use rows::{HOW_ENDED, word_of};
 
 /// The file inside the state directory.
 pub(crate) const FILE: &str = "pillory.db";

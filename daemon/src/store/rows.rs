@@ -37,6 +37,10 @@ pub(super) fn keep_all(transaction: &Transaction<'_>, records: &[&Record]) -> ru
 pub(super) const ENDS: &str = "'expire', 'unban', 'narrow', 'displace', 'mistake', 'retire'";
 
 /// How the history calls an end.
+/// Every way in which a ban ends.
+pub(crate) const HOW_ENDED: [Ended; 6] =
+    [Ended::Expired, Ended::Lifted, Ended::Narrowed, Ended::Displaced, Ended::Mistaken, Ended::Retired];
+
 /// What the history calls it.
 pub(crate) fn word_of(how: Ended) -> &'static str {
     match how {

@@ -124,9 +124,8 @@ impl Rows {
             };
             go_on
         })?;
-        match (&self.jail, &outcome) {
-            (Some(jail), Ok(exit::NO)) => self.client.known_jail(jail)?,
-            _ => {}
+        if let (Some(jail), Ok(exit::NO)) = (&self.jail, &outcome) {
+            self.client.known_jail(jail)?;
         }
         if matches!(outcome, Ok(exit::NO)) && !self.client.json {
             complain(&self.nothing(noun));

@@ -24,10 +24,8 @@ impl Engine {
             let at = record.stamp.filter(|_| !is_live).map_or(of_file, |stamp| stamp.min(now));
             let last = self.last_lines.entry(feed).or_insert(at);
             *last = at.max(*last);
-            if noted.replace(feed) != Some(feed) {
-                if batch.phase != sources::Phase::History {
-                    self.heard(feed);
-                }
+            if noted.replace(feed) != Some(feed) && batch.phase != sources::Phase::History {
+                self.heard(feed);
             }
         }
     }

@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock;
+use crate::escape::escape;
 
 /// Whether the first screen is yet to come.
 static IS_HELD: AtomicBool = AtomicBool::new(false);
@@ -72,7 +73,10 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         // Writing to a text does not fail.
-        let value = format!("{value:?}");
+        let mut value = format!("{value:?}");
+        if value.contains(char::is_control) {
+            value = escape(&value);
+        }
         let _ = match field.name() {
             "message" => write!(self.message, "{value}"),
             name if value.is_empty() || value.contains(' ') => {

@@ -196,7 +196,7 @@ impl Ran {
     /// The number that stands in front of this.
     pub fn number_before(&self, word: &str) -> Option<u64> {
         let (before, _) = self.said.split_once(word)?;
-        before.split([' ', '\n']).next_back()?.parse().ok()
+        before.split([' ', '\n']).next_back()?.replace(',', "").parse().ok()
     }
 
     /// The number that stands behind this.

@@ -13,6 +13,9 @@ prepare() {
         echo "try-install: building the release binary (the first time takes a few minutes)" >&2
         program=$(scripts/release.sh --bin pillory)/pillory
     fi
+    # Before there is no network any more.
+    scripts/as-root.sh env SUITE="${SUITE:-}" MIRROR="${MIRROR:-}" scripts/clean-debian.sh "$PWD/target/try/clean" \
+        openssh-server make git nftables iproute2 procps
     exec scripts/as-root.sh env SUITE="${SUITE:-}" MIRROR="${MIRROR:-}" PILLORY_BIN="$program" unshare --mount --net \
         --propagation private sh "$PWD/scripts/try-install.sh" walk
 }
@@ -115,7 +118,6 @@ attack() {
 
 walk() {
     clean=$PWD/target/try/clean
-    scripts/clean-debian.sh "$clean" openssh-server make git nftables iproute2 procps
     boot
     unshare --net sleep 600 &
     attacker=$!

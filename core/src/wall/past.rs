@@ -112,17 +112,14 @@ impl Past {
 
     /// One that knows the same who were banned, and nothing else.
     pub fn part(&self) -> Past {
-        let mut part = Past {
-            good: FastMap::default(),
-            named: 0,
-            days: [Total::default(); DAYS],
-            week: [[0; 24]; 7],
-            services: [0; Service::ALL.len()],
-            users: FastMap::default(),
-            ..self.clone()
-        };
-        part.offenders.values_mut().for_each(|source| *source = Source::default());
-        part
+        let blank = |prefix: &Prefix| (*prefix, Source::default());
+        Past {
+            told_until: self.told_until,
+            offenders: self.offenders.keys().map(blank).collect(),
+            lengths: self.lengths.clone(),
+            near: self.near.clone(),
+            ..Past::new(self.now, Span::default())
+        }
     }
 
     /// Takes over what a part of this one was told of.
